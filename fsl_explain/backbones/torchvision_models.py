@@ -1,0 +1,49 @@
+"""Classification networks of torchvision by name, and the layer whose maps are explained."""
+
+from torch import nn
+from torchvision import models
+
+from episodes.naming import unknown_name
+
+LAST_LAYERS = {
+    "resnet": "layer4",
+    "resnext": "layer4",
+    "wide_resnet": "layer4",
+    "regnet": "trunk_output",
+    "googlenet": "inception5b",
+    "inception_v3": "Mixed_7c",
+    "shufflenet": "conv5",
+    "mnasnet": "layers",
+    "alexnet": "features",
+    "convnext": "features",
+    "densenet": "features",
+    "efficientnet": "features",
+    "mobilenet": "features",
+    "squeezenet": "features",
+    "vgg": "features",
+}
+
+
+def build(name: str, weights: str | None = None) -> nn.Module:
+    """Build a torchvision classification network; ``weights`` as torchvision names them, or None for random ones.
+
+    Raises: ``LookupError`` with the nearest names when torchvision has no such network.
+    """
+    known = models.list_models(module=models)
+    if name not in known:
+        raise unknown_name("torchvision network", name, known)
+    network: nn.Module = models.get_model(name, weights=weights)
+    return network
+
+
+def last_layer(name: str) -> str:
+    """Return the name of the last convolutional layer of a torchvision network.
+
+    Raises: ``ValueError`` for networks without one, such as transformers.
+    """
+    for family, layer in LAST_LAYERS.items():
+        if name.startswith(family):
+            return layer
+    raise ValueError(
+        f"expected a convolutional network with a known last layer, but got torchvision:{name}; name it with layer=..."
+    )

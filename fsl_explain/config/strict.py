@@ -1,0 +1,85 @@
+"""Reading of TOML settings: strict, with one sentence for every mistake."""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, ValidationInfo, model_validator
+
+from episodes.naming import unknown_name
+
+
+class Settings(BaseModel):
+    """Frozen settings in which a misspelled key is an error that names the nearest known one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _know_every_key(cls, values: Any) -> Any:
+        if isinstance(values, Mapping):
+            for key in values:
+                if key not in cls.model_fields:
+                    raise ValueError(str(unknown_name("key", str(key), cls.model_fields)))
+        return values
+
+
+def _beside_the_config(path: Path, info: ValidationInfo) -> Path:
+    folder = (info.context or {}).get("folder")
+    return path if folder is None else folder / path
+
+
+LocalPath = Annotated[Path, AfterValidator(_beside_the_config)]
+"""A path that is taken relative to the configuration file that names it."""
+
+AnySettings = TypeVar("AnySettings", bound=Settings)
+
+
+def read_config(path: Path, model: type[AnySettings], overrides: Sequence[str] = ()) -> AnySettings:
+    """Read a TOML file into settings; each override is ``section.key=value`` with a TOML value.
+
+    Raises: ``FileNotFoundError`` for a missing file, ``ValueError`` for a file, key or value that is
+    wrong, naming the file, the key and the nearest known one.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"expected a configuration file, but {path} does not exist.")
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no TOML file: {error}.") from error
+    for override in overrides:
+        _override(values, override)
+    try:
+        return model.model_validate(values, context={"folder": path.parent})
+    except ValidationError as error:
+        raise ValueError(f"{path}: {_sentence(error)}") from None
+
+
+def _override(values: dict[str, Any], text: str) -> None:
+    name, equals, value = text.partition("=")
+    *sections, key = name.strip().split(".")
+    if not equals or not key:
+        raise ValueError(f"expected section.key=value, but got {text!r}, for example episodes.n_shot=5.")
+    for section in sections:
+        inner = values.setdefault(section, {})
+        if not isinstance(inner, dict):
+            raise ValueError(f"expected a section, but {section!r} in {text!r} is a value.")
+        values = inner
+    try:
+        values[key] = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        values[key] = value.strip()
+
+
+def _sentence(error: ValidationError) -> str:
+    """Say in one sentence what is wrong with the first wrong value, and how many more there are."""
+    first, *others = error.errors(include_url=False)
+    where = ".".join(str(part) for part in first["loc"])
+    message = str(first["msg"]).removeprefix("Value error, ")
+    if first["type"] == "missing":
+        message = "this key is required but missing"
+    elif first["type"] not in ("value_error", "union_tag_invalid"):
+        message = f"{message}, but got {first['input']!r}"
+    rest = f" ({len(others)} more mistakes)" if others else ""
+    return f"{f'[{where}] ' if where else ''}{message.rstrip('.')}.{rest}"

@@ -1,0 +1,173 @@
+"""Encoders: from images to activation maps, pooled values and embeddings, with the network left untouched."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor, nn
+from torchvision.transforms import v2
+
+from episodes import direct_resize
+from episodes.naming import unknown_name
+from fsl_explain.backbones.capture import activation_maps_of, evaluating, find_layer
+from fsl_explain.backbones.checkpoint import check_finite
+from fsl_explain.backbones.named import IMAGENET_MEAN, IMAGENET_STD, NamedNetwork, build_named
+from fsl_explain.config import EncoderConfig
+from fsl_explain.heads import POOLINGS, Pooling
+
+Preprocess = Callable[[Image.Image], Tensor]
+
+
+@dataclass(frozen=True)
+class Features:
+    """What an encoder makes of images, with any leading dimensions."""
+
+    maps: Float[Tensor, "*batch channel h w"]  # activation maps A
+    pooled: Float[Tensor, "*batch channel"]  # Z
+    embedding: Float[Tensor, "*batch embedding"]  # Z' = head(Z), which the similarity compares
+
+    def __getitem__(self, index: Any) -> "Features":
+        """Index the leading dimensions of all three alike."""
+        return Features(self.maps[index], self.pooled[index], self.embedding[index])
+
+    def in_float64(self) -> "Features":
+        """Return pooled values and embeddings in float64; the maps, much larger, stay as they are."""
+        return Features(self.maps, self.pooled.double(), self.embedding.double())
+
+    def unflatten(self, *leading: int) -> "Features":
+        """Give the one leading dimension the shape ``leading``."""
+        return Features(
+            self.maps.unflatten(0, leading), self.pooled.unflatten(0, leading), self.embedding.unflatten(0, leading)
+        )
+
+
+class Encoder:
+    """A network seen as images → activation maps → pooled → embedding.
+
+    Calling it runs in eval mode without gradients, on the network's own device and in its own dtype,
+    and gives the network back as it was. ``mean`` and ``std`` are those of the normalized pixels, or
+    None where a preprocessing of the user's own hides them.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        layer: nn.Module | None = None,
+        pooling: str | Pooling = "gap",
+        head: nn.Module | None = None,
+        preprocess: Preprocess | None = None,
+        description: str = "",
+    ) -> None:
+        self.network = network
+        self.layer = layer
+        self.pooling = _pooling(pooling)
+        self.head = nn.Identity() if head is None else head
+        self.transform: Preprocess = direct_resize(224, IMAGENET_MEAN, IMAGENET_STD) if preprocess is None else preprocess
+        self.description = description or type(network).__name__
+        check_finite(network.state_dict(), self.description)
+
+    @classmethod
+    def named(
+        cls,
+        name: str,
+        checkpoint: str | Path | None = None,
+        pooling: str | Pooling = "gap",
+        head: nn.Module | None = None,
+        **architecture: Any,
+    ) -> Self:
+        """Build an encoder by name: ``conv4net``, ``efficientnet-lite0`` or ``torchvision:<name>``.
+
+        Without a checkpoint ``efficientnet-lite0`` has its published ImageNet weights; the others have
+        random ones drawn from ``seed`` (default 0), unless ``weights`` names torchvision's. ``size`` is
+        the side of the square images; further keywords go to the network.
+
+        Raises: ``LookupError`` for an unknown name, with the nearest ones; ``ValueError`` for a checkpoint
+        that does not fit.
+        """
+        built: NamedNetwork = build_named(name, None if checkpoint is None else Path(checkpoint), **architecture)
+        layer = None if built.layer is None else find_layer(built.network, built.layer)
+        transform = direct_resize(built.size, built.mean, built.std)
+        return cls(built.network, layer, pooling, head, transform, description=f"{name} ({built.weights})")
+
+    @classmethod
+    def from_config(cls, config: EncoderConfig, device: str = "cpu") -> Self:
+        """Build the encoder a configuration describes, on a device.
+
+        Raises: ``ValueError`` for a device that is not there; otherwise as ``named``.
+        """
+        encoder = cls.named(config.name, config.checkpoint, config.pooling, **config.architecture)
+        try:
+            encoder.network.to(device)
+        except (RuntimeError, AssertionError) as error:
+            raise ValueError(f"expected a device this machine has, but got {device!r}; use cpu.") from error
+        return encoder
+
+    @classmethod
+    def wrap(
+        cls,
+        module: nn.Module,
+        layer: str | nn.Module,
+        head: nn.Module | None = None,
+        pooling: str | Pooling = "gap",
+        preprocess: Preprocess | None = None,
+    ) -> Self:
+        """Wrap any network; ``layer`` is the name or the module whose output is explained.
+
+        Images are resized to 224×224 and normalized with ImageNet's statistics unless ``preprocess``,
+        from a PIL image to a (3, H, W) tensor, says otherwise.
+
+        Raises: ``LookupError`` for an unknown layer, with the nearest names.
+        """
+        return cls(module, find_layer(module, layer), pooling, head, preprocess)
+
+    def __call__(self, images: Float[Tensor, "batch 3 height width"]) -> Features:
+        """Return activation maps, pooled values and embeddings of a batch of preprocessed images."""
+        parameter = next(self.network.parameters(), images)
+        layout = torch.channels_last if images.dim() == 4 else torch.preserve_format
+        images = images.to(parameter.device, parameter.dtype, memory_format=layout)
+        with evaluating(self.network, self.head):
+            if self.layer is None:
+                maps = self.network(images)
+            else:
+                maps = activation_maps_of(self.network, self.layer, images)
+            pooled = self.pooling(maps)
+            return Features(maps.detach(), pooled, self.head(pooled))
+
+    def preprocess(self, images: Sequence[Image.Image]) -> Float[Tensor, "batch 3 height width"]:
+        """Turn PIL images into one batch, on the CPU; grayscale and palette images become RGB."""
+        if isinstance(images, Image.Image):
+            raise TypeError("expected a list of PIL images, but got a single one; pass [image].")
+        return torch.stack([self.transform(image.convert("RGB")) for image in images])
+
+    @property
+    def carries_boxes(self) -> bool:
+        """Whether the preprocessing moves boxes and masks with their image."""
+        return isinstance(self.transform, v2.Transform)
+
+    @property
+    def image_size(self) -> int | None:
+        """The side of the square images its preprocessing makes, or None when it does not show it."""
+        if not isinstance(self.transform, nn.Module):
+            return None
+        sizes = [part.size for part in self.transform.modules() if isinstance(part, v2.Resize)]
+        return int(sizes[-1][0]) if sizes else None
+
+    @property
+    def normalization(self) -> tuple[list[float], list[float]] | None:
+        """The mean and standard deviation of the preprocessing, or None when it does not show them."""
+        if not isinstance(self.transform, nn.Module):
+            return None
+        found = [part for part in self.transform.modules() if isinstance(part, v2.Normalize)]
+        return (list(found[-1].mean), list(found[-1].std)) if found else None
+
+
+def _pooling(pooling: str | Pooling) -> Pooling:
+    if not isinstance(pooling, str):
+        return pooling
+    if pooling not in POOLINGS:
+        raise unknown_name("pooling", pooling, POOLINGS)
+    return POOLINGS[pooling]

@@ -1,0 +1,94 @@
+"""Every image of a run, read, prepared and embedded once."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from episodes import LabeledImages, PreparedImage, prepare
+from fsl_explain.encoder import Encoder, Features
+
+Advance = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class ImageStore:
+    """The unique images of a run by their row, in channels-last layout.
+
+    Images without annotation have an empty mask and a box of NaN, so that every localization metric
+    of theirs is NaN.
+    """
+
+    pixels: Float[Tensor, "image height width 3"]
+    maps: Float[Tensor, "image h w channel"]
+    pooled: Float[Tensor, "image channel"]
+    embeddings: Float[Tensor, "image embedding"]
+    masks: Bool[Tensor, "image height width"]
+    boxes: Float[Tensor, "image 4"]
+    row_of: Int[Tensor, "dataset"]  # row of each data set index, or -1
+
+    def images(self, rows: Int[Tensor, "batch"]) -> Float[Tensor, "batch 3 height width"]:
+        """Return preprocessed images by row, ready for the encoder."""
+        return self.pixels[rows].permute(0, 3, 1, 2)
+
+    def features(self, rows: Int[Tensor, "batch"]) -> Features:
+        """Return features by row, pooled values and embeddings in float64."""
+        maps = self.maps[rows].permute(0, 3, 1, 2)
+        return Features(maps, self.pooled[rows].double(), self.embeddings[rows].double())
+
+
+def embed_unique(
+    encoder: Encoder, dataset: LabeledImages, indices: Sequence[int], batch_size: int, advance: Advance
+) -> ImageStore:
+    """Read, prepare and embed each image of ``indices`` once, in ascending order.
+
+    ``advance`` is called with the number of images done. Images are read by a few threads.
+    """
+    unique = np.unique(np.asarray(indices, dtype=np.int64))
+    prepared: list[PreparedImage] = []
+    features: list[Features] = []
+    with ThreadPoolExecutor(max_workers=torch.get_num_threads()) as readers:
+        for start in range(0, len(unique), batch_size):
+            chunk = unique[start : start + batch_size].tolist()
+            batch = list(readers.map(lambda index: _read(encoder, dataset, index), chunk))
+            features.append(encoder(torch.stack([image.pixels for image in batch])))
+            prepared += batch
+            advance(len(batch))
+    row_of = torch.full((len(dataset),), -1)
+    row_of[torch.from_numpy(unique)] = torch.arange(len(unique))
+    height, width = prepared[0].pixels.shape[-2:]
+    return ImageStore(
+        pixels=torch.stack([image.pixels.permute(1, 2, 0) for image in prepared]),
+        maps=torch.cat([part.maps.permute(0, 2, 3, 1).cpu() for part in features]).contiguous(),
+        pooled=torch.cat([part.pooled.cpu() for part in features]),
+        embeddings=torch.cat([part.embedding.cpu() for part in features]),
+        masks=torch.stack([_mask(image, height, width) for image in prepared]),
+        boxes=torch.stack([_box(image) for image in prepared]),
+        row_of=row_of,
+    )
+
+
+def _read(encoder: Encoder, dataset: LabeledImages, index: int) -> PreparedImage:
+    labeled = dataset[index]
+    if encoder.carries_boxes:
+        return prepare(labeled, encoder.transform)  # type: ignore[arg-type] # a torchvision transform, as just checked
+    if labeled.boxes is not None or labeled.mask is not None:
+        raise ValueError(
+            "expected a torchvision.transforms.v2 preprocessing, which moves boxes and masks with their image, "
+            f"but got {type(encoder.transform).__name__}; write it with v2, or use images without annotation."
+        )
+    return PreparedImage(encoder.preprocess([labeled.image])[0], None, None)
+
+
+def _mask(image: PreparedImage, height: int, width: int) -> Bool[Tensor, "height width"]:
+    target = image.target_mask
+    return torch.zeros(height, width, dtype=torch.bool) if target is None else target
+
+
+def _box(image: PreparedImage) -> Float[Tensor, "4"]:
+    box = image.target_box
+    return torch.full((4,), torch.nan) if box is None else box

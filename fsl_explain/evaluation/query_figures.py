@@ -1,0 +1,46 @@
+"""The figures of the table for a single query and one explanation of it."""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from fsl_explain import metrics
+from fsl_explain.classifiers import RULES
+from fsl_explain.explainers import Explanation
+from fsl_explain.explainers.explain import Choice, Compared
+from fsl_explain.similarities import SIMILARITIES
+
+
+def figures_of(
+    compared: Compared,
+    explanation: Explanation,
+    choice: Choice,
+    box: Float[Tensor, "4"] | None = None,
+    mask: Bool[Tensor, "height width"] | None = None,
+) -> dict[str, float]:
+    """Mask the one query of ``compared`` by its map and measure it; localization needs an annotation.
+
+    Scores are those of the target class, removed pixels become the mean color, shares are in percent.
+    """
+    saliency = explanation.saliency[None]
+    make = metrics.masks_from_signed_saliency if explanation.signed else metrics.masks_from_saliency
+    masks = make(saliency).to(compared.queries)
+    target = int(explanation.target)
+    masked = compared.encoder(metrics.masked_images(compared.queries, masks)).embedding.double()
+    before, after = (_score(compared, embedding, choice, target) for embedding in (compared.features.embedding, masked))
+    figures = {
+        "score": float(before),
+        "score of the masked query": float(after),
+        "drop %": float(metrics.drops(before[None], after[None])),
+    }
+    if mask is not None:
+        figures["Proportion %"] = 100 * float(metrics.proportion(saliency, mask[None]))
+        figures["Pointing %"] = 100 * float(metrics.pointing_game(saliency, mask[None]))
+    if box is not None:
+        figures["IoU %"] = 100 * float(metrics.intersection_over_union(saliency, box[None]))
+    return figures
+
+
+def _score(compared: Compared, embedding: Tensor, choice: Choice, target: int) -> Float[Tensor, ""]:
+    scores = RULES[choice.rule].class_scores(embedding, compared.supports, SIMILARITIES[choice.similarity])
+    return torch.as_tensor(scores[0, target]).cpu()

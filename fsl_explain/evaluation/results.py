@@ -1,0 +1,108 @@
+"""Results on disk: summary.json, queries.parquet and episodes.parquet, there whole or not at all."""
+
+import hashlib
+import json
+import platform
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from episodes import LabeledImages
+from fsl_explain.backbones.checkpoint import sha256_of
+from fsl_explain.config import EvaluationConfig
+from fsl_explain.encoder import Encoder
+from fsl_explain.evaluation.measurement import Chunk, episode_columns, query_columns
+
+RECORDED = ("fsl-explain", "torch", "torchvision", "numpy", "pillow", "scipy")
+
+
+def provenance(config: EvaluationConfig, encoder: Encoder, dataset: LabeledImages) -> dict[str, Any]:
+    """Return what a figure depends on: settings, versions, split, weights and the list of images.
+
+    It names no path of the machine and holds no date, so that two equal runs give equal files.
+    """
+    split = config.data.loaded_split
+    checkpoint = config.encoder.checkpoint
+    settings = config.model_dump(mode="json", exclude={"run"})
+    settings["data"].pop("root", None)
+    settings["encoder"]["checkpoint"] = None if checkpoint is None else checkpoint.name
+    return {
+        "config": settings,
+        "versions": {name: version(name) for name in RECORDED} | {"python": platform.python_version()},
+        "encoder": encoder.description,
+        "checkpoint_sha256": None if checkpoint is None else sha256_of(checkpoint),
+        "split": None if split is None else {"name": split.name, "sha256": split.sha256},
+        "dataset": {"name": dataset.name, "images": len(dataset), "classes": len(dataset.classes)},
+        "labels_sha256": _labels_hash(dataset),
+    }
+
+
+def fingerprint(recorded: Mapping[str, Any]) -> str:
+    """Return a hash of everything a figure depends on but the number of episodes."""
+    episodes = {key: value for key, value in recorded["config"]["episodes"].items() if key != "count"}
+    config = recorded["config"] | {"episodes": episodes}
+    return hashlib.sha256(json.dumps(dict(recorded) | {"config": config}, sort_keys=True).encode()).hexdigest()
+
+
+def partial_folder(out: Path, recorded: Mapping[str, Any], resume: bool) -> Path:
+    """Return the folder of finished chunks of this very run; without ``resume`` it is emptied first.
+
+    Chunks of a run with other settings are never used: the folder carries the run's fingerprint.
+    """
+    folder = out / f"unfinished-{fingerprint(recorded)[:16]}"
+    if not resume:
+        shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def remove_partial(out: Path) -> None:
+    """Remove the finished chunks once the results stand."""
+    for folder in out.glob("unfinished-*"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def write_results(out: Path, summary: Mapping[str, Any], chunk: Chunk, dataset: LabeledImages) -> None:
+    """Write the three files aside and rename them together; an interrupt waits until that is done."""
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out, prefix=".writing-") as name:
+        folder = Path(name)
+        pq.write_table(_table(query_columns(chunk, dataset.classes, dataset.paths)), folder / "queries.parquet")
+        pq.write_table(_table(episode_columns(chunk)), folder / "episodes.parquet")
+        text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        (folder / "summary.json").write_text(text, encoding="utf-8")
+        with uninterrupted():
+            for file in sorted(folder.iterdir()):
+                file.replace(out / file.name)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Hold Ctrl-C back until the block is done."""
+    try:
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    except ValueError:  # not the main thread, which gets no interrupt
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _table(columns: Mapping[str, np.ndarray | list[Any]]) -> pa.Table:
+    return pa.table({name: pa.array(values) for name, values in columns.items()})
+
+
+def _labels_hash(dataset: LabeledImages) -> str:
+    text = json.dumps([list(dataset.classes), dataset.labels.tolist()])
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,60 @@
+"""Rescaling and enlarging of maps.
+
+Notation: U is the bilinear interpolation matrix from h cells to H pixels with half-pixel centers
+(``align_corners=False``).
+"""
+
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+
+def min_max(values: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch n"]:
+    """Rescale to [0, 1] over the last dimension (FAM Eq. 12).
+
+    Constant values carry no ranking, so they become all ones. DEVIATION: the papers leave 0/0 open.
+    """
+    low, high = values.aminmax(dim=-1, keepdim=True)
+    spread = high - low
+    return torch.where(spread > 0, (values - low) / torch.where(spread > 0, spread, 1), 1)
+
+
+def min_max_map(maps: Float[Tensor, "*batch h w"]) -> Float[Tensor, "*batch h w"]:
+    """Rescale each map to [0, 1] over its cells; a constant map becomes all ones."""
+    return min_max(maps.flatten(start_dim=-2)).unflatten(-1, maps.shape[-2:])
+
+
+def upsample(
+    maps: Float[Tensor, "*batch h w"], size: tuple[int, int], interpolation: str = "bilinear"
+) -> Float[Tensor, "*batch height width"]:
+    """Enlarge maps to ``size`` pixels: ``bilinear`` (``align_corners=False``) or ``nearest``."""
+    flat = maps.reshape(-1, 1, *maps.shape[-2:])
+    align = False if interpolation == "bilinear" else None
+    return F.interpolate(flat, size=size, mode=interpolation, align_corners=align).reshape(*maps.shape[:-2], *size)
+
+
+def upsample_sum_kept(
+    cells: Float[Tensor, "*batch h w"], size: tuple[int, int]
+) -> Float[Tensor, "*batch height width"]:
+    """Enlarge signed contributions so that every cell keeps its mass: the pixels sum to the cells.
+
+    Bilinear interpolation whose matrix is normalized per source cell.
+    """
+    rows = _mass_keeping_matrix(cells.shape[-2], size[0]).to(cells)
+    columns = _mass_keeping_matrix(cells.shape[-1], size[1]).to(cells)
+    return rows @ cells @ columns.T
+
+
+@lru_cache(maxsize=64)
+def _mass_keeping_matrix(cells: int, pixels: int) -> Float[Tensor, "pixels cells"]:
+    """Return the bilinear matrix with columns that sum to 1; with fewer pixels than cells, area shares instead."""
+    unit = torch.eye(cells, dtype=torch.float64)[:, None]
+    if pixels >= cells:
+        matrix = F.interpolate(unit, size=pixels, mode="linear", align_corners=False)[:, 0].T
+    else:
+        position = (torch.arange(cells, dtype=torch.float64) + 0.5) * pixels / cells
+        matrix = F.one_hot(position.long(), pixels).T.double()
+    return matrix / matrix.sum(dim=0, keepdim=True)

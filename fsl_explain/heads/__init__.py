@@ -1,0 +1,22 @@
+"""From activation maps to the embedding: pooling, projection, and both as sums that add up."""
+
+from fsl_explain.heads.linearization import Linearization, linearize
+from fsl_explain.heads.pooling import (
+    POOLINGS,
+    GlobalAveragePooling,
+    GlobalMaxPooling,
+    LogSumExpPooling,
+    Pooling,
+)
+from fsl_explain.heads.projection import L2Normalize
+
+__all__ = [
+    "POOLINGS",
+    "GlobalAveragePooling",
+    "GlobalMaxPooling",
+    "L2Normalize",
+    "Linearization",
+    "LogSumExpPooling",
+    "Pooling",
+    "linearize",
+]

@@ -1,0 +1,95 @@
+"""Maps as masks: how much of each pixel stays, and what takes its place.
+
+Reference: FAM (Liao, Gao, Zhang, 2023) multiplies an image by its map and does not say what a removed pixel becomes.
+"""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torchvision.transforms.v2.functional import gaussian_blur
+
+from fsl_explain.metrics.positive_part import positive_part
+
+REMOVED_PIXELS = ("mean", "black", "blur")
+BLUR_SHARE_OF_SIDE = 0.05
+
+
+def masks_from_saliency(saliency: Float[Tensor, "batch height width"]) -> Float[Tensor, "batch height width"]:
+    """Return how much of each pixel stays, in [0, 1]: the map itself where it lies in [0, 1], otherwise scaled.
+
+    Decided map by map; the scaling is that of ``masks_from_signed_saliency``, which is the one to call for a signed
+    map that may happen to have no negative pixel. All NaN for a map with a NaN or infinite pixel.
+    """
+    lies_within = (saliency.amin(dim=(1, 2)) >= 0) & (saliency.amax(dim=(1, 2)) <= 1)
+    return torch.where(lies_within[:, None, None], saliency, masks_from_signed_saliency(saliency))
+
+
+def masks_from_signed_saliency(
+    saliency: Float[Tensor, "batch height width"],
+) -> Float[Tensor, "batch height width"]:
+    """Return max(saliency, 0) over its largest value: in [0, 1], and 1 at the maximum.
+
+    A map without a positive pixel removes everything (all zero). All NaN for a map with a NaN or infinite pixel.
+    """
+    lowest, highest = saliency.amin(dim=(1, 2), keepdim=True), saliency.amax(dim=(1, 2), keepdim=True)
+    divisor = torch.where(highest > 0, highest, 1)
+    is_finite = lowest.isfinite() & highest.isfinite()
+    return torch.where(is_finite, positive_part(saliency) / divisor, torch.nan)
+
+
+def masked_images(
+    images: Float[Tensor, "batch 3 height width"],
+    masks: Float[Tensor, "batch height width"],
+    removed: Float[Tensor, "batch 3 height width"] | Float[Tensor, "3 1 1"] | float = 0.0,
+) -> Float[Tensor, "batch 3 height width"]:
+    """Return the preprocessed images with ``masks`` of each pixel kept and the rest ``removed`` in its place.
+
+    A mask of ones returns the images, a mask of zeros what is removed.
+    """
+    kept = images * masks[:, None]
+    # A replacement of 0 adds nothing, and the sum would cost as much as the product.
+    if not isinstance(removed, Tensor) and removed == 0:
+        return kept
+    return kept + removed * (1 - masks[:, None])
+
+
+def removed_pixels(
+    images: Float[Tensor, "batch 3 height width"], how: str, black: Float[Tensor, "3 1 1"] | None = None
+) -> Float[Tensor, "batch 3 height width"] | Float[Tensor, "3 1 1"] | float:
+    """Return what removed pixels become, in the units of the preprocessed images.
+
+    ``mean``: 0, the mean color of normalized images. ``black``: ``black``, which is black after preprocessing.
+    ``blur``: the images under a Gaussian of a twentieth of their longer side, which keeps colors and loses shapes.
+
+    Raises:
+        LookupError: ``how`` is none of the three.
+        ValueError: ``black`` is asked for and not given.
+    """
+    if how not in REMOVED_PIXELS:
+        raise LookupError(
+            f"removed pixels become one of {', '.join(REMOVED_PIXELS)}, not {how!r}. Choose one of these."
+        )
+    if how == "mean":
+        return 0.0
+    if how == "blur":
+        return _blurred(images)
+    if black is None:
+        raise ValueError(
+            "removed pixels become black only if the value of black after preprocessing is known, but none was given. "
+            "Pass black, or choose mean or blur."
+        )
+    return black
+
+
+def _blurred(images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 3 height width"]:
+    """Blur along each axis in turn: the same as one square kernel, and tens of times as fast."""
+    height, width = images.shape[-2:]
+    deviation = BLUR_SHARE_OF_SIDE * max(height, width)
+    reach = math.ceil(3 * deviation)
+    # The border is mirrored, which needs a kernel that reaches less far than the image.
+    across, down = 2 * min(reach, width - 1) + 1, 2 * min(reach, height - 1) + 1
+    sigma = [deviation, deviation]
+    blurred: Tensor = gaussian_blur(gaussian_blur(images, [across, 1], sigma), [1, down], sigma)
+    return blurred

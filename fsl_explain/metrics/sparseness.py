@@ -1,0 +1,26 @@
+"""How concentrated a map is.
+
+Reference: Chalasani et al., "Concise Explanations of Neural Networks using Adversarial Training", 2020 (the Gini index
+of an attribution); Hurley and Rickard, "Comparing Measures of Sparsity", 2009.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from fsl_explain.metrics.positive_part import positive_part, says_something, undefined_unless
+
+
+def sparseness(saliency: Float[Tensor, "batch height width"]) -> Float[Tensor, "batch"]:
+    """Return the Gini index of the positive part of each map: 0 for a constant map, larger is more concentrated.
+
+    A single positive pixel among n scores 1 - 1/n. NaN for a map without a positive pixel and for one with a NaN or
+    infinite pixel. Larger is better only as brevity: sparseness knows no target.
+    """
+    ascending = positive_part(saliency).flatten(1).sort(dim=1).values
+    pixels = ascending.shape[1]
+    # Doubles, because the ranks of a large image times small values cancel in float32.
+    rank = torch.arange(1, pixels + 1, device=saliency.device, dtype=torch.float64)
+    weighted = (ascending * ((2 * rank - pixels - 1) / pixels)).sum(dim=1)
+    gini = weighted / ascending.sum(dim=1, dtype=torch.float64)
+    return undefined_unless(says_something(saliency), gini.to(saliency.dtype))

@@ -1,0 +1,92 @@
+"""What a page is made of, as its author hands it over."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from episodes.naming import unknown_name
+from fsl_explain.explainers import Explanation
+
+
+@dataclass(frozen=True)
+class Case:
+    """One query with its explanations, by the name each is shown under; all must be of the same image and decision.
+
+    Raises: ``ValueError`` or ``LookupError`` for parts that do not belong together.
+    """
+
+    title: str
+    explanations: Mapping[str, Explanation]
+    truth: str | None = None  # class name, which need not be among the supports' classes
+    box: Float[Tensor, "4"] | None = None  # annotated x1 y1 x2 y2 in pixels of the preprocessed image
+    figures: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # explanation → metric → value or NaN
+    query_name: str = ""  # of the query's file
+    support_names: Mapping[str, Sequence[str]] = field(default_factory=dict)  # class → file name of each support
+    main: str | None = None  # the explanation drawn on the supports; None: the first
+
+    def __post_init__(self) -> None:
+        if not self.explanations:
+            raise ValueError(f"expected at least one explanation for the case {self.title!r}, but got none; add one.")
+        for name in [*self.figures, *([] if self.main is None else [self.main])]:
+            if name not in self.explanations:
+                raise unknown_name("explanation", name, self.explanations)
+        for name, explanation in self.explanations.items():
+            self._check(name, explanation)
+
+    @property
+    def main_name(self) -> str:
+        """The name of the explanation that is drawn on the supports."""
+        return next(iter(self.explanations)) if self.main is None else self.main
+
+    @property
+    def main_explanation(self) -> Explanation:
+        """The explanation that is drawn on the supports."""
+        return self.explanations[self.main_name]
+
+    def _check(self, name: str, explanation: Explanation) -> None:
+        if explanation.score.dim() != 0:
+            raise ValueError(
+                f"expected the explanation of one query for {name!r}, but got that of a batch of "
+                f"{len(explanation.score)}; index it."
+            )
+        first = next(iter(self.explanations.values()))
+        if explanation.decision.classes != first.decision.classes or not torch.equal(explanation.image, first.image):
+            raise ValueError(
+                f"the explanations of a case are of one query and one set of classes, but {name!r} differs from "
+                f"{next(iter(self.explanations))!r}; make a case for each."
+            )
+
+
+@dataclass(frozen=True)
+class PageTable:
+    """A table of text; the first column names its row, the others are aligned right as numbers are.
+
+    Raises: ``ValueError`` for a row whose length is not that of ``columns``.
+    """
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    notes: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        for number, row in enumerate(self.rows, start=1):
+            if len(row) != len(self.columns):
+                raise ValueError(
+                    f"expected {len(self.columns)} entries in each row of the table {self.title!r}, "
+                    f"but row {number} has {len(row)}; fill the row."
+                )
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page: what it is about, how it was made, its tables and its cases."""
+
+    title: str
+    lead: str = ""
+    facts: Mapping[str, str] = field(default_factory=dict)  # how it was made: encoder, data, seed, versions
+    tables: Sequence[PageTable] = ()
+    cases: Sequence[Case] = ()

@@ -1,0 +1,55 @@
+"""Does an explanation add up to the score it explains? In numbers and in words."""
+
+from dataclasses import dataclass
+
+from fsl_explain.explainers import Explanation
+from fsl_explain.report.numbers import decimals, fixed, scientific
+
+TOLERANCE = 1e-5  # of the sum of the absolute terms; float32 rounding stays below it
+
+NOT_SPLIT = "This method does not split the score, so there is nothing to add up."
+BY_DESIGN = "By design: these are the weights of Eq. 15, which rank channels and do not add up to the score."
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """The addition, line by line, and its verdict."""
+
+    lines: tuple[tuple[str, str], ...]
+    adds_up: bool
+    verdict: str
+
+
+def splits_the_score(explanation: Explanation) -> bool:
+    """Tell whether the method gives each channel a share at all."""
+    return not bool(explanation.contributions.isnan().any())
+
+
+def adds_up(explanation: Explanation) -> bool:
+    """Tell whether contributions and bias are the score, up to rounding."""
+    return float(explanation.residual) <= TOLERANCE * float(explanation.absolute_sum)
+
+
+def receipt(explanation: Explanation) -> Receipt | None:
+    """Add contributions and bias and compare them with the score; None for a method that does not split it."""
+    if not splits_the_score(explanation):
+        return None
+    terms, bias, score = explanation.contributions.sum(), explanation.bias, explanation.score
+    numbers = [float(value) for value in (terms, bias, terms + bias, score)]
+    places = decimals(numbers, significant=6)
+    addend = "weights of Eq. 15" if explanation.method == "fam" else "contributions"
+    labels = [f"Σ of {len(explanation.contributions)} {addend}", "bias", "sum", _what_is_explained(explanation)]
+    lines = [(label, fixed(number, places)) for label, number in zip(labels, numbers, strict=True)]
+    residual, size = float(explanation.residual), float(explanation.absolute_sum)
+    lines.append(("residual |score − sum|", scientific(residual)))
+    lines.append(("residual / Σ|terms|", scientific(residual / size) if size > 0 else "–"))
+    return Receipt(tuple(lines), adds_up(explanation), _verdict(explanation))
+
+
+def _what_is_explained(explanation: Explanation) -> str:
+    return "score" if explanation.against is None else "score (difference of class scores)"
+
+
+def _verdict(explanation: Explanation) -> str:
+    word = "Adds up to the score." if adds_up(explanation) else "Does not add up to the score."
+    return f"{word} {BY_DESIGN}" if explanation.method == "fam" else word

@@ -1,0 +1,41 @@
+"""Negative squared Euclidean distance, so that larger is more alike."""
+
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from fsl_explain.similarities.similarity import Form, uniform_weights
+
+
+def pairwise(
+    query: Float[Tensor, "*batch query channel"], gallery: Float[Tensor, "*batch gallery channel"]
+) -> Float[Tensor, "*batch query gallery"]:
+    """Return -‖q - g‖², at most 0, for every query and gallery embedding."""
+    squares = query.square().sum(dim=-1)[..., :, None] + gallery.square().sum(dim=-1)[..., None, :]
+    return -(squares - 2 * query @ gallery.transpose(-1, -2)).clamp(min=0)
+
+
+def contributions(
+    query: Float[Tensor, "*pairs channel"], support: Float[Tensor, "*pairs channel"]
+) -> Float[Tensor, "*pairs channel"]:
+    """Split -‖q - g‖² of each pair into one addend per channel, -(q_n - g_n)², at most 0."""
+    return -(query - support).square()
+
+
+def form(query: Float[Tensor, "*pairs channel"], support: Float[Tensor, "*pairs channel"]) -> Form:
+    """Write -‖z' - q'‖² as 2 z'·q' - z'·z' - q'·q', with u = -z' and v = -q' frozen."""
+    return Form(
+        reference=2 * support - query,
+        constant=-support.square().sum(dim=-1),
+        support_reference=2 * query - support,
+        support_constant=-query.square().sum(dim=-1),
+    )
+
+
+def prototype_weights(
+    supports: Float[Tensor, "*classes shot channel"], valid: Bool[Tensor, "*classes shot"]
+) -> tuple[Float[Tensor, "*classes shot"], Float[Tensor, "*classes"]]:
+    """Weigh every support alike and add the variance of the class, which differs between classes."""
+    uniform = uniform_weights(supports, valid)
+    prototype = (uniform[..., None] * supports).sum(dim=-2, keepdim=True)
+    variance = (uniform * (supports - prototype).square().sum(dim=-1)).sum(dim=-1)
+    return uniform, variance

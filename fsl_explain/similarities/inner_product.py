@@ -1,0 +1,34 @@
+"""Inner product."""
+
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from fsl_explain.similarities.similarity import Form, uniform_weights
+
+
+def pairwise(
+    query: Float[Tensor, "*batch query channel"], gallery: Float[Tensor, "*batch gallery channel"]
+) -> Float[Tensor, "*batch query gallery"]:
+    """Return the inner product of every query with every gallery embedding."""
+    return query @ gallery.transpose(-1, -2)
+
+
+def contributions(
+    query: Float[Tensor, "*pairs channel"], support: Float[Tensor, "*pairs channel"]
+) -> Float[Tensor, "*pairs channel"]:
+    """Split the inner product of each pair into one signed addend per channel."""
+    return query * support
+
+
+def form(query: Float[Tensor, "*pairs channel"], support: Float[Tensor, "*pairs channel"]) -> Form:
+    """Write the inner product as itself: M is the identity, and there is no constant."""
+    zero = query.new_zeros(query.shape[:-1])
+    return Form(reference=support, constant=zero, support_reference=query, support_constant=zero)
+
+
+def prototype_weights(
+    supports: Float[Tensor, "*classes shot channel"], valid: Bool[Tensor, "*classes shot"]
+) -> tuple[Float[Tensor, "*classes shot"], Float[Tensor, "*classes"]]:
+    """Weigh every support alike: the inner product is linear in the prototype."""
+    uniform = uniform_weights(supports, valid)
+    return uniform, uniform.new_zeros(uniform.shape[:-1])

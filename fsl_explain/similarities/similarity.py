@@ -1,0 +1,61 @@
+"""What a similarity has to offer so that a decision made with it can be explained."""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Form:
+    """A similarity written as S = z'ᵀMq' + u·z' + v·q' + k, seen from both sides.
+
+    Laws: ``z'·reference + constant`` and ``q'·support_reference + support_constant`` are both the
+    similarity of the pair. Norms and other gains are frozen at the pair's own values.
+    """
+
+    reference: Float[Tensor, "*pairs channel"]  # M q' + u: what the query's embedding is multiplied with
+    constant: Float[Tensor, "*pairs"]  # v·q' + k
+    support_reference: Float[Tensor, "*pairs channel"]  # Mᵀ z' + v
+    support_constant: Float[Tensor, "*pairs"]  # u·z' + k
+
+
+@runtime_checkable
+class Similarity(Protocol):
+    """A score that is a sum over channels. Larger always means more alike.
+
+    Laws: ``contributions(q, g).sum(-1)`` is the entry of ``pairwise`` for that pair, so are both
+    sides of ``form``; with ``weights, constant = prototype_weights(supports, valid)``, the similarity
+    to the mean support is ``(weights * similarities).sum(-1) + constant``.
+    """
+
+    def pairwise(
+        self, query: Float[Tensor, "*batch query channel"], gallery: Float[Tensor, "*batch gallery channel"]
+    ) -> Float[Tensor, "*batch query gallery"]:
+        """Return the similarity of every query to every gallery embedding."""
+        ...
+
+    def contributions(
+        self, query: Float[Tensor, "*pairs channel"], support: Float[Tensor, "*pairs channel"]
+    ) -> Float[Tensor, "*pairs channel"]:
+        """Split the similarity of each pair into one addend per channel."""
+        ...
+
+    def form(self, query: Float[Tensor, "*pairs channel"], support: Float[Tensor, "*pairs channel"]) -> Form:
+        """Write the similarity of each pair as linear in either side."""
+        ...
+
+    def prototype_weights(
+        self, supports: Float[Tensor, "*classes shot channel"], valid: Bool[Tensor, "*classes shot"]
+    ) -> tuple[Float[Tensor, "*classes shot"], Float[Tensor, "*classes"]]:
+        """Write the similarity to the mean of the valid supports as a weighted sum of similarities."""
+        ...
+
+
+def uniform_weights(
+    supports: Float[Tensor, "*classes shot channel"], valid: Bool[Tensor, "*classes shot"]
+) -> Float[Tensor, "*classes shot"]:
+    """Give each valid support of a class the same weight; the weights of a class sum to 1."""
+    shares = valid.to(supports.dtype)
+    return shares / shares.sum(dim=-1, keepdim=True)
