@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -66,7 +66,7 @@ class Encoder:
         self.layer = layer
         self.pooling = _pooling(pooling)
         self.head = nn.Identity() if head is None else head
-        self.transform: Preprocess = direct_resize(224, IMAGENET_MEAN, IMAGENET_STD) if preprocess is None else preprocess
+        self.transform: Preprocess = preprocess or direct_resize(224, IMAGENET_MEAN, IMAGENET_STD)
         self.description = description or type(network).__name__
         check_finite(network.state_dict(), self.description)
 
@@ -78,7 +78,7 @@ class Encoder:
         pooling: str | Pooling = "gap",
         head: nn.Module | None = None,
         **architecture: Any,
-    ) -> Self:
+    ) -> "Encoder":
         """Build an encoder by name: ``conv4net``, ``efficientnet-lite0`` or ``torchvision:<name>``.
 
         Without a checkpoint ``efficientnet-lite0`` has its published ImageNet weights; the others have
@@ -94,7 +94,7 @@ class Encoder:
         return cls(built.network, layer, pooling, head, transform, description=f"{name} ({built.weights})")
 
     @classmethod
-    def from_config(cls, config: EncoderConfig, device: str = "cpu") -> Self:
+    def from_config(cls, config: EncoderConfig, device: str = "cpu") -> "Encoder":
         """Build the encoder a configuration describes, on a device.
 
         Raises: ``ValueError`` for a device that is not there; otherwise as ``named``.
@@ -114,7 +114,7 @@ class Encoder:
         head: nn.Module | None = None,
         pooling: str | Pooling = "gap",
         preprocess: Preprocess | None = None,
-    ) -> Self:
+    ) -> "Encoder":
         """Wrap any network; ``layer`` is the name or the module whose output is explained.
 
         Images are resized to 224×224 and normalized with ImageNet's statistics unless ``preprocess``,
@@ -130,10 +130,8 @@ class Encoder:
         layout = torch.channels_last if images.dim() == 4 else torch.preserve_format
         images = images.to(parameter.device, parameter.dtype, memory_format=layout)
         with evaluating(self.network, self.head):
-            if self.layer is None:
-                maps = self.network(images)
-            else:
-                maps = activation_maps_of(self.network, self.layer, images)
+            layer = self.layer
+            maps = self.network(images) if layer is None else activation_maps_of(self.network, layer, images)
             pooled = self.pooling(maps)
             return Features(maps.detach(), pooled, self.head(pooled))
 

@@ -1,0 +1,1 @@
+"""Explanations of what a search in a bank of images returns."""

@@ -39,7 +39,7 @@ def find_layer(network: nn.Module, layer: str | nn.Module) -> nn.Module:
 
     Raises: ``LookupError`` with the nearest names when there is no such layer.
     """
-    layers = dict(network.named_modules())
+    layers: dict[str, nn.Module] = dict(network.named_modules())
     if isinstance(layer, nn.Module):
         if not any(layer is known for known in layers.values()):
             raise LookupError(

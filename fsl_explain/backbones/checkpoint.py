@@ -98,7 +98,7 @@ def _read_torch(path: Path) -> object:
 def _wanted(message: str) -> str:
     for marker in ("GLOBAL ", "Unsupported global: "):
         if marker in message:
-            return message.split(marker, 1)[1].split()[0].rstrip(",.`")
+            return message.split(marker, 1)[1].split(maxsplit=1)[0].rstrip(",.`")
     return "more than tensors"
 
 

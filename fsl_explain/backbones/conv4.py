@@ -16,9 +16,7 @@ class Conv4Net(nn.Module):
         super().__init__()
         widths = [3, channels, channels, channels, channels]
         self.blocks = nn.Sequential(
-            OrderedDict(
-                (f"block{i}", _block(widths[i - 1], widths[i], negative_slope)) for i in range(1, len(widths))
-            )
+            OrderedDict((f"block{i}", _block(widths[i - 1], widths[i], negative_slope)) for i in range(1, len(widths)))
         )
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch channel h w"]:

@@ -80,7 +80,7 @@ def _from_recipe(
 ) -> NamedNetwork:
     options = dict(architecture)
     size = options.pop("size", recipe.size)
-    known = [option for option in inspect.signature(recipe.build).parameters]
+    known = list(inspect.signature(recipe.build).parameters)
     for option in options:
         if option not in known:
             raise unknown_name(f"option of {name}", option, ["size", "seed", *known])

@@ -71,7 +71,8 @@ def pairwise_to_supports(
 ) -> Float[Tensor, "*batch way shot"]:
     """Return the similarity of each query to each of its supports."""
     gallery = supports.embeddings.flatten(start_dim=-3, end_dim=-2)
-    return similarity.pairwise(query[..., None, :], gallery).squeeze(-2).unflatten(-1, supports.valid.shape[-2:])
+    similarities = similarity.pairwise(query[..., None, :], gallery).squeeze(-2)
+    return similarities.reshape(*similarities.shape[:-1], *supports.valid.shape[-2:])
 
 
 def support_set(features: Features, shots: Sequence[int], classes: tuple[str, ...]) -> SupportSet:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from episodes import Cub200, CsvBoxes, DigitScenes, ImageFolder, LabeledImages, OxfordPet, Split, select
+from episodes import CsvBoxes, Cub200, DigitScenes, ImageFolder, LabeledImages, OxfordPet, Split, select
 from fsl_explain.config.strict import LocalPath, Settings
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, ValidationInfo, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
 
 from episodes.naming import unknown_name
 
@@ -25,7 +25,7 @@ class Settings(BaseModel):
         return values
 
 
-def _beside_the_config(path: Path, info: ValidationInfo) -> Path:
+def _beside_the_config(path: Path, info: Any) -> Path:
     folder = (info.context or {}).get("folder")
     return path if folder is None else folder / path
 

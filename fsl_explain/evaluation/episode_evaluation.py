@@ -62,9 +62,7 @@ def evaluate_episodes(
         encoder, dataset, indices, config.run.batch_size, lambda n: report("embedding images", n, len(indices))
     )
     explanation = config.explanation
-    run = _Run(
-        Judge(encoder, store, explanation.masking, explanation.iou_threshold, config.run.batch_size), config, {}
-    )
+    run = _Run(Judge(encoder, store, explanation.masking, explanation.iou_threshold, config.run.batch_size), config, {})
     chunks = []
     report("explaining episodes", 0, len(episodes))
     for start in range(0, len(episodes), EPISODES_IN_A_CHUNK):

@@ -75,7 +75,7 @@ def embed_unique(
 def _read(encoder: Encoder, dataset: LabeledImages, index: int) -> PreparedImage:
     labeled = dataset[index]
     if encoder.carries_boxes:
-        return prepare(labeled, encoder.transform)  # type: ignore[arg-type] # a torchvision transform, as just checked
+        return prepare(labeled, encoder.transform)
     if labeled.boxes is not None or labeled.mask is not None:
         raise ValueError(
             "expected a torchvision.transforms.v2 preprocessing, which moves boxes and masks with their image, "

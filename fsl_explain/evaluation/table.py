@@ -87,4 +87,3 @@ def _interval(values: torch.Tensor) -> dict[str, Any]:
     if counted == 0:
         return {"mean": None, "half_width": None, "episodes": 0}
     return {"mean": mean, "half_width": half_width, "episodes": counted}
-

@@ -27,9 +27,7 @@ def class_index(reference: ClassReference, classes: Sequence[str]) -> int:
     return int(reference)
 
 
-def runner_up(
-    scores: Float[Tensor, "*batch way"], target: Int[Tensor, "*batch"]
-) -> Float[Tensor, "*batch way"]:
+def runner_up(scores: Float[Tensor, "*batch way"], target: Int[Tensor, "*batch"]) -> Float[Tensor, "*batch way"]:
     """Give the best-scoring class other than the target the weight 1; the lowest index wins a tie."""
     rivals = scores.scatter(-1, target[..., None], -torch.inf)
     return torch.nn.functional.one_hot(rivals.argmax(dim=-1), scores.shape[-1]).to(scores.dtype)

@@ -105,9 +105,7 @@ class Choice:
     against: Against = None
 
 
-def ask(
-    compared: Compared, choice: Choice, contrastive: bool
-) -> tuple[Question, Float[Tensor, "batch way"] | None]:
+def ask(compared: Compared, choice: Choice, contrastive: bool) -> tuple[Question, Float[Tensor, "batch way"] | None]:
     """Turn a user's choice into a question about a batch of queries; also return the rivals of a contrast."""
     if choice.rule not in RULES:
         raise unknown_name("rule", choice.rule, RULES)

@@ -24,7 +24,7 @@ def min_max(values: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch n"]:
 
 def min_max_map(maps: Float[Tensor, "*batch h w"]) -> Float[Tensor, "*batch h w"]:
     """Rescale each map to [0, 1] over its cells; a constant map becomes all ones."""
-    return min_max(maps.flatten(start_dim=-2)).unflatten(-1, maps.shape[-2:])
+    return min_max(maps.flatten(start_dim=-2)).reshape(maps.shape)
 
 
 def upsample(

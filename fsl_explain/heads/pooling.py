@@ -6,6 +6,7 @@ value; ``spread(maps, weights)`` is the sum over channels of ``weights`` times `
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -39,7 +40,8 @@ def weighted_sum(
     """Sum maps over channels with one weight a channel, as one matrix product per image."""
     height, width = maps.shape[-2:]
     flat = weights[..., None, :].to(maps.dtype) @ maps.flatten(start_dim=-2)
-    return flat.squeeze(-2).unflatten(-1, (height, width))
+    summed: Tensor = flat.squeeze(-2).unflatten(-1, (height, width))
+    return summed
 
 
 @dataclass(frozen=True)
@@ -120,19 +122,21 @@ class LogSumExpPooling:
         """Sum the shares over channels."""
         return weighted_sum(self.shares(maps), weights)
 
-    def _mean_softmax(self, maps: Float[Tensor, "*batch channel h w"], nodes: int) -> Float[Tensor, "*batch channel h w"]:
+    def _mean_softmax(
+        self, maps: Float[Tensor, "*batch channel h w"], nodes: int
+    ) -> Float[Tensor, "*batch channel h w"]:
         flat = maps.flatten(start_dim=-2)
         exponent = self.r * float((flat.amax(dim=-1) - flat.amin(dim=-1)).max())
         panels = max(1, math.ceil(math.log2(max(exponent, 1.0))) + 1)
         edges = [0.0, *(0.5**i for i in range(panels - 1, -1, -1))]
         points, weights = np.polynomial.legendre.leggauss(nodes)
         mean = torch.zeros_like(flat)
-        for low, high in zip(edges[:-1], edges[1:], strict=True):
+        for low, high in pairwise(edges):
             half = (high - low) / 2
             for point, weight in zip(points, weights, strict=True):
                 position = low + half * (point + 1)
                 mean += half * weight * torch.softmax(self.r * position * flat, dim=-1)
-        return mean.unflatten(-1, maps.shape[-2:])
+        return mean.reshape(maps.shape)
 
 
 POOLINGS: dict[str, Pooling] = {

@@ -106,4 +106,3 @@ def _loss(
 
 def _indices(episode: Episode) -> list[int]:
     return [*episode.support.flatten().tolist(), *episode.query.flatten().tolist()]
-

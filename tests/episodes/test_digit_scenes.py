@@ -83,12 +83,12 @@ def test_the_mask_is_where_ink_covers_more_than_half(monkeypatch):
         assert np.array_equal(pixels(labeled)[:, :, 0] > 127, labeled.mask.numpy())
 
 
-@pytest.mark.parametrize("gray", [0, 128, 255])
-def test_ink_stands_out(gray):
+@pytest.mark.parametrize(("gray", "least"), [(0, 0.34), (128, 0.2), (255, 0.34)])
+def test_ink_stands_out(gray, least):
     for seed in range(60):
         below = np.full((4, 4, 3), gray, dtype=np.float32)
         _paint(below, np.ones((4, 4), dtype=np.float32), 0, 0, np.random.default_rng(seed))
-        assert abs(float(below[0, 0] @ LUMINANCE) - gray) > 0.34 * 255
+        assert abs(float(below[0, 0] @ LUMINANCE) - gray) > least * 255
 
 
 def test_a_turn_is_a_quarter_turn():
@@ -145,14 +145,15 @@ def test_a_distractor_is_of_any_other_class(monkeypatch):
         return _ink(source, turn, side)
 
     monkeypatch.setattr("episodes.digit_scenes._ink", recorded)
-    others = set()
+    pairs = set()
     for labeled in DigitScenes("base", per_class=6, distractor=True):
         target, *tries = drawn
         assert labeled.class_name == f"{target[0]} turned {90 * target[1]}°" or target[1] == 0
         assert target not in tries
-        others.update(tries)
+        pairs.update((target, other) for other in tries)
         drawn.clear()
-    assert len(others) == 16
+    assert len({other for _, other in pairs}) == 16
+    assert all(len({other for first, other in pairs if first == target}) > 2 for target, _ in pairs)
 
 
 def test_the_smallest_distractor_fits_beside_the_largest_digit(monkeypatch):

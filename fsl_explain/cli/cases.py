@@ -1,0 +1,110 @@
+"""Cases of a page: single queries with their explanations and figures."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from episodes import EpisodeSampler, LabeledImages, PreparedImage, prepare
+from fsl_explain.config import EvaluationConfig
+from fsl_explain.encoder import Encoder
+from fsl_explain.evaluation.measurement import Chunk
+from fsl_explain.evaluation.query_figures import figures_of
+from fsl_explain.explainers.explain import Choice, Compared, compare, explain_compared
+from fsl_explain.explainers.methods import find_method
+from fsl_explain.report import Case
+
+CASES_ON_A_PAGE = 4
+
+
+def make_case(
+    title: str,
+    compared: Compared,
+    methods: Sequence[str],
+    choice: Choice,
+    truth: str | None = None,
+    box: Float[Tensor, "4"] | None = None,
+    mask: Bool[Tensor, "height width"] | None = None,
+    query_name: str = "",
+    support_names: Mapping[str, Sequence[str]] | None = None,
+) -> Case:
+    """Explain the one query of ``compared`` by every method; only a contrast is told against what."""
+    plain = Choice(choice.rule, choice.similarity, choice.target)
+    explanations = {
+        method: explain_compared(compared, method, choice if find_method(method).contrastive else plain)[0]
+        for method in methods
+    }
+    return Case(
+        title=title,
+        explanations=explanations,
+        truth=truth,
+        box=box,
+        figures={
+            method: figures_of(compared, explanation, choice, box, mask) for method, explanation in explanations.items()
+        },
+        query_name=query_name,
+        support_names=support_names or {},
+    )
+
+
+def episode_cases(
+    settings: EvaluationConfig, encoder: Encoder, dataset: LabeledImages, chunk: Chunk, wanted: int = CASES_ON_A_PAGE
+) -> tuple[Case, ...]:
+    """Show the first correct decision of each of the first episodes, then the first wrong ones."""
+    correct = chunk.decisions.truth == chunk.decisions.predicted
+    chosen = _first_of_each_episode(correct, wanted - wanted // 4) + _first_of_each_episode(~correct, wanted // 4)
+    return tuple(_episode_case(settings, encoder, dataset, episode, query) for episode, query in chosen)
+
+
+def _first_of_each_episode(which: Bool[Tensor, "episode query"], wanted: int) -> list[tuple[int, int]]:
+    having = which.any(dim=1).nonzero().flatten().tolist()
+    return [(episode, int(which[episode].int().argmax())) for episode in having[:wanted]]
+
+
+def _episode_case(
+    settings: EvaluationConfig, encoder: Encoder, dataset: LabeledImages, position: int, query: int
+) -> Case:
+    sampler = EpisodeSampler(
+        dataset.labels,
+        n_way=settings.episodes.n_way,
+        n_shot=settings.episodes.n_shot,
+        n_query=settings.episodes.n_query,
+        seed=settings.episodes.seed,
+    )
+    episode = sampler[position]
+    index = int(episode.query.flat[query])
+    names = [dataset.classes[label] for label in episode.classes]
+    truth = dataset.classes[int(dataset.labels[index])]
+    supports = {
+        name: torch.stack([_prepared(encoder, dataset, int(i)).pixels for i in row])
+        for name, row in zip(names, episode.support, strict=True)
+    }
+    prepared = _prepared(encoder, dataset, index)
+    decision = settings.decision
+    choice = Choice(decision.rule, decision.similarity)
+    compared = compare(encoder, prepared.pixels, supports, decision.similarity)
+    return make_case(
+        f"Episode {position}: a query of class {truth}",
+        compared,
+        (*settings.explanation.methods, "lafam"),
+        choice,
+        truth=truth,
+        box=prepared.target_box,
+        mask=prepared.target_mask,
+        query_name=_name(dataset.paths[index]),
+        support_names={
+            name: [_name(dataset.paths[int(i)]) for i in row] for name, row in zip(names, episode.support, strict=True)
+        },
+    )
+
+
+def _prepared(encoder: Encoder, dataset: LabeledImages, index: int) -> PreparedImage:
+    if encoder.carries_boxes:
+        return prepare(dataset[index], encoder.transform)
+    return PreparedImage(encoder.preprocess([dataset[index].image])[0], None, None)
+
+
+def _name(path: Path | None) -> str:
+    return "" if path is None else path.name

@@ -1,0 +1,130 @@
+"""``fsl-explain explain``."""
+
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from episodes import ImageFolder, find_images, read_image
+from fsl_explain.cli.cases import make_case
+from fsl_explain.cli.progress import note, show_table
+from fsl_explain.encoder import Encoder
+from fsl_explain.evaluation import Table
+from fsl_explain.explainers.contrast_weights import class_index
+from fsl_explain.explainers.explain import Choice, compare
+from fsl_explain.explainers.methods import find_method
+from fsl_explain.report import Case, Page, write_page
+
+
+def explain(
+    query: Path,
+    *,
+    support: Path,
+    out: Path = Path("explanation.html"),
+    encoder: str = "efficientnet-lite0",
+    checkpoint: Path | None = None,
+    pooling: str = "gap",
+    method: tuple[str, ...] = ("exact", "contrast", "fam", "lafam"),
+    rule: str = "mean-similarity",
+    similarity: str = "cosine",
+    target: str | None = None,
+    against: tuple[str, ...] = (),
+    shots: int | None = None,
+) -> None:
+    """Explain why a query image is given one of the classes of a support folder.
+
+    Prints the decision and each explanation's receipt, and writes a page with the maps.
+
+    Parameters
+    ----------
+    query
+        The image to explain.
+    support
+        Folder with one folder of images per class: DIR/<class>/<image>.
+    out
+        The HTML page to write.
+    encoder
+        conv4net, efficientnet-lite0 or torchvision:<name>.
+    checkpoint
+        Weights for the encoder, safetensors or a plain state dict.
+    pooling
+        gap, gmp or lse.
+    method
+        exact, contrast, fam or lafam; may be repeated.
+    rule
+        mean-similarity or prototype.
+    similarity
+        cosine, inner-product or euclidean.
+    target
+        The class to explain; the predicted one by default.
+    against
+        For contrast: a class, several classes, or others; the best-scoring rival by default.
+    shots
+        Use only the first N images of each class.
+    """
+    for name in method:
+        find_method(name)
+    image = read_image(query)
+    groups = _support_files(support, shots)
+    classes = tuple(groups)
+    wanted = None if target is None else class_index(target, classes)
+    if not method:
+        raise ValueError("expected at least one --method, but got none.")
+    network = Encoder.named(encoder, checkpoint, pooling)
+    note(f"Comparing {query.name} with {sum(map(len, groups.values()))} images of {len(groups)} classes …")
+    supports = {name: network.preprocess([read_image(path) for path in files]) for name, files in groups.items()}
+    compared = compare(network, network.preprocess([image])[0], supports, similarity)
+    rivals = None if not against else "others" if against == ("others",) else list(against)
+    case = make_case(
+        f"Why {query.name}?",
+        compared,
+        tuple(dict.fromkeys(method)),
+        Choice(rule, similarity, wanted, rivals),
+        query_name=query.name,
+        support_names={name: [path.name for path in files] for name, files in groups.items()},
+    )
+    facts = {"Encoder": network.description, "Decision": f"{rule}, {similarity} similarity", "Pooling": pooling}
+    write_page(Page(title=f"Why {query.name}?", lead=_verdict(case), facts=facts, cases=(case,)), out)
+    _print(case)
+    Console().print(f"Page: {out}", soft_wrap=True)
+
+
+def _support_files(support: Path, shots: int | None) -> dict[str, list[Path]]:
+    if shots is not None and shots < 1:
+        raise ValueError(f"expected --shots of at least 1, but got {shots}.")
+    folder = ImageFolder(support)
+    return {name: find_images(support / name)[:shots] for name in folder.classes}
+
+
+def _verdict(case: Case) -> str:
+    decision = case.main_explanation.decision
+    best = decision.scores.topk(min(2, len(decision.scores)))
+    names = [decision.classes[i] for i in best.indices.tolist()]
+    lead = f"Decided: {names[0]}, score {best.values[0]:.4f}."
+    return lead if len(names) == 1 else f"{lead} Runner-up: {names[1]}, score {best.values[1]:.4f}."
+
+
+def _print(case: Case) -> None:
+    decision = case.main_explanation.decision
+    order = decision.scores.argsort(descending=True).tolist()
+    rows = tuple((decision.classes[i], f"{decision.scores[i]:.4f}") for i in order)
+    show_table(Table("Decision", ("class", "score"), rows, (_verdict(case),)))
+    receipts = []
+    for name, explanation in case.explanations.items():
+        if torch.isnan(explanation.residual):
+            receipts.append((name, *("–",) * 5))
+            continue
+        relative = float(explanation.residual / explanation.absolute_sum)
+        receipts.append(
+            (
+                name,
+                f"{explanation.score:+.4f}",
+                f"{explanation.contributions.sum():+.4f}",
+                f"{explanation.bias:+.4f}",
+                f"{explanation.residual:.1e}",
+                f"{relative:.1e}",
+            )
+        )
+    columns = ("method", "score", "Σ channels", "bias", "residual", "residual / Σ|terms|")
+    notes = ("score = Σ channels + bias for exact and contrast; other methods do not claim to add up.",)
+    show_table(Table("Receipts", columns, tuple(receipts), notes))
