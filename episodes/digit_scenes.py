@@ -26,7 +26,9 @@ TURNS: dict[str, dict[int, tuple[int, ...]]] = {
 """Quarter turns of each digit. A half turn maps 2 and 5 to themselves, and 6 to 9."""
 
 LEAST_SIZE = 32
-DIGIT_SHARES = (0.31, 0.52)
+DIGIT_SHARES = (0.5, 0.75)
+DIMMED = 0.5
+PALEST_TO_BRIGHTEST = (112, 255)
 FALLBACK_SHARES = (0.31, 0.25, 0.2)
 LEAST_CONTRAST = 0.35
 LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)
@@ -47,8 +49,8 @@ class _DigitClass:
 class DigitScenes:
     """Square scenes with one annotated digit each; scene i depends on (part, seed, size, i) alone.
 
-    A digit is enlarged to between 31 % and 52 % of the scene, inked in a color that stands out, and
-    pasted anywhere on a random crop of a photograph. The mask is where the ink covers more than
+    A digit is enlarged to between 50 % and 75 % of the scene with the margin it was scanned with, inked in a
+    random light color, and pasted anywhere on a random crop of a photograph dimmed to half its brightness. The mask is where the ink covers more than
     half; the box is the tight box of the mask. Labels take turns: scene i has label i modulo the
     number of classes. No handwritten image comes twice in a class before all of them came once.
 
@@ -147,13 +149,13 @@ def _photographs() -> tuple[PIL.Image.Image, ...]:
 
 
 def _background(chance: np.random.Generator, size: int) -> Float32[np.ndarray, "size size 3"]:
-    """Return a random square of a photograph, perhaps mirrored, at a random scale; values in [0, 255]."""
+    """Return a random square of a dimmed photograph, perhaps mirrored, at a random scale; values in [0, 255]."""
     photographs = _photographs()
     photograph = photographs[int(chance.integers(len(photographs)))]
     side = int(chance.integers(96, min(photograph.size) + 1))
     left, top = (int(chance.integers(extent - side + 1)) for extent in photograph.size)
     square = photograph.resize((size, size), PIL.Image.Resampling.BILINEAR, (left, top, left + side, top + side))
-    pixels = np.asarray(square, dtype=np.float32)
+    pixels = DIMMED * np.asarray(square, dtype=np.float32)
     return np.array(pixels[:, ::-1] if chance.random() < 0.5 else pixels)
 
 
@@ -175,7 +177,7 @@ def _paint(
 ) -> None:
     """Lay ink on the scene, in a random color that stands out from what lies below."""
     below = pixels[top : top + ink.shape[0], left : left + ink.shape[1]]
-    colors = chance.uniform(0, 255, size=(16, 3)).astype(np.float32)
+    colors = chance.uniform(*PALEST_TO_BRIGHTEST, size=(16, 3)).astype(np.float32)
     differences = np.abs((colors @ LUMINANCE)[:, None, None] - below @ LUMINANCE) / 255
     contrasts = (differences * ink).sum(axis=(1, 2)) / ink.sum()
     enough = contrasts >= LEAST_CONTRAST

@@ -149,18 +149,21 @@ class Encoder:
     @property
     def image_size(self) -> int | None:
         """The side of the square images its preprocessing makes, or None when it does not show it."""
-        if not isinstance(self.transform, nn.Module):
-            return None
-        sizes = [part.size for part in self.transform.modules() if isinstance(part, v2.Resize)]
+        sizes = [step.size for step in _steps(self.transform) if isinstance(step, v2.Resize)]
         return int(sizes[-1][0]) if sizes else None
 
     @property
     def normalization(self) -> tuple[list[float], list[float]] | None:
         """The mean and standard deviation of the preprocessing, or None when it does not show them."""
-        if not isinstance(self.transform, nn.Module):
-            return None
-        found = [part for part in self.transform.modules() if isinstance(part, v2.Normalize)]
+        found = [step for step in _steps(self.transform) if isinstance(step, v2.Normalize)]
         return (list(found[-1].mean), list(found[-1].std)) if found else None
+
+
+def _steps(transform: object) -> list[object]:
+    """Return the single steps of a torchvision transform, in order."""
+    if isinstance(transform, v2.Compose):
+        return [step for part in transform.transforms for step in _steps(part)]
+    return [transform]
 
 
 def _pooling(pooling: str | Pooling) -> Pooling:

@@ -142,4 +142,4 @@ def _(layer: nn.ReLU, values: Tensor) -> list[Stage]:  # noqa: ARG001
 
 @stages_of.register
 def _(layer: nn.LeakyReLU, values: Tensor) -> list[Stage]:
-    return [Diagonal(torch.where(values > 0, 1.0, layer.negative_slope).to(values.dtype))]
+    return [Diagonal(torch.where(values > 0, torch.ones_like(values), layer.negative_slope))]

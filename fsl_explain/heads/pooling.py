@@ -100,9 +100,13 @@ class LogSumExpPooling:
             raise ValueError(f"log-sum-exp pooling needs a finite r above 0, but got {self.r}.")
 
     def __call__(self, maps: Float[Tensor, "*batch channel h w"]) -> Float[Tensor, "*batch channel"]:
-        """Pool each map by log-mean-exp with sharpness r."""
-        cells = maps.shape[-2] * maps.shape[-1]
-        return (torch.logsumexp(self.r * maps.flatten(start_dim=-2), dim=-1) - math.log(cells)) / self.r
+        """Pool each map by log-mean-exp with sharpness r.
+
+        The mean of exp(x) - 1 at x = r (A - max A) keeps its digits for small r, where log-sum-exp loses them.
+        """
+        largest = maps.amax(dim=(-2, -1), keepdim=True)
+        below = torch.expm1(self.r * (maps - largest)).mean(dim=(-2, -1))
+        return largest[..., 0, 0] + torch.log1p(below) / self.r
 
     def shares(self, maps: Float[Tensor, "*batch channel h w"]) -> Float[Tensor, "*batch channel h w"]:
         """Split each pooled value by integrating the softmax from the zero map to the map."""

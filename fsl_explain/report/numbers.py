@@ -1,7 +1,7 @@
 """Numbers as a page shows them."""
 
 from collections.abc import Sequence
-from math import floor, isfinite, log10
+from math import floor, isfinite, isnan, log10
 
 
 def decimals(values: Sequence[float], significant: int) -> int:
@@ -13,7 +13,7 @@ def decimals(values: Sequence[float], significant: int) -> int:
 def fixed(value: float, places: int, plus: bool = False) -> str:
     """Write a value with fixed decimal places and a true minus sign; NaN is a dash."""
     if not isfinite(value):
-        return "–" if value != value else str(value).replace("-", "−")
+        return "–" if isnan(value) else str(value).replace("-", "−")
     written = f"{value:{'+' if plus else ''}.{places}f}"
     is_zero = not any(digit in "123456789" for digit in written)
     return written.lstrip("+-") if is_zero else written.replace("-", "−")

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from episodes.naming import unknown_name
 from fsl_explain.explainers import Explanation
+from fsl_explain.explainers.picture import shots
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class Case:
                 raise unknown_name("explanation", name, self.explanations)
         for name, explanation in self.explanations.items():
             self._check(name, explanation)
+        for name, files in self.support_names.items():
+            self._check_files(name, files)
 
     @property
     def main_name(self) -> str:
@@ -45,6 +48,17 @@ class Case:
     def main_explanation(self) -> Explanation:
         """The explanation that is drawn on the supports."""
         return self.explanations[self.main_name]
+
+    def _check_files(self, name: str, files: Sequence[str]) -> None:
+        classes = self.main_explanation.decision.classes
+        if name not in classes:
+            raise unknown_name("class", name, classes)
+        given = len(shots(self.main_explanation, classes.index(name)))
+        if files and len(files) != given:
+            raise ValueError(
+                f"expected one file name for each of the {given} supports of {name}, but got {len(files)}; "
+                "name them all, or none."
+            )
 
     def _check(self, name: str, explanation: Explanation) -> None:
         if explanation.score.dim() != 0:

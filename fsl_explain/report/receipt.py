@@ -8,7 +8,8 @@ from fsl_explain.report.numbers import decimals, fixed, scientific
 TOLERANCE = 1e-5  # of the sum of the absolute terms; float32 rounding stays below it
 
 NOT_SPLIT = "This method does not split the score, so there is nothing to add up."
-BY_DESIGN = "By design: these are the weights of Eq. 15, which rank channels and do not add up to the score."
+BY_DESIGN = "By design: these are the weights of Eq. 15, which rank channels."
+BY_CHANCE = "Happens to add up to the score, which the weights of Eq. 15 are not made for."
 
 
 @dataclass(frozen=True)
@@ -51,5 +52,6 @@ def _what_is_explained(explanation: Explanation) -> str:
 
 
 def _verdict(explanation: Explanation) -> str:
-    word = "Adds up to the score." if adds_up(explanation) else "Does not add up to the score."
-    return f"{word} {BY_DESIGN}" if explanation.method == "fam" else word
+    if explanation.method == "fam":
+        return BY_CHANCE if adds_up(explanation) else f"Does not add up to the score. {BY_DESIGN}"
+    return "Adds up to the score." if adds_up(explanation) else "Does not add up to the score."

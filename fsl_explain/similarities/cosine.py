@@ -8,7 +8,7 @@ from fsl_explain.similarities.similarity import Form, uniform_weights
 
 
 def pairwise(
-    query: Float[Tensor, "*batch query channel"], gallery: Float[Tensor, "*batch gallery channel"]
+    query: Float[Tensor, "*#batch query channel"], gallery: Float[Tensor, "*#batch gallery channel"]
 ) -> Float[Tensor, "*batch query gallery"]:
     """Return the cosine similarity, in [-1, 1], of every query to every gallery embedding."""
     return F.normalize(query, dim=-1) @ F.normalize(gallery, dim=-1).transpose(-1, -2)

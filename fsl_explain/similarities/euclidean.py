@@ -7,7 +7,7 @@ from fsl_explain.similarities.similarity import Form, uniform_weights
 
 
 def pairwise(
-    query: Float[Tensor, "*batch query channel"], gallery: Float[Tensor, "*batch gallery channel"]
+    query: Float[Tensor, "*#batch query channel"], gallery: Float[Tensor, "*#batch gallery channel"]
 ) -> Float[Tensor, "*batch query gallery"]:
     """Return -‖q - g‖², at most 0, for every query and gallery embedding."""
     squares = query.square().sum(dim=-1)[..., :, None] + gallery.square().sum(dim=-1)[..., None, :]

@@ -7,7 +7,7 @@ from fsl_explain.similarities.similarity import Form, uniform_weights
 
 
 def pairwise(
-    query: Float[Tensor, "*batch query channel"], gallery: Float[Tensor, "*batch gallery channel"]
+    query: Float[Tensor, "*#batch query channel"], gallery: Float[Tensor, "*#batch gallery channel"]
 ) -> Float[Tensor, "*batch query gallery"]:
     """Return the inner product of every query with every gallery embedding."""
     return query @ gallery.transpose(-1, -2)

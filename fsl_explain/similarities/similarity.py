@@ -31,7 +31,7 @@ class Similarity(Protocol):
     """
 
     def pairwise(
-        self, query: Float[Tensor, "*batch query channel"], gallery: Float[Tensor, "*batch gallery channel"]
+        self, query: Float[Tensor, "*#batch query channel"], gallery: Float[Tensor, "*#batch gallery channel"]
     ) -> Float[Tensor, "*batch query gallery"]:
         """Return the similarity of every query to every gallery embedding."""
         ...

@@ -16,11 +16,16 @@ every_similarity = pytest.mark.parametrize("similarity", SIMILARITIES.values(), 
 
 
 @st.composite
-def support_sets(draw) -> SupportSet:
+def shots(draw):
+    """Embeddings, and which of them are real; no class has a mean near 0."""
     supports, valid = draw(embeddings(WAY, SHOT, CHANNELS)), draw(shot_masks(WAY, SHOT))
     means = torch.stack([supports[c][valid[c]].mean(dim=0) for c in range(WAY)])
     assume((means.norm(dim=-1) > 0.05).all())
-    return SupportSet(supports, valid, CLASSES)
+    return supports, valid
+
+
+def support_set_of(shots) -> SupportSet:
+    return SupportSet(*shots, CLASSES)
 
 
 @every_rule
@@ -30,8 +35,9 @@ def test_plays_its_role(rule):
 
 @every_similarity
 @every_rule
-@given(query=embeddings(2, CHANNELS), supports=support_sets())
-def test_scores_are_the_weighted_similarities_and_the_constant(rule, similarity, query, supports):
+@given(query=embeddings(2, CHANNELS), shots=shots())
+def test_scores_are_the_weighted_similarities_and_the_constant(rule, similarity, query, shots):
+    supports = support_set_of(shots)
     weights, constant = rule.weights(supports, similarity)
     pairs = similarity.pairwise(query, supports.embeddings.flatten(0, 1)).unflatten(-1, (WAY, SHOT))
     assert_equal((weights * pairs).sum(dim=-1) + constant, rule.class_scores(query, supports, similarity))
@@ -39,19 +45,21 @@ def test_scores_are_the_weighted_similarities_and_the_constant(rule, similarity,
 
 @pytest.mark.parametrize("similarity_name", SIMILARITIES)
 @pytest.mark.parametrize("rule_name", RULES)
-@given(query=embeddings(2, CHANNELS), supports=support_sets())
-def test_equals_the_loop_version(rule_name, similarity_name, query, supports):
-    shots = [supports.embeddings[c][supports.valid[c]].tolist() for c in range(WAY)]
-    slow = [[reference.decision_score(rule_name, similarity_name, z, s) for s in shots] for z in query.tolist()]
+@given(query=embeddings(2, CHANNELS), shots=shots())
+def test_equals_the_loop_version(rule_name, similarity_name, query, shots):
+    supports = support_set_of(shots)
+    real = [supports.embeddings[c][supports.valid[c]].tolist() for c in range(WAY)]
+    slow = [[reference.decision_score(rule_name, similarity_name, z, s) for s in real] for z in query.tolist()]
     found = RULES[rule_name].class_scores(query, supports, SIMILARITIES[similarity_name])
     assert_equal(found, torch.tensor(slow, dtype=torch.float64), 1e-9)
 
 
 @every_similarity
 @every_rule
-@given(query=embeddings(2, CHANNELS), supports=support_sets())
-def test_repeating_every_shot_changes_no_score(rule, similarity, query, supports):
+@given(query=embeddings(2, CHANNELS), shots=shots())
+def test_repeating_every_shot_changes_no_score(rule, similarity, query, shots):
     """The law of FAM's Eq. 11: a mean over shots, not a sum."""
+    supports = support_set_of(shots)
     twice = SupportSet(supports.embeddings.repeat(1, 2, 1), supports.valid.repeat(1, 2), CLASSES)
     once = rule.class_scores(query, supports, similarity)
     assert_equal(rule.class_scores(query, twice, similarity), once)
@@ -59,8 +67,9 @@ def test_repeating_every_shot_changes_no_score(rule, similarity, query, supports
 
 @every_similarity
 @every_rule
-@given(query=embeddings(2, CHANNELS), supports=support_sets(), padding=embeddings(WAY, SHOT, CHANNELS))
-def test_padding_has_no_say(rule, similarity, query, supports, padding):
+@given(query=embeddings(2, CHANNELS), shots=shots(), padding=embeddings(WAY, SHOT, CHANNELS))
+def test_padding_has_no_say(rule, similarity, query, shots, padding):
+    supports = support_set_of(shots)
     other = torch.where(supports.valid[..., None], supports.embeddings, padding)
     repadded = SupportSet(other, supports.valid, CLASSES)
     expected = rule.class_scores(query, supports, similarity)
@@ -80,8 +89,9 @@ def test_rules_agree_on_one_shot(similarity, query, supports):
 
 @every_similarity
 @every_rule
-@given(query=embeddings(2, CHANNELS), supports=support_sets(), others=support_sets())
-def test_each_query_may_bring_supports_of_its_own(rule, similarity, query, supports, others):
+@given(query=embeddings(2, CHANNELS), shots=shots(), others=shots())
+def test_each_query_may_bring_supports_of_its_own(rule, similarity, query, shots, others):
+    supports, others = support_set_of(shots), support_set_of(others)
     both = SupportSet(
         torch.stack([supports.embeddings, others.embeddings]), torch.stack([supports.valid, others.valid]), CLASSES
     )

@@ -1,0 +1,48 @@
+"""The page as one HTML file that needs nothing beside it and nothing from elsewhere."""
+
+import os
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from fsl_explain.report.case_view import case_view
+from fsl_explain.report.page import Page
+from fsl_explain.report.wording import HOW_TO_READ
+
+TEMPLATES = Path(__file__).parent
+
+
+def render_page(page: Page) -> str:
+    """Return the page as HTML: styles and pictures inside, no script, no outside address."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    template = environment.get_template("page.html")
+    return template.render(page=page, cases=[case_view(case) for case in page.cases], how_to_read=HOW_TO_READ)
+
+
+def write_page(page: Page, path: str | Path) -> None:
+    """Write the page to a file, making its folder if need be.
+
+    It is written aside and renamed, so that an interruption leaves no half page and the old one stays.
+
+    Raises: ``ValueError`` when the path is a folder, or lies in something that is not one.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"expected a file to write the page to, but {path} is a folder; add a name like page.html.")
+    written = render_page(page).encode("utf-8", errors="replace")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise ValueError(f"expected {path.parent} to be a folder for the page, but it is a file.") from error
+    aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        aside.write_bytes(written)
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
