@@ -18,7 +18,7 @@ class TinyNetwork(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(3, channels, kernel_size=2, stride=2)
         self.norm = nn.BatchNorm2d(channels)
-        self.activation = nn.LeakyReLU(0.1)
+        self.activation = nn.LeakyReLU(0.5)
         self.dropout = nn.Dropout(0.5)
         self.classifier = nn.Linear(channels, 3)
 
@@ -30,7 +30,10 @@ class TinyNetwork(nn.Module):
 def tiny_network(seed: int = 0, channels: int = CHANNELS) -> TinyNetwork:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return TinyNetwork(channels)
+        network = TinyNetwork(channels)
+    with torch.no_grad():
+        network.conv.bias[0] = -2.0  # a channel whose pooled value is negative, whatever the pooling
+    return network
 
 
 def tiny_encoder(
@@ -66,7 +69,9 @@ HEADS = {
     "batch-norm": random_batch_norm,
     "batch-norm-without-gain": lambda n: random_batch_norm(n, affine=False),
     "mlp": lambda n: nn.Sequential(nn.Linear(n, 6), nn.ReLU(), nn.Linear(6, 3)),
-    "leaky-mlp": lambda n: nn.Sequential(nn.Sequential(nn.Linear(n, 6), nn.LeakyReLU(0.1)), nn.Dropout(), nn.Linear(6, 3)),
+    "leaky-mlp": lambda n: nn.Sequential(
+        nn.Sequential(nn.Linear(n, 6), nn.LeakyReLU(0.1)), nn.Dropout(), nn.Linear(6, 3)
+    ),
     "leaky": lambda n: nn.LeakyReLU(0.2),
 }
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,9 +12,16 @@ from episodes.naming import unknown_name
 
 @contextmanager
 def captured_activations(layer: nn.Module) -> Iterator[list[Tensor]]:
-    """Collect what ``layer`` returns while the block runs; the hook never outlives the block."""
+    """Collect what ``layer`` returns while the block runs; the hook never outlives the block.
+
+    Copies are kept, because a layer behind it may overwrite its input, as ``ReLU(inplace=True)`` does.
+    """
     activations: list[Tensor] = []
-    handle = layer.register_forward_hook(lambda _layer, _args, output: activations.append(output))
+
+    def keep(_layer: nn.Module, _args: Any, output: Any) -> None:
+        activations.append(output.clone() if isinstance(output, Tensor) else output)
+
+    handle = layer.register_forward_hook(keep)
     try:
         yield activations
     finally:

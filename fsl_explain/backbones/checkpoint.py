@@ -2,8 +2,10 @@
 
 import hashlib
 import pickle
+import pickletools
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -86,20 +88,43 @@ def _read_torch(path: Path) -> object:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ValueError(
-            f"refused {path}: it is a pickle that asks for {_wanted(str(error))}, and loading that could run code; "
-            "convert it to a plain state dict or to safetensors where you trust it."
-        ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except Exception as error:  # a damaged file can fail in any way
+        wanted = _wanted(str(error)) or _first_global(path)
+        if isinstance(error, pickle.UnpicklingError) and wanted is not None:
+            raise ValueError(
+                f"refused {path}: it is a pickle that asks for {wanted}, and loading that could run code; "
+                "convert it to a plain state dict or to safetensors where you trust it."
+            ) from error
         raise ValueError(f"expected a PyTorch checkpoint, but {path} cannot be read; download it again.") from error
 
 
-def _wanted(message: str) -> str:
+def _wanted(message: str) -> str | None:
     for marker in ("GLOBAL ", "Unsupported global: "):
         if marker in message:
             return message.split(marker, 1)[1].split(maxsplit=1)[0].rstrip(",.`")
-    return "more than tensors"
+    return None
+
+
+def _first_global(path: Path) -> str | None:
+    """Return what a pickle would import first, containers aside, read from its opcodes; nothing of it runs."""
+    strings: list[str] = []
+    remembered: dict[int, str] = {}
+    with path.open("rb") as file, suppress(Exception):
+        for opcode, argument, _ in pickletools.genops(file):
+            wanted = None
+            if opcode.name in ("GLOBAL", "INST"):
+                wanted = str(argument).replace(" ", ".")
+            elif opcode.name == "STACK_GLOBAL":
+                wanted = ".".join(strings[-2:])
+            elif opcode.name == "MEMOIZE":
+                remembered[len(remembered)] = strings[-1] if strings else ""
+            elif opcode.name in ("BINGET", "LONG_BINGET"):
+                strings.append(remembered.get(int(argument or 0), ""))
+            elif isinstance(argument, str):
+                strings.append(argument)
+            if wanted not in (None, "collections.OrderedDict"):
+                return wanted
+    return None
 
 
 def _listed(what: str, names: list[str]) -> str:

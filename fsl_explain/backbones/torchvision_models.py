@@ -33,6 +33,9 @@ def build(name: str, weights: str | None = None) -> nn.Module:
     if name not in known:
         raise unknown_name("torchvision network", name, known)
     network: nn.Module = models.get_model(name, weights=weights)
+    if name.startswith("densenet"):
+        # Its forward pass rectifies the features outside of any layer; as a layer, the maps are those it pools.
+        network.get_submodule("features").add_module("relu", nn.ReLU())
     return network
 
 

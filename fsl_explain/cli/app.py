@@ -22,6 +22,7 @@ app = App(
     "Results go to stdout or to the file or folder named with --out, progress to stderr. A mistake in the "
     "input ends with exit code 2 and one sentence.",
     help_epilogue="Start with: fsl-explain demo",
+    suppress_keyboard_interrupt=False,
 )
 for command in (demo, explain, evaluate, train):
     app.command(command)
@@ -39,7 +40,11 @@ def run(arguments: list[str]) -> int:
     except CycloptsError as error:
         return _complain(str(error))
     except KeyboardInterrupt:
-        print("fsl-explain: interrupted; no result was written.", file=sys.stderr)
+        print(
+            "fsl-explain: interrupted; no result was written. An evaluation with --out keeps finished episodes: "
+            "add --resume to go on.",
+            file=sys.stderr,
+        )
         return 130
     except OSError as error:
         return _complain(str(error) if error.strerror is None else f"{error.strerror}: {error.filename}.")

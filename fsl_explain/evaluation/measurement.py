@@ -83,7 +83,7 @@ def join(chunks: Sequence[Chunk]) -> Chunk:
     return Chunk(Decisions(**decisions), Measurements(first.measurements.methods, masked, figures))
 
 
-def episode_means(figure: Float[Tensor, "method episode query"]) -> Float[Tensor, "method episode"]:
+def episode_means(figure: Float[Tensor, "*episodes query"]) -> Float[Tensor, "*episodes"]:
     """Average over the queries of an episode that have the figure; NaN where none has."""
     return figure.nanmean(dim=-1)
 

@@ -10,11 +10,11 @@ from fsl_explain import metrics
 from fsl_explain.evaluation.measurement import METRICS, Chunk, episode_means
 
 COLUMNS = {
-    "average_drop": ("AD % ↓", 1),
-    "increase_in_confidence": ("IC % ↑", 1),
-    "proportion": ("Proportion % ↑", 100),
-    "intersection_over_union": ("IoU % ↑", 100),
-    "pointing_game": ("Pointing % ↑", 100),
+    "average_drop": ("AD % ↓", 1.0),
+    "increase_in_confidence": ("IC % ↑", 1.0),
+    "proportion": ("Proportion % ↑", 100.0),
+    "intersection_over_union": ("IoU % ↑", 100.0),
+    "pointing_game": ("Pointing % ↑", 100.0),
 }
 """Heading and factor of each metric; drops and increases are in percent already."""
 

@@ -1,6 +1,7 @@
 """Which combination of class scores a user asks about: one class, or one class rather than others."""
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import torch
@@ -22,9 +23,10 @@ def class_index(reference: ClassReference, classes: Sequence[str]) -> int:
         if reference not in classes:
             raise unknown_name("class", reference, classes)
         return list(classes).index(reference)
-    if not 0 <= int(reference) < len(classes):
-        raise LookupError(f"expected a class index from 0 to {len(classes) - 1}, but got {reference}.")
-    return int(reference)
+    index = operator.index(reference)
+    if not 0 <= index < len(classes):
+        raise LookupError(f"expected a class index from 0 to {len(classes) - 1}, but got {index}.")
+    return index
 
 
 def runner_up(scores: Float[Tensor, "*batch way"], target: Int[Tensor, "*batch"]) -> Float[Tensor, "*batch way"]:
@@ -47,7 +49,7 @@ def rival_weights(
     if isinstance(against, str) and against == "others":
         rivals = torch.ones_like(scores).scatter(-1, target[..., None], 0)
         return rivals / rivals.sum(dim=-1, keepdim=True)
-    chosen = [against] if isinstance(against, str | int) else list(against)
+    chosen = list(against) if isinstance(against, Iterable) and not isinstance(against, str) else [against]
     if not chosen:
         raise ValueError("expected at least one class to contrast with, but got an empty list; use against=None.")
     indices = sorted({class_index(reference, classes) for reference in chosen})

@@ -180,21 +180,39 @@ def _gather(encoder: Encoder, supports: Supports) -> tuple[SupportSet, Tensor | 
         flat = Features(supports.maps.flatten(0, 1), supports.pooled.flatten(0, 1), supports.embedding.flatten(0, 1))
         return support_set(flat, (shot,) * way, _numbered(way)), None
     groups = supports if isinstance(supports, Mapping) else _by_class(supports)
-    for name, images in groups.items():
-        if images.dim() != 4 or images.shape[1] != 3 or len(images) == 0:
-            raise ValueError(
-                f"expected supports (shot, 3, H, W) with at least one shot for class {name}, "
-                f"but got shape {tuple(images.shape)}."
-            )
-    if not groups:
-        raise ValueError("expected supports of at least one class, but got none.")
+    _check_groups(groups)
     shots = tuple(len(images) for images in groups.values())
     stacked = torch.cat(list(groups.values()))
     index, _ = padded_index(shots)
     return support_set(encoder(stacked), shots, tuple(groups)), stacked[index.to(stacked.device)]
 
 
+def _check_groups(groups: Mapping[str, Tensor]) -> None:
+    if not groups:
+        raise ValueError("expected supports of at least one class, but got none.")
+    for name, images in groups.items():
+        if not isinstance(images, Tensor):
+            raise TypeError(
+                f"expected a tensor (shot, 3, H, W) of supports for {name}, but got {type(images).__name__}; "
+                "use encoder.preprocess."
+            )
+        if images.dim() != 4 or images.shape[1] != 3 or len(images) == 0:
+            raise ValueError(
+                f"expected supports (shot, 3, H, W) with at least one shot for {name}, "
+                f"but got shape {tuple(images.shape)}."
+            )
+    sizes = {tuple(images.shape[-2:]): name for name, images in groups.items()}
+    if len(sizes) > 1:
+        listed = ", ".join(f"{height}×{width} ({name})" for (height, width), name in sizes.items())
+        raise ValueError(f"expected supports of one size, but got {listed}; resize them alike.")
+
+
 def _by_class(supports: Tensor) -> dict[str, Tensor]:
+    if not isinstance(supports, Tensor):
+        raise TypeError(
+            "expected supports as a tensor (way, shot, 3, H, W), Features, or a mapping from class name to images, "
+            f"but got {type(supports).__name__}; use torch.stack."
+        )
     if supports.dim() != 5 or supports.shape[2] != 3:
         raise ValueError(f"expected supports of shape (way, shot, 3, H, W), but got {tuple(supports.shape)}.")
     return dict(zip(_numbered(len(supports)), supports, strict=True))

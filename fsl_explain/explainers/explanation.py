@@ -82,7 +82,7 @@ class Explanation:
     cells: Float[Tensor, "*batch h w"]  # before upsampling
     bias: Float[Tensor, "*batch"]  # what no channel and no cell holds, from its own formula
     saliency: Float[Tensor, "*batch height width"]
-    support_cells: Float[Tensor, "*batch way shot h w"]  # NaN where there is no such support
+    support_cells: Float[Tensor, "*batch way shot _h _w"]  # NaN where there is no such support
     support_bias: Float[Tensor, "*batch"]
     image: Float[Tensor, "*batch 3 height width"]  # in [0, 1], for pictures
     support_images: Float[Tensor, "way shot 3 _height _width"] | None  # likewise, where images were given

@@ -18,6 +18,9 @@ from torch import Tensor
 
 from fsl_explain.metrics.positive_part import positive_part, says_something, undefined_unless
 
+TIED_WITHIN = 16
+"""Units of rounding between values that count as equal in the pointing game."""
+
 
 def pointing_game(
     saliency: Float[Tensor, "batch height width"], mask: Bool[Tensor, "batch height width"]
@@ -25,9 +28,11 @@ def pointing_game(
     """Return whether the maximum of each map lies in its mask: 1 for a hit, 0 for a miss. Larger is better.
 
     Tied maxima share the point: the value is the share of them that lie inside, which is the expected value of
-    picking one of them at random.
+    picking one of them at random. Values within a few units of rounding of the maximum are tied: an enlarged map is
+    flat at the border, and rounding must not choose a pixel there.
     """
-    is_maximum = saliency == saliency.amax(dim=(1, 2), keepdim=True)
+    rounding = TIED_WITHIN * torch.finfo(saliency.dtype).eps
+    is_maximum = saliency >= (1 - rounding) * saliency.amax(dim=(1, 2), keepdim=True)
     share = _count(is_maximum & mask, saliency.dtype) / _count(is_maximum, saliency.dtype)
     return undefined_unless(_can_be_judged(saliency, mask), share)
 

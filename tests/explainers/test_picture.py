@@ -12,6 +12,7 @@ from written_explanations import (
     written_lafam,
 )
 
+from fsl_explain.classifiers import Decision
 from fsl_explain.explainers.picture import (
     as_png,
     color_meanings,
@@ -97,7 +98,8 @@ def test_the_supports_of_a_class_share_one_signed_scale():
 
 
 def test_a_support_of_an_unsigned_map_is_rescaled_on_its_own():
-    explanation = written_explanation("fam", signed=False, photographs=False)
+    cells = written_explanation().support_cells / 4 + 0.25
+    explanation = written_explanation("fam", signed=False, photographs=False, support_cells=cells)
     drawn = support_overlay(explanation, 0, 0).sum(dim=-1)
     scale = colorize(torch.tensor([[0.0, 1.0]]), signed=False)[0].sum(dim=-1)
     assert drawn.min() == scale[0]
@@ -113,10 +115,8 @@ def test_colors_are_named_after_classes():
 
 def test_rivals_come_best_score_first():
     scores = torch.tensor([0.75, 0.1, 0.2])
-    explanation = written_contrast()
-    explanation = written_explanation(
-        "contrast", against=explanation.against, decision=type(explanation.decision)(0, scores, CLASSES)
-    )
+    against = written_contrast().against
+    explanation = written_explanation("contrast", against=against, decision=Decision(0, scores, CLASSES))
     assert rivals(explanation) == [2, 1]
     assert rivals(written_explanation()) == []
 
@@ -152,6 +152,15 @@ def test_a_notebook_gets_a_png(make):
     picture = explanation._repr_png_()
     assert picture.startswith(PNG_SIGNATURE)
     assert picture == as_png(explanation.plot())
+
+
+def test_a_class_name_is_no_formula():
+    names = (r"$\frac$", r"$\nothing$", "$_$")
+    contrast = written_contrast()
+    decision = Decision(0, contrast.decision.scores, names)
+    figure = draw(written_explanation("contrast", against=contrast.against, decision=decision))
+    assert as_png(figure).startswith(PNG_SIGNATURE)
+    assert names[0] in figure.get_suptitle()
 
 
 def test_supports_given_as_features_are_drawn_as_maps():

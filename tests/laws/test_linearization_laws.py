@@ -48,7 +48,9 @@ def test_gains_are_those_of_each_image(name):
     head = head_of(name)
     generator = torch.Generator().manual_seed(0)
     pooled = torch.randn(3, 2, CHANNELS, generator=generator, dtype=torch.float64)
-    gradient = torch.randn(*head(pooled.flatten(0, 1)).shape, generator=generator, dtype=torch.float64).unflatten(0, (3, 2))
+    gradient = torch.randn(*head(pooled.flatten(0, 1)).shape, generator=generator, dtype=torch.float64).unflatten(
+        0, (3, 2)
+    )
     together = linearize(head, pooled)
     for i in range(3):
         alone = linearize(head, pooled[i])

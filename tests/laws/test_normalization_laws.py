@@ -29,7 +29,9 @@ def test_min_max_ignores_scale_and_shift(values, scale, shift):
 
 def test_constant_values_become_ones():
     assert torch.equal(min_max(torch.tensor([0.0, 0.0])), torch.ones(2))
-    assert torch.equal(min_max(torch.tensor([[2.5, 2.5, 2.5], [0.0, 1.0, 2.0]])), torch.tensor([[1, 1, 1], [0, 0.5, 1]]))
+    assert torch.equal(
+        min_max(torch.tensor([[2.5, 2.5, 2.5], [0.0, 1.0, 2.0]])), torch.tensor([[1, 1, 1], [0, 0.5, 1]])
+    )
 
 
 @given(maps=quarters(2, 2, 3))

@@ -97,6 +97,8 @@ def test_channels_are_signed_and_ordered_by_size(reader):
     assert reader.texts[first : first + 6] == ["channel 0", "+0.5000", "channel 1", "−0.2500", "channel 2", "+0.1250"]
     assert "channel 8" not in reader.texts
     assert reader.texts[first + 16] == "The other 2 together: +0.0020."
+    origins = [element["style"] for element in reader.of_class("origin")]
+    assert origins.count("left:50.00%") == 2 * 3 * 8
 
 
 def test_receipts_show_the_numbers_and_say_so_in_words(reader):

@@ -1,0 +1,51 @@
+import pytest
+import torch
+from tiny_encoder import images, tiny_encoder
+
+from fsl_explain.classifiers import RULES, SupportSet, decide, padded_index, support_set
+from fsl_explain.similarities import SIMILARITIES
+
+
+def test_the_largest_score_wins_and_the_lowest_index_breaks_a_tie():
+    decision = decide(torch.tensor([[0.1, 0.7, 0.7], [0.5, 0.5, 0.5], [-3.0, -2.0, -1.0]]), ("a", "b", "c"))
+    assert decision.label.tolist() == [1, 0, 2]
+
+
+def test_a_single_decision_has_a_name():
+    decision = decide(torch.tensor([0.1, 0.7]), ("crow", "jay"))
+    assert (decision.label, decision.name) == (1, "jay")
+
+
+def test_padding_repeats_the_first_support_of_its_own_class():
+    index, valid = padded_index([2, 1, 3])
+    assert index.tolist() == [[0, 1, 0], [2, 2, 2], [3, 4, 5]]
+    assert valid.tolist() == [[True, True, False], [True, False, False], [True, True, True]]
+
+
+def test_supports_are_gathered_class_by_class_in_double_precision():
+    features = tiny_encoder(dtype=torch.float32)(images(5, seed=1, dtype=torch.float32))
+    supports = support_set(features, [2, 3], ("a", "b"))
+    assert supports.embeddings.dtype == torch.float64
+    assert torch.equal(supports.embeddings[1, 2], features.embedding[4].double())
+    assert torch.equal(supports.features.maps[0, 1], features.maps[1])
+    assert supports.valid.tolist() == [[True, True, False], [True, True, True]]
+
+
+def test_mean_similarity_and_prototype_differ_where_lengths_do():
+    """Two supports of one class, one along the query and short, one across it and long."""
+    supports = SupportSet(torch.tensor([[[1.0, 0.0], [0.0, 3.0]]]), torch.ones(1, 2, dtype=torch.bool), ("a",))
+    query, cosine = torch.tensor([[1.0, 0.0]]), SIMILARITIES["cosine"]
+    mean, prototype = (RULES[name].class_scores(query, supports, cosine) for name in ("mean-similarity", "prototype"))
+    assert float(mean) == pytest.approx(0.5)
+    assert float(prototype) == pytest.approx(1 / 10**0.5)
+    weights, constant = RULES["prototype"].weights(supports, cosine)
+    assert weights[0].tolist() == pytest.approx([1 / 10**0.5, 3 / 10**0.5])
+    assert constant.tolist() == [0]
+
+
+def test_the_euclidean_prototype_adds_the_variance_of_the_class():
+    supports = SupportSet(torch.tensor([[[1.0, 0.0], [3.0, 0.0]]]), torch.ones(1, 2, dtype=torch.bool), ("a",))
+    query, euclidean = torch.tensor([[2.0, 1.0]]), SIMILARITIES["euclidean"]
+    assert float(RULES["prototype"].class_scores(query, supports, euclidean)) == pytest.approx(-1)
+    assert float(RULES["mean-similarity"].class_scores(query, supports, euclidean)) == pytest.approx(-2)
+    assert float(RULES["prototype"].weights(supports, euclidean)[1]) == pytest.approx(1)

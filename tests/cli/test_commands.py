@@ -1,0 +1,87 @@
+"""The commands from end to end, on small data."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from fsl_explain.cli.app import run
+
+SETTINGS = """
+[data]
+kind = "digit-scenes"
+per_class = 6
+[episodes]
+count = 2
+n_query = 2
+[explanation]
+methods = ["exact", "fam"]
+"""
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "small.toml"
+    path.write_text(SETTINGS)
+    return path
+
+
+def test_evaluate_writes_the_same_summary_twice(config, tmp_path, capsys):
+    for name in ("one", "two"):
+        assert run(["evaluate", "--config", str(config), "--out", str(tmp_path / name)]) == 0
+    printed = capsys.readouterr().out
+    for method in ("exact", "fam", "lafam", "centered-gaussian", "all-ones"):
+        assert method in printed
+    one, two = ((tmp_path / name / "summary.json").read_bytes() for name in ("one", "two"))
+    assert one == two
+    files = ["episodes.parquet", "index.html", "queries.parquet", "summary.json"]
+    assert sorted(path.name for path in (tmp_path / "one").iterdir()) == files
+    recorded = json.loads(one)["provenance"]
+    assert recorded["config"]["episodes"]["seed"] == 0
+    assert recorded["versions"]["torch"]
+
+
+def test_an_interrupt_leaves_no_result_and_resume_completes_it(config, tmp_path):
+    out = tmp_path / "out"
+    command = [sys.executable, "-c", "from fsl_explain.cli import main; main()", "evaluate", "--config", str(config)]
+    command += ["--out", str(out), "--set", "episodes.count=2000"]
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    deadline = time.monotonic() + 120
+    while not list(out.glob("unfinished-*/*.safetensors")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    running.send_signal(signal.SIGINT)
+    _, errors = running.communicate(timeout=60)
+    assert running.returncode == 130, errors
+    assert b"interrupted" in errors
+    assert [path.name[:10] for path in out.iterdir()] == ["unfinished"]
+    resumed = ["evaluate", "--config", str(config), "--out", str(out), "--resume", "--limit", "2"]
+    assert run(resumed) == 0
+    assert json.loads((out / "summary.json").read_text())["episodes"] == 2
+    assert not list(out.glob("unfinished-*"))
+
+
+def test_train_learns_writes_and_is_read_back(tmp_path, capsys):
+    config = tmp_path / "train.toml"
+    config.write_text(
+        'output = "weights.safetensors"\nflip = 0.0\n[data]\nkind = "digit-scenes"\ndigits = "base"\nper_class = 4\n'
+        "[episodes]\nn_way = 3\nn_query = 1\n[optimizer]\nepochs = 2\nbatches_per_epoch = 2\nepisodes_per_batch = 1\n"
+        '[test.data]\nkind = "digit-scenes"\nper_class = 3\n[test.episodes]\ncount = 2\nn_query = 1\n'
+    )
+    assert run(["train", "--config", str(config)]) == 0
+    printed = capsys.readouterr().out
+    assert "Accuracy before training" in printed
+    assert "Accuracy after training" in printed
+    first = (tmp_path / "weights.safetensors").read_bytes()
+    assert run(["train", "--config", str(config)]) == 0
+    assert (tmp_path / "weights.safetensors").read_bytes() == first
+
+
+@pytest.mark.parametrize("command", ["demo", "explain", "evaluate", "train"])
+def test_help_says_what_each_command_does(command, capsys):
+    run([command, "--help"])
+    printed = capsys.readouterr().out
+    assert len(printed.split()) > 30
