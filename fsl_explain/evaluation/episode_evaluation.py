@@ -67,7 +67,7 @@ def evaluate_episodes(
     report("explaining episodes", 0, len(episodes))
     for start in range(0, len(episodes), EPISODES_IN_A_CHUNK):
         chosen = episodes[start : start + EPISODES_IN_A_CHUNK]
-        path = None if partial is None else partial / f"episodes-{start:06}.safetensors"
+        path = None if partial is None else partial / f"episodes-{start:06}-{len(chosen)}.safetensors"
         if path is not None and path.exists():
             chunks.append(load_chunk(path, methods))
         else:

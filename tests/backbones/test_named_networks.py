@@ -1,8 +1,9 @@
 import pytest
 import torch
+from torchvision.models import DenseNet
 
 from fsl_explain import Encoder
-from fsl_explain.backbones import Conv4Net
+from fsl_explain.backbones import Conv4Net, torchvision_models
 
 
 def random_batch(size, count=1):
@@ -37,18 +38,30 @@ def test_efficientnet_lite0_has_its_published_weights():
 
 @pytest.mark.parametrize(
     ("name", "size", "channels", "side"),
-    [("resnet18", 224, 512, 7), ("densenet121", 64, 1024, 2), ("mobilenet_v3_small", 64, 576, 2)],
+    [("resnet18", 224, 512, 7), ("mobilenet_v3_small", 64, 576, 2)],
 )
 def test_torchvision_networks_give_the_maps_they_pool(name, size, channels, side):
     encoder = Encoder.named(f"torchvision:{name}")
     maps = encoder(random_batch(size)).maps
     assert maps.shape == (1, channels, side, side)
-    if name in ("resnet18", "densenet121"):
-        with torch.no_grad():
-            classifier = encoder.network.fc if name == "resnet18" else encoder.network.classifier
-            logits = classifier(maps.mean(dim=(-2, -1)))
-            encoder.network.eval()
-            torch.testing.assert_close(logits, encoder.network(random_batch(size)), rtol=1e-4, atol=1e-5)
+    classifier = encoder.network.fc if name == "resnet18" else encoder.network.classifier
+    assert_are_the_maps_behind(encoder.network, classifier, maps, random_batch(size))
+
+
+def assert_are_the_maps_behind(network, classifier, maps, batch):
+    """The classifier on the mean of the maps is the network."""
+    network.eval()
+    with torch.no_grad():
+        torch.testing.assert_close(classifier(maps.mean(dim=(-2, -1))), network(batch), rtol=1e-4, atol=1e-5)
+
+
+def test_the_rectification_that_a_densenet_does_outside_of_its_layers_is_part_of_its_maps(monkeypatch):
+    small = DenseNet(growth_rate=2, block_config=(1, 1), num_init_features=4, num_classes=3)
+    monkeypatch.setattr(torchvision_models.models, "get_model", lambda name, weights: small)
+    encoder, batch = Encoder.named("torchvision:densenet121"), random_batch(64)
+    maps = encoder(batch).maps
+    assert maps.min() == 0
+    assert_are_the_maps_behind(encoder.network, encoder.network.classifier, maps, batch)
 
 
 def test_another_layer_of_a_torchvision_network_may_be_named():

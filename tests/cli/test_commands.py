@@ -58,9 +58,9 @@ def test_an_interrupt_leaves_no_result_and_resume_completes_it(config, tmp_path)
     assert running.returncode == 130, errors
     assert b"interrupted" in errors
     assert [path.name[:10] for path in out.iterdir()] == ["unfinished"]
-    resumed = ["evaluate", "--config", str(config), "--out", str(out), "--resume", "--limit", "2"]
+    resumed = ["evaluate", "--config", str(config), "--out", str(out), "--resume", "--set", "episodes.count=25"]
     assert run(resumed) == 0
-    assert json.loads((out / "summary.json").read_text())["episodes"] == 2
+    assert json.loads((out / "summary.json").read_text())["episodes"] == 25
     assert not list(out.glob("unfinished-*"))
 
 

@@ -38,7 +38,7 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(parts, tmp_path, monkeypat
     with pytest.raises(KeyboardInterrupt):
         evaluate_episodes(encoder, dataset, settings, tmp_path, interrupt)
     kept = sorted(path.name for path in tmp_path.iterdir())
-    assert kept == ["episodes-000000.safetensors"]
+    assert kept == ["episodes-000000-2.safetensors"]
     calls = []
     handle = encoder.network.register_forward_pre_hook(lambda _, args: calls.append(len(args[0])))
     try:

@@ -1,4 +1,4 @@
-"""Prints, as JSON, what the public functions say to input of the wrong shape, as a user without shape checks sees it."""
+"""Prints, as JSON, what a user without the shape checks of the tests is told about input of the wrong shape."""
 
 import json
 
