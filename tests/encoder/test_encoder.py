@@ -1,3 +1,5 @@
+import inspect
+
 import numpy as np
 import pytest
 import torch
@@ -158,6 +160,12 @@ def test_without_one_images_are_normalized_as_for_imagenet():
     assert encoder.preprocess([picture()]).shape == (1, 3, 224, 224)
     assert encoder.normalization == ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
     assert encoder.carries_boxes
+
+
+def test_a_single_picture_is_not_a_list():
+    preprocess = inspect.unwrap(Encoder.preprocess)  # the checks of its annotations are the tests' alone
+    with pytest.raises(TypeError, match=r"expected a list of PIL images, but got a single one; pass \[image\]"):
+        preprocess(tiny_encoder(), picture())
 
 
 def test_a_configuration_describes_an_encoder():

@@ -47,10 +47,7 @@ def one_by_one(encoder, dataset, method, episode, query, truth, rule="mean-simil
         from fsl_explain import saliency as without_supports
 
         saliency = without_supports(encoder, image.pixels[None], interpolation="nearest")
-    if method in ("exact", "contrast"):
-        mask = saliency.clamp(min=0) / saliency.max()
-    else:
-        mask = saliency
+    mask = saliency.clamp(min=0) / saliency.max() if method in ("exact", "contrast") else saliency
     removed = 0 if masking is None else masking
     masked = image.pixels * mask[0] + removed * (1 - mask[0])
     after = explain(encoder, masked, supports, rule=rule, target=label).score

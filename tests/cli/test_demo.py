@@ -1,0 +1,27 @@
+"""The weights that ship with the project do what the demo says."""
+
+from importlib.resources import files
+
+from episodes import Split
+from fsl_explain import Encoder
+from fsl_explain.config import EvaluationConfig, read_config
+from fsl_explain.evaluation import accuracy_over_episodes
+from fsl_explain.metrics import mean_interval
+
+FOLDER = files("fsl_explain") / "demo"
+
+
+def test_the_trained_encoder_is_better_than_an_untrained_one_on_new_digits():
+    settings = read_config(FOLDER / "demo.toml", EvaluationConfig)
+    assert settings.episodes.count >= 200
+    dataset = settings.data.open()
+    assert set(dataset.classes) == set(Split.load("digit-scenes").novel)
+    trained, untrained = (
+        mean_interval(accuracy_over_episodes(Encoder.from_config(config), dataset, settings))
+        for config in (settings.encoder, settings.encoder.model_copy(update={"checkpoint": None}))
+    )
+    assert trained.mean - trained.half_width > untrained.mean + untrained.half_width
+
+
+def test_the_weights_are_small():
+    assert (FOLDER / "conv4net-digit-scenes.safetensors").stat().st_size < 500_000
