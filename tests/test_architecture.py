@@ -17,7 +17,7 @@ EQUATIONS = [
     "LaFAM Eq. 2",
 ]
 BRITISH = {"norm" + "alis", "neigh" + "bour", "col" + "our", "cent" + "re", "behav" + "iour", "vis" + "ualis"}
-HOSTS = ("pypi.org", "python" + "hosted", "artifactory", "download.pytorch.org", "index-url")
+HOSTS = ("pypi" + ".org", "python" + "hosted", "arti" + "factory", "download.pytorch" + ".org", "index-" + "url")
 MACHINE_PATHS = re.compile(r"(?<![\w.~/])/(?:work|tmp|home|root|mnt|Users)/[\w.]")
 TEXT = {".py", ".md", ".toml", ".txt", ".lock", ".html", ".csv", ".cfg", ".yml", ".yaml", ".json", ".ipynb", ""}
 
@@ -30,7 +30,7 @@ def tracked_files():
     try:
         names = subprocess.run(listing, check=True, capture_output=True, text=True).stdout.splitlines()
     except (OSError, subprocess.CalledProcessError):
-        names = [str(path.relative_to(ROOT)) for path in SOURCES]
+        names = [str(path.relative_to(ROOT)) for path in (*SOURCES, *TESTS, *ROOT.glob("*.md"), *ROOT.glob("*.toml"))]
     return [ROOT / name for name in names if (ROOT / name).is_file()]
 
 
