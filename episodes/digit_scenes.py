@@ -51,8 +51,9 @@ class DigitScenes:
 
     A digit is enlarged to between 50 % and 75 % of the scene with the margin it was scanned with, inked in a
     random light color, and pasted anywhere on a random crop of a photograph dimmed to half its
-    brightness. The mask is where the ink covers more than half; the box is the tight box of the mask. Labels take turns: scene i has label i modulo the
-    number of classes. No handwritten image comes twice in a class before all of them came once.
+    brightness. The mask is where the ink covers more than half; the box is the tight box of the mask.
+    Labels take turns: scene i has label i modulo the number of classes. No handwritten image comes
+    twice in a class before all of them came once.
 
     Args:
         part: ``"base"`` (2, 3, 4, 5, 7 and their quarter turns: 16 classes) or ``"novel"`` (0, 1,
