@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("episodes", "fsl_explain", "retrieval_explain")
 SOURCES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
 GRAB_BAGS = {"utils", "util", "helpers", "common", "misc", "tools", "base", "core", "shared"}
 EQUATIONS = [
     *(f"FAM Eq. {number}" for number in (11, 12, 13, 14, 15, 18, 19, 20, 21, 22)),
@@ -69,9 +70,7 @@ def test_there_is_something_to_check():
     assert nesting(ast.parse("for a in b:\n  if a:\n    c\n  elif d:\n    with e:\n      f").body) == 3
 
 
-@pytest.mark.parametrize(
-    "path", [*SOURCES, *sorted((ROOT / "tests").rglob("*.py"))], ids=lambda p: str(p.relative_to(ROOT))
-)
+@pytest.mark.parametrize("path", [*SOURCES, *TESTS], ids=lambda path: str(path.relative_to(ROOT)))
 def test_file_is_short_and_named_after_a_thing(path):
     assert len(path.read_text(encoding="utf-8").splitlines()) < 300
     assert path.stem not in GRAB_BAGS
@@ -135,5 +134,5 @@ def test_text_has_one_spelling_and_names_no_host_and_no_machine(path):
 
 def test_test_files_have_unique_names():
     """Without packages pytest tells test files apart by their names alone."""
-    names = [path.name for path in (ROOT / "tests").rglob("*.py") if path.parent.name != "references"]
+    names = [path.name for path in TESTS if path.parent.name != "references"]
     assert sorted(names) == sorted(set(names))

@@ -6,7 +6,7 @@ from references import pooling as reference
 
 from fsl_explain.heads import POOLINGS, LogSumExpPooling, Pooling
 
-SHARPNESS = [0.01, 1.0, 10.0, 100.0, 1000.0]
+SHARPNESS = [0.001, 0.01, 1.0, 10.0, 100.0, 1000.0]
 EVERY = POOLINGS | {f"lse-{r:g}": LogSumExpPooling(r) for r in (0.01, 1000.0)}
 SLOW = {
     "gap": (reference.gap, reference.gap_shares),
