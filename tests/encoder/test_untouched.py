@@ -96,6 +96,16 @@ def test_batch_normalization_and_dropout_are_at_rest_while_it_runs():
     assert network.training
 
 
+def test_a_head_is_at_rest_while_it_runs():
+    head = nn.Sequential(random_head("batch-norm"), nn.Dropout(0.5)).train()
+    encoder, batch = Encoder.wrap(tiny_network(), "activation", head), images(3, dtype=torch.float32)
+    statistics = head[0].running_mean.clone()
+    embedding = encoder(batch).embedding
+    assert head.training
+    assert torch.equal(head[0].running_mean, statistics)
+    torch.testing.assert_close(embedding, head.eval()(encoder(batch).pooled).detach())
+
+
 def test_a_frozen_network_is_explained():
     network = tiny_network().requires_grad_(False)
     assert explained(Encoder.wrap(network, "activation")).residual.max() < 1e-5
