@@ -14,7 +14,8 @@ from collections.abc import Callable
 import torch
 
 from fsl_explain import Encoder
-from fsl_explain.explainers.explain import Choice, ask, compare
+from fsl_explain.explainers.choice import Choice, ask
+from fsl_explain.explainers.compared import compare
 from fsl_explain.explainers.methods import find_method
 
 
@@ -39,7 +40,7 @@ def main() -> None:
         method = find_method(name)
 
         def maps() -> None:
-            question, _ = ask(compared, Choice(), method.contrastive)  # noqa: B023 - called before the next turn
+            question = ask(compared, Choice(), method.explains)  # noqa: B023 - called before the next turn
             method.saliency(method.attribute(question).cells, (size, size))  # noqa: B023
 
         maps()

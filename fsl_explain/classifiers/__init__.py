@@ -1,8 +1,44 @@
-"""Few-shot decision rules by name."""
+"""Decisions by similarity, by name."""
 
 from fsl_explain.classifiers import mean_similarity, prototypes
-from fsl_explain.classifiers.decision import Decision, Rule, SupportSet, decide, padded_index, support_set
+from fsl_explain.classifiers.decision import (
+    Decision,
+    Rule,
+    SupportSet,
+    Weights,
+    combined,
+    decide,
+    padded_index,
+    pairwise_to_supports,
+    support_set,
+)
+from fsl_explain.classifiers.knn_vote import KnnVote, MajorityVote, NearestNeighbor
+from fsl_explain.classifiers.linear import CosineClassifier, LogisticRegression
 
-RULES: dict[str, Rule] = {"mean-similarity": mean_similarity, "prototype": prototypes}
+RULES: dict[str, Rule] = {
+    "mean-similarity": mean_similarity,
+    "prototype": prototypes,
+    "nearest-neighbor": NearestNeighbor(),
+    "knn-vote": KnnVote(),
+    "majority-vote": MajorityVote(),
+    "logistic-regression": LogisticRegression(),
+    "cosine-classifier": CosineClassifier(),
+}
 
-__all__ = ["RULES", "Decision", "Rule", "SupportSet", "decide", "padded_index", "support_set"]
+__all__ = [
+    "RULES",
+    "CosineClassifier",
+    "Decision",
+    "KnnVote",
+    "LogisticRegression",
+    "MajorityVote",
+    "NearestNeighbor",
+    "Rule",
+    "SupportSet",
+    "Weights",
+    "combined",
+    "decide",
+    "padded_index",
+    "pairwise_to_supports",
+    "support_set",
+]

@@ -1,6 +1,6 @@
-"""What a few-shot classifier is given and what it decides."""
+"""What a classifier by similarity is given and what it decides."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -17,13 +17,18 @@ class SupportSet:
     """The labeled images of an episode, padded to one number of shots; ``valid`` marks the real ones.
 
     ``features`` holds their activation maps where the support side is explained, and is None where
-    only embeddings are kept.
+    only embeddings are kept. Both tensors may have leading dimensions of their own, which broadcast.
     """
 
-    embeddings: Float[Tensor, "*batch way shot channel"]
-    valid: Bool[Tensor, "*batch way shot"]
+    embeddings: Float[Tensor, "*#batch way shot channel"]
+    valid: Bool[Tensor, "*#batch way shot"]
     classes: tuple[str, ...]
     features: Features | None = None
+
+    def __getitem__(self, index: int) -> "SupportSet":
+        """Return the supports of one query, where each query has its own."""
+        features = None if self.features is None else self.features[index]
+        return SupportSet(self.embeddings[index], self.valid[index], self.classes, features)
 
 
 @dataclass(frozen=True)
@@ -40,24 +45,60 @@ class Decision:
         return self.classes[int(self.label)]
 
 
+@dataclass(frozen=True)
+class Weights:
+    """A combination of class scores as Σ_k weight_k S_k + Σ constants, S_k the similarity to support k.
+
+    Each constant is named after what it stands for.
+    """
+
+    supports: Float[Tensor, "*batch way shot"]
+    constants: Mapping[str, Float[Tensor, "*batch"]]
+
+
 @runtime_checkable
 class Rule(Protocol):
     """How similarities to supports become class scores.
 
-    Law: ``(weights * similarities).sum(-1) + constant`` is ``class_scores``, by another route.
+    Law: with ``found = weights(class_weights, …)``, ``(found.supports * similarities).sum((-2, -1))`` plus
+    the constants is ``(class_weights * class_scores(…)).sum(-1)``, by another route. A class without any
+    vote scores minus infinity; its class weight must be 0.
     """
 
     def class_scores(
-        self, query: Float[Tensor, "*batch channel"], supports: SupportSet, similarity: Similarity
+        self, query: Float[Tensor, "*#batch channel"], supports: SupportSet, similarity: Similarity
     ) -> Float[Tensor, "*batch way"]:
-        """Score every class; larger is more alike."""
+        """Score every class; larger is more alike. These are the scores that are explained."""
+        ...
+
+    def decision_scores(
+        self, query: Float[Tensor, "*#batch channel"], supports: SupportSet, similarity: Similarity
+    ) -> Float[Tensor, "*batch way"]:
+        """Return what the decision is the largest of: the class scores, or a count of votes."""
         ...
 
     def weights(
-        self, supports: SupportSet, similarity: Similarity
-    ) -> tuple[Float[Tensor, "*episodes way shot"], Float[Tensor, "*episodes way"]]:
-        """Return the weight of each support's similarity in its class's score, and each class's constant."""
+        self,
+        class_weights: Float[Tensor, "*batch way"],
+        query: Float[Tensor, "*batch channel"],
+        supports: SupportSet,
+        similarity: Similarity,
+    ) -> Weights:
+        """Write Σ_c class_weights_c · class_scores_c as a weighted sum of similarities to the supports."""
         ...
+
+    def voters(
+        self, query: Float[Tensor, "*#batch channel"], supports: SupportSet, similarity: Similarity
+    ) -> Bool[Tensor, "*batch way shot"]:
+        """Mark the supports that made their class's score; FAM averages over those of the target."""
+        ...
+
+
+def combined(
+    class_weights: Float[Tensor, "*#batch way"], scores: Float[Tensor, "*#batch way"]
+) -> Float[Tensor, "*batch"]:
+    """Return Σ_c weight_c score_c; a class of weight 0 has no say even where its score is infinite."""
+    return torch.where(class_weights != 0, class_weights * scores, 0).sum(dim=-1)
 
 
 def decide(scores: Float[Tensor, "*batch way"], classes: tuple[str, ...]) -> Decision:
@@ -67,12 +108,25 @@ def decide(scores: Float[Tensor, "*batch way"], classes: tuple[str, ...]) -> Dec
 
 
 def pairwise_to_supports(
-    query: Float[Tensor, "*batch channel"], supports: SupportSet, similarity: Similarity
+    query: Float[Tensor, "*#batch channel"], supports: SupportSet, similarity: Similarity
 ) -> Float[Tensor, "*batch way shot"]:
     """Return the similarity of each query to each of its supports."""
+    way, shot = supports.embeddings.shape[-3:-1]
     gallery = supports.embeddings.flatten(start_dim=-3, end_dim=-2)
-    similarities = similarity.pairwise(query[..., None, :], gallery).squeeze(-2)
-    return similarities.reshape(*similarities.shape[:-1], *supports.valid.shape[-2:])
+    if gallery.dim() == 2:  # shared supports: one product for all queries
+        return similarity.pairwise(query.reshape(-1, query.shape[-1]), gallery).reshape(*query.shape[:-1], way, shot)
+    similarities: Tensor = similarity.pairwise(query[..., None, :], gallery).squeeze(-2).unflatten(-1, (way, shot))
+    return similarities
+
+
+def every_valid(
+    query: Float[Tensor, "*#batch channel"],
+    supports: SupportSet,
+    similarity: Similarity,  # noqa: ARG001 - the signature of every rule
+) -> Bool[Tensor, "*batch way shot"]:
+    """Mark all supports that are not padding, for rules in which every support has a say."""
+    leading = torch.broadcast_shapes(query.shape[:-1], supports.valid.shape[:-2])
+    return supports.valid.expand(*leading, *supports.valid.shape[-2:])
 
 
 def support_set(features: Features, shots: Sequence[int], classes: tuple[str, ...]) -> SupportSet:

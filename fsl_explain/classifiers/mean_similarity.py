@@ -3,24 +3,33 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from fsl_explain.classifiers.decision import SupportSet, pairwise_to_supports
+from fsl_explain.classifiers.decision import SupportSet, Weights, every_valid, pairwise_to_supports
 from fsl_explain.similarities import Similarity
 from fsl_explain.similarities.similarity import uniform_weights
 
 
 def class_scores(
-    query: Float[Tensor, "*batch channel"], supports: SupportSet, similarity: Similarity
+    query: Float[Tensor, "*#batch channel"], supports: SupportSet, similarity: Similarity
 ) -> Float[Tensor, "*batch way"]:
-    """Average over a class's shots the similarity of the query to each (FAM Eq. 11)."""
+    """Average over a class's shots the similarity of the query to each (FAM Eq. 11).
+
+    A class without supports scores minus infinity.
+    """
     similarities = pairwise_to_supports(query, supports, similarity)
-    total = similarities.masked_fill(~supports.valid, 0).sum(dim=-1)
-    return total / supports.valid.sum(dim=-1)
+    count = supports.valid.sum(dim=-1)
+    mean = similarities.masked_fill(~supports.valid, 0).sum(dim=-1) / count
+    return mean.masked_fill(count == 0, -float("inf"))
 
 
 def weights(
+    class_weights: Float[Tensor, "*batch way"],
+    query: Float[Tensor, "*batch channel"],  # noqa: ARG001 - the signature of every rule
     supports: SupportSet,
-    similarity: Similarity,  # noqa: ARG001 - the signature of every rule
-) -> tuple[Float[Tensor, "*episodes way shot"], Float[Tensor, "*episodes way"]]:
+    similarity: Similarity,  # noqa: ARG001
+) -> Weights:
     """Weigh each of a class's K supports by 1/K; no constant."""
-    shares = uniform_weights(supports.embeddings, supports.valid)
-    return shares, shares.new_zeros(shares.shape[:-1])
+    return Weights(class_weights[..., None] * uniform_weights(supports.embeddings, supports.valid), {})
+
+
+decision_scores = class_scores
+voters = every_valid

@@ -3,21 +3,35 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from fsl_explain.classifiers.decision import SupportSet
+from fsl_explain.classifiers.decision import SupportSet, Weights, every_valid
 from fsl_explain.similarities import Similarity
+
+SPREAD = "spread of the supports around their prototypes"
 
 
 def class_scores(
-    query: Float[Tensor, "*batch channel"], supports: SupportSet, similarity: Similarity
+    query: Float[Tensor, "*#batch channel"], supports: SupportSet, similarity: Similarity
 ) -> Float[Tensor, "*batch way"]:
-    """Score each class by the similarity of the query to the mean of the class's support embeddings."""
+    """Score each class by the similarity of the query to the mean of the class's support embeddings.
+
+    A class without supports scores minus infinity.
+    """
+    count = supports.valid.sum(dim=-1, keepdim=True)
     total = supports.embeddings.masked_fill(~supports.valid[..., None], 0).sum(dim=-2)
-    means = total / supports.valid.sum(dim=-1, keepdim=True)
-    return similarity.pairwise(query[..., None, :], means).squeeze(-2)
+    scores = similarity.pairwise(query[..., None, :], total / count.clamp(min=1)).squeeze(-2)
+    return scores.masked_fill(count.squeeze(-1) == 0, -float("inf"))
 
 
 def weights(
-    supports: SupportSet, similarity: Similarity
-) -> tuple[Float[Tensor, "*episodes way shot"], Float[Tensor, "*episodes way"]]:
+    class_weights: Float[Tensor, "*batch way"],
+    query: Float[Tensor, "*batch channel"],  # noqa: ARG001 - the signature of every rule
+    supports: SupportSet,
+    similarity: Similarity,
+) -> Weights:
     """Write each class's score as a weighted sum of similarities, as the similarity says it can."""
-    return similarity.prototype_weights(supports.embeddings, supports.valid)
+    on_supports, constant = similarity.prototype_weights(supports.embeddings, supports.valid)
+    return Weights(class_weights[..., None] * on_supports, {SPREAD: (class_weights * constant).sum(dim=-1)})
+
+
+decision_scores = class_scores
+voters = every_valid

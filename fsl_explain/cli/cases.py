@@ -12,7 +12,9 @@ from fsl_explain.config import EvaluationConfig
 from fsl_explain.encoder import Encoder
 from fsl_explain.evaluation.measurement import Chunk
 from fsl_explain.evaluation.query_figures import figures_of
-from fsl_explain.explainers.explain import Choice, Compared, compare, explain_compared
+from fsl_explain.explainers.choice import Choice
+from fsl_explain.explainers.compared import Compared, compare
+from fsl_explain.explainers.explain import explain_compared
 from fsl_explain.explainers.methods import find_method
 from fsl_explain.report import Case
 
@@ -31,9 +33,9 @@ def make_case(
     support_names: Mapping[str, Sequence[str]] | None = None,
 ) -> Case:
     """Explain the one query of ``compared`` by every method; only a contrast is told against what."""
-    plain = Choice(choice.rule, choice.similarity, choice.target)
+    plain = choice.without_rivals()
     explanations = {
-        method: explain_compared(compared, method, choice if find_method(method).contrastive else plain)[0]
+        method: explain_compared(compared, method, choice if find_method(method).explains == "contrast" else plain)[0]
         for method in methods
     }
     return Case(

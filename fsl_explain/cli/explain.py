@@ -10,8 +10,9 @@ from fsl_explain.cli.cases import make_case
 from fsl_explain.cli.progress import note, show_table
 from fsl_explain.encoder import Encoder
 from fsl_explain.evaluation import Table
+from fsl_explain.explainers.choice import Choice
+from fsl_explain.explainers.compared import compare
 from fsl_explain.explainers.contrast_weights import class_index
-from fsl_explain.explainers.explain import Choice, compare
 from fsl_explain.explainers.methods import find_method
 from fsl_explain.report import Case, Page, write_page
 

@@ -18,9 +18,10 @@ from fsl_explain.classifiers import RULES, SupportSet
 from fsl_explain.config import EvaluationConfig
 from fsl_explain.encoder import Encoder
 from fsl_explain.evaluation.image_store import ImageStore, embed_unique
-from fsl_explain.evaluation.masked_queries import Judge, Judged, class_weights, join, judge, supports_of
+from fsl_explain.evaluation.masked_queries import Judge, Judged, join, judge, supports_of
 from fsl_explain.evaluation.measurement import Chunk, Decisions, Measurements, load_chunk, save_chunk
 from fsl_explain.evaluation.measurement import join as join_chunks
+from fsl_explain.explainers.explained_score import Quantity, lead_over, score_of
 from fsl_explain.explainers.explanation import Question
 from fsl_explain.explainers.lafam import LAFAM_OF_THE_TABLES
 from fsl_explain.explainers.methods import METHODS, find_method
@@ -180,7 +181,7 @@ class _Run:
         return judged, torch.cat(parts).squeeze(1) if parts else torch.zeros(0, dtype=torch.float64)
 
     def _judge_batch(self, name: str, queries: _Queries) -> Judged:
-        question = self._question(queries, METHODS[name].contrastive)
+        question = self._question(queries, METHODS[name].explains)
         return judge(self.judge_with, METHODS[name], question, queries.rows)
 
     def _judge_images(self, name: str) -> Judged:
@@ -190,16 +191,20 @@ class _Run:
             rows = torch.arange(len(self.store.pixels))
             anyone = _Queries(rows, rows[:, None, None].expand(-1, 2, 1), rows.new_zeros(len(rows), 2), rows * 0)
             parts = [anyone.at(part) for part in self._batches(len(rows))]
-            judged = [judge(self.judge_with, method, self._question(part, False), part.rows) for part in parts]
+            judged = [judge(self.judge_with, method, self._question(part, "score"), part.rows) for part in parts]
             self.label_free[name] = join(judged)
         return self.label_free[name]
 
-    def _question(self, queries: _Queries, contrastive: bool) -> Question:
+    def _question(self, queries: _Queries, explains: Quantity) -> Question:
         decision, encoder = self.config.decision, self.judge_with.encoder
+        supports, scores = self._supports(queries.support_rows), queries.scores.double()
         return Question(
             query=self.store.features(queries.rows),
-            supports=self._supports(queries.support_rows),
-            class_weights=class_weights(queries.scores.double(), queries.target, contrastive),
+            supports=supports,
+            explained=lead_over(scores, scores, queries.target, None, supports.classes)
+            if explains == "contrast"
+            else score_of(scores, queries.target),
+            ranking=scores,
             target=queries.target,
             rule=RULES[decision.rule],
             similarity=SIMILARITIES[decision.similarity],

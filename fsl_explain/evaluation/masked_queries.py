@@ -10,7 +10,6 @@ from fsl_explain import metrics
 from fsl_explain.classifiers import SupportSet
 from fsl_explain.encoder import Encoder
 from fsl_explain.evaluation.image_store import ImageStore
-from fsl_explain.explainers.contrast_weights import runner_up
 from fsl_explain.explainers.explanation import Method, Question
 
 
@@ -81,14 +80,6 @@ def join(parts: list[Judged]) -> Judged:
     """Put batches together."""
     figures = {name: torch.cat([part.figures[name] for part in parts]) for name in parts[0].figures}
     return Judged(torch.cat([part.embeddings for part in parts]), figures)
-
-
-def class_weights(
-    scores: Float[Tensor, "query way"], target: Int[Tensor, "query"], contrastive: bool
-) -> Float[Tensor, "query way"]:
-    """Ask for the target's score, or for its lead over the best-scoring rival."""
-    chosen = torch.nn.functional.one_hot(target, scores.shape[-1]).to(scores.dtype)
-    return chosen - runner_up(scores, target) if contrastive else chosen
 
 
 def supports_of(

@@ -5,10 +5,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from fsl_explain import metrics
-from fsl_explain.classifiers import RULES
 from fsl_explain.explainers import Explanation
-from fsl_explain.explainers.explain import Choice, Compared
-from fsl_explain.similarities import SIMILARITIES
+from fsl_explain.explainers.choice import Choice, find_rule, find_similarity
+from fsl_explain.explainers.compared import Compared
 
 
 def figures_of(
@@ -42,5 +41,6 @@ def figures_of(
 
 
 def _score(compared: Compared, embedding: Tensor, choice: Choice, target: int) -> Float[Tensor, ""]:
-    scores = RULES[choice.rule].class_scores(embedding, compared.supports, SIMILARITIES[choice.similarity])
+    similarity = find_similarity(choice.similarity, compared.supports)
+    scores = find_rule(choice.rule).class_scores(embedding, compared.supports, similarity)
     return torch.as_tensor(scores[0, target]).cpu()

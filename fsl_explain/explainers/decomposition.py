@@ -4,33 +4,31 @@ Source: the four primitives (pooling shares, head linearization, similarity form
 Notation: g = Σ_k w_k (M_k q'_k + u_k) is the effective reference, G and b the linearized head.
 """
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from fsl_explain.explainers.explanation import Attribution, Method, Question, SupportAttribution
 from fsl_explain.explainers.normalization import upsample_sum_kept
 from fsl_explain.heads import linearize
-from fsl_explain.similarities import Form
+from fsl_explain.similarities import Form, effective_reference
 
 
 def attribute(question: Question) -> Attribution:
     """Split the decision's score into one addend per query channel, or per query cell, and a bias.
 
     Channels sum to cells; both add up to the score with the bias. The bias is computed from its own
-    formula, g·b + Σ_k w_k (v_k·q'_k + k_k) + the rule's constant. Exact at the last activation maps
+    formula, g·b + Σ_k w_k (v_k·q'_k + k_k) + the decision's constants. Exact at the last activation maps
     with norms and other gains frozen; it makes no claim about pixels.
     """
-    weights, constant = _weights(question)
-    form = _form(question)
-    reference = torch.einsum("...wk,...wkj->...j", weights, form.reference)
+    weights, form, supports = question.weights.supports, pair_form(question), question.supports.embeddings
+    reference = effective_reference(form, weights, supports)
     head = linearize(question.head, question.query.pooled)
     pulled = head.pull_back(reference)
-    bias = (reference * head.offset).sum(dim=-1) + (weights * form.constant).sum(dim=(-2, -1)) + constant
+    beside = (weights * form.along_support(supports)).sum(dim=(-2, -1))
     return Attribution(
         contributions=question.query.pooled * pulled,
         cells=question.pooling.spread(question.query.maps, pulled),
-        bias=bias,
+        bias=(reference * head.offset).sum(dim=-1) + beside + question.constant,
     )
 
 
@@ -39,27 +37,36 @@ def attribute_supports(question: Question) -> SupportAttribution:
     features = question.supports.features
     if features is None:
         raise ValueError("the support side needs the supports' activation maps, but only embeddings were kept.")
-    weights, constant = _weights(question)
-    form = _form(question)
-    references = weights[..., None] * form.support_reference
+    weights, form, query = question.weights.supports, pair_form(question), question.query.embedding[..., None, None, :]
+    references = weights[..., None] * form.on_support(query)
     head = linearize(question.head, features.pooled)
-    bias = (references * head.offset).sum(dim=(-3, -2, -1)) + (weights * form.support_constant).sum(dim=(-2, -1))
+    bias = (references * head.offset).sum(dim=(-3, -2, -1)) + (weights * form.along_query(query)).sum(dim=(-2, -1))
     cells = question.pooling.spread(features.maps, head.pull_back(references))
-    return SupportAttribution(cells=cells, bias=bias + constant)
+    return SupportAttribution(cells=cells, bias=bias + question.constant)
 
 
-def _weights(question: Question) -> tuple[Float[Tensor, "*batch way shot"], Float[Tensor, "*batch"]]:
-    """Return the weight of each support's similarity in the explained score, and the constant."""
-    weights, constant = question.rule.weights(question.supports, question.similarity)
-    return question.class_weights[..., None] * weights, (question.class_weights * constant).sum(dim=-1)
+def support_addends(
+    question: Question,
+) -> tuple[Float[Tensor, "*batch way shot"], Float[Tensor, "*batch way shot"]]:
+    """Split each support's w_k S_k into what the query's cells hold, and what none of them holds.
+
+    The former is w_k (M_k q'_k + u_k)·G z, summed over the supports the sum of the query's cells; the
+    latter w_k ((M_k q'_k + u_k)·b + v_k·q'_k + k_k).
+    """
+    offset = linearize(question.head, question.query.pooled).offset
+    form, weights, supports = pair_form(question), question.weights.supports, question.supports.embeddings
+    references = form.on_query(supports)
+    on_cells = (references * (question.query.embedding - offset)[..., None, None, :]).sum(dim=-1)
+    beside = (references * offset[..., None, None, :]).sum(dim=-1) + form.along_support(supports)
+    return weights * on_cells, weights * beside
 
 
-def _form(question: Question) -> Form:
-    supports = question.supports.embeddings
-    query = question.query.embedding[..., None, None, :]
-    pairs = torch.broadcast_shapes(query.shape, supports.shape)
-    return question.similarity.form(query.expand(pairs), supports.expand(pairs))
+def pair_form(question: Question) -> Form:
+    """Write the similarity of the query to each of its supports as linear in either side."""
+    return question.similarity.form(question.query.embedding[..., None, None, :], question.supports.embeddings)
 
 
 EXACT = Method(attribute, attribute_supports, upsample_sum_kept, signed=True)
-CONTRAST = Method(attribute, attribute_supports, upsample_sum_kept, signed=True, contrastive=True)
+CONTRAST = Method(attribute, attribute_supports, upsample_sum_kept, signed=True, explains="contrast")
+LOG_PROBABILITY = Method(attribute, attribute_supports, upsample_sum_kept, signed=True, explains="log-probability")
+VERIFICATION = Method(attribute, attribute_supports, upsample_sum_kept, signed=True, explains="verification")

@@ -1,16 +1,19 @@
 """What an explainer is asked, what it answers, and the explanation a user gets."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from fsl_explain.classifiers import Decision, Rule, SupportSet
+from fsl_explain.classifiers import Decision, Rule, SupportSet, Weights
 from fsl_explain.encoder import Features
 from fsl_explain.explainers import picture
+from fsl_explain.explainers.explained_score import ExplainedScore, Quantity
+from fsl_explain.explainers.receipt import Receipt, SupportLine
 from fsl_explain.heads import Pooling
 from fsl_explain.similarities import Similarity
 
@@ -28,12 +31,47 @@ class Question:
 
     query: Features  # leading dimensions: *batch
     supports: SupportSet  # the same leading dimensions, or none: shared by all queries
-    class_weights: Float[Tensor, "*batch way"]  # the explained score is Σ_c weight_c score_c
+    explained: ExplainedScore
+    ranking: Float[Tensor, "*batch way"]  # what the decision is the largest of
     target: Int[Tensor, "*batch"]
     rule: Rule
     similarity: Similarity
     pooling: Pooling
     head: torch.nn.Module
+
+    @cached_property
+    def weights(self) -> Weights:
+        """The weight of each support's similarity in the explained score, and the rule's constants."""
+        weigh = self.rule.weights
+        return weigh(self.explained.class_weights, self.query.embedding, self.supports, self.similarity)
+
+    @property
+    def constants(self) -> dict[str, Float[Tensor, "*batch"]]:
+        """What no similarity holds, each by what it stands for."""
+        return {**self.weights.constants, **self.explained.constants}
+
+    @property
+    def constant(self) -> Float[Tensor, "*batch"]:
+        """The sum of the constants."""
+        return sum(self.constants.values(), torch.zeros_like(self.explained.value))
+
+    def __getitem__(self, index: int) -> "Question":
+        """Return the question about one query of a batch."""
+        shared = self.supports.embeddings.dim() == 3
+        explained = self.explained
+        return replace(
+            self,
+            query=self.query[index],
+            supports=self.supports if shared else self.supports[index],
+            explained=ExplainedScore(
+                explained.value[index],
+                explained.class_weights[index],
+                {name: value[index] for name, value in explained.constants.items()},
+                None if explained.rivals is None else explained.rivals[index],
+            ),
+            ranking=self.ranking[index],
+            target=self.target[index],
+        )
 
 
 @dataclass(frozen=True)
@@ -60,7 +98,7 @@ class Method:
     attribute: Callable[[Question], Attribution]
     attribute_supports: Callable[[Question], SupportAttribution]
     saliency: Callable[[Tensor, tuple[int, int]], Tensor]
-    contrastive: bool = False  # explains target minus rival instead of the target's score
+    explains: Quantity = "score"  # which number of the decision is explained
     uses_supports: bool = True  # False: the map depends on the query alone
     signed: bool = False  # the saliency has a sign, and no scale
 
@@ -84,9 +122,15 @@ class Explanation:
     saliency: Float[Tensor, "*batch height width"]
     support_cells: Float[Tensor, "*batch way shot _h _w"]  # NaN where there is no such support
     support_bias: Float[Tensor, "*batch"]
+    similarities: Float[Tensor, "*batch way shot"]  # S_k to each support, in float64; NaN where there is none
+    support_weights: Float[Tensor, "*batch way shot"]  # w_k: score = Σ_k w_k S_k + Σ constants
+    support_shares: Float[Tensor, "*batch way shot"]  # the part of w_k S_k that the query's cells hold
+    support_biases: Float[Tensor, "*batch way shot"]  # the part of w_k S_k that none of them holds
+    constants: Mapping[str, Float[Tensor, "*batch"]]  # each by what it stands for
     image: Float[Tensor, "*batch 3 height width"]  # in [0, 1], for pictures
     support_images: Float[Tensor, "way shot 3 _height _width"] | None  # likewise, where images were given
     signed: bool
+    question: Question = field(repr=False)  # what was asked, for the support audit and the correspondence
 
     @property
     def residual(self) -> Float[Tensor, "*batch"]:
@@ -102,7 +146,7 @@ class Explanation:
         """Return the explanation of one query of a batch."""
         if self.score.dim() == 0:
             raise TypeError("expected the explanation of a batch of queries, but this one is of a single query.")
-        alone = {"method", "decision", "support_images", "signed"}
+        alone = {"method", "decision", "support_images", "signed", "constants"}
         chosen: dict[str, Any] = {
             field.name: getattr(self, field.name)[index]
             for field in fields(self)
@@ -110,7 +154,31 @@ class Explanation:
         }
         label = self.decision.label
         decision = Decision(int(label[index]), self.decision.scores[index], self.decision.classes)  # type: ignore[index]
-        return replace(self, **(chosen | {"decision": decision, "target": int(chosen["target"])}))
+        constants = {name: value[index] for name, value in self.constants.items()}
+        chosen |= {"decision": decision, "target": int(chosen["target"]), "constants": constants}
+        return replace(self, **chosen)
+
+    def receipt(self) -> Receipt:
+        """Add the score up, support by support, from the similarities, the decision's weights and its constants.
+
+        Raises: ``ValueError`` for the explanation of a batch.
+        """
+        if self.score.dim() != 0:
+            raise ValueError("expected the explanation of one query, but got that of a batch; index it.")
+        spoken = [(int(c), int(k)) for c, k in (self.support_weights != 0).nonzero()]
+        lines = tuple(
+            SupportLine(
+                self.decision.classes[c],
+                k,
+                float(self.support_weights[c, k]),
+                float(self.similarities[c, k]),
+                float(self.support_shares[c, k]),
+                float(self.support_biases[c, k]),
+            )
+            for c, k in spoken
+        )
+        constants = {name: float(value) for name, value in self.constants.items() if float(value) != 0}
+        return Receipt(lines, constants, float(self.score))
 
     def plot(self) -> "Figure":
         """Draw the query, its map, and the supports that were compared with it."""

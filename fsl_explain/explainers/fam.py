@@ -68,7 +68,7 @@ def attribute_supports(question: Question) -> SupportAttribution:
     weights = _channel_weights(question)[..., None, None, :]
     cells = weighted_sum(features.maps, min_max(weights).expand(*weights.shape[:-3], *features.pooled.shape[-3:]))
     chosen = nn.functional.one_hot(question.target, features.pooled.shape[-3])[..., None, None, None]
-    return SupportAttribution(cells * chosen, question.class_weights.new_zeros(question.target.shape))
+    return SupportAttribution(cells * chosen, cells.new_zeros(question.target.shape))
 
 
 def saliency(cells: Float[Tensor, "*batch h w"], size: tuple[int, int]) -> Float[Tensor, "*batch height width"]:
@@ -77,15 +77,17 @@ def saliency(cells: Float[Tensor, "*batch h w"], size: tuple[int, int]) -> Float
 
 
 def _channel_weights(question: Question) -> Float[Tensor, "*batch channel"]:
-    supports, valid = question.supports.embeddings, question.supports.valid
-    if supports.dim() == question.query.embedding.dim() + 1:  # one set of supports for every query
-        chosen, chosen_valid = supports[question.target], valid[question.target]
-    else:
-        index = question.target[..., None, None]
-        chosen = supports.take_along_dim(index[..., None], dim=-3).squeeze(-3)
-        chosen_valid = valid.take_along_dim(index, dim=-2).squeeze(-2)
-    weights = contribution_weights(question.query.embedding, chosen, chosen_valid, question.similarity)
-    return project(weights, question.head)
+    """Return the projected weights of Eq. 15 over the target's supports that had a say in the decision."""
+    query, supports = question.query.embedding, question.supports
+    chosen = _of_target(supports.embeddings.expand(*query.shape[:-1], *supports.embeddings.shape[-3:]), question.target)
+    voters = _of_target(question.rule.voters(query, supports, question.similarity), question.target)
+    return project(contribution_weights(query, chosen, voters, question.similarity), question.head)
+
+
+def _of_target(values: Tensor, target: Tensor) -> Tensor:
+    """Pick the target's entry of a class dimension that follows the batch dimensions."""
+    index = target.reshape(*target.shape, *(1,) * (values.dim() - target.dim()))
+    return values.take_along_dim(index, dim=target.dim()).squeeze(target.dim())
 
 
 def _linear_layers(head: nn.Module) -> list[nn.Linear]:

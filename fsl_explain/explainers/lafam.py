@@ -41,9 +41,7 @@ def attribute_supports(question: Question) -> SupportAttribution:
         raise ValueError("the support side needs the supports' activation maps, but only embeddings were kept.")
     batch = question.target.shape
     cells = mean_activation_map(features.maps)
-    return SupportAttribution(
-        cells.expand(*batch, *cells.shape[-4:]), question.class_weights.new_full(batch, float("nan"))
-    )
+    return SupportAttribution(cells.expand(*batch, *cells.shape[-4:]), cells.new_full(batch, float("nan")))
 
 
 LAFAM = Method(attribute, attribute_supports, saliency, uses_supports=False)

@@ -27,6 +27,12 @@ def min_max_map(maps: Float[Tensor, "*batch h w"]) -> Float[Tensor, "*batch h w"
     return min_max(maps.flatten(start_dim=-2)).reshape(maps.shape)
 
 
+def max_scaled(maps: Float[Tensor, "*batch h w"]) -> Float[Tensor, "*batch h w"]:
+    """Divide each map by its largest value; a map without a positive value becomes all zero."""
+    largest = maps.amax(dim=(-2, -1), keepdim=True)
+    return torch.where(largest > 0, maps / torch.where(largest > 0, largest, 1), 0).clamp(min=0)
+
+
 def upsample(
     maps: Float[Tensor, "*batch h w"], size: tuple[int, int], interpolation: str = "bilinear"
 ) -> Float[Tensor, "*batch height width"]:

@@ -1,7 +1,8 @@
 """Similarities by name. Larger always means more alike."""
 
 from fsl_explain.similarities import cosine, euclidean, inner_product
-from fsl_explain.similarities.similarity import Form, Similarity
+from fsl_explain.similarities.mahalanobis import Mahalanobis
+from fsl_explain.similarities.similarity import Form, Similarity, effective_reference
 
 SIMILARITIES: dict[str, Similarity] = {
     "cosine": cosine,
@@ -9,4 +10,4 @@ SIMILARITIES: dict[str, Similarity] = {
     "euclidean": euclidean,
 }
 
-__all__ = ["SIMILARITIES", "Form", "Similarity"]
+__all__ = ["SIMILARITIES", "Form", "Mahalanobis", "Similarity", "effective_reference"]

@@ -1,5 +1,6 @@
 """Cosine similarity: the one both papers evaluate."""
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -25,18 +26,19 @@ def contributions(
     return F.normalize(query, dim=-1) * F.normalize(support, dim=-1)
 
 
-def form(query: Float[Tensor, "*pairs channel"], support: Float[Tensor, "*pairs channel"]) -> Form:
+def form(query: Float[Tensor, "*#pairs channel"], support: Float[Tensor, "*#pairs channel"]) -> Form:
     """Write the cosine similarity as z'·q'/(‖z'‖‖q'‖) with both norms frozen; it has no constant."""
-    scale = 1 / (query.norm(dim=-1, keepdim=True) * support.norm(dim=-1, keepdim=True))
-    zero = scale.new_zeros(()).expand(scale.shape[:-1])
-    return Form(reference=scale * support, constant=zero, support_reference=scale * query, support_constant=zero)
+    return Form(scale=1 / (query.norm(dim=-1) * support.norm(dim=-1)))
 
 
 def prototype_weights(
-    supports: Float[Tensor, "*classes shot channel"], valid: Bool[Tensor, "*classes shot"]
+    supports: Float[Tensor, "*#classes shot channel"], valid: Bool[Tensor, "*#classes shot"]
 ) -> tuple[Float[Tensor, "*classes shot"], Float[Tensor, "*classes"]]:
-    """Weigh each support by ‖q'_k‖ / (K ‖p'‖), p' the mean of the class's K supports; no constant."""
+    """Weigh each support by ‖q'_k‖ / (K ‖p'‖), p' the mean of the class's K supports; no constant.
+
+    Supports that cancel to a zero mean have no say: the similarity to a zero vector counts 0.
+    """
     uniform = uniform_weights(supports, valid)
-    prototype = (uniform[..., None] * supports).sum(dim=-2)
-    weights = uniform * supports.norm(dim=-1) / prototype.norm(dim=-1, keepdim=True)
+    length = (uniform[..., None] * supports).sum(dim=-2).norm(dim=-1, keepdim=True)
+    weights = torch.where(length > 0, uniform * supports.norm(dim=-1) / torch.where(length > 0, length, 1), 0)
     return weights, weights.new_zeros(weights.shape[:-1])

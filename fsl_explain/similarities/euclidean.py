@@ -1,5 +1,6 @@
 """Negative squared Euclidean distance, so that larger is more alike."""
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -21,18 +22,14 @@ def contributions(
     return -(query - support).square()
 
 
-def form(query: Float[Tensor, "*pairs channel"], support: Float[Tensor, "*pairs channel"]) -> Form:
+def form(query: Float[Tensor, "*#pairs channel"], support: Float[Tensor, "*#pairs channel"]) -> Form:
     """Write -‖z' - q'‖² as 2 z'·q' - z'·z' - q'·q', with u = -z' and v = -q' frozen."""
-    return Form(
-        reference=2 * support - query,
-        constant=-support.square().sum(dim=-1),
-        support_reference=2 * query - support,
-        support_constant=-query.square().sum(dim=-1),
-    )
+    pairs = torch.broadcast_shapes(query.shape, support.shape)[:-1]
+    return Form(scale=query.new_full(pairs, 2.0), query_slope=-query, support_slope=-support)
 
 
 def prototype_weights(
-    supports: Float[Tensor, "*classes shot channel"], valid: Bool[Tensor, "*classes shot"]
+    supports: Float[Tensor, "*#classes shot channel"], valid: Bool[Tensor, "*#classes shot"]
 ) -> tuple[Float[Tensor, "*classes shot"], Float[Tensor, "*classes"]]:
     """Weigh every support alike and add the variance of the class, which differs between classes."""
     uniform = uniform_weights(supports, valid)

@@ -1,5 +1,6 @@
 """Inner product."""
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -20,14 +21,14 @@ def contributions(
     return query * support
 
 
-def form(query: Float[Tensor, "*pairs channel"], support: Float[Tensor, "*pairs channel"]) -> Form:
+def form(query: Float[Tensor, "*#pairs channel"], support: Float[Tensor, "*#pairs channel"]) -> Form:
     """Write the inner product as itself: M is the identity, and there is no constant."""
-    zero = query.new_zeros(query.shape[:-1])
-    return Form(reference=support, constant=zero, support_reference=query, support_constant=zero)
+    pairs = torch.broadcast_shapes(query.shape, support.shape)[:-1]
+    return Form(scale=query.new_ones(pairs))
 
 
 def prototype_weights(
-    supports: Float[Tensor, "*classes shot channel"], valid: Bool[Tensor, "*classes shot"]
+    supports: Float[Tensor, "*#classes shot channel"], valid: Bool[Tensor, "*#classes shot"]
 ) -> tuple[Float[Tensor, "*classes shot"], Float[Tensor, "*classes"]]:
     """Weigh every support alike: the inner product is linear in the prototype."""
     uniform = uniform_weights(supports, valid)

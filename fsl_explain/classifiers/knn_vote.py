@@ -1,0 +1,162 @@
+"""Votes of the nearest neighbors: weighted (NPID's), by majority, or of the nearest alone.
+
+Source: Wu et al., "Unsupervised Feature Learning via Non-Parametric Instance Discrimination", 2018.
+Notation: the k most similar supports vote; ties at the k-th place go to the lower index.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from fsl_explain.classifiers.decision import SupportSet, Weights, pairwise_to_supports
+from fsl_explain.similarities import Similarity
+
+HOW_MANY = "how many voted (entropy of the votes)"
+DEFAULT_K = 200  # as NPID, MoCo and FAM use; fewer where there are fewer supports
+
+
+def nearest_of(
+    similarities: Float[Tensor, "*batch way shot"], valid: Bool[Tensor, "*#batch way shot"], k: int | None
+) -> Bool[Tensor, "*batch way shot"]:
+    """Mark the k valid supports most similar to each query; None: 200, or all where there are fewer.
+
+    Raises: ``ValueError`` for more neighbors than there are supports.
+    """
+    there_are = int(valid.sum(dim=(-2, -1)).amin())
+    if k is not None and not 1 <= k <= there_are:
+        raise ValueError(
+            f"asked for {k} neighbors, but there are {there_are} supports; choose k from 1 to {there_are}."
+        )
+    flat = similarities.masked_fill(~valid, -torch.inf).flatten(start_dim=-2)
+    order = flat.argsort(dim=-1, descending=True, stable=True)[..., : k or min(DEFAULT_K, there_are)]
+    marked = torch.zeros_like(flat, dtype=torch.bool).scatter(-1, order, True)
+    nearest: Tensor = marked.unflatten(-1, similarities.shape[-2:]) & valid
+    return nearest
+
+
+@dataclass(frozen=True)
+class KnnVote:
+    """Class score log v_c, v_c = Σ exp(S_k/τ) over the neighbors of class c among the k nearest.
+
+    The vote is NPID's; its logarithm makes a contrast a sum: how similar the voters are, and how many.
+    """
+
+    k: int | None = None
+    temperature: float = 0.07  # τ
+
+    def __post_init__(self) -> None:
+        if not self.temperature > 0:
+            raise ValueError(f"a weighted vote needs a temperature above 0, but got {self.temperature}.")
+
+    def class_scores(
+        self, query: Float[Tensor, "*#batch channel"], supports: SupportSet, similarity: Similarity
+    ) -> Float[Tensor, "*batch way"]:
+        """Return the logarithm of each class's vote; minus infinity without a neighbor."""
+        return self._exponents(query, supports, similarity).logsumexp(dim=-1)
+
+    decision_scores = class_scores
+
+    def weights(
+        self,
+        class_weights: Float[Tensor, "*batch way"],
+        query: Float[Tensor, "*batch channel"],
+        supports: SupportSet,
+        similarity: Similarity,
+    ) -> Weights:
+        """Write log v_c as E_π[S]/τ + H(π) with π ∝ exp(S/τ) over the class's voters."""
+        shares = self._exponents(query, supports, similarity).softmax(dim=-1).nan_to_num(nan=0.0)
+        entropy = torch.special.entr(shares).sum(dim=-1)
+        return Weights(
+            class_weights[..., None] * shares / self.temperature, {HOW_MANY: (class_weights * entropy).sum(dim=-1)}
+        )
+
+    def voters(
+        self, query: Float[Tensor, "*#batch channel"], supports: SupportSet, similarity: Similarity
+    ) -> Bool[Tensor, "*batch way shot"]:
+        """Mark the k nearest supports."""
+        return nearest_of(pairwise_to_supports(query, supports, similarity), supports.valid, self.k)
+
+    def _exponents(self, query: Tensor, supports: SupportSet, similarity: Similarity) -> Tensor:
+        similarities = pairwise_to_supports(query, supports, similarity)
+        voters = nearest_of(similarities, supports.valid, self.k)
+        return (similarities / self.temperature).masked_fill(~voters, -torch.inf)
+
+
+@dataclass(frozen=True)
+class MajorityVote:
+    """The class with most of the k nearest supports; explained is the mean similarity of a class's voters.
+
+    A count does not change with the image until a neighbor does, so it has no contributions of its own.
+    """
+
+    k: int | None = None
+
+    def class_scores(
+        self, query: Float[Tensor, "*#batch channel"], supports: SupportSet, similarity: Similarity
+    ) -> Float[Tensor, "*batch way"]:
+        """Average the similarities of a class's voters; minus infinity without a voter."""
+        similarities = pairwise_to_supports(query, supports, similarity)
+        voters = nearest_of(similarities, supports.valid, self.k)
+        count = voters.sum(dim=-1)
+        mean = similarities.masked_fill(~voters, 0).sum(dim=-1) / count
+        return mean.masked_fill(count == 0, -torch.inf)
+
+    def decision_scores(
+        self, query: Float[Tensor, "*#batch channel"], supports: SupportSet, similarity: Similarity
+    ) -> Float[Tensor, "*batch way"]:
+        """Count the voters of each class."""
+        return self.voters(query, supports, similarity).sum(dim=-1).to(query.dtype)
+
+    def weights(
+        self,
+        class_weights: Float[Tensor, "*batch way"],
+        query: Float[Tensor, "*batch channel"],
+        supports: SupportSet,
+        similarity: Similarity,
+    ) -> Weights:
+        """Give each voter of a class the same share."""
+        voters = self.voters(query, supports, similarity).to(class_weights.dtype)
+        return Weights(class_weights[..., None] * voters / voters.sum(dim=-1, keepdim=True).clamp(min=1), {})
+
+    def voters(
+        self, query: Float[Tensor, "*#batch channel"], supports: SupportSet, similarity: Similarity
+    ) -> Bool[Tensor, "*batch way shot"]:
+        """Mark the k nearest supports."""
+        return nearest_of(pairwise_to_supports(query, supports, similarity), supports.valid, self.k)
+
+
+@dataclass(frozen=True)
+class NearestNeighbor:
+    """Each class scores by its most similar support: retrieval's top-1, and its margin as a contrast.
+
+    With every image a class of its own, the contrast with the runner-up is the margin to the second image.
+    """
+
+    def class_scores(
+        self, query: Float[Tensor, "*#batch channel"], supports: SupportSet, similarity: Similarity
+    ) -> Float[Tensor, "*batch way"]:
+        """Return the largest similarity within each class."""
+        similarities = pairwise_to_supports(query, supports, similarity)
+        return similarities.masked_fill(~supports.valid, -torch.inf).amax(dim=-1)
+
+    decision_scores = class_scores
+
+    def weights(
+        self,
+        class_weights: Float[Tensor, "*batch way"],
+        query: Float[Tensor, "*batch channel"],
+        supports: SupportSet,
+        similarity: Similarity,
+    ) -> Weights:
+        """Give the nearest support of each class the whole weight."""
+        return Weights(class_weights[..., None] * self.voters(query, supports, similarity), {})
+
+    def voters(
+        self, query: Float[Tensor, "*#batch channel"], supports: SupportSet, similarity: Similarity
+    ) -> Bool[Tensor, "*batch way shot"]:
+        """Mark the nearest support of each class; the lowest index wins a tie."""
+        similarities = pairwise_to_supports(query, supports, similarity)
+        best = similarities.masked_fill(~supports.valid, -torch.inf).argmax(dim=-1, keepdim=True)
+        return torch.zeros_like(similarities, dtype=torch.bool).scatter(-1, best, True) & supports.valid

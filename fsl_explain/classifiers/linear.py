@@ -1,0 +1,183 @@
+"""Linear classifiers fitted on the supports: Baseline's logistic regression and Baseline++'s cosine classifier.
+
+Source: Chen et al., "A Closer Look at Few-shot Classification", 2019. Both end in the span of the supports, so
+that a class's weight vector is Σ_k α_k q'_k, and its score a weighted sum of similarities to all supports.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from sklearn.linear_model import LogisticRegression as SklearnLogisticRegression
+from torch import Tensor
+
+from fsl_explain.classifiers.decision import SupportSet, Weights, combined, every_valid
+from fsl_explain.similarities import Similarity, cosine, inner_product
+
+INTERCEPTS = "intercepts of the classifier"
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Class scores z'·w_c + b_c, z' divided by its norm where the similarity is the cosine."""
+
+    vectors: Float[Tensor, "*batch way channel"]  # w
+    intercepts: Float[Tensor, "*batch way"]  # b
+
+    def span(self, samples: Float[Tensor, "*batch sample channel"]) -> Float[Tensor, "*batch way sample"]:
+        """Return α with w_c = Σ_k α_ck sample_k, the smallest such."""
+        found: Tensor = self.vectors @ torch.linalg.pinv(samples)
+        return found
+
+
+@runtime_checkable
+class Fit(Protocol):
+    """How the classifier of one episode is fitted."""
+
+    def __call__(
+        self, samples: Float[Tensor, "sample channel"], labels: Tensor, way: int
+    ) -> tuple[Float[Tensor, "way channel"], Float[Tensor, "way"]]:
+        """Return weight vectors and intercepts."""
+        ...
+
+
+@dataclass(frozen=True)
+class LogisticRegression:
+    """Multinomial logistic regression with an L2 penalty, fitted on the supports; takes cosine or inner product."""
+
+    inverse_penalty: float = 1.0  # C of scikit-learn
+
+    def class_scores(
+        self, query: Float[Tensor, "*#batch channel"], supports: SupportSet, similarity: Similarity
+    ) -> Float[Tensor, "*batch way"]:
+        """Return the logit of each class."""
+        return _logits(query, supports, similarity, self._fit)
+
+    decision_scores = class_scores
+
+    def weights(
+        self,
+        class_weights: Float[Tensor, "*batch way"],
+        query: Float[Tensor, "*batch channel"],
+        supports: SupportSet,
+        similarity: Similarity,
+    ) -> Weights:
+        """Weigh every support of every class by its coefficient; the intercepts are a constant."""
+        return _weights(class_weights, query, supports, similarity, self._fit)
+
+    def voters(
+        self, query: Float[Tensor, "*#batch channel"], supports: SupportSet, similarity: Similarity
+    ) -> Bool[Tensor, "*batch way shot"]:
+        """Mark all supports."""
+        return every_valid(query, supports, similarity)
+
+    def _fit(self, samples: Tensor, labels: Tensor, way: int) -> tuple[Tensor, Tensor]:
+        fitted = SklearnLogisticRegression(C=self.inverse_penalty, max_iter=1000)
+        fitted.fit(samples.cpu().numpy(), labels.cpu().numpy())
+        vectors = torch.from_numpy(fitted.coef_).to(samples)
+        intercepts = torch.from_numpy(fitted.intercept_).to(samples)
+        if way == 2:  # scikit-learn returns the difference of the two logits
+            vectors, intercepts = torch.cat([-vectors, vectors]) / 2, torch.cat([-intercepts, intercepts]) / 2
+        return vectors, intercepts
+
+
+@dataclass(frozen=True)
+class CosineClassifier:
+    """Baseline++: class scores scale · cos(z', w_c), w fitted by gradient descent on the cross-entropy.
+
+    DEVIATION: w starts at the class means instead of random values, so that the result is the same on
+    every run and lies in the span of the supports.
+    """
+
+    scale: float = 10.0
+    steps: int = 100
+    learning_rate: float = 0.1
+
+    def class_scores(
+        self, query: Float[Tensor, "*#batch channel"], supports: SupportSet, similarity: Similarity
+    ) -> Float[Tensor, "*batch way"]:
+        """Return the scaled cosine to each class's weight vector."""
+        return _logits(query, supports, self._checked(similarity), self._fit)
+
+    decision_scores = class_scores
+
+    def weights(
+        self,
+        class_weights: Float[Tensor, "*batch way"],
+        query: Float[Tensor, "*batch channel"],
+        supports: SupportSet,
+        similarity: Similarity,
+    ) -> Weights:
+        """Weigh every support by its coefficient in the weight vectors."""
+        return _weights(class_weights, query, supports, self._checked(similarity), self._fit)
+
+    def voters(
+        self, query: Float[Tensor, "*#batch channel"], supports: SupportSet, similarity: Similarity
+    ) -> Bool[Tensor, "*batch way shot"]:
+        """Mark all supports."""
+        return every_valid(query, supports, similarity)
+
+    def _checked(self, similarity: Similarity) -> Similarity:
+        if similarity is not cosine:
+            raise ValueError("expected similarity='cosine' with a cosine classifier, but got another; use cosine.")
+        return similarity
+
+    def _fit(self, samples: Tensor, labels: Tensor, way: int) -> tuple[Tensor, Tensor]:
+        members = F.one_hot(labels, way).to(samples).T
+        vectors = (members @ samples / members.sum(dim=-1, keepdim=True)).requires_grad_()
+        descent = torch.optim.SGD([vectors], self.learning_rate, momentum=0.9)
+        with torch.enable_grad():
+            for _ in range(self.steps):
+                loss = F.cross_entropy(self.scale * samples @ F.normalize(vectors, dim=-1).T, labels)
+                (vectors.grad,) = torch.autograd.grad(loss, vectors)
+                descent.step()
+        fitted = F.normalize(vectors.detach(), dim=-1)
+        return self.scale * fitted, samples.new_zeros(way)
+
+
+def _logits(query: Tensor, supports: SupportSet, similarity: Similarity, fit: Fit) -> Tensor:
+    fitted, _ = _fitted(supports, similarity, fit)
+    inputs = F.normalize(query, dim=-1) if similarity is cosine else query
+    return (fitted.vectors @ inputs[..., None]).squeeze(-1) + fitted.intercepts
+
+
+def _weights(class_weights: Tensor, query: Tensor, supports: SupportSet, similarity: Similarity, fit: Fit) -> Weights:
+    fitted, samples = _fitted(supports, similarity, fit)
+    found = (class_weights[..., None, :] @ fitted.span(samples)).squeeze(-2)
+    intercepts = combined(class_weights, fitted.intercepts)
+    return Weights(
+        found.unflatten(-1, supports.embeddings.shape[-3:-1]), {INTERCEPTS: intercepts.expand(query.shape[:-1])}
+    )
+
+
+def _fitted(supports: SupportSet, similarity: Similarity, fit: Fit) -> tuple[Fitted, Tensor]:
+    """Fit a classifier for each set of supports; also return the samples, those of padding zero."""
+    if similarity is not cosine and similarity is not inner_product:
+        raise ValueError("a linear classifier takes similarity='cosine' or 'inner-product'; use one of them.")
+    embeddings, valid = supports.embeddings, supports.valid
+    way, shot = valid.shape[-2:]
+    leading = torch.broadcast_shapes(embeddings.shape[:-3], valid.shape[:-2])
+    samples = F.normalize(embeddings, dim=-1) if similarity is cosine else embeddings
+    samples = samples.masked_fill(~valid[..., None], 0).flatten(start_dim=-3, end_dim=-2)
+    labels = torch.arange(way, device=valid.device).repeat_interleave(shot)
+    real = valid.flatten(start_dim=-2).expand(*leading, -1).reshape(-1, way * shot)
+    every = samples.expand(*leading, *samples.shape[-2:]).reshape(-1, *samples.shape[-2:])
+    fits = [_fit_classes(one[mask], labels[mask], way, fit) for one, mask in zip(every, real, strict=True)]
+    vectors = torch.stack([vectors for vectors, _ in fits]).reshape(*leading, way, -1)
+    intercepts = torch.stack([intercepts for _, intercepts in fits]).reshape(*leading, way)
+    return Fitted(vectors, intercepts), samples
+
+
+def _fit_classes(samples: Tensor, labels: Tensor, way: int, fit: Fit) -> tuple[Tensor, Tensor]:
+    """Fit on the classes that have samples; a class without any scores minus infinity."""
+    if way < 2:
+        raise ValueError("a linear classifier needs supports of at least two classes, but got one; add a class.")
+    present = labels.unique()
+    vectors, intercepts = samples.new_zeros(way, samples.shape[-1]), samples.new_full((way,), -torch.inf)
+    if len(present) == 1:  # the only one left by a support audit
+        return vectors, intercepts.index_fill(0, present, 0)
+    position = torch.searchsorted(present, labels)
+    vectors[present], intercepts[present] = fit(samples, position, len(present))
+    return vectors, intercepts

@@ -1,0 +1,123 @@
+"""What a user chose to explain, turned into a question about a batch of queries."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from episodes.naming import unknown_name
+from fsl_explain.classifiers import RULES, Rule, SupportSet
+from fsl_explain.explainers.compared import Compared
+from fsl_explain.explainers.contrast_weights import Against, ClassReference, class_index
+from fsl_explain.explainers.explained_score import (
+    ExplainedScore,
+    Quantity,
+    distance_to_threshold,
+    lead_over,
+    log_probability,
+    score_of,
+)
+from fsl_explain.explainers.explanation import Question
+from fsl_explain.similarities import SIMILARITIES, Mahalanobis, Similarity
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How the decision was made, and which number of it is explained; see ``explain``."""
+
+    rule: str | Rule = "mean-similarity"
+    similarity: str | Similarity = "cosine"
+    target: ClassReference | None = None
+    against: Against = None
+    scale: float = 1.0
+    threshold: float | None = None
+
+    def without_rivals(self) -> "Choice":
+        """Return the same choice for a method that contrasts nothing."""
+        return Choice(self.rule, self.similarity, self.target, None, self.scale, self.threshold)
+
+
+def ask(compared: Compared, choice: Choice, explains: Quantity = "score") -> Question:
+    """Turn a choice into a question.
+
+    Raises: ``LookupError`` for an unknown name; ``ValueError`` for a target that nothing voted for.
+    """
+    rule, similarity = find_rule(choice.rule), find_similarity(choice.similarity, compared.supports)
+    query, supports = compared.features, compared.supports
+    scores = rule.class_scores(query.embedding, supports, similarity)
+    ranking = rule.decision_scores(query.embedding, supports, similarity)
+    target = _targets(ranking, choice.target, supports.classes)
+    _check_votes(scores, target, supports.classes)
+    return Question(
+        query=query,
+        supports=supports,
+        explained=_explained(explains, choice, scores, ranking, target, supports.classes),
+        ranking=ranking,
+        target=target,
+        rule=rule,
+        similarity=similarity,
+        pooling=compared.encoder.pooling,
+        head=compared.encoder.head,
+    )
+
+
+def find_rule(rule: str | Rule) -> Rule:
+    """Return a decision rule by name, or the one given."""
+    if not isinstance(rule, str):
+        return rule
+    if rule not in RULES:
+        raise unknown_name("rule", rule, RULES)
+    return RULES[rule]
+
+
+def find_similarity(similarity: str | Similarity, supports: SupportSet) -> Similarity:
+    """Return a similarity by name, or the one given; ``mahalanobis`` is fitted on the supports."""
+    if not isinstance(similarity, str):
+        return similarity
+    if similarity == "mahalanobis":
+        labels = torch.arange(len(supports.classes))[:, None].expand(supports.valid.shape)
+        real = supports.valid.cpu()
+        return Mahalanobis.fit(supports.embeddings[supports.valid], labels[real])
+    if similarity not in SIMILARITIES:
+        raise unknown_name("similarity", similarity, [*SIMILARITIES, "mahalanobis"])
+    return SIMILARITIES[similarity]
+
+
+def _explained(
+    explains: Quantity,
+    choice: Choice,
+    scores: Float[Tensor, "batch way"],
+    ranking: Float[Tensor, "batch way"],
+    target: Int[Tensor, "batch"],
+    classes: tuple[str, ...],
+) -> ExplainedScore:
+    if explains == "contrast":
+        return lead_over(scores, ranking, target, choice.against, classes)
+    if explains == "log-probability":
+        if not choice.scale > 0:
+            raise ValueError(f"a log-probability needs a scale above 0, but got {choice.scale}.")
+        return log_probability(scores, target, float(choice.scale))
+    if explains == "verification":
+        if choice.threshold is None:
+            raise ValueError("a verification needs the threshold it was decided with; give threshold.")
+        return distance_to_threshold(scores, target, float(choice.threshold))
+    return score_of(scores, target)
+
+
+def _targets(
+    ranking: Float[Tensor, "batch way"], target: ClassReference | None, classes: tuple[str, ...]
+) -> Int[Tensor, "batch"]:
+    if target is None:
+        return ranking.argmax(dim=-1)
+    return torch.full(ranking.shape[:-1], class_index(target, classes), device=ranking.device)
+
+
+def _check_votes(scores: Float[Tensor, "batch way"], target: Int[Tensor, "batch"], classes: tuple[str, ...]) -> None:
+    silent = scores.gather(-1, target[:, None]).squeeze(-1).isneginf()
+    if silent.any():
+        name = classes[int(target[silent][0])]
+        raise ValueError(
+            f"expected a target with at least one of the nearest neighbors, but {name} has none for "
+            f"{int(silent.sum())} of the queries, so there is no vote to explain; raise k or choose another target."
+        )

@@ -1,0 +1,114 @@
+"""What explainers start from: a batch of queries and their supports, checked and embedded once."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from fsl_explain.classifiers import SupportSet, padded_index, support_set
+from fsl_explain.encoder import Encoder, Features
+from fsl_explain.similarities import SIMILARITIES, Similarity
+
+Supports = Tensor | Features | Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A batch of queries and their supports, embedded once, so that several methods can explain them."""
+
+    encoder: Encoder
+    queries: Float[Tensor, "batch 3 height width"]
+    features: Features
+    supports: SupportSet
+    support_images: Float[Tensor, "way shot 3 _height _width"] | None
+
+
+def compare(encoder: Encoder, query: Tensor, supports: Supports, similarity: str | Similarity = "cosine") -> Compared:
+    """Embed queries and supports, checked as ``explain`` says."""
+    queries = as_batch(query)
+    features = encoder(queries)
+    gathered, support_images = _gather(encoder, supports)
+    _check_embeddings(features.embedding, "query", similarity)
+    _check_embeddings(gathered.embeddings, "support", similarity)
+    return Compared(encoder, queries, features.in_float64(), gathered, support_images)
+
+
+def visible(encoder: Encoder, images: Float[Tensor, "*batch 3 height width"]) -> Float[Tensor, "*batch 3 height width"]:
+    """Undo the normalization of preprocessed images, for pictures; without a known one, stretch each to [0, 1]."""
+    if encoder.normalization is None:
+        low = images.amin(dim=(-3, -2, -1), keepdim=True)
+        high = images.amax(dim=(-3, -2, -1), keepdim=True)
+        return (images - low) / (high - low).clamp(min=1e-12)
+    mean, std = (images.new_tensor(values)[:, None, None] for values in encoder.normalization)
+    return (images * std + mean).clamp(0, 1)
+
+
+def as_batch(images: Tensor) -> Float[Tensor, "batch 3 height width"]:
+    """Check a preprocessed image or batch, and return a batch."""
+    if not isinstance(images, Tensor):
+        raise TypeError(f"expected a preprocessed tensor, but got {type(images).__name__}; use encoder.preprocess.")
+    if images.dim() not in (3, 4) or images.shape[-3] != 3 or len(images) == 0:
+        raise ValueError(f"expected an image (3, H, W) or a batch (B, 3, H, W), but got shape {tuple(images.shape)}.")
+    return images if images.dim() == 4 else images[None]
+
+
+def _gather(encoder: Encoder, supports: Supports) -> tuple[SupportSet, Tensor | None]:
+    if isinstance(supports, Features):
+        if supports.embedding.dim() != 3:
+            raise ValueError(
+                f"expected support features with leading dimensions (way, shot), but got an embedding of shape "
+                f"{tuple(supports.embedding.shape)}."
+            )
+        way, shot = supports.embedding.shape[:2]
+        flat = Features(supports.maps.flatten(0, 1), supports.pooled.flatten(0, 1), supports.embedding.flatten(0, 1))
+        return support_set(flat, (shot,) * way, _numbered(way)), None
+    groups = supports if isinstance(supports, Mapping) else _by_class(supports)
+    _check_groups(groups)
+    shots = tuple(len(images) for images in groups.values())
+    stacked = torch.cat(list(groups.values()))
+    index, _ = padded_index(shots)
+    return support_set(encoder(stacked), shots, tuple(groups)), stacked[index.to(stacked.device)]
+
+
+def _check_groups(groups: Mapping[str, Tensor]) -> None:
+    if not groups:
+        raise ValueError("expected supports of at least one class, but got none.")
+    for name, images in groups.items():
+        if not isinstance(images, Tensor):
+            raise TypeError(
+                f"expected a tensor (shot, 3, H, W) of supports for {name}, but got {type(images).__name__}; "
+                "use encoder.preprocess."
+            )
+        if images.dim() != 4 or images.shape[1] != 3 or len(images) == 0:
+            raise ValueError(
+                f"expected supports (shot, 3, H, W) with at least one shot for {name}, "
+                f"but got shape {tuple(images.shape)}."
+            )
+    sizes = {tuple(images.shape[-2:]): name for name, images in groups.items()}
+    if len(sizes) > 1:
+        listed = ", ".join(f"{height}×{width} ({name})" for (height, width), name in sizes.items())
+        raise ValueError(f"expected supports of one size, but got {listed}; resize them alike.")
+
+
+def _by_class(supports: Tensor) -> dict[str, Tensor]:
+    if not isinstance(supports, Tensor):
+        raise TypeError(
+            "expected supports as a tensor (way, shot, 3, H, W), Features, or a mapping from class name to images, "
+            f"but got {type(supports).__name__}; use torch.stack."
+        )
+    if supports.dim() != 5 or supports.shape[2] != 3:
+        raise ValueError(f"expected supports of shape (way, shot, 3, H, W), but got {tuple(supports.shape)}.")
+    return dict(zip(_numbered(len(supports)), supports, strict=True))
+
+
+def _numbered(way: int) -> tuple[str, ...]:
+    return tuple(f"class {i}" for i in range(way))
+
+
+def _check_embeddings(embeddings: Tensor, what: str, similarity: str | Similarity) -> None:
+    if not torch.isfinite(embeddings).all():
+        raise ValueError(f"the encoder gave NaN or infinite values for a {what} image; check its weights and input.")
+    if similarity in ("cosine", SIMILARITIES["cosine"]) and (embeddings.norm(dim=-1) == 0).any():
+        raise ValueError(f"a {what} image has a zero embedding, which has no cosine similarity; use another image.")

@@ -1,0 +1,102 @@
+"""The receipt: a decision's score added up support by support, with what is left over printed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+SHOWN = 20  # support lines of a printed receipt; the others are summed up
+
+
+@dataclass(frozen=True)
+class SupportLine:
+    """One support's addend: its weight in the decision times its similarity to the query."""
+
+    class_name: str
+    shot: int  # from 0, within its class
+    weight: float  # w_k
+    similarity: float  # S_k
+    in_cells: float  # the part of w_k S_k that the query's cells hold
+    bias: float  # the part that none holds: biases of the head and terms of the similarity, from their own formula
+
+    @property
+    def amount(self) -> float:
+        """The addend w_k S_k, in the unit of the score."""
+        return self.in_cells + self.bias
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """score = Σ supports + bias + constants.
+
+    The supports' part is what the query's cells hold; the bias is the rest of each w_k S_k. For a k-NN
+    vote the supports say how similar the voters are, and the constant how many they are.
+    """
+
+    lines: tuple[SupportLine, ...]  # supports with a say, class after class
+    constants: Mapping[str, float]  # what no similarity holds, by what it stands for
+    score: float  # Δ, from the decision's own code
+
+    @property
+    def supports(self) -> float:
+        """Σ over supports of what the query's cells hold."""
+        return sum(line.in_cells for line in self.lines)
+
+    @property
+    def bias(self) -> float:
+        """Σ over supports of what no cell of the query holds."""
+        return sum(line.bias for line in self.lines)
+
+    @property
+    def total(self) -> float:
+        """Supports, bias and constants together."""
+        return self.supports + self.bias + sum(self.constants.values())
+
+    @property
+    def residual(self) -> float:
+        """|score - total|: rounding, if the receipt is right."""
+        return abs(self.score - self.total)
+
+    @property
+    def absolute_sum(self) -> float:
+        """Σ of the absolute addends: what the residual is to be compared with."""
+        addends = [*(line.in_cells for line in self.lines), *(line.bias for line in self.lines)]
+        return sum(map(abs, [*addends, *self.constants.values()]))
+
+    def __str__(self) -> str:
+        width = max([len(self._name(line)) for line in self._shown()] + [len(name) for name in self.constants] + [24])
+        head = f"{'':{width}}  {'weight':>11}  {'similarity':>11}  {'= amount':>11}  {'in cells':>11}  {'bias':>11}"
+        rows = [head, *(self._row(self._name(line), line, width) for line in self._shown())]
+        rows += self._others(width)
+        rows += [f"{name:{width}}  {'':11}  {'':11}  {value:+11.6f}" for name, value in self.constants.items()]
+        rows.append(
+            f"{'sum':{width}}  {'':11}  {'':11}  {self.total:+11.6f}  {self.supports:+11.6f}  {self.bias:+11.6f}"
+        )
+        rows.append(f"{'score':{width}}  {'':11}  {'':11}  {self.score:+11.6f}")
+        share = self.residual / self.absolute_sum if self.absolute_sum > 0 else 0.0
+        rows.append(f"{'residual':{width}}  {'':11}  {'':11}  {self.residual:11.1e}  ({share:.1e} of Σ|addends|)")
+        return "\n".join(rows)
+
+    def largest_first(self) -> tuple[SupportLine, ...]:
+        """The supports from the largest absolute addend to the smallest."""
+        return tuple(sorted(self.lines, key=lambda line: -abs(line.amount)))
+
+    def _shown(self) -> tuple[SupportLine, ...]:
+        return self.lines if len(self.lines) <= SHOWN else self.largest_first()[:SHOWN]
+
+    def _name(self, line: SupportLine) -> str:
+        return f"{line.class_name}, support {line.shot + 1}"
+
+    def _row(self, name: str, line: SupportLine, width: int) -> str:
+        numbers = (line.weight, line.similarity, line.amount, line.in_cells, line.bias)
+        return f"{name:{width}}  " + "  ".join(f"{number:+11.6f}" for number in numbers)
+
+    def _others(self, width: int) -> list[str]:
+        others = self.largest_first()[SHOWN:] if len(self.lines) > SHOWN else ()
+        if not others:
+            return []
+        sums = (
+            sum(line.amount for line in others),
+            sum(line.in_cells for line in others),
+            sum(line.bias for line in others),
+        )
+        name = f"the other {len(others)} together"
+        return [f"{name:{width}}  {'':11}  {'':11}  " + "  ".join(f"{number:+11.6f}" for number in sums)]

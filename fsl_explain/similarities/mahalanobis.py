@@ -1,0 +1,85 @@
+"""Negative squared Mahalanobis distance, -(q - g)ᵀ Σ⁻¹ (q - g), so that larger is more alike."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Bool, Float
+from sklearn.covariance import LedoitWolf
+from torch import Tensor
+
+from fsl_explain.similarities import euclidean
+from fsl_explain.similarities.similarity import Form
+
+
+@dataclass(frozen=True)
+class Mahalanobis:
+    """The similarity of one inverse covariance, symmetric and positive definite.
+
+    Raises: ``ValueError`` for a matrix that is neither.
+    """
+
+    precision: Float[Tensor, "channel channel"]  # Σ⁻¹
+
+    def __post_init__(self) -> None:
+        matrix = self.precision
+        symmetric = matrix.shape[0] == matrix.shape[-1] and torch.allclose(matrix, matrix.T, rtol=1e-6)
+        if not symmetric or torch.linalg.cholesky_ex(matrix.double()).info.item() != 0:
+            raise ValueError(
+                f"a Mahalanobis distance needs a symmetric positive definite precision matrix, but this one "
+                f"of shape {tuple(matrix.shape)} is not; fit one with Mahalanobis.fit(embeddings)."
+            )
+
+    @classmethod
+    def fit(cls, embeddings: Float[Tensor, "image channel"], labels: Tensor | None = None) -> "Mahalanobis":
+        """Estimate the covariance of embeddings with Ledoit-Wolf shrinkage, around class means where labels are given.
+
+        Classes of a single image tell nothing about the spread within a class; if there are no others, the
+        spread around the common mean is taken.
+        """
+        values = embeddings.double().cpu()
+        deviations = values - values.mean(dim=0)
+        if labels is not None:
+            groups = [values[labels.cpu() == label] for label in labels.unique().tolist()]
+            within = [group - group.mean(dim=0) for group in groups if len(group) > 1]
+            deviations = torch.cat(within) if within else deviations
+        if len(deviations) < 2 or not bool((deviations != 0).any()):
+            raise ValueError("a covariance needs at least two different embeddings, but got fewer; give more supports.")
+        estimated = LedoitWolf(assume_centered=True).fit(deviations.numpy())
+        return cls(torch.from_numpy(estimated.get_precision()).to(embeddings.device))
+
+    @cached_property
+    def _whitening(self) -> Float[Tensor, "channel channel"]:
+        """The factor L of Σ⁻¹ = L Lᵀ: distances between z'L are Euclidean."""
+        factor: Tensor = torch.linalg.cholesky(self.precision.double())
+        return factor
+
+    def pairwise(
+        self, query: Float[Tensor, "*#batch query channel"], gallery: Float[Tensor, "*#batch gallery channel"]
+    ) -> Float[Tensor, "*batch query gallery"]:
+        """Return minus the squared distance, at most 0, of every query to every gallery embedding."""
+        factor = self._whitening.to(query)
+        return euclidean.pairwise(query @ factor, gallery @ factor)
+
+    def contributions(
+        self,
+        query: Float[Tensor, "*pairs channel"],  # noqa: ARG002 - the signature of every similarity
+        support: Float[Tensor, "*pairs channel"],  # noqa: ARG002
+    ) -> Float[Tensor, "*pairs channel"]:
+        """Refuse: with a full covariance each addend belongs to a pair of channels."""
+        raise ValueError(
+            "fam needs a similarity that is a sum over channels, but a Mahalanobis distance is a sum over pairs of "
+            "channels; use method='exact' or 'contrast'."
+        )
+
+    def form(self, query: Float[Tensor, "*#pairs channel"], support: Float[Tensor, "*#pairs channel"]) -> Form:
+        """Write it as 2 z'ᵀΣ⁻¹q' - z'ᵀΣ⁻¹z' - q'ᵀΣ⁻¹q', with u = -Σ⁻¹z' and v = -Σ⁻¹q' frozen."""
+        metric = self.precision.to(query)
+        plain = euclidean.form(query, support)
+        return Form(plain.scale, metric, query_slope=-query @ metric, support_slope=-support @ metric)
+
+    def prototype_weights(
+        self, supports: Float[Tensor, "*#classes shot channel"], valid: Bool[Tensor, "*#classes shot"]
+    ) -> tuple[Float[Tensor, "*classes shot"], Float[Tensor, "*classes"]]:
+        """Weigh every support alike and add the variance of the class in the metric."""
+        return euclidean.prototype_weights(supports @ self._whitening.to(supports), valid)
