@@ -1,5 +1,8 @@
 """Decisions by similarity, by name."""
 
+from dataclasses import fields, is_dataclass, replace
+
+from episodes.naming import unknown_name
 from fsl_explain.classifiers import mean_similarity, prototypes
 from fsl_explain.classifiers.decision import (
     Decision,
@@ -25,6 +28,28 @@ RULES: dict[str, Rule] = {
     "cosine-classifier": CosineClassifier(),
 }
 
+
+def named_rule(name: str, k: int | None = None, temperature: float | None = None) -> Rule:
+    """Return a rule by name, a vote with its number of neighbors and its temperature where they are given.
+
+    Raises: ``LookupError`` for an unknown name; ``ValueError`` for an option the rule does not have.
+    """
+    if name not in RULES:
+        raise unknown_name("rule", name, RULES)
+    given = {"k": k, "temperature": temperature}
+    options = {option: value for option, value in given.items() if value is not None}
+    rule = RULES[name]
+    if not options:
+        return rule
+    known: set[str] = {field.name for field in fields(rule)} if is_dataclass(rule) else set()
+    for option in options:
+        if option not in known:
+            owners = "knn-vote" if option == "temperature" else "knn-vote or majority-vote"
+            raise ValueError(f"{option} belongs to the rule {owners}, but the rule is {name}; drop it.")
+    made: Rule = replace(rule, **options)  # type: ignore[type-var]
+    return made
+
+
 __all__ = [
     "RULES",
     "CosineClassifier",
@@ -38,6 +63,7 @@ __all__ = [
     "Weights",
     "combined",
     "decide",
+    "named_rule",
     "padded_index",
     "pairwise_to_supports",
     "support_set",

@@ -164,7 +164,10 @@ def _fitted(supports: SupportSet, similarity: Similarity, fit: Fit) -> tuple[Fit
     labels = torch.arange(way, device=valid.device).repeat_interleave(shot)
     real = valid.flatten(start_dim=-2).expand(*leading, -1).reshape(-1, way * shot)
     every = samples.expand(*leading, *samples.shape[-2:]).reshape(-1, *samples.shape[-2:])
-    fits = [_fit_classes(one[mask], labels[mask], way, fit) for one, mask in zip(every, real, strict=True)]
+    fits: list[tuple[Tensor, Tensor]] = []
+    for i, (one, mask) in enumerate(zip(every, real, strict=True)):
+        repeated = i > 0 and torch.equal(one, every[i - 1]) and torch.equal(mask, real[i - 1])
+        fits.append(fits[-1] if repeated else _fit_classes(one[mask], labels[mask], way, fit))
     vectors = torch.stack([vectors for vectors, _ in fits]).reshape(*leading, way, -1)
     intercepts = torch.stack([intercepts for _, intercepts in fits]).reshape(*leading, way)
     return Fitted(vectors, intercepts), samples

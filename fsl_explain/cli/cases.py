@@ -32,10 +32,9 @@ def make_case(
     query_name: str = "",
     support_names: Mapping[str, Sequence[str]] | None = None,
 ) -> Case:
-    """Explain the one query of ``compared`` by every method; only a contrast is told against what."""
-    plain = choice.without_rivals()
+    """Explain the one query of ``compared`` by every method; each is told the options that are its own."""
     explanations = {
-        method: explain_compared(compared, method, choice if find_method(method).explains == "contrast" else plain)[0]
+        method: explain_compared(compared, method, choice.meant_for(find_method(method).explains))[0]
         for method in methods
     }
     return Case(

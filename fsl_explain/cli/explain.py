@@ -6,6 +6,7 @@ import torch
 from rich.console import Console
 
 from episodes import ImageFolder, find_images, read_image
+from fsl_explain.classifiers import named_rule
 from fsl_explain.cli.cases import make_case
 from fsl_explain.cli.progress import note, show_table
 from fsl_explain.encoder import Encoder
@@ -14,7 +15,9 @@ from fsl_explain.explainers.choice import Choice
 from fsl_explain.explainers.compared import compare
 from fsl_explain.explainers.contrast_weights import class_index
 from fsl_explain.explainers.methods import find_method
+from fsl_explain.explainers.support_audit import support_audit
 from fsl_explain.report import Case, Page, write_page
+from fsl_explain.report.support_view import decided_by_supports, receipt_title
 
 
 def explain(
@@ -27,7 +30,11 @@ def explain(
     pooling: str = "gap",
     method: tuple[str, ...] = ("exact", "contrast", "fam", "lafam"),
     rule: str = "mean-similarity",
+    k: int | None = None,
+    temperature: float | None = None,
     similarity: str = "cosine",
+    threshold: float | None = None,
+    scale: float = 1.0,
     target: str | None = None,
     against: tuple[str, ...] = (),
     shots: int | None = None,
@@ -49,13 +56,22 @@ def explain(
     checkpoint
         Weights for the encoder, safetensors or a plain state dict.
     pooling
-        gap, gmp or lse.
+        gap, gmp, lse or gem.
     method
-        exact, contrast, fam or lafam; may be repeated.
+        exact, contrast, log-probability, verification, fam, lafam or grad-cam; may be repeated.
     rule
-        mean-similarity or prototype.
+        mean-similarity, prototype, nearest-neighbor, knn-vote, majority-vote, logistic-regression or
+        cosine-classifier.
+    k
+        Neighbors that vote; 200, or all supports where there are fewer, by default.
+    temperature
+        Of the weighted k-NN vote; 0.07 by default.
     similarity
-        cosine, inner-product or euclidean.
+        cosine, inner-product, euclidean or mahalanobis (fitted on the supports).
+    threshold
+        For verification: the score from which a claim is accepted.
+    scale
+        For log-probability: the factor of the scores inside the softmax.
     target
         The class to explain; the predicted one by default.
     against
@@ -68,25 +84,34 @@ def explain(
     image = read_image(query)
     groups = _support_files(support, shots)
     classes = tuple(groups)
-    wanted = None if target is None else class_index(target, classes)
+    choice = Choice(
+        rule=named_rule(rule, k, temperature),
+        similarity=similarity,
+        target=None if target is None else class_index(target, classes),
+        against=None if not against else "others" if against == ("others",) else list(against),
+        scale=scale,
+        threshold=threshold,
+    )
     if not method:
         raise ValueError("expected at least one --method, but got none.")
+    if threshold is not None and "verification" not in method:
+        raise ValueError("--threshold belongs to verification; add --method verification.")
     network = Encoder.named(encoder, checkpoint, pooling)
     note(f"Comparing {query.name} with {sum(map(len, groups.values()))} images of {len(groups)} classes …")
     supports = {name: network.preprocess([read_image(path) for path in files]) for name, files in groups.items()}
     compared = compare(network, network.preprocess([image])[0], supports, similarity)
-    rivals = None if not against else "others" if against == ("others",) else list(against)
     case = make_case(
         f"Why {query.name}?",
         compared,
         tuple(dict.fromkeys(method)),
-        Choice(rule, similarity, wanted, rivals),
+        choice,
         query_name=query.name,
         support_names={name: [path.name for path in files] for name, files in groups.items()},
     )
     facts = {"Encoder": network.description, "Decision": f"{rule}, {similarity} similarity", "Pooling": pooling}
     write_page(Page(title=f"Why {query.name}?", lead=_verdict(case), facts=facts, cases=(case,)), out)
     _print(case)
+    _print_supports(case)
     Console().print(f"Page: {out}", soft_wrap=True)
 
 
@@ -129,3 +154,10 @@ def _print(case: Case) -> None:
     columns = ("method", "score", "Σ channels", "bias", "residual", "residual / Σ|terms|")
     notes = ("score = Σ channels + bias for exact and contrast; other methods do not claim to add up.",)
     show_table(Table("Receipts", columns, tuple(receipts), notes))
+
+
+def _print_supports(case: Case) -> None:
+    """Print how the supports add up, for the contrast where there is one, and what is decided without each."""
+    explanation = decided_by_supports(case)
+    print(f"\n{receipt_title(explanation)}\n\n{explanation.receipt()}")
+    print(f"\nWithout one support at a time\n\n{support_audit(explanation)}\n")

@@ -13,7 +13,7 @@ class EncoderConfig(Settings):
 
     name: str = Field("conv4net", description="conv4net, efficientnet-lite0 or torchvision:<name>.")
     checkpoint: LocalPath | None = Field(None, description="Weights; None: published or random ones.")
-    pooling: Literal["gap", "gmp", "lse"] = Field("gap", description="How maps become one value per channel.")
+    pooling: Literal["gap", "gmp", "lse", "gem"] = Field("gap", description="How maps become one value per channel.")
     architecture: dict[str, Any] = Field(default_factory=dict, description="Further options of the network.")
 
 
@@ -30,7 +30,9 @@ class EpisodesConfig(Settings):
 class DecisionConfig(Settings):
     """How a query is given a class."""
 
-    rule: Literal["mean-similarity", "prototype"] = "mean-similarity"
+    rule: Literal[
+        "mean-similarity", "prototype", "nearest-neighbor", "knn-vote", "logistic-regression", "cosine-classifier"
+    ] = "mean-similarity"
     similarity: Literal["cosine", "inner-product", "euclidean"] = "cosine"
 
 

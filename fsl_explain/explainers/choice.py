@@ -1,13 +1,13 @@
 """What a user chose to explain, turned into a question about a batch of queries."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from episodes.naming import unknown_name
-from fsl_explain.classifiers import RULES, Rule, SupportSet
+from fsl_explain.classifiers import Rule, SupportSet, named_rule
 from fsl_explain.explainers.compared import Compared
 from fsl_explain.explainers.contrast_weights import Against, ClassReference, class_index
 from fsl_explain.explainers.explained_score import (
@@ -33,9 +33,11 @@ class Choice:
     scale: float = 1.0
     threshold: float | None = None
 
-    def without_rivals(self) -> "Choice":
-        """Return the same choice for a method that contrasts nothing."""
-        return Choice(self.rule, self.similarity, self.target, None, self.scale, self.threshold)
+    def meant_for(self, explains: Quantity) -> "Choice":
+        """Return the same choice without the options that belong to explaining another number."""
+        against = self.against if explains == "contrast" else None
+        threshold = self.threshold if explains == "verification" else None
+        return replace(self, against=against, threshold=threshold)
 
 
 def ask(compared: Compared, choice: Choice, explains: Quantity = "score") -> Question:
@@ -64,11 +66,7 @@ def ask(compared: Compared, choice: Choice, explains: Quantity = "score") -> Que
 
 def find_rule(rule: str | Rule) -> Rule:
     """Return a decision rule by name, or the one given."""
-    if not isinstance(rule, str):
-        return rule
-    if rule not in RULES:
-        raise unknown_name("rule", rule, RULES)
-    return RULES[rule]
+    return named_rule(rule) if isinstance(rule, str) else rule
 
 
 def find_similarity(similarity: str | Similarity, supports: SupportSet) -> Similarity:

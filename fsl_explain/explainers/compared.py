@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float
@@ -23,6 +24,16 @@ class Compared:
     features: Features
     supports: SupportSet
     support_images: Float[Tensor, "way shot 3 _height _width"] | None
+
+    @cached_property
+    def visible_queries(self) -> Float[Tensor, "batch 3 height width"]:
+        """The queries' pixels in [0, 1], on the CPU, for pictures."""
+        return visible(self.encoder, self.queries.cpu())
+
+    @cached_property
+    def visible_supports(self) -> Float[Tensor, "way shot 3 _height _width"] | None:
+        """The supports' pixels likewise, where images were given."""
+        return None if self.support_images is None else visible(self.encoder, self.support_images.cpu())
 
 
 def compare(encoder: Encoder, query: Tensor, supports: Supports, similarity: str | Similarity = "cosine") -> Compared:

@@ -8,6 +8,7 @@ for the biases hold what belongs to one image, or to none.
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -85,13 +86,27 @@ class Correspondence:
 
     def strongest(self, count: int = 5) -> tuple[Match, ...]:
         """Return the pairs of cells with the largest absolute share, the first of ties first."""
-        flat = self.pairs.flatten()
-        order = flat.abs().argsort(descending=True, stable=True)[:count].tolist()
-        places = [torch.unravel_index(torch.tensor(i), self.pairs.shape) for i in order]
-        return tuple(
-            Match((int(a), int(b)), (int(c), int(d)), float(flat[i]))
-            for i, (a, b, c, d) in zip(order, places, strict=True)
-        )
+        order = self.pairs.flatten().abs().argsort(descending=True, stable=True)[:count].tolist()
+        return tuple(_match(self.pairs, place) for place in order)
+
+    def strongest_regions(self, count: int = 4, side: int = 2) -> tuple[Match, ...]:
+        """Return the strongest pairs of square regions, ``side`` cells wide, named by their upper left cells.
+
+        The amount of a pair is the sum over all pairs of their cells. No two returned regions of an image overlap.
+        """
+        sums = self.pairs
+        for dimension in range(4):
+            sums = sums.unfold(dimension, min(side, self.pairs.shape[dimension]), 1).sum(dim=-1)
+        found: list[Match] = []
+        for place in sums.flatten().abs().argsort(descending=True, stable=True).tolist():
+            match = _match(sums, place)
+            if all(
+                _apart(match.query, other.query, side) and _apart(match.support, other.support, side) for other in found
+            ):
+                found.append(match)
+            if len(found) == count:
+                break
+        return tuple(found)
 
     def parts(self, count: int = 3) -> tuple[Part, ...]:
         """Return the strongest singular parts of the pairs; all of them together are the pairs.
@@ -105,6 +120,15 @@ class Correspondence:
             Part(float(strengths[i]), left[:, i].reshape(self.shape), right[i].reshape(self.support_shape))
             for i in range(min(count, len(strengths)))
         )
+
+
+def _match(pairs: Float[Tensor, "h w _h _w"], place: int) -> Match:
+    row, column, other_row, other_column = (int(i) for i in np.unravel_index(place, tuple(pairs.shape)))
+    return Match((row, column), (other_row, other_column), float(pairs[row, column, other_row, other_column]))
+
+
+def _apart(one: tuple[int, int], other: tuple[int, int], side: int) -> bool:
+    return max(abs(one[0] - other[0]), abs(one[1] - other[1])) >= side
 
 
 def correspondence(

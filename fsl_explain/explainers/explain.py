@@ -7,7 +7,7 @@ from episodes.naming import unknown_name
 from fsl_explain.classifiers import Rule, decide, pairwise_to_supports
 from fsl_explain.encoder import Encoder
 from fsl_explain.explainers.choice import Choice, ask
-from fsl_explain.explainers.compared import Compared, Supports, as_batch, compare, visible
+from fsl_explain.explainers.compared import Compared, Supports, as_batch, compare
 from fsl_explain.explainers.contrast_weights import Against, ClassReference
 from fsl_explain.explainers.decomposition import support_addends
 from fsl_explain.explainers.explanation import Explanation, Method
@@ -51,7 +51,7 @@ def explain_compared(compared: Compared, method: str, choice: Choice) -> Explana
     """Explain a batch of queries by one method."""
     explainer = find_method(method)
     _check_options(explainer, method, choice)
-    encoder, queries, supports = compared.encoder, compared.queries, compared.supports
+    size, supports = (compared.queries.shape[-2], compared.queries.shape[-1]), compared.supports
     question = ask(compared, choice, explainer.explains)
     attribution = explainer.attribute(question)
     on_supports = explainer.attribute_supports(question)
@@ -67,7 +67,7 @@ def explain_compared(compared: Compared, method: str, choice: Choice) -> Explana
         contributions=attribution.contributions.to("cpu", dtype),
         cells=attribution.cells.cpu(),
         bias=attribution.bias.to("cpu", dtype),
-        saliency=explainer.saliency(attribution.cells, (queries.shape[-2], queries.shape[-1])).cpu(),
+        saliency=explainer.saliency(attribution.cells, size).cpu(),
         support_cells=on_supports.cells.masked_fill(~supports.valid[..., None, None], float("nan")).cpu(),
         support_bias=on_supports.bias.to("cpu", dtype),
         similarities=similarities.masked_fill(~supports.valid, float("nan")).cpu(),
@@ -75,8 +75,8 @@ def explain_compared(compared: Compared, method: str, choice: Choice) -> Explana
         support_shares=shares.cpu(),
         support_biases=biases.cpu(),
         constants={name: value.cpu() for name, value in question.constants.items()},
-        image=visible(encoder, queries.cpu()),
-        support_images=None if compared.support_images is None else visible(encoder, compared.support_images.cpu()),
+        image=compared.visible_queries,
+        support_images=compared.visible_supports,
         signed=explainer.signed,
         question=question,
     )

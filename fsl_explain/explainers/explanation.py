@@ -165,20 +165,16 @@ class Explanation:
         """
         if self.score.dim() != 0:
             raise ValueError("expected the explanation of one query, but got that of a batch; index it.")
-        spoken = [(int(c), int(k)) for c, k in (self.support_weights != 0).nonzero()]
+        weights, similarities = self.support_weights.tolist(), self.similarities.tolist()
+        held, beside = self.support_shares.tolist(), self.support_biases.tolist()
         lines = tuple(
-            SupportLine(
-                self.decision.classes[c],
-                k,
-                float(self.support_weights[c, k]),
-                float(self.similarities[c, k]),
-                float(self.support_shares[c, k]),
-                float(self.support_biases[c, k]),
-            )
-            for c, k in spoken
+            SupportLine(name, shot, weight, similarities[label][shot], held[label][shot], beside[label][shot])
+            for label, name in enumerate(self.decision.classes)
+            for shot, weight in enumerate(weights[label])
+            if weight != 0
         )
         constants = {name: float(value) for name, value in self.constants.items() if float(value) != 0}
-        return Receipt(lines, constants, float(self.score))
+        return Receipt(lines, constants, float(self.question.explained.value))
 
     def plot(self) -> "Figure":
         """Draw the query, its map, and the supports that were compared with it."""

@@ -133,10 +133,10 @@ def draw(explanation: "Explanation") -> Figure:
     return figure
 
 
-def as_png(figure: Figure) -> bytes:
+def as_png(figure: Figure, dpi: float = 100.0) -> bytes:
     """Return a figure as a PNG file; the same figure always gives the same bytes."""
     buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=100, metadata={"Software": None})
+    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
     return buffer.getvalue()
 
 
@@ -163,9 +163,11 @@ def _draw_query(axes: list[Axes], explanation: "Explanation") -> None:
     _show(axes[2], colorize(saliency, signed), "map")
     limit = float(saliency.nan_to_num().abs().max()) if signed else 1.0
     scale = ScalarMappable(Normalize(-limit if signed else 0.0, limit), _colormap(signed))
-    bar = axes[2].figure.colorbar(scale, ax=axes[2], shrink=0.8)
-    bar.set_ticks([-limit, 0.0, limit] if signed else [0.0, 1.0])
-    bar.set_ticklabels([fill(low, 14), "0", fill(high, 14)] if signed else [low, high], parse_math=False, fontsize=8)
+    bar = axes[2].figure.colorbar(scale, ax=axes, location="bottom", aspect=50, pad=0.02)
+    bar.set_ticks([-limit, limit] if signed else [0.0, 1.0])
+    labels = bar.ax.set_xticklabels([fill(low, 42), fill(high, 42)], parse_math=False, fontsize=9)
+    labels[0].set_horizontalalignment("left")
+    labels[1].set_horizontalalignment("right")
 
 
 def _show(axes: Axes, picture: Float[Tensor, "height width 3"], title: str) -> None:

@@ -32,12 +32,14 @@ class SupportAudit:
             raise ValueError("expected the audit of one query, but got that of a batch; index the explanation first.")
         width = max(len(name) for name in self.classes) + 12
         rows = [f"{'left out':{width}}  {'its addend':>11}  {'lead without it':>15}"]
-        for label, shot in self.strongest_first():
+        spoken = [at for at in self.strongest_first() if self.addends[at] != 0 or self.flips[at]]
+        for label, shot in spoken:
             verdict = f"  flips to {self.classes[int(self.labels_without[label, shot])]}"
             name = f"{self.classes[label]}, support {shot + 1}"
             numbers = f"{float(self.addends[label, shot]):+11.6f}  {float(self.leads_without[label, shot]):+15.6f}"
             rows.append(f"{name:{width}}  {numbers}{verdict if self.flips[label, shot] else ''}")
-        return "\n".join(rows)
+        silent = len(self.strongest_first()) - len(spoken)
+        return "\n".join([*rows, f"the other {silent} have no say, and none flips it"] if silent else rows)
 
     def strongest_first(self) -> list[tuple[int, int]]:
         """Return (class, shot) from the support whose absence hurts the decision most to the one that helps it most."""

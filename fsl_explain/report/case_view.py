@@ -9,6 +9,7 @@ from fsl_explain.report.heatmap import Picture, picture
 from fsl_explain.report.method_view import Legend, MethodView, legend, method_view
 from fsl_explain.report.numbers import decimals, figure, fixed
 from fsl_explain.report.page import Case, PageTable
+from fsl_explain.report.support_view import SupportReceipt, support_receipt
 from fsl_explain.report.wording import marks, verdict
 
 QUERY_WIDTH = 300  # CSS pixels
@@ -59,6 +60,7 @@ class CaseView:
     classes: tuple[ClassView, ...]
     methods: tuple[MethodView, ...]
     figures: PageTable | None
+    receipt: SupportReceipt
 
 
 def case_view(case: Case) -> CaseView:
@@ -81,6 +83,7 @@ def case_view(case: Case) -> CaseView:
         classes=tuple(_class_view(main, label, text, case) for label, text in zip(order, texts, strict=True)),
         methods=tuple(method_view(name, explanation) for name, explanation in case.explanations.items()),
         figures=_figures(case),
+        receipt=support_receipt(case),
     )
 
 

@@ -6,6 +6,9 @@ from fsl_explain.explainers.picture import named_rivals, rivals
 DESCRIPTIONS = {
     "exact": "Each cell's share of the score of {target}.",
     "contrast": "Each cell's share of the lead of {target} over {rivals}.",
+    "log-probability": "Each cell's share of the log-probability of {target}.",
+    "verification": "Each cell's share of the score of {target} minus the threshold.",
+    "grad-cam": "Activation maps weighted by the score's mean gradient, positive part. It does not add up.",
     "fam": "Activation maps weighted by each channel's share of the similarity to {target} (FAM, Eqs. 11–18).",
     "lafam": "Mean of all activation maps. It knows neither the classes nor the supports.",
     "all-ones": "Baseline: keeps every pixel, whatever the image.",

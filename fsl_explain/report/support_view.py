@@ -1,0 +1,89 @@
+"""How the supports add up: one signed bar each, what is decided without them, and the regions that met."""
+
+from dataclasses import dataclass
+from io import BytesIO
+
+import numpy as np
+import torch
+from PIL import Image
+
+from fsl_explain.explainers import Explanation, Receipt, support_audit
+from fsl_explain.explainers.linked_regions import SIDE, draw
+from fsl_explain.explainers.picture import as_png
+from fsl_explain.report.bars import Bars, bars
+from fsl_explain.report.heatmap import Picture, picture
+from fsl_explain.report.numbers import decimals, fixed, scientific
+from fsl_explain.report.page import Case
+from fsl_explain.report.wording import rival_words
+
+SHOWN_SUPPORTS = 16
+LINKED_WIDTH = 330  # CSS pixels of one photograph
+
+
+@dataclass(frozen=True)
+class SupportReceipt:
+    """The addition of one score over supports and constants, with its residual."""
+
+    title: str
+    bars: Bars
+    total: str
+    linked: Picture | None
+
+
+def decided_by_supports(case: Case) -> Explanation:
+    """Return the explanation whose receipt is shown: the contrast, or the main one where there is none."""
+    return next((e for e in case.explanations.values() if e.against is not None), case.main_explanation)
+
+
+def support_receipt(case: Case) -> SupportReceipt:
+    """Prepare the receipt of the case's contrast, or of its main explanation where there is none."""
+    explanation = decided_by_supports(case)
+    receipt = explanation.receipt()
+    rows = _rows(explanation, receipt)
+    values = [value for _, value, _ in rows]
+    places = decimals([*values, receipt.score], significant=4)
+    share = receipt.residual / receipt.absolute_sum if receipt.absolute_sum > 0 else 0.0
+    texts = [fixed(value, places, plus=True) for value in values]
+    return SupportReceipt(
+        title=receipt_title(explanation),
+        bars=bars([label for label, _, _ in rows], values, texts, [marks for _, _, marks in rows], symmetric=True),
+        total=f"Together {fixed(receipt.total, places, plus=True)}; the model's own score is "
+        f"{fixed(receipt.score, places, plus=True)} (residual {scientific(receipt.residual)}, "
+        f"{scientific(share)} of the absolute addends).",
+        linked=_linked(explanation),
+    )
+
+
+def _rows(explanation: Explanation, receipt: Receipt) -> list[tuple[str, float, tuple[str, ...]]]:
+    """Return label, value and marks of each bar: the largest supports, the rest of them, the constants."""
+    audit = support_audit(explanation)
+    flips = {
+        (audit.classes[label], shot): (f"without it: {audit.classes[int(audit.labels_without[label, shot])]}",)
+        for label, shot in audit.flips.nonzero().tolist()
+    }
+    lines = receipt.largest_first()
+    rows = [
+        (f"{line.class_name}, support {line.shot + 1}", line.amount, flips.get((line.class_name, line.shot), ()))
+        for line in lines[:SHOWN_SUPPORTS]
+    ]
+    rest = lines[SHOWN_SUPPORTS:]
+    if rest:
+        rows.append((f"the other {len(rest)} together", sum(line.amount for line in rest), ()))
+    return [*rows, *((name, value, ()) for name, value in receipt.constants.items())]
+
+
+def receipt_title(explanation: Explanation) -> str:
+    """Say which sum the receipt is."""
+    target = explanation.decision.classes[int(explanation.target)]
+    if explanation.against is None:
+        return f"How the supports add up to the score of {target}"
+    return f"How the supports add up to the lead of {target} over {rival_words(explanation)}"
+
+
+def _linked(explanation: Explanation) -> Picture | None:
+    if explanation.support_images is None:
+        return None
+    drawn = Image.open(BytesIO(as_png(draw(explanation), dpi=2 * LINKED_WIDTH // SIDE)))
+    colors = torch.from_numpy(np.array(drawn.convert("RGB"))).float() / 255
+    images = 3 if explanation.against is not None else 2
+    return picture(colors, "regions of the query and of supports, linked by lines", LINKED_WIDTH * images)
