@@ -133,7 +133,8 @@ class Encoder:
             layer = self.layer
             maps = self.network(images) if layer is None else activation_maps_of(self.network, layer, images)
             pooled = self.pooling(maps)
-            return Features(maps.detach(), pooled, self.head(pooled))
+            # a copy, because a head may begin with a layer that overwrites its input
+            return Features(maps.detach(), pooled, self.head(pooled.clone()))
 
     def preprocess(self, images: Sequence[Image.Image]) -> Float[Tensor, "batch 3 height width"]:
         """Turn PIL images into one batch, on the CPU; grayscale and palette images become RGB."""

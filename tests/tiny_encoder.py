@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from fsl_explain import Encoder
 from fsl_explain.encoder import Preprocess
-from fsl_explain.heads import L2Normalize, Pooling
+from fsl_explain.heads import Center, L2Normalize, Pooling
 
 CHANNELS = 4
 IMAGE = (6, 8)  # maps of 3 × 4 cells
@@ -60,6 +60,19 @@ def random_batch_norm(channels: int, affine: bool = True) -> nn.BatchNorm1d:
     return norm
 
 
+def random_layer_norm(channels: int) -> nn.LayerNorm:
+    norm = nn.LayerNorm(channels)
+    for parameter in norm.parameters():
+        nn.init.normal_(parameter)
+    return norm
+
+
+def random_prelu(channels: int) -> nn.PReLU:
+    activation = nn.PReLU(channels)
+    nn.init.uniform_(activation.weight)
+    return activation
+
+
 HEADS = {
     "none": lambda n: None,
     "linear": lambda n: nn.Linear(n, 3),
@@ -73,6 +86,14 @@ HEADS = {
         nn.Sequential(nn.Linear(n, 6), nn.LeakyReLU(0.1)), nn.Dropout(), nn.Linear(6, 3)
     ),
     "leaky": lambda n: nn.LeakyReLU(0.2),
+    "prelu-mlp": lambda n: nn.Sequential(nn.Linear(n, 6), random_prelu(6), nn.Linear(6, 3)),
+    "gelu-mlp": lambda n: nn.Sequential(nn.Linear(n, 6), nn.GELU(), nn.Linear(6, 3)),
+    "layer-norm": random_layer_norm,
+    "center-l2": lambda n: nn.Sequential(Center(torch.randn(n)), L2Normalize()),
+    "simclr": lambda n: nn.Sequential(
+        nn.Linear(n, 6, bias=False), random_batch_norm(6), nn.ReLU(), nn.Linear(6, 3, bias=False)
+    ),
+    "moco-v2": lambda n: nn.Sequential(nn.Linear(n, 6), nn.ReLU(), nn.Linear(6, 3), L2Normalize()),
 }
 
 

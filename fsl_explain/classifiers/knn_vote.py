@@ -18,7 +18,7 @@ DEFAULT_K = 200  # as NPID, MoCo and FAM use; fewer where there are fewer suppor
 
 
 def nearest_of(
-    similarities: Float[Tensor, "*batch way shot"], valid: Bool[Tensor, "*#batch way shot"], k: int | None
+    similarities: Float[Tensor, "*#batch way shot"], valid: Bool[Tensor, "*#batch way shot"], k: int | None
 ) -> Bool[Tensor, "*batch way shot"]:
     """Mark the k valid supports most similar to each query; None: 200, or all where there are fewer.
 
@@ -30,7 +30,7 @@ def nearest_of(
             f"asked for {k} neighbors, but there are {there_are} supports; choose k from 1 to {there_are}."
         )
     flat = similarities.masked_fill(~valid, -torch.inf).flatten(start_dim=-2)
-    order = flat.argsort(dim=-1, descending=True, stable=True)[..., : k or min(DEFAULT_K, there_are)]
+    order = flat.argsort(dim=-1, descending=True, stable=True)[..., : k or DEFAULT_K]
     marked = torch.zeros_like(flat, dtype=torch.bool).scatter(-1, order, True)
     nearest: Tensor = marked.unflatten(-1, similarities.shape[-2:]) & valid
     return nearest

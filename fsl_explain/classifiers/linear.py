@@ -146,10 +146,9 @@ def _logits(query: Tensor, supports: SupportSet, similarity: Similarity, fit: Fi
 def _weights(class_weights: Tensor, query: Tensor, supports: SupportSet, similarity: Similarity, fit: Fit) -> Weights:
     fitted, samples = _fitted(supports, similarity, fit)
     found = (class_weights[..., None, :] @ fitted.span(samples)).squeeze(-2)
+    on_supports = found.unflatten(-1, supports.embeddings.shape[-3:-1]).masked_fill(~supports.valid, 0)
     intercepts = combined(class_weights, fitted.intercepts)
-    return Weights(
-        found.unflatten(-1, supports.embeddings.shape[-3:-1]), {INTERCEPTS: intercepts.expand(query.shape[:-1])}
-    )
+    return Weights(on_supports, {INTERCEPTS: intercepts.expand(query.shape[:-1])})
 
 
 def _fitted(supports: SupportSet, similarity: Similarity, fit: Fit) -> tuple[Fitted, Tensor]:

@@ -3,15 +3,18 @@
 from fsl_explain.heads.linearization import Linearization, linearize
 from fsl_explain.heads.pooling import (
     POOLINGS,
+    GeneralizedMeanPooling,
     GlobalAveragePooling,
     GlobalMaxPooling,
     LogSumExpPooling,
     Pooling,
 )
-from fsl_explain.heads.projection import L2Normalize
+from fsl_explain.heads.projection import Center, L2Normalize
 
 __all__ = [
     "POOLINGS",
+    "Center",
+    "GeneralizedMeanPooling",
     "GlobalAveragePooling",
     "GlobalMaxPooling",
     "L2Normalize",

@@ -7,12 +7,30 @@ supported by registering one function with ``stages_of``.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import singledispatch
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from fsl_explain.heads.projection import L2Normalize
+from fsl_explain.heads.projection import Center, L2Normalize
+
+
+@runtime_checkable
+class Stage(Protocol):
+    """One layer as a linear part and a constant, frozen at the values of each image."""
+
+    def forward(self, values: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch out"]:
+        """Apply the frozen layer to one vector of each image."""
+        ...
+
+    def push(self, values: Float[Tensor, "*batch cells channel"]) -> Float[Tensor, "*batch cells out"]:
+        """Apply the linear part to several vectors of each image."""
+        ...
+
+    def transpose(self, gradient: Float[Tensor, "*queries out"]) -> Float[Tensor, "*queries channel"]:
+        """Apply the transpose of the linear part."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -25,10 +43,14 @@ class Dense:
     def forward(self, values: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch out"]:
         """Apply the layer."""
         moved = values @ self.weight.to(values.dtype).T
-        return moved if self.bias is None else moved + self.bias
+        return moved if self.bias is None else moved + self.bias.to(values.dtype)
 
-    def transpose(self, gradient: Float[Tensor, "*batch out"]) -> Float[Tensor, "*batch channel"]:
-        """Apply the transpose of the linear part."""
+    def push(self, values: Float[Tensor, "*batch cells channel"]) -> Float[Tensor, "*batch cells out"]:
+        """Multiply by the weights."""
+        return values @ self.weight.to(values.dtype).T
+
+    def transpose(self, gradient: Float[Tensor, "*queries out"]) -> Float[Tensor, "*queries channel"]:
+        """Multiply by the transposed weights."""
         return gradient @ self.weight.to(gradient.dtype)
 
 
@@ -37,19 +59,32 @@ class Diagonal:
     """x → gain ⊙ x + bias, with gains frozen at one image's values."""
 
     gain: Float[Tensor, "*#batch channel"]
-    bias: Float[Tensor, "channel"] | None = None
+    bias: Float[Tensor, "*#batch channel"] | None = None
 
     def forward(self, values: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch channel"]:
         """Apply the frozen layer."""
         scaled = self.gain * values
         return scaled if self.bias is None else scaled + self.bias
 
-    def transpose(self, gradient: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch channel"]:
-        """Apply the transpose of the linear part."""
+    def push(self, values: Float[Tensor, "*batch cells channel"]) -> Float[Tensor, "*batch cells channel"]:
+        """Multiply every vector of an image by that image's gains."""
+        return self.gain[..., None, :] * values
+
+    def transpose(self, gradient: Float[Tensor, "*queries channel"]) -> Float[Tensor, "*queries channel"]:
+        """Multiply by the gains."""
         return self.gain * gradient
 
 
-Stage = Dense | Diagonal
+@dataclass(frozen=True)
+class MeanFree:
+    """x → x minus its mean over channels: a symmetric projection, the same for every image."""
+
+    def forward(self, values: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch channel"]:
+        """Subtract the mean over channels."""
+        return values - values.mean(dim=-1, keepdim=True)
+
+    push = forward
+    transpose = forward
 
 
 @dataclass(frozen=True)
@@ -64,6 +99,15 @@ class Linearization:
         for stage in reversed(self.stages):
             gradient = stage.transpose(gradient)
         return gradient
+
+    def push_forward(self, values: Float[Tensor, "*batch cells channel"]) -> Float[Tensor, "*batch cells out"]:
+        """Return G v for several vectors of each image, without the offset.
+
+        Law: pushed forward, the pooling's shares of the cells sum with the offset to ``head(z)``.
+        """
+        for stage in self.stages:
+            values = stage.push(values)
+        return values
 
     @property
     def offset(self) -> Float[Tensor, "*batch out"]:
@@ -85,11 +129,14 @@ def linearize(head: nn.Module, pooled: Float[Tensor, "*batch channel"]) -> Linea
 
 @singledispatch
 def stages_of(layer: nn.Module, values: Tensor) -> list[Stage]:  # noqa: ARG001 - the signature of every registered layer
-    """Return the stages of one layer at the values that enter it."""
+    """Return the stages of one layer at the values that enter it.
+
+    Raises: ``ValueError`` for a layer that is not registered.
+    """
+    known = ", ".join(sorted(kind.__name__ for kind in stages_of.registry if kind not in (object, nn.Module)))
     raise ValueError(
-        f"expected a head made of Linear, L2Normalize, BatchNorm1d, ReLU, LeakyReLU, Dropout and Identity layers, "
-        f"but got {type(layer).__name__}; register it with fsl_explain.heads.linearization.stages_of, "
-        "or use method='lafam', which ignores the head."
+        f"expected a head made of {known} layers, but got {type(layer).__name__}; register it with "
+        "fsl_explain.heads.linearization.stages_of, or use method='lafam', which ignores the head."
     )
 
 
@@ -125,14 +172,32 @@ def _(layer: L2Normalize, values: Tensor) -> list[Stage]:  # noqa: ARG001
 
 
 @stages_of.register
+def _(layer: Center, values: Tensor) -> list[Stage]:
+    return [Diagonal(torch.ones_like(values), -layer.mean.to(values.dtype))]
+
+
+@stages_of.register
 def _(layer: nn.BatchNorm1d, values: Tensor) -> list[Stage]:
     if layer.running_var is None or layer.running_mean is None:
         raise ValueError("expected a BatchNorm1d head with running statistics, but got one that tracks none.")
     gain = (layer.running_var.to(values.dtype) + layer.eps).rsqrt()
     if layer.affine:
-        gain = gain * layer.weight.detach()
-    shift = -gain * layer.running_mean
-    return [Diagonal(gain.expand_as(values), shift + layer.bias.detach() if layer.affine else shift)]
+        gain = gain * layer.weight.detach().to(values.dtype)
+    shift = -gain * layer.running_mean.to(values.dtype)
+    return [Diagonal(gain.expand_as(values), shift + layer.bias.detach().to(values.dtype) if layer.affine else shift)]
+
+
+@stages_of.register
+def _(layer: nn.LayerNorm, values: Tensor) -> list[Stage]:
+    if layer.normalized_shape != values.shape[-1:]:
+        raise ValueError(
+            f"expected a LayerNorm over the {values.shape[-1]} channels alone, but got one over the shape "
+            f"{tuple(layer.normalized_shape)}; give it that number."
+        )
+    gain = (values.var(dim=-1, correction=0, keepdim=True) + layer.eps).rsqrt().expand_as(values)
+    if layer.weight is not None:
+        gain = gain * layer.weight.detach().to(values.dtype)
+    return [MeanFree(), Diagonal(gain, None if layer.bias is None else layer.bias.detach().to(values.dtype))]
 
 
 @stages_of.register
@@ -143,3 +208,27 @@ def _(layer: nn.ReLU, values: Tensor) -> list[Stage]:  # noqa: ARG001
 @stages_of.register
 def _(layer: nn.LeakyReLU, values: Tensor) -> list[Stage]:
     return [Diagonal(torch.where(values > 0, torch.ones_like(values), layer.negative_slope))]
+
+
+@stages_of.register
+def _(layer: nn.PReLU, values: Tensor) -> list[Stage]:
+    return [Diagonal(torch.where(values > 0, torch.ones_like(values), layer.weight.detach().to(values.dtype)))]
+
+
+@stages_of.register(nn.ELU)
+@stages_of.register(nn.GELU)
+@stages_of.register(nn.Hardswish)
+@stages_of.register(nn.Sigmoid)
+@stages_of.register(nn.SiLU)
+@stages_of.register(nn.Softplus)
+@stages_of.register(nn.Tanh)
+def _(layer: nn.Module, values: Tensor) -> list[Stage]:
+    """Return the secant gains (φ(x) - φ(0))/x with φ(0) as the bias, so that the stage gives φ(x) itself.
+
+    Nearer to 0 than √ε the gain is that at ±√ε, the derivative but for √ε; times x, it is off by ε.
+    """
+    nearest = torch.full_like(values, torch.finfo(values.dtype).eps ** 0.5).copysign(values)
+    points = torch.where(values.abs() < nearest.abs(), nearest, values)
+    at_zero = layer(torch.zeros_like(values)).detach()
+    at_points = layer(points.clone()).detach()  # a copy, for layers that work in place
+    return [Diagonal((at_points - at_zero) / points, at_zero)]

@@ -6,13 +6,13 @@ value; ``spread(maps, weights)`` is the sum over channels of ``weights`` times `
 
 import math
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Protocol, runtime_checkable
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from fsl_explain.heads.softmax_integral import log_mean_exp, softmax_integral
 
 
 @runtime_checkable
@@ -29,19 +29,21 @@ class Pooling(Protocol):
 
     def spread(
         self, maps: Float[Tensor, "*batch channel h w"], weights: Float[Tensor, "*queries channel"]
-    ) -> Float[Tensor, "*queries h w"]:
+    ) -> Float[Tensor, "... h w"]:
         """Sum the shares over channels with one weight a channel; leading dimensions broadcast."""
         ...
 
 
 def weighted_sum(
     maps: Float[Tensor, "*batch channel h w"], weights: Float[Tensor, "*queries channel"]
-) -> Float[Tensor, "*queries h w"]:
-    """Sum maps over channels with one weight a channel, as one matrix product per image."""
-    height, width = maps.shape[-2:]
-    flat = weights[..., None, :].to(maps.dtype) @ maps.flatten(start_dim=-2)
-    summed: Tensor = flat.squeeze(-2).unflatten(-1, (height, width))
-    return summed
+) -> Float[Tensor, "... h w"]:
+    """Sum maps over channels with one weight a channel; leading dimensions broadcast.
+
+    One matrix product per map: the leading dimensions that only the weights have are its rows, so that many
+    queries of the same maps copy none of them.
+    """
+    leading = torch.broadcast_shapes(weights.shape[:-1], maps.shape[:-3])
+    return torch.einsum("...n,...nhw->...hw", weights.to(maps.dtype).expand(*leading, -1), maps)
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class GlobalAveragePooling:
 
     def spread(
         self, maps: Float[Tensor, "*batch channel h w"], weights: Float[Tensor, "*queries channel"]
-    ) -> Float[Tensor, "*queries h w"]:
+    ) -> Float[Tensor, "... h w"]:
         """Sum the shares over channels without writing them out."""
         return weighted_sum(maps, weights / (maps.shape[-2] * maps.shape[-1]))
 
@@ -79,7 +81,7 @@ class GlobalMaxPooling:
 
     def spread(
         self, maps: Float[Tensor, "*batch channel h w"], weights: Float[Tensor, "*queries channel"]
-    ) -> Float[Tensor, "*queries h w"]:
+    ) -> Float[Tensor, "... h w"]:
         """Sum the shares over channels."""
         return weighted_sum(self.shares(maps), weights)
 
@@ -88,9 +90,8 @@ class GlobalMaxPooling:
 class LogSumExpPooling:
     """z = (1/r) log mean_p exp(r A_p), between the mean (r → 0) and the maximum (r → ∞).
 
-    A cell's share is its Aumann-Shapley value A_p ∫₀¹ softmax_p(r a A) da. The integrand changes on
-    the scale of 1/(r·range), so the quadrature is Gauss-Legendre on panels that halve towards 0, with
-    more nodes until the shares add up.
+    A cell's share is its Aumann-Shapley value A_p ∫₀¹ softmax_p(r a A) da.
+    Raises: ``ValueError`` for an r that is not finite and above 0.
     """
 
     r: float = 10.0
@@ -100,51 +101,68 @@ class LogSumExpPooling:
             raise ValueError(f"log-sum-exp pooling needs a finite r above 0, but got {self.r}.")
 
     def __call__(self, maps: Float[Tensor, "*batch channel h w"]) -> Float[Tensor, "*batch channel"]:
-        """Pool each map by log-mean-exp with sharpness r.
-
-        The mean of exp(x) - 1 at x = r (A - max A) keeps its digits for small r, where log-sum-exp loses them.
-        """
-        largest = maps.amax(dim=(-2, -1), keepdim=True)
-        below = torch.expm1(self.r * (maps - largest)).mean(dim=(-2, -1))
-        return largest[..., 0, 0] + torch.log1p(below) / self.r
+        """Pool each map by log-mean-exp with sharpness r."""
+        flat = maps.flatten(start_dim=-2)
+        largest = flat.amax(dim=-1, keepdim=True)
+        return largest[..., 0] + log_mean_exp(self.r * (flat - largest)) / self.r
 
     def shares(self, maps: Float[Tensor, "*batch channel h w"]) -> Float[Tensor, "*batch channel h w"]:
         """Split each pooled value by integrating the softmax from the zero map to the map."""
-        pooled = self(maps)
-        scale = maps.abs().amax(dim=(-2, -1))
-        tolerance = 16 * torch.finfo(maps.dtype).eps
-        shares = maps
-        for nodes in (8, 16, 32, 64):
-            shares = maps * self._mean_softmax(maps, nodes)
-            if ((shares.sum(dim=(-2, -1)) - pooled).abs() <= tolerance * scale).all():
-                break
-        return shares
+        flat = maps.flatten(start_dim=-2)
+        exponents = self.r * (flat - flat.amax(dim=-1, keepdim=True))
+        return maps * softmax_integral(exponents.reshape(-1, flat.shape[-1])).reshape(maps.shape)
 
     def spread(
         self, maps: Float[Tensor, "*batch channel h w"], weights: Float[Tensor, "*queries channel"]
-    ) -> Float[Tensor, "*queries h w"]:
+    ) -> Float[Tensor, "... h w"]:
         """Sum the shares over channels."""
         return weighted_sum(self.shares(maps), weights)
 
-    def _mean_softmax(
-        self, maps: Float[Tensor, "*batch channel h w"], nodes: int
-    ) -> Float[Tensor, "*batch channel h w"]:
-        flat = maps.flatten(start_dim=-2)
-        exponent = self.r * float((flat.amax(dim=-1) - flat.amin(dim=-1)).max())
-        panels = max(1, math.ceil(math.log2(max(exponent, 1.0))) + 1)
-        edges = [0.0, *(0.5**i for i in range(panels - 1, -1, -1))]
-        points, weights = np.polynomial.legendre.leggauss(nodes)
-        mean = torch.zeros_like(flat)
-        for low, high in pairwise(edges):
-            half = (high - low) / 2
-            for point, weight in zip(points, weights, strict=True):
-                position = low + half * (point + 1)
-                mean += half * weight * torch.softmax(self.r * position * flat, dim=-1)
-        return mean.reshape(maps.shape)
+
+@dataclass(frozen=True)
+class GeneralizedMeanPooling:
+    """z = (mean_p max(A_p, eps)^p)^(1/p), between the mean (p = 1) and the maximum (p → ∞) (Radenovic et al., 2019).
+
+    A cell's share is z A_p^p / Σ A^p. Activations below eps, negative ones among them, count as eps, so z is positive.
+    Raises: ``ValueError`` for a p or an eps that is not finite and above 0.
+    """
+
+    p: float = 3.0
+    eps: float = 1e-6
+
+    def __post_init__(self) -> None:
+        for name, value in (("p", self.p), ("eps", self.eps)):
+            if not (math.isfinite(value) and value > 0):
+                raise ValueError(f"generalized-mean pooling needs a finite {name} above 0, but got {value}.")
+
+    def __call__(self, maps: Float[Tensor, "*batch channel h w"]) -> Float[Tensor, "*batch channel"]:
+        """Pool each map by its generalized mean, relative to its largest activation, so that no power overflows."""
+        largest, exponents = self._relative(maps)
+        return largest * torch.exp(log_mean_exp(exponents) / self.p)
+
+    def shares(self, maps: Float[Tensor, "*batch channel h w"]) -> Float[Tensor, "*batch channel h w"]:
+        """Split each pooled value in proportion to the p-th powers of its activations."""
+        powers = self._relative(maps)[1].exp()
+        return (powers * (self(maps) / powers.sum(dim=-1))[..., None]).reshape(maps.shape)
+
+    def spread(
+        self, maps: Float[Tensor, "*batch channel h w"], weights: Float[Tensor, "*queries channel"]
+    ) -> Float[Tensor, "... h w"]:
+        """Sum the shares over channels."""
+        return weighted_sum(self.shares(maps), weights)
+
+    def _relative(
+        self, maps: Float[Tensor, "*batch channel h w"]
+    ) -> tuple[Float[Tensor, "*batch channel"], Float[Tensor, "*batch channel cells"]]:
+        """Return the largest activation of each map, and p log(A / largest) of its cells."""
+        flat = maps.flatten(start_dim=-2).clamp(min=self.eps)
+        largest = flat.amax(dim=-1, keepdim=True)
+        return largest[..., 0], self.p * torch.log(flat / largest)
 
 
 POOLINGS: dict[str, Pooling] = {
     "gap": GlobalAveragePooling(),
     "gmp": GlobalMaxPooling(),
     "lse": LogSumExpPooling(),
+    "gem": GeneralizedMeanPooling(),
 }

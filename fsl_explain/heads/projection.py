@@ -1,5 +1,6 @@
 """Layers that stand between the pooled activations and the embedding."""
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -11,3 +12,40 @@ class L2Normalize(nn.Module):
     def forward(self, values: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch channel"]:
         """Return embeddings of norm 1."""
         return F.normalize(values, dim=-1)
+
+
+class Center(nn.Module):
+    """Subtract a stored mean, that of the base set's embeddings in SimpleShot (Wang et al., 2019).
+
+    Raises: ``ValueError`` for a mean that is not a finite vector.
+    """
+
+    mean: Tensor
+
+    def __init__(self, mean: Float[Tensor, "..."]) -> None:
+        super().__init__()
+        if mean.ndim != 1:
+            raise ValueError(
+                f"expected one mean per channel, but got shape {tuple(mean.shape)}: use Center.on(embeddings)."
+            )
+        if not torch.isfinite(mean).all():
+            raise ValueError(
+                f"expected finite means, but got {mean[~torch.isfinite(mean)][0]}: leave out the images it comes from."
+            )
+        self.register_buffer("mean", mean.detach().clone())
+
+    @staticmethod
+    def on(embeddings: Float[Tensor, "*set channel"]) -> "Center":
+        """Center on the mean of a set of embeddings; all leading dimensions are averaged over.
+
+        Raises: ``ValueError`` for an empty set, or one with values that are not finite.
+        """
+        if not embeddings.numel():
+            raise ValueError(
+                f"expected embeddings to center on, but got shape {tuple(embeddings.shape)}: add images to the set."
+            )
+        return Center(embeddings.reshape(-1, embeddings.shape[-1]).mean(dim=0))
+
+    def forward(self, values: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch channel"]:
+        """Return the values minus the mean, in their own precision."""
+        return values - self.mean.to(values.dtype)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from fsl_explain.heads import POOLINGS, L2Normalize, LogSumExpPooling, linearize
+from fsl_explain.heads import POOLINGS, Center, GeneralizedMeanPooling, L2Normalize, LogSumExpPooling, linearize
 
 
 def test_tied_maxima_split_their_value_evenly():
@@ -23,12 +23,41 @@ def test_log_sum_exp_needs_a_sharpness_above_zero(r):
         LogSumExpPooling(r)
 
 
-@pytest.mark.parametrize("layer", [nn.Tanh(), nn.GELU(), nn.LayerNorm(3)], ids=lambda layer: type(layer).__name__)
+@pytest.mark.parametrize("value", [0.0, -1.0, math.inf, math.nan])
+@pytest.mark.parametrize("name", ["p", "eps"])
+def test_generalized_mean_needs_a_power_and_a_floor_above_zero(name, value):
+    with pytest.raises(ValueError, match=rf"generalized-mean pooling needs a finite {name} above 0, but got {value}"):
+        GeneralizedMeanPooling(**{name: value})
+
+
+def test_the_generalized_mean_of_two_levels_is_known():
+    maps = torch.tensor([[[1.0, 3.0], [-5.0, 0.0]]], dtype=torch.float64)
+    assert float(GeneralizedMeanPooling(p=2.0)(maps)) == pytest.approx(math.sqrt(10 / 4))
+    assert GeneralizedMeanPooling(p=2.0).shares(maps)[0, 0].tolist() == pytest.approx(
+        [math.sqrt(10 / 4) / 10, math.sqrt(10 / 4) * 9 / 10]
+    )
+
+
+@pytest.mark.parametrize("layer", [nn.Softmax(-1), nn.RMSNorm(3), nn.GLU()], ids=lambda layer: type(layer).__name__)
 def test_a_layer_without_frozen_gains_is_refused_by_name(layer):
     kind = type(layer).__name__
-    sentence = rf"expected a head made of Linear, L2Normalize, .* but got {kind}; register it .* or use method='lafam'"
+    sentence = rf"expected a head made of BatchNorm1d, Center, .* but got {kind}; register it .* or use method='lafam'"
     with pytest.raises(ValueError, match=sentence):
         linearize(nn.Sequential(nn.Linear(3, 3), layer), torch.ones(2, 3))
+
+
+def test_a_refusal_lists_the_layers_that_are_known():
+    known = (
+        r"made of [^;]*\bGELU, Hardswish, Identity, L2Normalize, LayerNorm, LeakyReLU, Linear, PReLU, ReLU, Sequential"
+    )
+    with pytest.raises(ValueError, match=known):
+        linearize(nn.Softmax(-1), torch.ones(2, 3))
+
+
+def test_layer_normalization_over_more_than_the_channels_is_refused():
+    sentence = r"expected a LayerNorm over the 3 channels alone, but got one over the shape \(2, 3\)"
+    with pytest.raises(ValueError, match=sentence):
+        linearize(nn.LayerNorm((2, 3)), torch.ones(2, 3))
 
 
 def test_batch_normalization_needs_running_statistics():
@@ -42,3 +71,27 @@ def test_batch_normalization_needs_running_statistics():
 def test_normalized_embeddings_have_norm_one():
     values = torch.tensor([[3.0, 4.0], [0.0, -2.0]])
     assert L2Normalize()(values).tolist() == [[pytest.approx(0.6), pytest.approx(0.8)], [0, -1]]
+
+
+def test_centering_subtracts_the_mean_of_the_set():
+    center = Center.on(torch.tensor([[[1.0, 2.0]], [[3.0, 6.0]]]))
+    assert center.mean.tolist() == [2, 4]
+    assert center(torch.tensor([[5.0, 5.0]], dtype=torch.float64)).tolist() == [[3, 1]]
+    assert center.double()(torch.ones(1, 2)).dtype == torch.float32
+    assert list(center.state_dict()) == ["mean"]
+
+
+def test_a_mean_is_the_centers_own():
+    mean = torch.zeros(2)
+    center = Center(mean)
+    mean += 1
+    assert not center.mean.any()
+
+
+def test_a_set_without_a_mean_is_refused():
+    with pytest.raises(ValueError, match=r"expected embeddings to center on, but got shape \(0, 3\): add images"):
+        Center.on(torch.zeros(0, 3))
+    with pytest.raises(ValueError, match="expected finite means, but got nan: leave out the images it comes from"):
+        Center.on(torch.tensor([[1.0, math.nan], [1.0, 2.0]]))
+    with pytest.raises(ValueError, match=r"expected one mean per channel, but got shape \(2, 3\): use Center.on"):
+        Center(torch.zeros(2, 3))

@@ -5,8 +5,18 @@ from hypothesis import assume, given
 from tiny_encoder import CHANNELS, HEADS, random_head
 from torch import nn
 
-from fsl_explain.heads import linearize
+from fsl_explain.heads import POOLINGS, linearize
 
+SMOOTH = {
+    "gelu": nn.GELU(),
+    "gelu-tanh": nn.GELU("tanh"),
+    "silu": nn.SiLU(inplace=True),
+    "tanh": nn.Tanh(),
+    "sigmoid": nn.Sigmoid(),
+    "softplus": nn.Softplus(beta=2),
+    "elu": nn.ELU(0.5, inplace=True),
+    "hardswish": nn.Hardswish(inplace=True),
+}
 every_head = pytest.mark.parametrize("name", HEADS)
 
 
@@ -43,6 +53,29 @@ def test_pulling_back_is_the_transpose(name, pooled, gradient):
 
 
 @every_head
+@given(values=quarters(2, 3, CHANNELS), pooled=quarters(2, CHANNELS), gradient=quarters(2, 6))
+def test_pushing_forward_is_the_transpose_of_pulling_back(name, values, pooled, gradient):
+    """⟨G v, g⟩ = ⟨v, Gᵀ g⟩ for every cell's vector v."""
+    assume((pooled.norm(dim=-1) > 0).all())
+    frozen = linearize(head_of(name), pooled)
+    pushed = frozen.push_forward(values)
+    gradient = gradient[:, : pushed.shape[-1]]
+    expected = (values * frozen.pull_back(gradient)[:, None]).sum(dim=-1)
+    assert_equal((pushed * gradient[:, None]).sum(dim=-1), expected, 1e-11)
+
+
+@every_head
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_pushed_shares_of_the_cells_sum_with_the_offset_to_the_embedding(pooling, name):
+    maps = torch.randn(5, 3, CHANNELS, 2, 3, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    pooled, shares = POOLINGS[pooling](maps), POOLINGS[pooling].shares(maps).flatten(start_dim=-2).mT
+    head = head_of(name)
+    frozen = linearize(head, pooled)
+    expected = head(pooled.flatten(0, 1)).detach().unflatten(0, (5, 3))
+    assert_equal(frozen.push_forward(shares).sum(dim=-2) + frozen.offset, expected)
+
+
+@every_head
 def test_gains_are_those_of_each_image(name):
     """A batch is linearized at each of its images, not at one of them."""
     head = head_of(name)
@@ -58,7 +91,7 @@ def test_gains_are_those_of_each_image(name):
         assert_equal(together.offset[i], alone.offset)
 
 
-@pytest.mark.parametrize("name", ["mlp", "leaky-mlp", "leaky", "batch-norm", "linear"])
+@pytest.mark.parametrize("name", ["mlp", "leaky-mlp", "leaky", "prelu-mlp", "simclr", "batch-norm", "linear"])
 def test_piecewise_linear_heads_have_their_own_gradient(name):
     head = head_of(name)
     pooled = torch.randn(2, CHANNELS, generator=torch.Generator().manual_seed(3), dtype=torch.float64).requires_grad_()
@@ -87,3 +120,64 @@ def test_weights_in_single_precision_explain_values_in_double():
     frozen = linearize(head, pooled)
     assert frozen.offset.dtype == torch.float64
     assert_equal(forward(frozen, pooled), head.double()(pooled).detach())
+
+
+def ladder(dtype):
+    """Values of both signs from 0 to 1e3, close to each other where the secant gives way to the slope."""
+    sizes = torch.cat([torch.zeros(1), torch.logspace(-30, 3, 2000)]).to(dtype)
+    return torch.cat([-sizes.flip(0), sizes])[:, None]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+@pytest.mark.parametrize("name", SMOOTH)
+def test_a_smooth_activation_is_reproduced_to_rounding(name, dtype):
+    values = ladder(dtype)
+    frozen = linearize(SMOOTH[name], values)
+    expected = SMOOTH[name](values.clone())
+    torch.testing.assert_close(
+        forward(frozen, values), expected, rtol=8 * torch.finfo(dtype).eps, atol=torch.finfo(dtype).eps
+    )
+    assert torch.equal(values, ladder(dtype))
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+def test_the_gain_of_a_smooth_activation_at_zero_is_its_slope(name):
+    """From the right at the kink of an ELU, as for a leaky ReLU's values above 0."""
+    at_zero = torch.zeros(1, 1, dtype=torch.float64)
+    near = torch.full_like(at_zero, 1e-12).requires_grad_()
+    (slope,) = torch.autograd.grad(SMOOTH[name](near * 1).sum(), near)
+    assert_equal(linearize(SMOOTH[name], at_zero).pull_back(torch.ones_like(at_zero)), slope, 1e-7)
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+def test_the_offset_of_a_smooth_activation_is_its_value_at_zero(name):
+    values = torch.tensor([[-2.0, 0.0, 1.0]], dtype=torch.float64)
+    expected = SMOOTH[name](torch.zeros_like(values))
+    assert_equal(linearize(SMOOTH[name], values).offset, expected, 0.0)
+
+
+def test_a_layer_normalization_takes_the_mean_from_every_cell():
+    """Channels that are equal in every cell add nothing: their mean is all they hold."""
+    head = head_of("layer-norm")
+    pooled = torch.tensor([[1.0, -2.0, 0.5, 3.0]], dtype=torch.float64)
+    even = torch.full((1, 2, CHANNELS), 7.0, dtype=torch.float64)
+    frozen = linearize(head, pooled)
+    assert_equal(frozen.push_forward(even), torch.zeros_like(even))
+    assert_equal(frozen.offset, head.bias.detach()[None])
+
+
+def test_centering_speaks_through_the_offset_alone():
+    head = head_of("center-l2")
+    pooled = torch.tensor([[1.0, -2.0, 0.5, 3.0]], dtype=torch.float64)
+    norm = (pooled - head[0].mean).norm()
+    frozen = linearize(head, pooled)
+    assert_equal(frozen.offset, -head[0].mean[None] / norm)
+    assert_equal(frozen.push_forward(pooled[:, None]), pooled[:, None] / norm)
+
+
+def test_weights_in_double_precision_keep_values_in_single():
+    pooled = torch.ones(1, CHANNELS)
+    for name in HEADS:
+        frozen = linearize(head_of(name), pooled)
+        assert frozen.offset.dtype == torch.float32, name
+        assert frozen.push_forward(pooled[:, None]).dtype == torch.float32, name

@@ -1,17 +1,23 @@
+import math
+
 import pytest
 import torch
 from embedding_strategies import assert_equal, quarters
 from hypothesis import given, settings
 from references import pooling as reference
 
-from fsl_explain.heads import POOLINGS, LogSumExpPooling, Pooling
+from fsl_explain.heads import POOLINGS, GeneralizedMeanPooling, LogSumExpPooling, Pooling
+from fsl_explain.heads.pooling import weighted_sum
+from fsl_explain.heads.softmax_integral import BLOCK, log_mean_exp, softmax_integral
 
 SHARPNESS = [0.001, 0.01, 1.0, 10.0, 100.0, 1000.0]
 EVERY = POOLINGS | {f"lse-{r:g}": LogSumExpPooling(r) for r in (0.01, 1000.0)}
+EVERY |= {f"gem-{p:g}": GeneralizedMeanPooling(p) for p in (0.1, 1.0, 1000.0)}
 SLOW = {
     "gap": (reference.gap, reference.gap_shares),
     "gmp": (reference.gmp, reference.gmp_shares),
     "lse": (lambda A: reference.lse(A, 10.0), lambda A: reference.lse_shares(A, 10.0)),
+    "gem": (reference.gem, reference.gem_shares),
 }
 
 every_pooling = pytest.mark.parametrize("pooling", EVERY.values(), ids=EVERY)
@@ -72,20 +78,43 @@ def test_equals_the_loop_version(name, maps):
     assert_equal(POOLINGS[name].shares(maps), expected, 1e-9)
 
 
-@every_pooling
+@pytest.mark.parametrize("name", [name for name in EVERY if name != "gem-0.1"])
 @given(maps=quarters(2, 3, 2, 3))
-def test_lies_between_the_mean_and_the_maximum(pooling, maps):
-    pooled = pooling(maps)
-    assert (pooled >= maps.mean(dim=(-2, -1)) - 1e-10).all()
-    assert (pooled <= maps.amax(dim=(-2, -1)) + 1e-10).all()
+def test_lies_between_the_mean_and_the_maximum(name, maps):
+    """The generalized mean sees nothing below its floor."""
+    pooled = EVERY[name](maps)
+    seen = maps.clamp(min=EVERY[name].eps) if "gem" in name else maps
+    assert (pooled >= seen.mean(dim=(-2, -1)) - 1e-10).all()
+    assert (pooled <= seen.amax(dim=(-2, -1)) + 1e-10).all()
+
+
+LEADING = [
+    ((), (4,)),
+    ((2, 3), (4, 2, 3)),
+    ((2, 3), (4, 1, 3)),
+    ((2, 1), (2, 3)),
+    ((2, 3), (3,)),
+    ((2, 3), (2, 3)),
+    ((2, 3), ()),
+]
+
+
+@pytest.mark.parametrize(("of_maps", "of_weights"), LEADING, ids=str)
+def test_leading_dimensions_of_maps_and_weights_broadcast(of_maps, of_weights):
+    generator = torch.Generator().manual_seed(1)
+    maps = torch.randn(*of_maps, 5, 3, 4, generator=generator, dtype=torch.float64)
+    weights = torch.randn(*of_weights, 5, generator=generator, dtype=torch.float64)
+    expected = (weights[..., None, None] * maps).sum(dim=-3)
+    assert_equal(weighted_sum(maps, weights), expected)
+    assert_equal(POOLINGS["gap"].spread(maps, weights), expected / 12)
 
 
 @every_sharpness
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)], ids=str)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 3.6e-15), (torch.float32, 1.91e-6)], ids=str)
 def test_shares_of_demanding_maps_sum_to_the_pooled_value(r, dtype, tolerance):
     maps = demanding_maps()
     pooling = LogSumExpPooling(r)
-    exact, scale = pooling(maps), maps.abs().amax(dim=(-2, -1)).clamp(min=1e-6)
+    exact, scale = pooling(maps), maps.abs().amax(dim=(-2, -1))
     pooled, total = pooling(maps.to(dtype)), pooling.shares(maps.to(dtype)).sum(dim=(-2, -1))
     assert pooled.dtype == total.dtype == dtype
     assert ((total - pooled).abs() <= tolerance * scale).all()
@@ -110,3 +139,61 @@ def test_a_map_of_one_cell_is_its_own_pooled_value(r):
     pooling = LogSumExpPooling(r)
     assert_equal(pooling(maps), maps[:, 0, 0])
     assert_equal(pooling.shares(maps), maps)
+
+
+def test_channels_of_every_block_are_integrated_each_on_its_own():
+    """More channels than fit one block, of ranges that need different numbers of nodes."""
+    widths = torch.logspace(-3, 4, BLOCK // 4 + 5, dtype=torch.float64)[:, None]
+    exponents = -widths * torch.tensor([0.0, 0.01, 0.3, 1.0], dtype=torch.float64)
+    integral = softmax_integral(exponents)
+    found = (exponents * integral).sum(dim=-1)
+    assert ((found - log_mean_exp(exponents)).abs() <= 16 * torch.finfo(torch.float64).eps * widths[:, 0]).all()
+    some = [0, 1000, BLOCK // 4 - 1, BLOCK // 4, len(widths) - 1]
+    assert_equal(integral[some], torch.cat([softmax_integral(exponents[[i]]) for i in some]), 1e-13)
+
+
+def test_log_mean_exp_keeps_its_digits_at_both_ends():
+    """log((1 + (n - 1) exp(-x))/n) for tiny x and for an x that leaves one cell alone."""
+    tiny = torch.tensor([0.0, -2e-12], dtype=torch.float64)
+    assert float(log_mean_exp(tiny)) == pytest.approx(-1e-12, rel=1e-11)
+    for cells in (10_001, 20_011, 30_011, 40_009):
+        alone = torch.full((cells,), -1000.0, dtype=torch.float64)
+        alone[7] = 0
+        assert float(log_mean_exp(alone)) == pytest.approx(-math.log(cells), rel=2e-15)
+
+
+def test_one_channel_that_is_not_finite_leaves_the_others_alone():
+    maps = demanding_maps()[5:8].clone()
+    expected = LogSumExpPooling().shares(maps)
+    maps[1, 0, 0] = math.nan
+    found = LogSumExpPooling().shares(maps)
+    assert found[1].isnan().all()
+    assert_equal(found[[0, 2]], expected[[0, 2]], 1e-13)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+@pytest.mark.parametrize("p", [1e-3, 3.0, 1e4])
+def test_a_generalized_mean_is_safe_for_every_power(p, dtype):
+    """log z is the log-sum-exp pooling of log A with sharpness p, whatever the scale of A."""
+    maps = (demanding_maps()[5:8].abs() + 0.01) * torch.tensor([1e-3, 1.0, 1e12], dtype=torch.float64)[:, None, None]
+    pooled = GeneralizedMeanPooling(p)(maps.to(dtype))
+    expected = LogSumExpPooling(p)(maps.log()).exp()
+    torch.testing.assert_close(pooled.double(), expected, rtol=100 * torch.finfo(dtype).eps, atol=0)
+    shares = GeneralizedMeanPooling(p).shares(maps.to(dtype))
+    torch.testing.assert_close(shares.sum(dim=(-2, -1)), pooled, rtol=16 * torch.finfo(dtype).eps, atol=0)
+
+
+def test_shares_of_a_generalized_mean_follow_the_powers():
+    maps = torch.tensor([[[1.0, 2.0], [4.0, -3.0]]], dtype=torch.float64)
+    for p in (1.0, 3.0, 20.0):
+        shares = GeneralizedMeanPooling(p).shares(maps)[0]
+        assert float(shares[0, 1] / shares[0, 0]) == pytest.approx(2**p)
+        assert float(shares[1, 0] / shares[0, 1]) == pytest.approx(2**p)
+    assert float(GeneralizedMeanPooling(1.0).shares(maps)[0, 1, 1]) == pytest.approx(1e-6 / 4)
+
+
+def test_a_channel_that_never_fires_holds_the_floor_evenly():
+    maps = torch.tensor([[[0.0, -1.0], [-2.0, 0.0]]], dtype=torch.float64)
+    pooling = GeneralizedMeanPooling(eps=1e-4)
+    assert float(pooling(maps)) == pytest.approx(1e-4)
+    assert_equal(pooling.shares(maps), torch.full_like(maps, 1e-4 / 4), 1e-18)

@@ -57,3 +57,17 @@ def lse_shares(A: list[list[float]], r: float, panels: int = 400) -> list[list[f
                     integral[p] += weight / 2 / panels * softened[p]
         shares.append([a_n[p] * integral[p] for p in range(len(a_n))])
     return shares
+
+
+def gem(A: list[list[float]], p: float = 3.0, eps: float = 1e-6) -> list[float]:
+    """z = (mean_p max(A_np, eps)^p)^(1/p)."""
+    return [(sum(max(v, eps) ** p for v in a) / len(a)) ** (1 / p) for a in A]
+
+
+def gem_shares(A: list[list[float]], p: float = 3.0, eps: float = 1e-6) -> list[list[float]]:
+    """z_n times A_np^p over the sum of the powers."""
+    shares = []
+    for a, z in zip(A, gem(A, p, eps), strict=True):
+        total = sum(max(v, eps) ** p for v in a)
+        shares.append([z * max(v, eps) ** p / total for v in a])
+    return shares

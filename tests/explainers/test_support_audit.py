@@ -1,0 +1,71 @@
+"""The support audit equals deciding again from scratch without each support."""
+
+import pytest
+import torch
+from tiny_encoder import images, random_head, tiny_encoder
+
+from fsl_explain import explain, support_audit
+from fsl_explain.classifiers import RULES, KnnVote, MajorityVote
+from fsl_explain.explainers.choice import find_rule
+
+SHOTS = {"a": 3, "b": 1, "c": 2}
+QUERIES = 4
+
+
+def supports_without(label=None, shot=None):
+    every = {name: images(shots, seed=20 + shots) for name, shots in SHOTS.items()}
+    if label is not None:
+        kept = [k for k in range(SHOTS[label]) if k != shot]
+        every = {name: group[kept] if name == label else group for name, group in every.items()}
+    return {name: group for name, group in every.items() if len(group)}
+
+
+@pytest.mark.parametrize("rule", [*RULES, KnnVote(k=4), KnnVote(k=5), MajorityVote(k=3)], ids=str)
+def test_equals_deciding_again_without_each_support(rule):
+    encoder, queries = tiny_encoder(random_head("linear")), images(QUERIES, seed=10)
+    found = explain(encoder, queries, supports_without(), "exact", rule)
+    audit = support_audit(found)
+    for label, name in enumerate(SHOTS):
+        for shot in range(SHOTS[name]):
+            fewer = explain(encoder, queries, supports_without(name, shot), "lafam", find_rule(rule))
+            decided = [fewer.decision.classes[i] for i in fewer.decision.label.tolist()]
+            assert [audit.classes[i] for i in audit.labels_without[:, label, shot].tolist()] == decided
+            kept = [audit.classes.index(other) for other in fewer.decision.classes]
+            scores = audit.scores_without[:, label, shot]
+            torch.testing.assert_close(scores[:, kept], fewer.decision.scores)
+            usual = found.decision.label
+            assert torch.equal(audit.flips[:, label, shot], audit.labels_without[:, label, shot] != usual)
+
+
+def test_addends_are_those_of_the_receipt_and_padding_says_nothing():
+    found = explain(tiny_encoder(), images(seed=10), supports_without(), "contrast")
+    audit = support_audit(found)
+    spoken = {(line.class_name, line.shot): line.amount for line in found.receipt().lines}
+    for (name, shot), amount in spoken.items():
+        assert float(audit.addends[audit.classes.index(name), shot]) == pytest.approx(amount)
+    real = torch.tensor([[shot < count for shot in range(3)] for count in SHOTS.values()])
+    assert torch.equal(~audit.addends.isnan(), real)
+    assert not audit.flips[~real].any()
+    assert audit.leads_without[~real].isnan().all()
+    assert torch.equal(audit.cells.nan_to_num(), found.support_cells.nan_to_num())
+
+
+def test_a_decision_that_hangs_on_one_support_is_found():
+    """The query is one support's twin; without it the other class wins."""
+    red, green = torch.eye(3)[:2, :, None, None].expand(2, 3, 6, 8).double()
+    mixed = 0.6 * red + 0.8 * green
+    encoder = tiny_encoder()
+    supports = {"red": torch.stack([red, green]), "mixed": mixed[None]}
+    found = explain(encoder, red, supports, "contrast", "nearest-neighbor")
+    audit = support_audit(found)
+    assert found.decision.name == "red"
+    assert audit.flips.tolist() == [[True, False], [False, False]]
+    assert audit.strongest_first()[0] == (0, 0)
+    assert "red, support 1" in str(audit).splitlines()[1]
+    assert "flips to mixed" in str(audit)
+
+
+def test_a_batch_is_refused_in_writing():
+    audit = support_audit(explain(tiny_encoder(), images(2, seed=10), supports_without()))
+    with pytest.raises(ValueError, match="expected the audit of one query, but got that of a batch"):
+        str(audit)

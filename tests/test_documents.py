@@ -1,0 +1,55 @@
+"""What the documents show is what the software does."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tiny_encoder import HEADS, images, random_head, tiny_encoder
+
+from fsl_explain import explain
+
+ROOT = Path(__file__).resolve().parents[1]
+NUMBER = re.compile(r"^\(?[+-]?\d+(\.\d+)?(e[+-]\d+)?,?\)?\.?$")
+
+
+def blocks(name, language=""):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
+
+
+def assert_prints_alike(printed, shown):
+    """Same words; numbers agree to 2 in their last place but one; residuals, which are rounding, are only there."""
+    assert len(printed.splitlines()) == len(shown.splitlines())
+    for line, expected in zip(printed.splitlines(), shown.splitlines(), strict=True):
+        if line.startswith("residual"):
+            assert expected.startswith("residual")
+            continue
+        words, wanted = line.split(), expected.split()
+        assert len(words) == len(wanted), (line, expected)
+        for word, other in zip(words, wanted, strict=True):
+            if NUMBER.match(word) and NUMBER.match(other):
+                assert float(word.strip("(),.")) == pytest.approx(float(other.strip("(),.")), abs=3e-6), line
+            else:
+                assert word == other, (line, expected)
+
+
+@pytest.mark.slow
+def test_the_worked_example_is_what_its_command_prints():
+    command = [sys.executable, str(ROOT / "docs" / "worked_example.py")]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert_prints_alike(printed, blocks("docs/what-the-numbers-mean.md")[0])
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_the_similarity_of_the_guide_adds_up(head):
+    names: dict = {}
+    (code,) = [block for block in blocks("CONTRIBUTING.md", "python") if "class Correlation" in block]
+    exec(code, names)
+    encoder = tiny_encoder(random_head(head))
+    supports = {"a": images(3, seed=20), "b": images(1, seed=21)}
+    for rule in ("mean-similarity", "prototype", "knn-vote"):
+        found = explain(encoder, images(2, seed=10), supports, "contrast", rule, names["Correlation"]())
+        assert (found.residual < 1e-10 * found.absolute_sum).all()
+        assert found[0].receipt().residual < 1e-10 * found[0].receipt().absolute_sum
