@@ -9,6 +9,7 @@ import fsl_explain
 from fsl_explain.cli.demo import demo
 from fsl_explain.cli.evaluate import evaluate
 from fsl_explain.cli.explain import explain
+from fsl_explain.cli.mosaics import mosaics
 from fsl_explain.cli.train import train
 
 MISTAKES = (ValueError, LookupError, TypeError)
@@ -24,7 +25,7 @@ app = App(
     help_epilogue="Start with: fsl-explain demo",
     suppress_keyboard_interrupt=False,
 )
-for command in (demo, explain, evaluate, train):
+for command in (demo, explain, evaluate, mosaics, train):
     app.command(command)
 
 

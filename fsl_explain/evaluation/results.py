@@ -18,14 +18,14 @@ import pyarrow.parquet as pq
 
 from episodes import LabeledImages
 from fsl_explain.backbones.checkpoint import sha256_of
-from fsl_explain.config import EvaluationConfig
+from fsl_explain.config import EvaluationConfig, MosaicsConfig
 from fsl_explain.encoder import Encoder
 from fsl_explain.evaluation.measurement import Chunk, episode_columns, query_columns
 
 RECORDED = ("fsl-explain", "torch", "torchvision", "numpy", "pillow", "scipy")
 
 
-def provenance(config: EvaluationConfig, encoder: Encoder, dataset: LabeledImages) -> dict[str, Any]:
+def provenance(config: EvaluationConfig | MosaicsConfig, encoder: Encoder, dataset: LabeledImages) -> dict[str, Any]:
     """Return what a figure depends on: settings, versions, split, weights and the list of images.
 
     It names no path of the machine and holds no date, so that two equal runs give equal files.

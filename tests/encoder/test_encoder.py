@@ -49,6 +49,13 @@ def test_a_pooling_of_your_own_settings_may_be_given():
     torch.testing.assert_close(pooled, maps.amax(dim=(-2, -1)), rtol=0, atol=1e-2)
 
 
+def test_a_head_that_overwrites_its_input_leaves_the_pooled_values_alone():
+    encoder = tiny_encoder(nn.Sequential(nn.ReLU(inplace=True)))
+    features = encoder(images(2))
+    assert (features.pooled < 0).any()
+    torch.testing.assert_close(features.embedding, features.pooled.clamp(min=0))
+
+
 def test_what_comes_behind_the_layer_does_not_change_its_maps():
     """A rectification in place would otherwise overwrite them."""
     network = nn.Sequential(nn.Conv2d(3, 4, 2, stride=2), nn.ReLU(inplace=True))

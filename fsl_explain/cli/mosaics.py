@@ -1,0 +1,155 @@
+"""``fsl-explain mosaics``."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from cyclopts import Parameter
+
+from episodes import LabeledImages
+from fsl_explain.cli.cases import make_case
+from fsl_explain.cli.progress import note, progress_bars, show_table
+from fsl_explain.config import MosaicsConfig, read_config
+from fsl_explain.encoder import Encoder
+from fsl_explain.evaluation.mosaic_images import Mosaic, crop_area, cut, tile_boxes, tile_masks
+from fsl_explain.evaluation.mosaic_store import (
+    MosaicStore,
+    draw_mosaics,
+    embed_mosaics,
+    mosaic_pixels,
+    mosaic_side,
+    picture_of,
+    side_of,
+)
+from fsl_explain.evaluation.mosaic_table import mosaic_tables, summarize_mosaics
+from fsl_explain.evaluation.mosaics import TILE_NAMES, evaluate_mosaics, fitted_head, measured_methods
+from fsl_explain.evaluation.results import provenance, uninterrupted
+from fsl_explain.explainers.choice import Choice
+from fsl_explain.explainers.compared import compare
+from fsl_explain.report import Case, Page, PageTable, write_page
+
+EXAMPLES = 4
+
+
+def mosaics(
+    *,
+    config: Path,
+    out: Path | None = None,
+    limit: int | None = None,
+    set_: Annotated[tuple[str, ...], Parameter(name="--set", negative="")] = (),
+) -> None:
+    """Test explanations where the right answer is known: the tile of the reference's class in a 2×2 mosaic.
+
+    Prints, per method and head, how often a map's maximum lies in the right tile, how much of its mass does, and
+    how alike the maps of two different references are; beside it what the model itself reaches, shown each tile
+    alone. With --out the folder gets summary.json and index.html with example mosaics.
+
+    Parameters
+    ----------
+    config
+        TOML file of the benchmark, for example configs/mosaics-cub10.toml.
+    out
+        Folder for the results; without it only the tables are printed.
+    limit
+        Use only the first N mosaics.
+    set_
+        Change one setting, for example --set mosaics.seed=1; may be repeated.
+    """
+    settings = read_config(config, MosaicsConfig, set_)
+    if limit is not None:
+        settings = _limited(settings, limit)
+    if out is not None and out.exists() and not out.is_dir():
+        raise ValueError(f"expected a folder for the results, but {out} is a file; choose another --out.")
+    if settings.run.threads is not None:
+        torch.set_num_threads(settings.run.threads)
+    measured_methods(settings)
+    dataset = settings.data.open()
+    encoder = Encoder.from_config(settings.encoder, settings.run.device)
+    recorded = provenance(settings, encoder, dataset)
+    with progress_bars() as report:
+        store = embed_mosaics(encoder, dataset, settings, report)
+        figures = evaluate_mosaics(store, encoder.pooling, settings, report)
+    summary = summarize_mosaics(figures) | {"provenance": recorded}
+    tables = mosaic_tables(summary, config.stem)
+    for table in tables:
+        show_table(table)
+    if out is None:
+        return
+    page = Page(
+        title=f"Reference mosaics: {config.stem}",
+        lead=f"{summary['mosaics']} mosaics of {dataset.name} with {encoder.description}.",
+        facts=_facts(settings, dataset),
+        tables=[PageTable(table.title, table.columns, table.rows, table.notes) for table in tables],
+        cases=_examples(settings, encoder, dataset, store),
+    )
+    _write(out, summary, page)
+    note(f"Results: {out / 'summary.json'} and, for people, {out / 'index.html'}")
+
+
+def _facts(settings: MosaicsConfig, dataset: LabeledImages) -> dict[str, str]:
+    sizes = settings.mosaics
+    area = "the annotated box grown to a square" if sizes.crop == "box" else "the whole image"
+    return {
+        "Tiles": f"{area}, four different classes of {len(dataset.classes)}",
+        "Reference": "another image of one of the four classes, never one of the tiles",
+        "Similarity": sizes.similarity,
+        "Heads": f"fitted on {100 * sizes.fit_share:g} % of each class's images, which appear in no mosaic",
+        "Examples": f"head {sizes.heads[-1]}",
+        "Seed": str(sizes.seed),
+    }
+
+
+def _examples(
+    settings: MosaicsConfig, encoder: Encoder, dataset: LabeledImages, store: MosaicStore
+) -> tuple[Case, ...]:
+    """Explain the first mosaics under the last head, as pages show any query; the frame is the right tile."""
+    head = fitted_head(settings.mosaics.heads[-1], store, settings).float()
+    with_head = Encoder(
+        encoder.network, encoder.layer, encoder.pooling, head, encoder.transform, description=encoder.description
+    )
+    _, drawn = draw_mosaics(dataset, settings)
+    return tuple(
+        _example(settings, with_head, dataset, mosaic, number) for number, mosaic in enumerate(drawn[:EXAMPLES])
+    )
+
+
+def _example(settings: MosaicsConfig, encoder: Encoder, dataset: LabeledImages, mosaic: Mosaic, number: int) -> Case:
+    sizes, side = settings.mosaics, side_of(encoder)
+    names = [dataset.classes[label] for label in mosaic.classes.tolist()]
+    references = [dataset[index] for index in mosaic.references.tolist()]
+    crops = encoder.preprocess([cut(image.image, crop_area(image, sizes.crop), side) for image in references])
+    large = mosaic_side(encoder, settings)
+    pixels = mosaic_pixels(encoder, [picture_of(mosaic, dataset, sizes.crop, large)], large)[0]
+    compared = compare(encoder, pixels, dict(zip(names, crops[:, None], strict=True)), sizes.similarity)
+    height, width = pixels.shape[-2:]
+    return make_case(
+        f"Mosaic {number}: where is {names[mosaic.target]}?",
+        compared,
+        tuple(dict.fromkeys((*sizes.methods, "lafam"))),
+        Choice(similarity=sizes.similarity, target=names[mosaic.target], against="others"),
+        truth=names[mosaic.target],
+        box=tile_boxes(height, width)[mosaic.target],
+        mask=tile_masks(height, width)[mosaic.target],
+        query_name=f"{TILE_NAMES[mosaic.target]} tile",
+        support_names={
+            name: ["" if image.path is None else image.path.name] for name, image in zip(names, references, strict=True)
+        },
+    )
+
+
+def _write(out: Path, summary: dict[str, Any], page: Page) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    aside = out / ".summary.json.partial"
+    text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    with uninterrupted():
+        aside.write_text(text, encoding="utf-8")
+        write_page(page, out / "index.html")
+        aside.replace(out / "summary.json")
+
+
+def _limited(settings: MosaicsConfig, limit: int) -> MosaicsConfig:
+    if limit < 1:
+        raise ValueError(f"expected a --limit of at least 1 mosaic, but got {limit}.")
+    count = min(limit, settings.mosaics.count)
+    return settings.model_copy(update={"mosaics": settings.mosaics.model_copy(update={"count": count})})

@@ -1,0 +1,41 @@
+"""The settings of the reference-mosaics benchmark."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from fsl_explain.config.data import DataConfig
+from fsl_explain.config.settings import EncoderConfig, RunConfig
+from fsl_explain.config.strict import Settings
+
+
+class MosaicSizesConfig(Settings):
+    """The mosaics, and what is compared on them."""
+
+    count: int = Field(500, ge=1, description="Number of mosaics.")
+    seed: int = Field(0, ge=0, description="Seed; mosaic i depends on it and i alone.")
+    crop: Literal["box", "image"] = Field(
+        "box", description="A tile is the annotated box grown to a square, or the whole image."
+    )
+    side: int | None = Field(
+        None, ge=2, description="Side of a mosaic in pixels; None: of the encoder's images, so that tiles have half."
+    )
+    fit_share: float = Field(0.5, gt=0, lt=1, description="Share of each class's images kept for fitting heads.")
+    similarity: Literal["cosine", "inner-product", "euclidean"] = "cosine"
+    heads: tuple[str, ...] = Field(
+        ("none", "center", "pca-128", "linear", "lda", "class-pca"),
+        min_length=1,
+        description="Heads on the pooled features; the examples on the page use the last.",
+    )
+    methods: tuple[str, ...] = Field(
+        ("fam", "grad-cam", "exact", "contrast"), description="Explainers beside the baselines."
+    )
+
+
+class MosaicsConfig(Settings):
+    """A benchmark with a known right answer: which of four tiles is the reference's class?"""
+
+    data: DataConfig
+    encoder: EncoderConfig = EncoderConfig()
+    mosaics: MosaicSizesConfig = MosaicSizesConfig()
+    run: RunConfig = RunConfig()

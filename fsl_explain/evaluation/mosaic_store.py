@@ -1,0 +1,162 @@
+"""Every crop and every mosaic of a benchmark, read and embedded once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import PIL.Image
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from episodes import LabeledImages, direct_resize
+from fsl_explain.config import MosaicsConfig
+from fsl_explain.encoder import Encoder, Features
+from fsl_explain.evaluation.episode_evaluation import Report, silent
+from fsl_explain.evaluation.mosaic_images import (
+    Mosaic,
+    Parts,
+    crop_area,
+    cut,
+    draw_mosaic,
+    paste,
+    split_images,
+    tile_masks,
+)
+
+SIDE_UNLESS_SHOWN = 224  # of a mosaic, where the encoder's preprocessing does not show its size
+
+
+@dataclass(frozen=True)
+class MosaicStore:
+    """What the encoder made of every crop alone and of every mosaic."""
+
+    crops: Float[Tensor, "image channel"]  # pooled features by data set index; NaN for an image that is not used
+    fitting: Int[Tensor, "fitting"]  # data set indices of the crops that heads are fitted on
+    labels: Int[Tensor, "image"]
+    maps: Float[Tensor, "mosaic channel h w"]
+    pooled: Float[Tensor, "mosaic channel"]
+    tiles: Int[Tensor, "mosaic tile"]  # data set indices
+    references: Int[Tensor, "mosaic tile"]
+    target: Int[Tensor, "mosaic"]  # tile of the explained class
+    other: Int[Tensor, "mosaic"]  # tile of the second reference's class
+    masks: Bool[Tensor, "tile height width"]
+
+
+def draw_mosaics(dataset: LabeledImages, config: MosaicsConfig) -> tuple[Parts, list[Mosaic]]:
+    """Split the images and draw the mosaics of a run.
+
+    Raises: ``ValueError`` for too few classes or images.
+    """
+    sizes = config.mosaics
+    parts = split_images(dataset, sizes.fit_share, sizes.seed)
+    return parts, [draw_mosaic(dataset.labels, parts.mosaics, sizes.seed, number) for number in range(sizes.count)]
+
+
+def embed_mosaics(
+    encoder: Encoder, dataset: LabeledImages, config: MosaicsConfig, report: Report = silent
+) -> MosaicStore:
+    """Embed each crop alone at the size of the encoder's images, and each mosaic of crops of half a mosaic's side.
+
+    Raises: ``ValueError`` for too few classes or images, or a side that the encoder's images cannot be given.
+    """
+    side = mosaic_side(encoder, config)
+    parts, mosaics = draw_mosaics(dataset, config)
+    tiles = np.stack([mosaic.tiles for mosaic in mosaics])
+    references = np.stack([mosaic.references for mosaic in mosaics])
+    used = np.unique(np.concatenate([parts.fitting, tiles.ravel(), references.ravel()]))
+    crops, small = _embed_crops(encoder, dataset, used, config, report)
+    features, size = _embed_pictures(encoder, _Pictures(small, tiles), side, config.run.batch_size, report)
+    return MosaicStore(
+        crops=crops,
+        fitting=torch.from_numpy(parts.fitting),
+        labels=torch.from_numpy(np.asarray(dataset.labels)),
+        maps=torch.cat([part.maps.cpu() for part in features]),
+        pooled=torch.cat([part.pooled.cpu() for part in features]),
+        tiles=torch.from_numpy(tiles),
+        references=torch.from_numpy(references),
+        target=torch.tensor([mosaic.target for mosaic in mosaics]),
+        other=torch.tensor([mosaic.other for mosaic in mosaics]),
+        masks=tile_masks(*size),
+    )
+
+
+def picture_of(mosaic: Mosaic, dataset: LabeledImages, crop: str, side: int) -> PIL.Image.Image:
+    """Return the mosaic as an image of ``side`` × ``side`` pixels, of which each tile has half."""
+    labeled = [dataset[index] for index in mosaic.tiles.tolist()]
+    return paste([cut(image.image, crop_area(image, crop), side // 2) for image in labeled])
+
+
+def side_of(encoder: Encoder) -> int:
+    """Return the side of the encoder's images in pixels."""
+    return encoder.image_size or SIDE_UNLESS_SHOWN
+
+
+def mosaic_side(encoder: Encoder, config: MosaicsConfig) -> int:
+    """Return the side of a mosaic in pixels.
+
+    Raises: ``ValueError`` for a side of its own where the encoder's preprocessing hides its normalization.
+    """
+    side = config.mosaics.side
+    if side is not None and encoder.normalization is None:
+        raise ValueError(
+            f"mosaics of {side} pixels need an encoder whose preprocessing shows its normalization; drop mosaics.side."
+        )
+    return side or side_of(encoder)
+
+
+def mosaic_pixels(
+    encoder: Encoder, pictures: list[PIL.Image.Image], side: int
+) -> Float[Tensor, "batch 3 height width"]:
+    """Prepare mosaics as the encoder prepares its images, but at a side of their own."""
+    if side == side_of(encoder) or encoder.normalization is None:
+        return encoder.preprocess(pictures)
+    resize = direct_resize(side, *encoder.normalization)
+    return torch.stack([resize(picture) for picture in pictures])
+
+
+@dataclass(frozen=True)
+class _Pictures:
+    """The mosaics as images, made when asked for."""
+
+    small: dict[int, PIL.Image.Image]  # crops of half the side by data set index
+    tiles: np.ndarray  # (mosaic, tile)
+
+    def __getitem__(self, part: slice) -> list[PIL.Image.Image]:
+        return [paste([self.small[index] for index in row]) for row in self.tiles[part].tolist()]
+
+
+def _embed_crops(
+    encoder: Encoder, dataset: LabeledImages, used: np.ndarray, config: MosaicsConfig, report: Report
+) -> tuple[Float[Tensor, "image channel"], dict[int, PIL.Image.Image]]:
+    side, half, size = side_of(encoder), mosaic_side(encoder, config) // 2, config.run.batch_size
+    pooled: list[Tensor] = []
+    small: dict[int, PIL.Image.Image] = {}
+    report("embedding crops", 0, len(used))
+    for start in range(0, len(used), size):
+        indices = used[start : start + size].tolist()
+        images = [dataset[index] for index in indices]
+        areas = [crop_area(image, config.mosaics.crop) for image in images]
+        alone = [cut(image.image, area, side) for image, area in zip(images, areas, strict=True)]
+        pooled.append(encoder(encoder.preprocess(alone)).pooled.cpu())
+        small |= {
+            index: cut(image.image, area, half) for index, image, area in zip(indices, images, areas, strict=True)
+        }
+        report("embedding crops", len(indices), len(used))
+    crops = pooled[0].new_full((len(dataset), pooled[0].shape[1]), torch.nan)
+    crops[torch.from_numpy(used)] = torch.cat(pooled)
+    return crops, small
+
+
+def _embed_pictures(
+    encoder: Encoder, pictures: _Pictures, side: int, batch_size: int, report: Report
+) -> tuple[Sequence[Features], tuple[int, int]]:
+    count = len(pictures.tiles)
+    features, size = [], (0, 0)
+    report("embedding mosaics", 0, count)
+    for start in range(0, count, batch_size):
+        pixels = mosaic_pixels(encoder, pictures[start : start + batch_size], side)
+        size = (pixels.shape[-2], pixels.shape[-1])
+        features.append(encoder(pixels))
+        report("embedding mosaics", len(pixels), count)
+    return features, size
