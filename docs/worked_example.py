@@ -4,12 +4,13 @@ python docs/worked_example.py
 """
 
 from importlib.resources import as_file, files
+from textwrap import wrap
 
 import numpy as np
 import torch
 
 from episodes import DigitScenes, EpisodeSampler
-from fsl_explain import Encoder, Explanation, correspondence, explain, support_audit
+from fsl_explain import Encoder, Explanation, correspondence, counterfactual, explain, support_audit
 from fsl_explain.classifiers import KnnVote
 from fsl_explain.explainers.correspondence import tables
 from fsl_explain.heads import Center
@@ -86,6 +87,8 @@ def main() -> None:
     probable = explain(encoder, query, supports, "log-probability", scale=7.0)
     print("\n".join(lines(probable)))
     print(f"{'probability':24} {float(probable.score.exp()):.4f}")
+    print("\n7 The fewest cells that keep it from being another class\n")
+    print("\n".join(wrap(str(counterfactual(encoder, query, supports)), 100)))
 
 
 if __name__ == "__main__":

@@ -125,10 +125,11 @@ class CosineClassifier:
         return similarity
 
     def _fit(self, samples: Tensor, labels: Tensor, way: int) -> tuple[Tensor, Tensor]:
-        members = F.one_hot(labels, way).to(samples).T
-        vectors = (members @ samples / members.sum(dim=-1, keepdim=True)).requires_grad_()
-        descent = torch.optim.SGD([vectors], self.learning_rate, momentum=0.9)
-        with torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad():
+            samples, labels = samples.clone(), labels.clone()  # a clone made here has gradients in inference mode, too
+            members = F.one_hot(labels, way).to(samples).T
+            vectors = (members @ samples / members.sum(dim=-1, keepdim=True)).requires_grad_()
+            descent = torch.optim.SGD([vectors], self.learning_rate, momentum=0.9)
             for _ in range(self.steps):
                 loss = F.cross_entropy(self.scale * samples @ F.normalize(vectors, dim=-1).T, labels)
                 (vectors.grad,) = torch.autograd.grad(loss, vectors)

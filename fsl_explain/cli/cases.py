@@ -14,6 +14,7 @@ from fsl_explain.evaluation.measurement import Chunk
 from fsl_explain.evaluation.query_figures import figures_of
 from fsl_explain.explainers.choice import Choice
 from fsl_explain.explainers.compared import Compared, compare
+from fsl_explain.explainers.counterfactual import EDITS, counterfactual_of
 from fsl_explain.explainers.explain import explain_compared
 from fsl_explain.explainers.methods import find_method
 from fsl_explain.report import Case
@@ -37,6 +38,7 @@ def make_case(
         method: explain_compared(compared, method, choice.meant_for(find_method(method).explains))[0]
         for method in methods
     }
+    contested = len(compared.supports.classes) > 1
     return Case(
         title=title,
         explanations=explanations,
@@ -47,6 +49,7 @@ def make_case(
         },
         query_name=query_name,
         support_names=support_names or {},
+        counterfactuals=tuple(counterfactual_of(compared, choice, edit) for edit in EDITS) if contested else (),
     )
 
 

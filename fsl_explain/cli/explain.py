@@ -161,3 +161,6 @@ def _print_supports(case: Case) -> None:
     explanation = decided_by_supports(case)
     print(f"\n{receipt_title(explanation)}\n\n{explanation.receipt()}")
     print(f"\nWithout one support at a time\n\n{support_audit(explanation)}\n")
+    for found in case.counterfactuals:
+        print(found)
+    print()

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from fsl_explain.backbones.capture import evaluating
-from fsl_explain.classifiers import combined
+from fsl_explain.classifiers import SupportSet, combined
 from fsl_explain.explainers.explanation import Attribution, Method, Question, SupportAttribution
 from fsl_explain.explainers.normalization import max_scaled, upsample
 from fsl_explain.heads.pooling import weighted_sum
@@ -22,8 +22,9 @@ def channel_gradients(question: Question) -> Float[Tensor, "*batch channel"]:
         maps = question.query.maps.detach().clone().requires_grad_()
         pooled = question.pooling(maps)
         embedding = question.head(pooled.reshape(-1, pooled.shape[-1])).double()
-        scores = question.rule.class_scores(embedding.reshape(*leading, -1), question.supports, question.similarity)
-        (gradient,) = torch.autograd.grad(combined(question.explained.class_weights, scores).sum(), maps)
+        supports, weights = _ordinary(question.supports), question.explained.class_weights.clone()
+        scores = question.rule.class_scores(embedding.reshape(*leading, -1), supports, question.similarity)
+        (gradient,) = torch.autograd.grad(combined(weights, scores).sum(), maps)
     return gradient.mean(dim=(-2, -1)).double()
 
 
@@ -39,6 +40,11 @@ def attribute_supports(question: Question) -> SupportAttribution:
     shape = (*question.target.shape, *question.supports.valid.shape[-2:], *question.query.maps.shape[-2:])
     zeros = question.query.maps.new_zeros(shape)
     return SupportAttribution(zeros, zeros.new_zeros(question.target.shape))
+
+
+def _ordinary(supports: SupportSet) -> SupportSet:
+    """Return supports that a gradient may pass through, also where they were embedded in inference mode."""
+    return SupportSet(supports.embeddings.clone(), supports.valid.clone(), supports.classes)
 
 
 def saliency(cells: Float[Tensor, "*batch h w"], size: tuple[int, int]) -> Float[Tensor, "*batch height width"]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from fsl_explain.explainers import Explanation
 from fsl_explain.explainers.picture import has_say, shots, support_overlay
 from fsl_explain.report.bars import Bars, bars
+from fsl_explain.report.counterfactual_view import CounterfactualView, counterfactual_view
 from fsl_explain.report.heatmap import Picture, picture
 from fsl_explain.report.method_view import Legend, MethodView, legend, method_view
 from fsl_explain.report.numbers import decimals, figure, fixed
@@ -61,6 +62,7 @@ class CaseView:
     methods: tuple[MethodView, ...]
     figures: PageTable | None
     receipt: SupportReceipt
+    counterfactuals: tuple[CounterfactualView, ...]
 
 
 def case_view(case: Case) -> CaseView:
@@ -84,6 +86,7 @@ def case_view(case: Case) -> CaseView:
         methods=tuple(method_view(name, explanation) for name, explanation in case.explanations.items()),
         figures=_figures(case),
         receipt=support_receipt(case),
+        counterfactuals=tuple(counterfactual_view(found) for found in case.counterfactuals),
     )
 
 

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from episodes.naming import unknown_name
-from fsl_explain.explainers import Explanation
+from fsl_explain.explainers import Counterfactual, Explanation
 from fsl_explain.explainers.picture import shots
 
 
@@ -27,6 +27,7 @@ class Case:
     query_name: str = ""  # of the query's file
     support_names: Mapping[str, Sequence[str]] = field(default_factory=dict)  # class → file name of each support
     main: str | None = None  # the explanation drawn on the supports; None: the first
+    counterfactuals: Sequence[Counterfactual] = ()
 
     def __post_init__(self) -> None:
         if not self.explanations:

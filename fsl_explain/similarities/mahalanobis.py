@@ -51,7 +51,8 @@ class Mahalanobis:
     @cached_property
     def _whitening(self) -> Float[Tensor, "channel channel"]:
         """The factor L of Σ⁻¹ = L Lᵀ: distances between z'L are Euclidean."""
-        factor: Tensor = torch.linalg.cholesky(self.precision.double())
+        with torch.inference_mode(False):  # kept for later calls, which may take gradients
+            factor: Tensor = torch.linalg.cholesky(self.precision.clone().double())
         return factor
 
     def pairwise(
