@@ -4,6 +4,7 @@ python docs/errata.py
 """
 
 from collections.abc import Iterator
+from textwrap import fill
 
 import numpy as np
 import torch
@@ -112,4 +113,4 @@ def evidence() -> Iterator[str]:
 
 if __name__ == "__main__":
     for line in evidence():
-        print(line)
+        print(fill(line, 110, subsequent_indent="   "))
