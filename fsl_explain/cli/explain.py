@@ -28,7 +28,7 @@ def explain(
     encoder: str = "efficientnet-lite0",
     checkpoint: Path | None = None,
     pooling: str = "gap",
-    method: tuple[str, ...] = ("exact", "contrast", "fam", "lafam"),
+    method: tuple[str, ...] = (),
     rule: str = "mean-similarity",
     k: int | None = None,
     temperature: float | None = None,
@@ -58,7 +58,8 @@ def explain(
     pooling
         gap, gmp, lse or gem.
     method
-        exact, contrast, log-probability, verification, fam, lafam or grad-cam; may be repeated.
+        exact, contrast, log-probability, verification, fam, lafam or grad-cam; may be repeated. By default exact,
+        contrast, fam and lafam, as far as the classes and the similarity allow.
     rule
         mean-similarity, prototype, nearest-neighbor, knn-vote, majority-vote, logistic-regression or
         cosine-classifier.
@@ -92,8 +93,6 @@ def explain(
         scale=scale,
         threshold=threshold,
     )
-    if not method:
-        raise ValueError("expected at least one --method, but got none.")
     if threshold is not None and "verification" not in method:
         raise ValueError("--threshold belongs to verification; add --method verification.")
     network = Encoder.named(encoder, checkpoint, pooling)
@@ -103,7 +102,7 @@ def explain(
     case = make_case(
         f"Why {query.name}?",
         compared,
-        tuple(dict.fromkeys(method)),
+        tuple(dict.fromkeys(method)) or _usual_methods(classes, similarity),
         choice,
         query_name=query.name,
         support_names={name: [path.name for path in files] for name, files in groups.items()},
@@ -113,6 +112,12 @@ def explain(
     _print(case)
     _print_supports(case)
     Console().print(f"Page: {out}", soft_wrap=True)
+
+
+def _usual_methods(classes: tuple[str, ...], similarity: str) -> tuple[str, ...]:
+    contrast = ("contrast",) if len(classes) > 1 else ()
+    fam = () if similarity == "mahalanobis" else ("fam",)
+    return ("exact", *contrast, *fam, "lafam")
 
 
 def _support_files(support: Path, shots: int | None) -> dict[str, list[Path]]:

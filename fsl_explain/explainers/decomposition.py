@@ -4,13 +4,16 @@ Source: the four primitives (pooling shares, head linearization, similarity form
 Notation: g = Σ_k w_k (M_k q'_k + u_k) is the effective reference, G and b the linearized head.
 """
 
+from dataclasses import replace
+
 from jaxtyping import Float
 from torch import Tensor
 
+from fsl_explain.classifiers import pairwise_to_supports
 from fsl_explain.explainers.explanation import Attribution, Method, Question, SupportAttribution
 from fsl_explain.explainers.normalization import upsample_sum_kept
 from fsl_explain.heads import linearize
-from fsl_explain.similarities import Form, effective_reference
+from fsl_explain.similarities import Form, effective_reference, inner_product
 
 
 def attribute(question: Question) -> Attribution:
@@ -40,7 +43,13 @@ def attribute_supports(question: Question) -> SupportAttribution:
     weights, form, query = question.weights.supports, pair_form(question), question.query.embedding[..., None, None, :]
     references = weights[..., None] * form.on_support(query)
     head = linearize(question.head, features.pooled)
-    bias = (references * head.offset).sum(dim=(-3, -2, -1)) + (weights * form.along_query(query)).sum(dim=(-2, -1))
+    moved = question.query.embedding if form.metric is None else question.query.embedding @ form.metric
+    on_biases = form.scale * pairwise_to_supports(
+        moved, replace(question.supports, embeddings=head.offset), inner_product
+    )
+    if form.support_slope is not None:
+        on_biases = on_biases + (form.support_slope * head.offset).sum(dim=-1)
+    bias = (weights * (on_biases + form.along_query(query))).sum(dim=(-2, -1))
     cells = question.pooling.spread(features.maps, head.pull_back(references))
     return SupportAttribution(cells=cells, bias=bias + question.constant)
 
@@ -54,11 +63,22 @@ def support_addends(
     latter w_k ((M_k q'_k + u_k)·b + v_k·q'_k + k_k).
     """
     offset = linearize(question.head, question.query.pooled).offset
-    form, weights, supports = pair_form(question), question.weights.supports, question.supports.embeddings
-    references = form.on_query(supports)
-    on_cells = (references * (question.query.embedding - offset)[..., None, None, :]).sum(dim=-1)
-    beside = (references * offset[..., None, None, :]).sum(dim=-1) + form.along_support(supports)
-    return weights * on_cells, weights * beside
+    form, weights = pair_form(question), question.weights.supports
+    on_cells, on_bias = (_on_references(question, form, part) for part in (question.query.embedding - offset, offset))
+    return weights * on_cells, weights * (on_bias + form.along_support(question.supports.embeddings))
+
+
+def _on_references(
+    question: Question, form: Form, part: Float[Tensor, "*batch embedding"]
+) -> Float[Tensor, "*batch way shot"]:
+    """Return (M_k q'_k + u_k)·x for a part x of the query's embedding, without writing the references out."""
+    supports = question.supports
+    if form.metric is not None:
+        supports = replace(supports, embeddings=supports.embeddings @ form.metric.T)
+    products = form.scale * pairwise_to_supports(part, supports, inner_product)
+    return (
+        products if form.query_slope is None else products + (form.query_slope * part[..., None, None, :]).sum(dim=-1)
+    )
 
 
 def pair_form(question: Question) -> Form:

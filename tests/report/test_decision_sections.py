@@ -1,0 +1,76 @@
+"""The page's sections on supports and counterfactuals."""
+
+import torch
+from page_reader import PageReader
+from tiny_encoder import images, random_head, tiny_encoder
+
+from fsl_explain import counterfactual, explain
+from fsl_explain.classifiers import KnnVote
+from fsl_explain.report import Case, Page
+from fsl_explain.report.counterfactual_view import FRAME, framed
+from fsl_explain.report.html import render_page
+from fsl_explain.report.support_view import SHOWN_SUPPORTS, support_receipt
+
+SUPPORTS = {"a<b": images(3, seed=23), "c": images(2, seed=22)}
+
+
+def explained(method="contrast", rule=None, supports=None, **choice):
+    encoder = tiny_encoder(random_head("linear"))
+    return explain(encoder, images(seed=10), supports or SUPPORTS, method, rule or KnnVote(k=4), **choice)
+
+
+def test_bars_are_the_addends_of_the_receipt_largest_first():
+    explanation = explained()
+    view = support_receipt(Case("why", {"contrast": explanation}))
+    receipt = explanation.receipt()
+    lines = receipt.largest_first()
+    labels = [f"{line.class_name}, support {line.shot + 1}" for line in lines]
+    assert [bar.label for bar in view.bars.bars] == [*labels, *receipt.constants]
+    assert [bar.positive for bar in view.bars.bars][: len(lines)] == [line.amount > 0 for line in lines]
+    assert "lead of" in view.title
+    assert f"{receipt.score:+.3f}".replace("-", "−")[:5] in view.total
+
+
+def test_the_contrast_is_shown_wherever_there_is_one():
+    both = {"exact": explained("exact"), "contrast": explained()}
+    assert "over" in support_receipt(Case("why", both)).title
+    assert support_receipt(Case("why", {"exact": both["exact"]})).title.startswith(
+        "How the supports add up to the score"
+    )
+
+
+def test_many_supports_are_summed_up_in_one_bar():
+    many = {"a": images(SHOWN_SUPPORTS + 3, seed=5), "b": images(1, seed=6)}
+    explanation = explained("exact", "mean-similarity", many, target="a")
+    bars = support_receipt(Case("why", {"exact": explanation})).bars.bars
+    assert len(bars) == SHOWN_SUPPORTS + 1
+    assert bars[-1].label == "the other 3 together"
+
+
+def test_a_support_whose_absence_flips_the_decision_is_marked():
+    red, green = torch.eye(3)[:2, :, None, None].expand(2, 3, 6, 8).double()
+    supports = {"red": red[None], "mixed": (0.6 * red + 0.8 * green)[None]}
+    found = explain(tiny_encoder(), red, supports, "contrast")
+    marks = {bar.label: bar.marks for bar in support_receipt(Case("why", {"contrast": found})).bars.bars}
+    assert marks == {"red, support 1": ("without it: mixed",), "mixed, support 1": ()}
+
+
+def test_the_page_says_what_would_have_to_be_different():
+    found = counterfactual(tiny_encoder(random_head("linear")), images(seed=10), SUPPORTS)
+    page = Page("why", cases=(Case("why", {"contrast": explained()}, counterfactuals=(found,)),))
+    texts = PageReader(render_page(page)).texts
+    assert "What would have to be different" in texts
+    assert str(found) in texts
+    assert "What would have to be different" not in render_page(Page("why", cases=(Case("why", {"x": explained()}),)))
+
+
+def test_frames_run_along_the_changed_cells():
+    image, mask = torch.zeros(3, 40, 40), torch.zeros(4, 4, dtype=torch.bool)
+    mask[1, 1] = mask[1, 2] = True
+    yellow = (framed(image, mask) == FRAME).all(dim=-1)
+    assert yellow[10, 10:30].all()
+    assert yellow[19, 10:30].all()
+    assert yellow[10:20, 10].all()
+    assert not yellow[13:17, 13:27].any()
+    assert not yellow[:10].any()
+    assert not yellow[:, 30:].any()
