@@ -49,7 +49,8 @@ def lead_over(
     A rival without any vote scores minus infinity and is left out; where none is left, the target's own
     score is explained, and the rivals are all 0.
     """
-    rivals = rival_weights(ranking, target, against, classes).masked_fill(scores.isneginf(), 0)
+    silent = scores.isneginf() | (_one_hot(scores, target) == 1)  # with no rival left, the target is its own runner-up
+    rivals = rival_weights(ranking, target, against, classes).masked_fill(silent, 0)
     total = rivals.sum(dim=-1, keepdim=True)
     rivals = torch.where(total > 0, rivals / torch.where(total > 0, total, 1), 0)
     lead = _at(scores, target) - combined(rivals, scores)
@@ -57,12 +58,22 @@ def lead_over(
 
 
 def log_probability(scores: Float[Tensor, "*batch way"], target: Int[Tensor, "*batch"], scale: float) -> ExplainedScore:
-    """Explain log p_a = α(S_a - E_p[S]) - H(p), p the softmax of α times the scores."""
-    scaled = scale * scores
+    """Explain log p_a = α(S_a - E_p[S]) - H(p), p the softmax of α times the scores.
+
+    Where p_a is nearly 1 all of these are tiny: they are computed from the other classes' probabilities, not
+    as differences from 1, so that they add up to their own size.
+    """
+    scaled, chosen = scale * scores, _one_hot(scores, target)
     probabilities = scaled.softmax(dim=-1)
-    weights = scale * (_one_hot(scores, target) - probabilities)
-    entropy = torch.special.entr(probabilities).sum(dim=-1)
-    return ExplainedScore(_at(F.log_softmax(scaled, dim=-1), target), weights, {ENTROPY: -entropy})
+    others = torch.where(chosen == 1, 0, probabilities)
+    rest = others.sum(dim=-1)
+    odds = (scaled - _at(scaled, target)[..., None]).masked_fill(chosen == 1, -torch.inf).logsumexp(dim=-1)
+    own_entropy = torch.where(
+        rest < 0.5, (rest - 1) * torch.log1p(-rest), torch.special.entr(_at(probabilities, target))
+    )
+    entropy = own_entropy + torch.special.entr(others).sum(dim=-1)
+    weights = scale * (chosen * rest[..., None] - others)
+    return ExplainedScore(-torch.logaddexp(odds, torch.zeros_like(odds)), weights, {ENTROPY: -entropy})
 
 
 def distance_to_threshold(

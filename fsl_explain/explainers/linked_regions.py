@@ -15,7 +15,7 @@ from fsl_explain.explainers.picture import rivals
 
 FOR, AGAINST = "#d7301f", "#2b6cb0"
 SIDE = 3.4  # inches of one photograph
-BESIDE = 9.0  # pixels between the names of two pairs that share a region of the query
+BESIDE = 0.04  # shift, as a share of the query, between the names of pairs that share a region
 REGION = 0.28  # side of a region as a share of the map's
 
 
@@ -72,7 +72,7 @@ def _name(number: int, opposed: bool) -> str:
 
 def _show(axes: Axes, image: Tensor, title: str) -> None:
     axes.imshow(image.clamp(0, 1).float().movedim(0, -1).numpy())
-    axes.set_title("\n".join(fill(line, 44) for line in title.split("\n")), fontsize=9, parse_math=False)
+    axes.set_title("\n".join(fill(line, 52) for line in title.split("\n")), fontsize=9, parse_math=False)
     axes.set_axis_off()
 
 
@@ -80,7 +80,8 @@ def _link(figure: Figure, query: Axes, side: Side, match: Match, drawn: tuple[st
     name, width, share = drawn
     color, line_width = FOR if match.amount > 0 else AGAINST, 1.0 + 2.5 * share
     left, top = _outline(query, match.query, (side.split.shape, width), (color, line_width))
-    start = (left + (BESIDE if color == FOR else -BESIDE), top)
+    shift = BESIDE * query.images[0].get_size()[1]
+    start = (left + (shift if color == FOR else -shift), top)
     end = _outline(side.axes, match.support, (side.split.support_shape, width), (color, line_width))
     line = ConnectionPatch(
         start, end, "data", "data", axesA=query, axesB=side.axes, color=color, linewidth=line_width, alpha=0.7

@@ -36,6 +36,8 @@ class Mahalanobis:
 
         Classes of a single image tell nothing about the spread within a class; if there are no others, the
         spread around the common mean is taken.
+
+        Raises: ``ValueError`` for embeddings that do not differ enough to estimate anything.
         """
         values = embeddings.double().cpu()
         deviations = values - values.mean(dim=0)
@@ -46,6 +48,8 @@ class Mahalanobis:
         if len(deviations) < 2 or not bool((deviations != 0).any()):
             raise ValueError("a covariance needs at least two different embeddings, but got fewer; give more supports.")
         estimated = LedoitWolf(assume_centered=True).fit(deviations.numpy())
+        if estimated.shrinkage_ < 1e-10:  # all deviations are ±d, so that nothing is known of any other direction
+            raise ValueError("a covariance needs embeddings that differ in two directions; give more supports.")
         return cls(torch.from_numpy(estimated.get_precision()).to(embeddings.device))
 
     @cached_property

@@ -2,7 +2,8 @@ import pytest
 import torch
 from tiny_encoder import images, tiny_encoder
 
-from fsl_explain.classifiers import RULES, SupportSet, decide, padded_index, support_set
+from fsl_explain.classifiers import RULES, SupportSet, combined, decide, padded_index, support_set
+from fsl_explain.classifiers.prototypes import SPREAD
 from fsl_explain.similarities import SIMILARITIES
 
 
@@ -38,9 +39,9 @@ def test_mean_similarity_and_prototype_differ_where_lengths_do():
     mean, prototype = (RULES[name].class_scores(query, supports, cosine) for name in ("mean-similarity", "prototype"))
     assert float(mean) == pytest.approx(0.5)
     assert float(prototype) == pytest.approx(1 / 10**0.5)
-    weights, constant = RULES["prototype"].weights(supports, cosine)
-    assert weights[0].tolist() == pytest.approx([1 / 10**0.5, 3 / 10**0.5])
-    assert constant.tolist() == [0]
+    found = RULES["prototype"].weights(torch.ones(1, 1), query, supports, cosine)
+    assert found.supports[0, 0].tolist() == pytest.approx([1 / 10**0.5, 3 / 10**0.5])
+    assert found.constants[SPREAD].tolist() == [0]
 
 
 def test_the_euclidean_prototype_adds_the_variance_of_the_class():
@@ -48,4 +49,31 @@ def test_the_euclidean_prototype_adds_the_variance_of_the_class():
     query, euclidean = torch.tensor([[2.0, 1.0]]), SIMILARITIES["euclidean"]
     assert float(RULES["prototype"].class_scores(query, supports, euclidean)) == pytest.approx(-1)
     assert float(RULES["mean-similarity"].class_scores(query, supports, euclidean)) == pytest.approx(-2)
-    assert float(RULES["prototype"].weights(supports, euclidean)[1]) == pytest.approx(1)
+    weights = RULES["prototype"].weights(torch.tensor([[2.0]]), query, supports, euclidean)
+    assert float(weights.constants[SPREAD]) == pytest.approx(2)
+
+
+def test_supports_that_cancel_have_a_prototype_without_any_say_under_cosine():
+    supports = SupportSet(
+        torch.tensor([[[1.0, 2.0], [-1.0, -2.0]], [[1.0, 0.0], [0.0, 1.0]]]), torch.ones(2, 2).bool(), ("a", "b")
+    )
+    query, prototype = torch.tensor([[3.0, 1.0]]), RULES["prototype"]
+    scores = prototype.class_scores(query, supports, SIMILARITIES["cosine"])
+    assert scores[0].tolist() == [0, pytest.approx(4 / 20**0.5)]
+    weights = prototype.weights(torch.ones(1, 2), query, supports, SIMILARITIES["cosine"])
+    assert weights.supports[0, 0].tolist() == [0, 0]
+    assert not weights.supports.isnan().any()
+
+
+def test_a_class_of_weight_zero_has_no_say_though_its_score_be_infinite():
+    scores = torch.tensor([[2.0, -torch.inf, 4.0], [1.0, 2.0, -torch.inf]])
+    weights = torch.tensor([[1.0, 0.0, -0.5], [0.5, 1.0, 0.0]])
+    assert combined(weights, scores).tolist() == [0, 2.5]
+
+
+@pytest.mark.parametrize("rule", ["mean-similarity", "prototype", "nearest-neighbor", "knn-vote", "majority-vote"])
+def test_a_class_without_supports_scores_minus_infinity(rule):
+    """A support audit leaves a class's only support out."""
+    supports = SupportSet(torch.ones(2, 2, 3), torch.tensor([[True, True], [False, False]]), ("there", "gone"))
+    scores = RULES[rule].class_scores(torch.ones(1, 3), supports, SIMILARITIES["cosine"])
+    assert scores.isneginf().tolist() == [[False, True]]

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 import torch
+from decision_parts import ADD_UP, OPTIONS, PAIRS, QUICK_RULES
 from tiny_encoder import CHANNELS, IMAGE, images, random_head, tiny_encoder
 
 from fsl_explain import Features, explain, saliency
@@ -19,14 +20,18 @@ def assert_same(found, expected, skip=()):
         if isinstance(other, torch.Tensor) and field.name not in skip:
             torch.testing.assert_close(value, other, equal_nan=True, msg=field.name)
     torch.testing.assert_close(found.decision.scores, expected.decision.scores)
+    assert found.constants.keys() == expected.constants.keys()
+    for name, value in expected.constants.items():
+        torch.testing.assert_close(found.constants[name], value)
 
 
 @every_method
 def test_supports_may_be_images_features_or_named(method):
     encoder, query, supports = tiny_encoder(random_head("linear")), images(seed=1), images(2, 3, seed=2)
-    by_images = explain(encoder, query, supports, method)
-    by_features = explain(encoder, query, encoder(supports.flatten(0, 1)).unflatten(2, 3), method)
-    by_name = explain(encoder, query, dict(zip("ab", supports, strict=True)), method)
+    options = OPTIONS.get(method, {})
+    by_images = explain(encoder, query, supports, method, **options)
+    by_features = explain(encoder, query, encoder(supports.flatten(0, 1)).unflatten(2, 3), method, **options)
+    by_name = explain(encoder, query, dict(zip("ab", supports, strict=True)), method, **options)
     assert_same(by_features, by_images, skip={"support_images"})
     assert_same(by_name, by_images)
     assert by_images.decision.classes == ("class 0", "class 1")
@@ -35,28 +40,49 @@ def test_supports_may_be_images_features_or_named(method):
     assert by_images.support_images.shape == (2, 3, 3, *IMAGE)
 
 
-@every_method
-@pytest.mark.parametrize("rule", ["mean-similarity", "prototype"])
-def test_a_batch_is_explained_as_one_query_at_a_time(method, rule):
-    encoder, queries = (
-        tiny_encoder(random_head("mlp" if method in ("exact", "contrast") else "linear")),
-        images(4, seed=1),
-    )
+def assert_one_by_one(head, method, rule, similarity, options):
+    encoder, queries = tiny_encoder(random_head(head)), images(4, seed=1)
     supports = {"a": images(3, seed=2), "b": images(1, seed=3), "c": images(2, seed=4)}
-    together = explain(encoder, queries, supports, method, rule)
-    assert len(set(together.decision.label.tolist())) > 1
+    together = explain(encoder, queries, supports, method, rule, similarity, **options)
     for i in range(4):
-        alone = explain(encoder, queries[i], supports, method, rule)
+        alone = explain(encoder, queries[i], supports, method, rule, similarity, **options)
         assert_same(together[i], alone)
         assert type(together[i].target) is type(together[i].decision.label) is int
         assert together[i].decision.label == alone.decision.label == together[i].target
         assert together[i].decision.name == "abc"[together[i].target]
         torch.testing.assert_close(together[i].residual, together.residual[i], equal_nan=True)
+        assert_same_question(together[i].question, alone.question)
+        assert [line.amount for line in together[i].receipt().lines] == pytest.approx(
+            [line.amount for line in alone.receipt().lines]
+        )
+    return together
+
+
+def assert_same_question(found, expected):
+    torch.testing.assert_close(found.query.maps, expected.query.maps)
+    torch.testing.assert_close(found.weights.supports, expected.weights.supports)
+    torch.testing.assert_close(found.explained.value, expected.explained.value)
+    torch.testing.assert_close(found.constant, expected.constant)
+    torch.testing.assert_close(found.ranking, expected.ranking)
+    assert found.target.shape == expected.target.shape == ()
+
+
+@every_method
+def test_a_batch_is_explained_as_one_query_at_a_time_by_every_method(method):
+    head = "mlp" if method in ADD_UP else "linear"
+    together = assert_one_by_one(head, method, "mean-similarity", "cosine", OPTIONS.get(method, {}))
+    assert len(set(together.decision.label.tolist())) > 1
+
+
+@pytest.mark.parametrize(("rule", "similarity"), PAIRS, ids=map("-".join, PAIRS))
+def test_a_batch_is_decided_as_one_query_at_a_time_by_every_rule(rule, similarity):
+    together = assert_one_by_one("linear", "contrast", QUICK_RULES[rule], similarity, {})
+    assert len(set(together.score.tolist())) == 4
 
 
 @every_method
 def test_every_tensor_has_its_stated_shape_and_lies_on_the_cpu(method):
-    explanation = explain(tiny_encoder(), images(2, seed=1), images(3, 2, seed=2), method)
+    explanation = explain(tiny_encoder(), images(2, seed=1), images(3, 2, seed=2), method, **OPTIONS.get(method, {}))
     shapes = {
         "score": (2,),
         "bias": (2,),
@@ -67,6 +93,10 @@ def test_every_tensor_has_its_stated_shape_and_lies_on_the_cpu(method):
         "cells": (2, 3, 4),
         "saliency": (2, *IMAGE),
         "support_cells": (2, 3, 2, 3, 4),
+        "similarities": (2, 3, 2),
+        "support_weights": (2, 3, 2),
+        "support_shares": (2, 3, 2),
+        "support_biases": (2, 3, 2),
         "image": (2, 3, *IMAGE),
         "support_images": (3, 2, 3, *IMAGE),
     }
@@ -96,7 +126,8 @@ def test_padding_is_marked_on_the_support_side():
     encoder, query = tiny_encoder(), images(seed=1)
     supports = {"a": images(3, seed=2), "b": images(1, seed=3)}
     cells = explain(encoder, query, supports, "contrast").support_cells
-    assert cells.isnan().flatten(start_dim=-2).all(-1).tolist() == [[False, False, False], [False, True, True]]
+    padding = [[False, False, False], [False, True, True]]
+    assert cells.isnan().flatten(start_dim=-2).all(-1).tolist() == padding
     assert not cells[0].isnan().any()
 
 

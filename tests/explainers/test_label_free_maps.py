@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from decision_parts import OPTIONS
 from references import lafam as reference
 from tiny_encoder import IMAGE, images, random_head, tiny_encoder
 
@@ -53,7 +54,8 @@ def test_a_label_free_map_ignores_supports_and_target_and_claims_no_contribution
 def test_maps_of_methods_that_use_supports_change_with_them():
     encoder, query = tiny_encoder(), images(seed=1)
     for name in (name for name, method in METHODS.items() if method.uses_supports):
-        first, second = (explain(encoder, query, images(2, 1, seed=s), method=name, target=0) for s in (2, 3))
+        options = OPTIONS.get(name, {})
+        first, second = (explain(encoder, query, images(2, 1, seed=s), name, target=0, **options) for s in (2, 3))
         assert not torch.allclose(first.saliency, second.saliency), name
 
 

@@ -28,7 +28,7 @@ def plain(color):
     return painted(color, color)
 
 
-@pytest.mark.parametrize("method", ["fam", "exact"])
+@pytest.mark.parametrize("method", ["fam", "exact", "grad-cam"])
 @pytest.mark.parametrize(("color", "half"), [(RED, 0), (GREEN, 1)], ids=["red", "green"])
 def test_the_map_lies_where_the_matching_channel_fires(method, color, half):
     image = painted(RED, GREEN)

@@ -9,8 +9,9 @@ import torch
 from tiny_encoder import IMAGE, images, tiny_encoder
 
 from fsl_explain import Features, explain
+from fsl_explain.classifiers import KnnVote
 
-WRITTEN = ["fam", "exact", "contrast", "lafam"]
+WRITTEN = ["fam", "exact", "contrast", "log-probability", "lafam", "grad-cam"]
 
 
 def test_one_class_is_enough_for_an_explanation_but_not_for_a_contrast():
@@ -31,10 +32,17 @@ def test_an_explanation_of_one_query_has_no_parts():
         (
             {"method": "exakt"},
             LookupError,
-            r"unknown method 'exakt'; did you mean 'exact'\? Known: exact, contrast, fam",
+            r"unknown method 'exakt'; did you mean 'exact'\? Known: exact, contrast, log",
         ),
         ({"rule": "prototypes"}, LookupError, r"unknown rule 'prototypes'; did you mean 'prototype'"),
         ({"similarity": "cosinus"}, LookupError, r"unknown similarity 'cosinus'; did you mean 'cosine'"),
+        (
+            {"rule": "cosine-classifier", "similarity": "euclidean"},
+            ValueError,
+            r"expected similarity='cosine' with a cosine",
+        ),
+        ({"rule": KnnVote(k=3)}, ValueError, r"asked for 3 neighbors, but there are 2 supports; choose k from 1 to 2"),
+        ({"similarity": "mahalanobis"}, ValueError, r"a covariance needs embeddings that differ in two directions"),
         ({"target": "crw"}, LookupError, r"unknown class 'crw'; did you mean 'crow'\? Known: crow, jay"),
         ({"target": 2}, LookupError, r"expected a class index from 0 to 1, but got 2"),
         ({"target": -1}, LookupError, r"expected a class index from 0 to 1, but got -1"),
@@ -70,6 +78,8 @@ def loaded_without_shape_checks(name):
 
 
 UNCHECKED = loaded_without_shape_checks("fsl_explain.explainers.explain")
+UNCHECKED_COMPARED = loaded_without_shape_checks("fsl_explain.explainers.compared")
+UNCHECKED.compare, UNCHECKED.as_batch = UNCHECKED_COMPARED.compare, UNCHECKED_COMPARED.as_batch
 
 
 IMAGE_SHAPE = r"expected an image \(3, H, W\) or a batch \(B, 3, H, W\), but got shape "

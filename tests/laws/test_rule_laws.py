@@ -1,99 +1,142 @@
+"""What every rule has to obey, whatever it decides by."""
+
+import math
+
 import pytest
 import torch
-from embedding_strategies import assert_equal, embeddings, shot_masks
-from hypothesis import assume, given
-from hypothesis import strategies as st
+from decision_parts import QUICK_RULES, REFUSED, TAKEN_BY, similarities_of
+from embedding_strategies import assert_equal, embeddings, quarters
+from hypothesis import given, settings
 from references import exact as reference
+from shot_strategies import CHANNELS, CLASSES, SHOT, WAY, shots, similarities_to, support_set_of
 
-from fsl_explain.classifiers import RULES, Rule, SupportSet
-from fsl_explain.similarities import SIMILARITIES
+from fsl_explain.classifiers import RULES, KnnVote, MajorityVote, Rule, SupportSet, combined
 
-WAY, SHOT, CHANNELS = 3, 3, 4
-CLASSES = ("a", "b", "c")
+SIMILARITIES = similarities_of(CHANNELS)
+RULES_UNDER_TEST = QUICK_RULES | {"knn-vote-of-2": KnnVote(k=2, temperature=0.5), "majority-vote-of-2": MajorityVote(2)}
 
-every_rule = pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
-every_similarity = pytest.mark.parametrize("similarity", SIMILARITIES.values(), ids=SIMILARITIES)
-
-
-@st.composite
-def shots(draw):
-    """Embeddings, and which of them are real; no class has a mean near 0."""
-    supports, valid = draw(embeddings(WAY, SHOT, CHANNELS)), draw(shot_masks(WAY, SHOT))
-    means = torch.stack([supports[c][valid[c]].mean(dim=0) for c in range(WAY)])
-    assume((means.norm(dim=-1) > 0.05).all())
-    return supports, valid
+every_rule = pytest.mark.parametrize("name", RULES_UNDER_TEST)
 
 
-def support_set_of(shots) -> SupportSet:
-    return SupportSet(*shots, CLASSES)
+def taken_by(name):
+    """A rule with each of the similarities it takes."""
+    return [(RULES_UNDER_TEST[name], SIMILARITIES[kind]) for kind in TAKEN_BY.get(name, SIMILARITIES)]
 
 
-@every_rule
+@pytest.mark.parametrize("rule", RULES_UNDER_TEST.values(), ids=RULES_UNDER_TEST)
 def test_plays_its_role(rule):
     assert isinstance(rule, Rule)
 
 
-@every_similarity
 @every_rule
-@given(query=embeddings(2, CHANNELS), shots=shots())
-def test_scores_are_the_weighted_similarities_and_the_constant(rule, similarity, query, shots):
-    supports = support_set_of(shots)
-    weights, constant = rule.weights(supports, similarity)
-    pairs = similarity.pairwise(query, supports.embeddings.flatten(0, 1)).unflatten(-1, (WAY, SHOT))
-    assert_equal((weights * pairs).sum(dim=-1) + constant, rule.class_scores(query, supports, similarity))
+@given(query=embeddings(2, CHANNELS), drawn=shots(), class_weights=quarters(2, WAY))
+def test_a_combination_of_scores_is_the_weighted_similarities_and_the_constants(name, query, drawn, class_weights):
+    supports = support_set_of(drawn)
+    for rule, similarity in taken_by(name):
+        scores = rule.class_scores(query, supports, similarity)
+        asked = class_weights.masked_fill(scores.isneginf(), 0)
+        found = rule.weights(asked, query, supports, similarity)
+        addends = (found.supports * similarities_to(supports, query, similarity)).flatten(start_dim=1)
+        addends = torch.cat([addends, *(value[:, None] for value in found.constants.values())], dim=1)
+        difference = (addends.sum(dim=1) - combined(asked, scores)).abs()
+        assert difference.max() <= 1e-11 * max(1.0, float(addends.abs().sum())), similarity
 
 
-@pytest.mark.parametrize("similarity_name", SIMILARITIES)
-@pytest.mark.parametrize("rule_name", RULES)
-@given(query=embeddings(2, CHANNELS), shots=shots())
-def test_equals_the_loop_version(rule_name, similarity_name, query, shots):
-    supports = support_set_of(shots)
+@every_rule
+@given(query=embeddings(2, CHANNELS), drawn=shots())
+def test_only_voters_have_a_weight_and_only_supports_vote(name, query, drawn):
+    supports = support_set_of(drawn)
+    for rule, similarity in taken_by(name):
+        voters = rule.voters(query, supports, similarity)
+        assert voters.shape == (2, WAY, SHOT)
+        assert not (voters & ~supports.valid).any()
+        silent = rule.class_scores(query, supports, similarity).isneginf()
+        assert torch.equal(silent, ~voters.any(dim=-1)), similarity
+        weights = rule.weights((~silent).to(query), query, supports, similarity).supports
+        assert not weights[~voters].any(), similarity
+
+
+@pytest.mark.parametrize("kind", SIMILARITIES)
+@given(query=embeddings(2, CHANNELS), drawn=shots())
+def test_mean_similarity_and_prototype_equal_the_loop_version(kind, query, drawn):
+    supports, metric = support_set_of(drawn), SIMILARITIES["mahalanobis"].precision.tolist()
     real = [supports.embeddings[c][supports.valid[c]].tolist() for c in range(WAY)]
-    slow = [[reference.decision_score(rule_name, similarity_name, z, s) for s in real] for z in query.tolist()]
-    found = RULES[rule_name].class_scores(query, supports, SIMILARITIES[similarity_name])
-    assert_equal(found, torch.tensor(slow, dtype=torch.float64), 1e-9)
+    for rule in ("mean-similarity", "prototype"):
+        slow = [[reference.decision_score(rule, kind, z, s, metric) for s in real] for z in query.tolist()]
+        found = RULES[rule].class_scores(query, supports, SIMILARITIES[kind])
+        assert_equal(found, torch.tensor(slow, dtype=torch.float64), 1e-9)
 
 
-@every_similarity
-@every_rule
-@given(query=embeddings(2, CHANNELS), shots=shots())
-def test_repeating_every_shot_changes_no_score(rule, similarity, query, shots):
+@pytest.mark.parametrize("name", ["mean-similarity", "prototype", "nearest-neighbor", "majority-vote", "knn-vote"])
+@given(query=embeddings(2, CHANNELS), drawn=shots())
+def test_repeating_every_shot_changes_no_score_but_doubles_a_vote(name, query, drawn):
     """The law of FAM's Eq. 11: a mean over shots, not a sum."""
-    supports = support_set_of(shots)
+    supports = support_set_of(drawn)
     twice = SupportSet(supports.embeddings.repeat(1, 2, 1), supports.valid.repeat(1, 2), CLASSES)
-    once = rule.class_scores(query, supports, similarity)
-    assert_equal(rule.class_scores(query, twice, similarity), once)
+    for rule, similarity in taken_by(name):
+        more = math.log(2) if isinstance(rule, KnnVote) else 0.0
+        once = rule.class_scores(query, supports, similarity)
+        assert_equal(rule.class_scores(query, twice, similarity), once + more, 1e-11)
 
 
-@every_similarity
 @every_rule
-@given(query=embeddings(2, CHANNELS), shots=shots(), padding=embeddings(WAY, SHOT, CHANNELS))
-def test_padding_has_no_say(rule, similarity, query, shots, padding):
-    supports = support_set_of(shots)
+@settings(max_examples=15)
+@given(query=embeddings(2, CHANNELS), drawn=shots(), padding=embeddings(WAY, SHOT, CHANNELS))
+def test_padding_has_no_say(name, query, drawn, padding):
+    supports = support_set_of(drawn)
     other = torch.where(supports.valid[..., None], supports.embeddings, padding)
     repadded = SupportSet(other, supports.valid, CLASSES)
-    expected = rule.class_scores(query, supports, similarity)
-    assert_equal(rule.class_scores(query, repadded, similarity), expected)
-    pairs = zip(rule.weights(repadded, similarity), rule.weights(supports, similarity), strict=True)
-    for found, before in pairs:
-        assert_equal(found, before)
+    for rule, similarity in taken_by(name):
+        expected = rule.class_scores(query, supports, similarity)
+        assert torch.equal(rule.class_scores(query, repadded, similarity), expected), similarity
+        even = (~expected.isneginf()).to(query)
+        found, before = (rule.weights(even, query, one, similarity) for one in (repadded, supports))
+        assert_equal(found.supports, before.supports)
+        for what, constant in before.constants.items():
+            assert_equal(found.constants[what], constant)
 
 
-@every_similarity
+@pytest.mark.parametrize("kind", SIMILARITIES)
 @given(query=embeddings(2, CHANNELS), supports=embeddings(WAY, 1, CHANNELS))
-def test_rules_agree_on_one_shot(similarity, query, supports):
+def test_rules_agree_on_one_shot(kind, query, supports):
+    similarity = SIMILARITIES[kind]
     one_shot = SupportSet(supports, torch.ones(WAY, 1, dtype=torch.bool), CLASSES)
-    mean, prototype = (RULES[name].class_scores(query, one_shot, similarity) for name in RULES)
-    assert_equal(mean, prototype)
+    expected = similarity.pairwise(query, supports[:, 0])
+    for rule in ("mean-similarity", "prototype", "nearest-neighbor", "majority-vote"):
+        assert_equal(RULES[rule].class_scores(query, one_shot, similarity), expected)
+    assert_equal(KnnVote(temperature=0.5).class_scores(query, one_shot, similarity), expected / 0.5)
 
 
-@every_similarity
 @every_rule
-@given(query=embeddings(2, CHANNELS), shots=shots(), others=shots())
-def test_each_query_may_bring_supports_of_its_own(rule, similarity, query, shots, others):
-    supports, others = support_set_of(shots), support_set_of(others)
-    both = SupportSet(
-        torch.stack([supports.embeddings, others.embeddings]), torch.stack([supports.valid, others.valid]), CLASSES
-    )
-    alone = [rule.class_scores(query[:1], supports, similarity), rule.class_scores(query[1:], others, similarity)]
-    assert_equal(rule.class_scores(query, both, similarity), torch.cat(alone))
+@settings(max_examples=10)
+@given(query=embeddings(2, CHANNELS), drawn=shots(), others=shots())
+def test_each_query_may_bring_supports_of_its_own(name, query, drawn, others):
+    """The numbers of supports may differ, too."""
+    embedded, valid = (torch.stack(pair) for pair in zip(drawn, others, strict=True))
+    both = SupportSet(embedded, valid, CLASSES)
+    apart = [(query[:1], support_set_of(drawn)), (query[1:], support_set_of(others))]
+    for rule, similarity in taken_by(name):
+        for ask in (rule.class_scores, rule.decision_scores, rule.voters):
+            alone = torch.cat([ask(z, supports, similarity) for z, supports in apart])
+            torch.testing.assert_close(ask(query, both, similarity), alone, rtol=1e-11, atol=1e-11)
+        even = (~rule.class_scores(query, both, similarity).isneginf()).to(query)
+        together = rule.weights(even, query, both, similarity)
+        for i, (z, supports) in enumerate(apart):
+            alone = rule.weights(even[[i]], z, supports, similarity)
+            assert_equal(together.supports[[i]], alone.supports)
+            for what, constant in alone.constants.items():
+                assert_equal(together.constants[what][[i]], constant)
+
+
+@pytest.mark.parametrize(("rule", "kind"), REFUSED, ids=map("-".join, REFUSED))
+def test_a_linear_classifier_refuses_other_similarities(rule, kind):
+    ones = torch.ones(1, CHANNELS, dtype=torch.float64)
+    supports = SupportSet(torch.rand(WAY, SHOT, CHANNELS).double(), torch.ones(WAY, SHOT, dtype=torch.bool), CLASSES)
+    sentence = {
+        "logistic-regression": r"a linear classifier takes similarity='cosine' or 'inner-product'; use one of them",
+        "cosine-classifier": r"expected similarity='cosine' with a cosine classifier, but got another; use cosine",
+    }[rule]
+    with pytest.raises(ValueError, match=sentence):
+        RULES[rule].class_scores(ones, supports, SIMILARITIES[kind])
+    with pytest.raises(ValueError, match=sentence):
+        RULES[rule].weights(ones[:, :WAY], ones, supports, SIMILARITIES[kind])

@@ -74,36 +74,44 @@ def apply(head: Head, z: Vector) -> Vector:
     return [dot(head.G[j], z) + head.b[j] for j in range(len(head.G))]
 
 
-def similarity(kind: str, z: Vector, q: Vector) -> float:
-    """The similarity by its definition: cosine, inner-product, or euclidean = minus the squared distance."""
+def similarity(kind: str, z: Vector, q: Vector, metric: Matrix | None = None) -> float:
+    """The similarity by its definition; euclidean and mahalanobis are minus the squared distance."""
     if kind == "cosine":
         return dot(z, q) / (sqrt(dot(z, z)) * sqrt(dot(q, q)))
     if kind == "inner-product":
         return dot(z, q)
-    return -sum((z[j] - q[j]) ** 2 for j in range(len(z)))
+    difference = [z[j] - q[j] for j in range(len(z))]
+    return -dot(difference, difference if kind == "euclidean" else times(metric, difference))
 
 
-def form(kind: str, z: Vector, q: Vector) -> Form:
+def form(kind: str, z: Vector, q: Vector, metric: Matrix | None = None) -> Form:
     zero = [0.0] * len(z)
     if kind == "cosine":
         return Form(identity(len(z), 1.0 / (sqrt(dot(z, z)) * sqrt(dot(q, q)))), zero, zero, 0.0)
     if kind == "inner-product":
         return Form(identity(len(z)), zero, zero, 0.0)
+    if kind == "mahalanobis":
+        doubled = [[2.0 * v for v in row] for row in metric]
+        return Form(doubled, [-v for v in times(metric, z)], [-v for v in times(metric, q)], 0.0)
     return Form(identity(len(z), 2.0), [-v for v in z], [-v for v in q], 0.0)
+
+
+def times(M: Matrix, v: Vector) -> Vector:
+    return [dot(row, v) for row in M]
 
 
 def prototype(supports: Matrix) -> Vector:
     return [sum(q[j] for q in supports) / len(supports) for j in range(len(supports[0]))]
 
 
-def decision_score(rule: str, kind: str, z: Vector, supports: Matrix) -> float:
+def decision_score(rule: str, kind: str, z: Vector, supports: Matrix, metric: Matrix | None = None) -> float:
     """The score by its definition: the mean of the similarities, or the similarity to the mean."""
     if rule == "prototype":
-        return similarity(kind, z, prototype(supports))
-    return sum(similarity(kind, z, q) for q in supports) / len(supports)
+        return similarity(kind, z, prototype(supports), metric)
+    return sum(similarity(kind, z, q, metric) for q in supports) / len(supports)
 
 
-def decision_weights(rule: str, kind: str, supports: Matrix) -> tuple[Vector, float]:
+def decision_weights(rule: str, kind: str, supports: Matrix, metric: Matrix | None = None) -> tuple[Vector, float]:
     """w and constant with sum_k w_k S_k + constant = score."""
     K = len(supports)
     if rule == "mean-similarity" or kind == "inner-product":
@@ -111,21 +119,35 @@ def decision_weights(rule: str, kind: str, supports: Matrix) -> tuple[Vector, fl
     p = prototype(supports)
     if kind == "cosine":
         return [sqrt(dot(q, q)) / (K * sqrt(dot(p, p))) for q in supports], 0.0
-    variance = 0.0
-    for q in supports:
-        variance += sum((q[j] - p[j]) ** 2 for j in range(len(p))) / K
-    return [1.0 / K] * K, variance
+    return [1.0 / K] * K, -sum(similarity(kind, q, p, metric) for q in supports) / K
 
 
-def receipt(shares: Matrix, head: Head, kind: str, rule: str, supports: Matrix) -> Receipt:
+def receipt(
+    shares: Matrix, head: Head, kind: str, rule: str, supports: Matrix, metric: Matrix | None = None
+) -> Receipt:
     """Decompose the score of one class: shares and head of the query, embeddings of the class's supports."""
+    z_prime = apply(head, [sum(row) for row in shares])
+    score = decision_score(rule, kind, z_prime, supports, metric)
+    weights, constant = decision_weights(rule, kind, supports, metric)
+    return weighted_receipt(shares, head, kind, list(zip(weights, supports, strict=True)), score, constant, metric)
+
+
+def weighted_receipt(
+    shares: Matrix,
+    head: Head,
+    kind: str,
+    weighted: list[tuple[float, Vector]],
+    score: float,
+    constant: float,
+    metric: Matrix | None = None,
+) -> Receipt:
+    """Decompose a score that is sum_k w_k S_k + constant, over pairs of a weight and a support's embedding."""
     N, D, J = len(shares), len(shares[0]), len(head.b)
     z = [sum(shares[n]) for n in range(N)]
     z_prime = apply(head, z)
-    weights, bias = decision_weights(rule, kind, supports)
-    g = [0.0] * J
-    for w_k, q in zip(weights, supports, strict=True):
-        M, u, v, k = form(kind, z_prime, q)
+    bias, g = constant, [0.0] * J
+    for w_k, q in weighted:
+        M, u, v, k = form(kind, z_prime, q, metric)
         for i in range(J):
             g[i] += w_k * (dot(M[i], q) + u[i])
         bias += w_k * (dot(v, q) + k)
@@ -133,14 +155,14 @@ def receipt(shares: Matrix, head: Head, kind: str, rule: str, supports: Matrix) 
     pulled_back = [sum(head.G[j][n] * g[j] for j in range(J)) for n in range(N)]
     contributions = [z[n] * pulled_back[n] for n in range(N)]
     cells = [sum(shares[n][p] * pulled_back[n] for n in range(N)) for p in range(D)]
-    return Receipt(decision_score(rule, kind, z_prime, supports), contributions, cells, bias)
+    return Receipt(score, contributions, cells, bias)
 
 
-def support_cells(shares: Matrix, head: Head, kind: str, z: Vector, w: float) -> Vector:
+def support_cells(shares: Matrix, head: Head, kind: str, z: Vector, w: float, metric: Matrix | None = None) -> Vector:
     """One support's cells for its addend w S(z', q'): shares and head of the support, embedding z' of the query."""
     N, D, J = len(shares), len(shares[0]), len(head.b)
     q = apply(head, [sum(shares[n]) for n in range(N)])
-    M, _, v, _ = form(kind, z, q)
+    M, _, v, _ = form(kind, z, q, metric)
     g = [w * (sum(z[i] * M[i][j] for i in range(J)) + v[j]) for j in range(J)]
     pulled_back = [sum(head.G[j][n] * g[j] for j in range(J)) for n in range(N)]
     return [sum(shares[n][p] * pulled_back[n] for n in range(N)) for p in range(D)]

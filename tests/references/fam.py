@@ -44,15 +44,25 @@ def predicted_class(z: list[float], classes: list[list[list[float]]]) -> int:
     return scores.index(max(scores))
 
 
-def contribution_weights(z: list[float], supports: list[list[float]]) -> list[float]:
-    """FAM Eq. 15."""
+def contribution_weights(z: list[float], supports: list[list[float]], kind: str = "cosine") -> list[float]:
+    """FAM Eq. 15; the paper says that any metric may take the place of the cosine, each as its sum over channels."""
     n_channels, k_shots = len(z), len(supports)
     c = [0.0] * n_channels
     for z_k in supports:
-        s = cosine(z, z_k)
+        addends = of_channels(z, z_k, kind)
+        s = sum(addends)
         for n in range(n_channels):
-            c[n] += z[n] * z_k[n] / (abs(s) * norm(z) * norm(z_k)) / k_shots
+            c[n] += addends[n] / abs(s) / k_shots
     return c
+
+
+def of_channels(z: list[float], q: list[float], kind: str) -> list[float]:
+    """The share of each channel in a similarity."""
+    if kind == "cosine":
+        return [z[n] * q[n] / (norm(z) * norm(q)) for n in range(len(z))]
+    if kind == "inner-product":
+        return [z[n] * q[n] for n in range(len(z))]
+    return [-((z[n] - q[n]) ** 2) for n in range(len(z))]
 
 
 def embed(z: list[float], W: list[list[float]], b: list[float] | None = None) -> list[float]:
@@ -66,10 +76,14 @@ def embed(z: list[float], W: list[list[float]], b: list[float] | None = None) ->
 
 
 def projected_weights(
-    z: list[float], supports: list[list[float]], W: list[list[float]], b: list[float] | None = None
+    z: list[float],
+    supports: list[list[float]],
+    W: list[list[float]],
+    b: list[float] | None = None,
+    kind: str = "cosine",
 ) -> list[float]:
     """FAM Eqs. 17 and 18: C = W C'^T, C' of Eq. 15 on the embeddings."""
-    c_prime = contribution_weights(embed(z, W, b), [embed(z_k, W, b) for z_k in supports])
+    c_prime = contribution_weights(embed(z, W, b), [embed(z_k, W, b) for z_k in supports], kind)
     C = [0.0] * len(z)
     for n in range(len(z)):
         for j in range(len(c_prime)):

@@ -1,11 +1,11 @@
 """The loop versions are the yardstick of the fast ones, so they are held to identities of their own."""
 
 import random
-from math import sqrt
+from math import log, sqrt
 
 import pytest
 import torch
-from references import exact, fam, lafam, pooling, upsampling
+from references import cosine_classifier, exact, fam, lafam, pooling, shapley, upsampling, votes
 
 CELLS = [[0.5, -1.0, 2.0], [0.0, 3.0, -0.5]]
 SHARES = {
@@ -47,7 +47,7 @@ def heads(z: list[float]) -> dict[str, exact.Head]:
 
 
 @pytest.mark.parametrize("rule", ["mean-similarity", "prototype"])
-@pytest.mark.parametrize("kind", ["cosine", "inner-product", "euclidean"])
+@pytest.mark.parametrize("kind", ["cosine", "inner-product", "euclidean", "mahalanobis"])
 @pytest.mark.parametrize("head_name", ["none", "linear", "l2", "linear-l2"])
 @pytest.mark.parametrize("pool", SHARES)
 def test_receipts_add_up(pool, head_name, kind, rule):
@@ -56,7 +56,9 @@ def test_receipts_add_up(pool, head_name, kind, rule):
     z = [sum(row) for row in shares]
     head = heads(z)[head_name]
     classes = [vectors(3, len(head.b), seed) for seed in (5, 6, 7)]
-    receipts = [exact.receipt(shares, head, kind, rule, supports) for supports in classes]
+    root = vectors(len(head.b), len(head.b), seed=11)
+    metric = [[exact.dot(a, b) for b in root] for a in root]
+    receipts = [exact.receipt(shares, head, kind, rule, supports, metric) for supports in classes]
     for found in [*receipts, exact.contrast(receipts[0], receipts[1:])]:
         assert sum(found.contributions) + found.bias == pytest.approx(found.score, abs=1e-9)
         assert sum(found.cells) + found.bias == pytest.approx(found.score, abs=1e-9)
@@ -81,3 +83,35 @@ def test_equal_weights_turn_fam_into_lafam():
     L = fam.feature_activation_map([0.5, 0.5], A)
     pairs = zip(fam.min_max_map(L), lafam.normalized(lafam.mean_map(A)), strict=True)
     assert all(row == pytest.approx(expected) for row, expected in pairs)
+
+
+def test_a_log_vote_is_how_similar_plus_how_many():
+    S, k, tau = [[0.9, 0.2, 0.5], [0.6], [0.1, 0.55]], 4, 0.3
+    assert votes.voters(S, k) == [[0, 2], [0], [1]]
+    found = votes.log_votes(S, k, tau)
+    for score, of_class, chosen in zip(found, S, votes.voters(S, k), strict=True):
+        assert sum(votes.how_similar_and_how_many([of_class[i] for i in chosen], tau)) == pytest.approx(score)
+    assert votes.how_similar_and_how_many([0.4] * 3, tau) == pytest.approx((0.4 / tau, log(3)))
+
+
+def test_the_gradient_of_the_cosine_classifier_is_that_of_its_loss():
+    classes = [vectors(3, 4, seed=12), vectors(2, 4, seed=13)]
+    w, x = vectors(2, 4, seed=14), [(cosine_classifier.unit(q), c) for c, qs in enumerate(classes) for q in qs]
+
+    def loss(w):
+        return -sum(log(cosine_classifier.softmax(cosine_classifier.scores(q, w, 5.0))[y]) for q, y in x) / len(x)
+
+    for c in range(2):
+        gradient = cosine_classifier.gradient_of(c, w, x, 5.0)
+        for j in range(4):
+            up, down = ([list(row) for row in w] for _ in range(2))
+            up[c][j] += 1e-6
+            down[c][j] -= 1e-6
+            assert gradient[j] == pytest.approx((loss(up) - loss(down)) / 2e-6, abs=1e-7)
+
+
+def test_shapley_values_of_known_games():
+    """The glove game: one left glove and two right ones; a pair is worth 1."""
+    gloves = shapley.values(lambda held: float(0 in held and len(held) > 1), 3)
+    assert gloves == pytest.approx([2 / 3, 1 / 6, 1 / 6])
+    assert shapley.values(lambda held: sum(held) ** 2.0, 3) == pytest.approx([0, 3, 6])

@@ -65,12 +65,13 @@ def test_the_page_points_nowhere_and_runs_nothing(written, reader):
 
 def test_every_picture_is_inside_and_has_a_text(reader):
     pictures = reader.all("img")
-    assert len(pictures) == 2 * (1 + 5 + 4 * 2)
+    assert len(pictures) == 2 * (1 + 5 + 4 * 2 + 1)
     for picture in pictures:
         image = Image.open(BytesIO(b64decode(picture["src"].removeprefix("data:image/webp;base64,"))))
         assert image.size == (int(picture["width"]), int(picture["height"]))
         assert picture["alt"]
-    assert "query, decided as gull" in {picture["alt"] for picture in pictures}
+    texts = {picture["alt"] for picture in pictures}
+    assert {"query, decided as gull", "regions of the query and of supports, linked by lines"} <= texts
 
 
 def test_every_method_class_and_table_is_shown(reader):
@@ -98,7 +99,7 @@ def test_channels_are_signed_and_ordered_by_size(reader):
     assert "channel 8" not in reader.texts
     assert reader.texts[first + 16] == "The other 2 together: +0.0020."
     origins = [element["style"] for element in reader.of_class("origin")]
-    assert origins.count("left:50.00%") == 2 * 3 * 8
+    assert origins.count("left:50.00%") == 2 * (3 * 8 + 5)
 
 
 def test_receipts_show_the_numbers_and_say_so_in_words(reader):
@@ -116,6 +117,18 @@ def test_receipts_show_the_numbers_and_say_so_in_words(reader):
     assert "Largest channels (weights of Eq. 15, which do not add up to the score)" in reader.texts
     assert re.search(r"Does not add up to the score\. By design: these are the weights of Eq\. 15", reader.text)
     assert reader.texts.count("This method does not split the score, so there is nothing to add up.") == 2
+
+
+def test_the_supports_of_the_contrast_add_up_on_the_page(reader):
+    """From the largest addend to the smallest, with the model's own score beside the sum."""
+    title = f"How the supports add up to the lead of gull over the mean of {HOSTILE} and $tern$"
+    first = reader.texts.index(title) + 1
+    receipt = written_contrast().receipt()
+    amounts = [f"{line.amount:+.4f}".replace("-", "−") for line in receipt.largest_first()]
+    assert reader.texts[first : first + 2] == ["gull, support 1", amounts[0]]
+    assert reader.texts[first + 1 : first + 10 : 2] == amounts
+    score = f"{receipt.score:+.4f}"
+    assert reader.texts[first + 10].startswith(f"Together {score}; the model's own score is {score} (residual ")
 
 
 def test_figures_are_a_table_with_a_dash_for_what_is_not_defined(reader):

@@ -1,0 +1,35 @@
+"""Explanations are the same without gradients, in inference mode, and for supports embedded there."""
+
+import pytest
+import torch
+from decision_parts import OPTIONS, PAIRS, QUICK_RULES
+from tiny_encoder import images, random_head, tiny_encoder
+
+from fsl_explain import explain
+from fsl_explain.explainers import METHODS
+
+
+def explained_in_inference_mode(encoder, features, *choice, **options):
+    with torch.inference_mode():
+        supports = encoder(images(6, seed=2)).unflatten(3, 2) if features else images(3, 2, seed=2)
+        return explain(encoder, images(2, seed=1), supports, *choice, **options)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_works_in_inference_mode(method):
+    encoder, options = tiny_encoder(random_head("linear")), OPTIONS.get(method, {})
+    usual = explain(encoder, images(2, seed=1), images(3, 2, seed=2), method, **options)
+    for features in (False, True):
+        found = explained_in_inference_mode(encoder, features, method, **options)
+        assert torch.equal(found.cells, usual.cells)
+        assert torch.equal(found.saliency, usual.saliency)
+
+
+@pytest.mark.parametrize("method", ["contrast", "grad-cam"])
+@pytest.mark.parametrize(("rule", "similarity"), [*PAIRS, ("prototype", "mahalanobis")], ids=str)
+def test_every_rule_works_in_inference_mode(rule, similarity, method):
+    encoder = tiny_encoder(random_head("linear"))
+    usual = explain(encoder, images(2, seed=1), images(3, 2, seed=2), method, QUICK_RULES[rule], similarity)
+    for features in (False, True):
+        found = explained_in_inference_mode(encoder, features, method, QUICK_RULES[rule], similarity)
+        assert torch.equal(found.cells, usual.cells)
