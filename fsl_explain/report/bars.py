@@ -38,7 +38,7 @@ def bars(
     if symmetric:
         low, high = min(low, -high), max(high, -low)
     span = high - low or 1.0
-    zero = -100 * low / span
+    zero = 100 * abs(low) / span
     drawn = [
         Bar(label, text, zero + 100 * min(value, 0.0) / span, 100 * abs(value) / span, value >= 0, mark)
         for label, value, text, mark in zip(labels, known, texts, marks or [()] * len(labels), strict=True)

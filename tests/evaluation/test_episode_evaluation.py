@@ -102,6 +102,21 @@ def test_black_pixels_and_prototypes_are_those_asked_for(encoder, dataset):
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
+def test_decisions_are_those_of_explain(encoder, dataset, measured):
+    episode, decisions = EpisodeSampler(dataset.labels, 5, 2, 4, seed=0)[1], measured.decisions
+    pixels = [[prepare(dataset[int(i)], encoder.transform).pixels for i in row] for row in episode.support]
+    queries = torch.stack([prepare(dataset[int(i)], encoder.transform).pixels for i in episode.query.flat])
+    found = explain(encoder, queries, torch.stack([torch.stack(row) for row in pixels])).decision
+    best, second = found.scores.double().topk(2, dim=-1).values.T
+    assert decisions.image[1].tolist() == episode.query.flatten().tolist()
+    assert decisions.predicted[1].tolist() == found.label.tolist()
+    assert decisions.predicted_label[1].tolist() == [int(episode.classes[label]) for label in found.label]
+    assert decisions.truth_label[1].tolist() == [int(dataset.labels[int(i)]) for i in episode.query.flat]
+    assert (decisions.predicted[1] != decisions.truth[1]).any()
+    torch.testing.assert_close(decisions.score[1], best, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(decisions.margin[1], best - second, rtol=1e-4, atol=1e-6)
+
+
 def test_a_map_of_ones_drops_nothing_and_raises_nothing(measured):
     position = measured.measurements.methods.index("all-ones")
     figures = measured.measurements.figures

@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from episodes import DigitScenes
@@ -30,3 +31,11 @@ def test_the_store_holds_each_image_once_in_ascending_order():
     torch.testing.assert_close(store.images(torch.tensor([1])), encoder.preprocess([dataset[5].image]))
     torch.testing.assert_close(store.features(torch.tensor([1])).maps, alone.maps, rtol=1e-5, atol=1e-6)
     assert store.masks[1].sum() > 0
+
+
+def test_annotations_need_a_preprocessing_that_moves_them():
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 2, 3))
+    encoder = Encoder.wrap(network, "0", preprocess=lambda _: torch.zeros(3, 8, 8))
+    dataset = DigitScenes("novel", per_class=1, size=32)
+    with pytest.raises(ValueError, match=r"expected a torchvision.transforms.v2 preprocessing, .* but got function;"):
+        embed_unique(encoder, dataset, [0], 2, lambda _: None)

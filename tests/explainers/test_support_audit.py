@@ -69,3 +69,34 @@ def test_a_batch_is_refused_in_writing():
     audit = support_audit(explain(tiny_encoder(), images(2, seed=10), supports_without()))
     with pytest.raises(ValueError, match="expected the audit of one query, but got that of a batch"):
         str(audit)
+
+
+def test_the_lead_is_that_of_the_decided_class_over_the_best_other():
+    found = explain(tiny_encoder(), images(9, seed=10), supports_without(), "exact", "nearest-neighbor")
+    audit = support_audit(found)
+    for query, decided in enumerate(found.decision.label.tolist()):
+        for label, shots in enumerate(SHOTS.values()):
+            for shot in range(shots):
+                scores = audit.scores_without[query, label, shot].tolist()
+                others = [score for place, score in enumerate(scores) if place != decided]
+                assert float(audit.leads_without[query, label, shot]) == pytest.approx(scores[decided] - max(others))
+    real = ~audit.leads_without.isnan()
+    assert audit.flips.any()
+    assert torch.equal(audit.flips[real], audit.leads_without[real] < 0)
+
+
+def test_the_audit_is_of_the_decision_whichever_class_is_explained():
+    """Only supports of the explained class have an addend, but one of the decided class flips the decision."""
+    red, green = torch.eye(3)[:2, :, None, None].expand(2, 3, 6, 8).double()
+    supports = {"red": red[None], "mixed": (0.6 * red + 0.8 * green)[None], "green": green[None]}
+    plain = support_audit(explain(tiny_encoder(), red, supports))
+    loser = support_audit(explain(tiny_encoder(), red, supports, target="green"))
+    assert torch.equal(loser.flips, plain.flips)
+    assert torch.equal(loser.leads_without, plain.leads_without)
+    assert loser.flips.flatten().tolist() == [True, False, False]
+    assert loser.addends[0] == 0
+    rows = str(loser).splitlines()
+    assert "red, support 1" in rows[1]
+    assert rows[1].endswith("flips to mixed")
+    assert "green, support 1" in rows[2]
+    assert rows[3] == "the other 1 have no say, and none flips it"

@@ -1,5 +1,8 @@
 """The page's sections on supports and counterfactuals."""
 
+from dataclasses import replace
+
+import pytest
 import torch
 from page_reader import PageReader
 from tiny_encoder import images, random_head, tiny_encoder
@@ -7,8 +10,10 @@ from tiny_encoder import images, random_head, tiny_encoder
 from fsl_explain import counterfactual, explain
 from fsl_explain.classifiers import KnnVote
 from fsl_explain.report import Case, Page
-from fsl_explain.report.counterfactual_view import FRAME, framed
+from fsl_explain.report.counterfactual_view import FRAME, WIDTH, counterfactual_view, framed
+from fsl_explain.report.heatmap import picture
 from fsl_explain.report.html import render_page
+from fsl_explain.report.numbers import decimals, fixed
 from fsl_explain.report.support_view import SHOWN_SUPPORTS, support_receipt
 
 SUPPORTS = {"a<b": images(3, seed=23), "c": images(2, seed=22)}
@@ -31,6 +36,21 @@ def test_bars_are_the_addends_of_the_receipt_largest_first():
     assert f"{receipt.score:+.3f}".replace("-", "−")[:5] in view.total
 
 
+def test_every_bar_is_its_amount_and_together_they_are_the_sum():
+    """The constant of a vote and the bias of the head belong to the sum."""
+    receipt = explained().receipt()
+    view = support_receipt(Case("why", {"contrast": explained()}))
+    amounts = [*(line.amount for line in receipt.largest_first()), *receipt.constants.values()]
+    assert receipt.constants
+    assert receipt.bias != 0
+    places = decimals([*amounts, receipt.score], 4)
+    assert [bar.text for bar in view.bars.bars] == [fixed(amount, places, plus=True) for amount in amounts]
+    widest = max(map(abs, amounts))
+    assert [bar.width for bar in view.bars.bars] == pytest.approx([50 * abs(amount) / widest for amount in amounts])
+    total = fixed(receipt.score, places, plus=True)
+    assert view.total.startswith(f"Together {total}; the model's own score is {total} (residual ")
+
+
 def test_the_contrast_is_shown_wherever_there_is_one():
     both = {"exact": explained("exact"), "contrast": explained()}
     assert "over" in support_receipt(Case("why", both)).title
@@ -45,6 +65,11 @@ def test_many_supports_are_summed_up_in_one_bar():
     bars = support_receipt(Case("why", {"exact": explanation})).bars.bars
     assert len(bars) == SHOWN_SUPPORTS + 1
     assert bars[-1].label == "the other 3 together"
+    lines = explanation.receipt().largest_first()
+    rest = sum(line.amount for line in lines[SHOWN_SUPPORTS:])
+    assert bars[-1].width == pytest.approx(50 * abs(rest) / max(abs(rest), *(abs(line.amount) for line in lines)))
+    assert len(bars[-1].text.strip("+−").split(".")[1]) >= 4
+    assert float(bars[-1].text.replace("−", "-")) == pytest.approx(rest, abs=1e-4)
 
 
 def test_a_support_whose_absence_flips_the_decision_is_marked():
@@ -62,6 +87,18 @@ def test_the_page_says_what_would_have_to_be_different():
     assert "What would have to be different" in texts
     assert str(found) in texts
     assert "What would have to be different" not in render_page(Page("why", cases=(Case("why", {"x": explained()}),)))
+
+
+def test_a_counterfactual_is_shown_before_and_after_where_it_was_found():
+    found = counterfactual(tiny_encoder(random_head("linear")), images(seed=10), SUPPORTS)
+    assert found.found
+    view = counterfactual_view(found)
+    before, after = (framed(image, found.mask) for image in (found.image_before, found.image_after))
+    assert view.before == picture(before, "query with the cells that change", WIDTH)
+    assert view.after == picture(after, "query after: replace", WIDTH)
+    assert view.before.source != view.after.source
+    assert counterfactual_view(replace(found, cells=())).after is None
+    assert counterfactual_view(replace(found, image_after=None)).after is None
 
 
 def test_frames_run_along_the_changed_cells():

@@ -1,0 +1,77 @@
+"""Whatever changes a figure changes the fingerprint of its run."""
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from episodes import DigitScenes, select
+from fsl_explain import Encoder
+from fsl_explain.backbones.checkpoint import sha256_of
+from fsl_explain.config import EvaluationConfig
+from fsl_explain.evaluation.results import fingerprint, provenance
+
+BASE = {
+    "data": {"kind": "digit-scenes", "per_class": 4},
+    "encoder": {"name": "conv4net"},
+    "episodes": {"count": 4, "n_query": 2},
+    "explanation": {"methods": ["exact"]},
+}
+
+
+def recorded(dataset=None, encoder=None, **sections):
+    settings = EvaluationConfig.model_validate(BASE | sections)
+    dataset = dataset or DigitScenes("novel", per_class=4, size=32)
+    return provenance(settings, encoder or Encoder.named("conv4net", channels=4, size=32), dataset)
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"episodes": {"count": 4, "n_query": 2, "seed": 1}},
+        {"episodes": {"count": 4, "n_query": 2, "n_shot": 2}},
+        {"explanation": {"methods": ["exact"], "masking": "black"}},
+        {"explanation": {"methods": ["fam"]}},
+        {"decision": {"similarity": "euclidean"}},
+    ],
+    ids=str,
+)
+def test_every_setting_counts_but_the_number_of_episodes_and_how_it_was_run(sections):
+    assert fingerprint(recorded(**sections)) != fingerprint(recorded())
+    longer = recorded(episodes={"count": 40, "n_query": 2}, run={"batch_size": 3})
+    assert fingerprint(longer) == fingerprint(recorded())
+
+
+def test_other_labels_of_as_many_images_count():
+    dataset = DigitScenes("novel", per_class=4, size=32)
+    exchanged = select(dataset, tuple(reversed(dataset.classes)))
+    assert len(exchanged) == len(dataset)
+    assert fingerprint(recorded(exchanged)) != fingerprint(recorded(dataset))
+
+
+def test_other_weights_under_the_same_name_count(tmp_path):
+    records, sums = [], []
+    for seed in range(2):
+        path = tmp_path / str(seed) / "weights.safetensors"
+        path.parent.mkdir()
+        state = Encoder.named("conv4net", channels=4, size=32, seed=seed).network.state_dict()
+        save_file({name: value.contiguous() for name, value in state.items()}, path)
+        encoder = Encoder.named("conv4net", checkpoint=path, channels=4, size=32)
+        records.append(with_weights(path, encoder))
+        sums.append(sha256_of(path))
+    assert [record["checkpoint_sha256"] for record in records] == sums
+    assert records[0]["config"]["encoder"]["checkpoint"] == "weights.safetensors"
+    assert fingerprint(records[0]) != fingerprint(records[1])
+    assert fingerprint(records[0] | {"encoder": ""}) != fingerprint(records[1] | {"encoder": ""})
+
+
+def with_weights(path, encoder):
+    settings = EvaluationConfig.model_validate(BASE | {"encoder": {"name": "conv4net", "checkpoint": str(path)}})
+    return provenance(settings, encoder, DigitScenes("novel", per_class=4, size=32))
+
+
+def test_the_encoder_is_recorded_as_it_describes_itself():
+    """A module given by its user has no name in the settings."""
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 2, 3))
+    encoder = Encoder.wrap(network, "0")
+    assert recorded(encoder=encoder)["encoder"] == encoder.description
+    assert fingerprint(recorded(encoder=encoder)) != fingerprint(recorded())
