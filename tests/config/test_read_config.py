@@ -82,7 +82,7 @@ def test_settings_cannot_be_changed(read):
             r"\[episodes.n_way\] Input should be a valid integer.*but got 'many'",
         ),
         (DIGITS + "[episodes]\nn_way = 1\n", r"\[episodes.n_way\] .*greater than or equal to 2, but got 1\.$"),
-        (DIGITS + '[encoder]\npooling = "max"\n', r"\[encoder.pooling\] .*'gap', 'gmp' or 'lse', but got 'max'"),
+        (DIGITS + '[encoder]\npooling = "max"\n', r"\[encoder.pooling\] .*'gap', 'gmp', 'lse' or 'gem', but got 'max'"),
         ('[data]\nkind = "cubs"\n', r"\[data\] .*'cubs'.*'digit-scenes', 'cub'"),
         ('[data]\nkind = "cub"\n', r"\[data.cub.root\] this key is required but missing"),
         ("[episodes]\nn_way = 3\n", r"\[data\] this key is required but missing"),
