@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from episodes import DigitScenes, select
+from episodes import DigitScenes
 from fsl_explain import Encoder
 from fsl_explain.backbones.checkpoint import sha256_of
 from fsl_explain.config import EvaluationConfig
@@ -41,12 +41,12 @@ def test_every_setting_counts_but_the_number_of_episodes_and_how_it_was_run(sect
     assert fingerprint(longer) == fingerprint(recorded())
 
 
-def test_other_labels_of_as_many_images_count():
-    plain, relabeled = (DigitScenes("novel", per_class=4, size=32) for _ in range(2))
+def test_other_labels_and_other_names_of_as_many_images_count():
+    plain, relabeled, renamed = (DigitScenes("novel", per_class=4, size=32) for _ in range(3))
     relabeled.labels = relabeled.labels[::-1].copy()
     assert (len(relabeled), relabeled.classes) == (len(plain), plain.classes)
     assert fingerprint(recorded(relabeled)) != fingerprint(recorded(plain))
-    renamed = select(plain, tuple(reversed(plain.classes)))
+    renamed.classes = tuple(reversed(plain.classes))
     assert fingerprint(recorded(renamed)) != fingerprint(recorded(plain))
 
 
