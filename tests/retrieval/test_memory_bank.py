@@ -1,0 +1,121 @@
+"""The bank in memory: what it refuses, what it finds, and how it is filtered."""
+
+import numpy as np
+import pytest
+import torch
+from tiny_encoder import tiny_encoder
+
+from episodes import DigitScenes
+from retrieval_explain import MemoryBank
+from retrieval_explain.neighbors import scan
+
+NAMES = ["gull", "tern", "gull", "auk"]
+ROWS = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.1], [-1.0, 0.0]])
+
+
+def bank(**changed) -> MemoryBank:
+    return MemoryBank.from_embeddings(ROWS, **({"labels": NAMES, "paths": [f"{i}.png" for i in range(4)]} | changed))
+
+
+def test_neighbors_come_with_their_labels():
+    found = bank().search(torch.tensor([1.0, 0.0]), k=3)
+    assert found.indices.tolist() == [0, 2, 1]
+    assert [bank().classes[label] for label in found.labels.tolist()] == ["gull", "gull", "tern"]
+    assert found.similarities[0] == 1
+    every = bank().search(ROWS)
+    assert every.indices.shape == (4, 4)
+    assert torch.equal(every[1].indices, every.indices[1])
+
+
+def test_numbers_stay_the_numbers_they_are():
+    found = bank(labels=[7, 9, 7, 40]).search(torch.tensor([[0.0, 1.0]]), k=1)
+    assert found.labels.tolist() == [[9]]
+    assert bank(labels=torch.tensor([7, 9, 7, 40])).search(ROWS[:1], 1, classes=[40]).indices.tolist() == [[3]]
+    assert bank(labels=None).search(ROWS[:1], 1).labels.tolist() == [[-1]]
+
+
+def test_filters_leave_rows_out():
+    assert bank().search(ROWS[0], k=2, classes=["tern", "auk"]).indices.tolist() == [1, 3]
+    assert bank().search(ROWS[0], k=2, without=torch.tensor([0])).indices.tolist() == [2, 1]
+    assert bank().search(ROWS[0], classes=["gull"], without=torch.tensor([0])).indices.tolist() == [2]
+
+
+@pytest.mark.parametrize(
+    ("question", "sentence"),
+    [
+        ({"k": 5}, "asked for 5 neighbors, but there are 4 embeddings to search among; lower k"),
+        ({"k": 0}, "asked for 0 neighbors"),
+        ({"k": 3, "classes": ["gull"]}, "asked for 3 neighbors, but there are 2 embeddings"),
+        ({"classes": ["auk"], "without": torch.tensor([3])}, "there are 0 embeddings .* drop the filter"),
+    ],
+    ids=str,
+)
+def test_more_neighbors_than_there_are_is_an_error(question, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        bank().search(ROWS[0], **question)
+
+
+def test_unknown_classes_and_similarities_name_the_nearest():
+    with pytest.raises(LookupError, match=r"unknown class 'gul'.*gull"):
+        bank().search(ROWS[0], classes=["gul"])
+    with pytest.raises(LookupError, match="no row has 3"):
+        bank(labels=[1, 1, 2, 2]).search(ROWS[0], classes=[3])
+    with pytest.raises(LookupError, match=r"unknown similarity 'cos'"):
+        bank(similarity="cos")
+    with pytest.raises(LookupError, match=r"unknown index 'hnws'.*hnsw"):
+        bank().indexed("hnws")
+
+
+@pytest.mark.parametrize("value", [0.0, float("nan"), float("inf")])
+def test_rows_that_cannot_be_compared_are_named(value):
+    rows = ROWS.clone()
+    rows[2] = value
+    with pytest.raises(
+        ValueError, match=r"1 of 4 embeddings are zero or not finite, first 2\.png; they have no cosine"
+    ):
+        MemoryBank.from_embeddings(rows, paths=[f"{i}.png" for i in range(4)])
+    with pytest.raises(ValueError, match="1 of 1 queries are zero or not finite, first row 0"):
+        bank().search(rows[2])
+    if value == 0:
+        assert len(MemoryBank.from_embeddings(rows, similarity="euclidean")) == 4
+
+
+def test_lists_of_another_length_and_empty_banks_are_refused():
+    with pytest.raises(ValueError, match="one of the labels for each of 4 rows, but got 2"):
+        bank(labels=["a", "b"])
+    with pytest.raises(ValueError, match="one of the paths for each of 4 rows, but got 1"):
+        bank(paths=["a.png"])
+    with pytest.raises(ValueError, match=r"at least one image, but got shape \(0, 2\)"):
+        MemoryBank.from_embeddings(ROWS[:0])
+    with pytest.raises(ValueError, match="expected queries of 2 channels, but got 3"):
+        bank().search(torch.ones(3))
+
+
+def test_duplicates_come_in_the_order_of_their_rows():
+    twins = MemoryBank.from_embeddings(torch.ones(30, 3))
+    assert twins.search(torch.ones(3), k=12).indices.tolist() == list(range(12))
+
+
+def test_an_index_finds_nearly_all_and_says_how_many():
+    generator = torch.Generator().manual_seed(0)
+    large = MemoryBank.from_embeddings(torch.randn(3000, 16, generator=generator), similarity="euclidean")
+    quick = large.indexed("ivf", k=50)
+    queries = torch.randn(5, 16, generator=generator)
+    exact, found = large.search(queries, 50), quick.search(queries, 50)
+    assert quick.verified.recall >= 0.95
+    shared = [len(np.intersect1d(a, b)) for a, b in zip(exact.indices, found.indices, strict=True)]
+    assert np.mean(shared) >= 45
+    filtered = quick.search(queries, 50, without=torch.arange(10))
+    allowed = torch.arange(3000) >= 10
+    assert torch.equal(filtered.indices, scan(queries, large.rows, "euclidean", 50, allowed).indices)
+
+
+def test_a_bank_is_built_of_a_data_set():
+    scenes, encoder, done = DigitScenes("novel", per_class=2, size=32), tiny_encoder(), []
+    built = MemoryBank.build(encoder, scenes, batch_size=3, report=done.append)
+    assert sum(done) == len(scenes) == len(built)
+    expected = encoder(encoder.preprocess([scenes[4].image])).embedding.float()
+    torch.testing.assert_close(built.rows.take(torch.tensor([4])), expected)
+    assert built.classes[built.labels[4]] == scenes.classes[int(scenes.labels[4])]
+    assert built.search(expected, 1).indices.tolist() == [[4]]
+    assert built.encoder == encoder.description
