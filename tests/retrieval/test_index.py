@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from retrieval_explain.index import KINDS, automatic_settings, build_index, flat, search, widened
+from retrieval_explain.index import KINDS, _exhaustive, automatic_settings, build_index, flat, search, widened
 from retrieval_explain.neighbors import RowsInMemory, nearest, scan
 from retrieval_explain.recall import recall_against, verify
 
@@ -52,14 +52,14 @@ def test_many_equal_rows_come_in_the_order_of_their_numbers(similarity):
     assert found.indices.tolist() == [list(range(300, 340))]
 
 
-@pytest.mark.parametrize("offset", [0.0, 100.0])
-def test_rounding_at_the_last_place_changes_nothing(offset):
-    """Rows whose distances differ by less than float32 resolves, far from the origin."""
+@pytest.mark.parametrize("similarity", ["inner-product", "euclidean"])
+def test_rounding_at_the_last_place_changes_nothing(similarity):
+    """Rows far from the origin, whose similarities differ by less than float32 resolves."""
     generator = torch.Generator().manual_seed(0)
-    rows = offset + 1e-3 * torch.randn(2000, 8, generator=generator)
-    queries = rows[:5] + 1e-4
-    found = search(flat("euclidean"), RowsInMemory(rows), queries, 30)
-    exact = scan(queries, RowsInMemory(rows), "euclidean", 30)
+    rows = 1000 + 1e-3 * torch.randn(2000, 8, generator=generator)
+    queries = (1000 if similarity == "inner-product" else 1e5) + torch.randn(5, 8, generator=generator)
+    found = search(flat(similarity), RowsInMemory(rows), queries, 30)
+    exact = scan(queries, RowsInMemory(rows), similarity, 30)
     assert torch.equal(found.indices, exact.indices)
 
 
@@ -73,6 +73,9 @@ def test_blocks_of_rows_are_joined(monkeypatch):
     monkeypatch.setattr("retrieval_explain.index.blocks", lambda stored: neighbors.blocks(stored, 7))
     found = search(flat("cosine"), RowsInMemory(rows), queries, 50)
     assert torch.equal(found.indices, expected.indices)
+    unit = torch.nn.functional.normalize(queries, dim=-1).numpy()
+    proposed, _ = _exhaustive(RowsInMemory(rows), unit, 50, "cosine")
+    np.testing.assert_array_equal(proposed, expected.indices)
     assert torch.equal(scan(queries, RowsInMemory(rows), "cosine", 50).indices, expected.indices)
 
 
@@ -110,5 +113,5 @@ def test_settings_follow_from_rows_and_k():
 
 def test_absent_candidates_are_never_neighbors():
     indices = torch.tensor([[4, -1, 2, -1]])
-    found = nearest(indices, torch.tensor([[0.5, 9.0, 0.5, 9.0]], dtype=torch.float64), 2)
+    found = nearest(indices, torch.tensor([[-0.5, 9.0, -0.5, 9.0]], dtype=torch.float64), 2)
     assert found.indices.tolist() == [[2, 4]]
