@@ -13,12 +13,35 @@ from episodes import LabeledImages
 from episodes.naming import unknown_name
 from fsl_explain.encoder import Encoder
 from fsl_explain.similarities import SIMILARITIES
+from retrieval_explain.bank_files import StoredBank, open_bank
+from retrieval_explain.bank_writer import BankWriter
 from retrieval_explain.index import KINDS, build_index, flat, search
-from retrieval_explain.neighbors import Neighbors, Rows, RowsInMemory, scan
+from retrieval_explain.neighbors import Neighbors, Rows, RowsInMemory, blocks, scan
 from retrieval_explain.recall import Verified, verify
 
 DEFAULT_K = 200  # what NPID, MoCo and FAM vote with
 UNLABELED = -1
+LABELS = "labels"  # note of a stored bank: whether its labels were names or numbers
+
+
+@dataclass(frozen=True)
+class StoredRows:
+    """Rows of a bank on disk: mapped, and verified when they are first read."""
+
+    stored: StoredBank
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and channels."""
+        return len(self.stored), self.stored.manifest.channels
+
+    def read(self, start: int, stop: int) -> Float[Tensor, "row channel"]:
+        """Return consecutive rows."""
+        return torch.from_numpy(self.stored.rows(start, stop).copy())
+
+    def take(self, indices: Int[Tensor, "..."]) -> Float[Tensor, "... channel"]:
+        """Return any rows, in the shape of the indices."""
+        return torch.from_numpy(self.stored.take(indices.numpy()))
 
 
 @dataclass(frozen=True)
@@ -88,6 +111,37 @@ class MemoryBank:
         names = [dataset.classes[int(label)] for label in dataset.labels]
         paths = ["" if path is None else str(path) for path in dataset.paths]
         return cls.from_embeddings(torch.cat(parts), names, paths, similarity, encoder.description)
+
+    @classmethod
+    def load(cls, directory: str | Path) -> "MemoryBank":
+        """Open a stored bank: its sizes are checked now, each block of embeddings when it is first read.
+
+        Raises: ``FileNotFoundError`` where there is no bank; ``ValueError`` that names a damaged file.
+        """
+        stored = open_bank(Path(directory))
+        manifest = stored.manifest
+        named = [label for label in stored.labels() if label is not None]
+        given = [int(label) for label in named] if manifest.notes.get(LABELS) == "numbers" else named
+        labels, classes = _numbered(given or None, len(stored))
+        paths = tuple(path or "" for path in stored.paths())
+        return cls(StoredRows(stored), manifest.similarity, labels, classes, paths, manifest.encoder)
+
+    def save(self, directory: str | Path) -> None:
+        """Write the bank to a folder, in place of the bank that is there; a kill leaves the old one or the new one.
+
+        Raises: ``ValueError`` or ``OSError`` in one sentence where it cannot be written; nothing is lost.
+        """
+        rows, channels = self.rows.shape
+        named = [self.classes[label] for label in self.labels.tolist()] if self.classes else None
+        numbers = None if bool((self.labels == UNLABELED).all()) else [str(label) for label in self.labels.tolist()]
+        with BankWriter(
+            Path(directory), channels, "float32", self.similarity, self.encoder, expected_rows=rows
+        ) as writer:
+            for start, block in blocks(self.rows):
+                part = slice(start, start + len(block))
+                labels = named[part] if named else numbers[part] if numbers else None
+                writer.add(block.numpy(), labels=labels, paths=[path or None for path in self.paths[part]])
+            writer.notes = {LABELS: "names" if named else "numbers"}
 
     def __len__(self) -> int:
         return self.rows.shape[0]

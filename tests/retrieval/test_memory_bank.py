@@ -119,3 +119,34 @@ def test_a_bank_is_built_of_a_data_set():
     assert built.classes[built.labels[4]] == scenes.classes[int(scenes.labels[4])]
     assert built.search(expected, 1).indices.tolist() == [[4]]
     assert built.encoder == encoder.description
+
+
+@pytest.mark.parametrize("labels", [NAMES, [7, 9, 7, 40], None], ids=["names", "numbers", "none"])
+@pytest.mark.parametrize("similarity", ["cosine", "euclidean"])
+def test_a_stored_bank_is_the_same_bank(tmp_path, labels, similarity):
+    kept = bank(labels=labels, similarity=similarity, encoder="tiny (seed 0)")
+    kept.save(tmp_path / "bank")
+    loaded = MemoryBank.load(tmp_path / "bank")
+    assert (loaded.classes, loaded.paths, loaded.similarity) == (kept.classes, kept.paths, kept.similarity)
+    assert loaded.encoder == "tiny (seed 0)"
+    assert torch.equal(loaded.labels, kept.labels)
+    queries = torch.tensor([[0.3, 0.7], [-1.0, 0.2]])
+    ours, theirs = kept.search(queries), loaded.search(queries)
+    assert torch.equal(ours.indices, theirs.indices)
+    assert torch.equal(ours.similarities, theirs.similarities)
+    bank(labels=["x"] * 4).save(tmp_path / "bank")
+    assert MemoryBank.load(tmp_path / "bank").classes == ("x",)
+    assert torch.equal(loaded.search(queries).indices, ours.indices)
+
+
+def test_a_damaged_block_is_never_searched(tmp_path):
+    bank().save(tmp_path / "bank")
+    (file,) = (tmp_path / "bank").glob("version-*/embeddings.safetensors")
+    damaged = bytearray(file.read_bytes())
+    damaged[-1] ^= 1
+    file.write_bytes(damaged)
+    loaded = MemoryBank.load(tmp_path / "bank")
+    with pytest.raises(ValueError, match=r"embeddings\.safetensors"):
+        loaded.search(ROWS[0])
+    with pytest.raises(FileNotFoundError, match="bank"):
+        MemoryBank.load(tmp_path / "elsewhere")

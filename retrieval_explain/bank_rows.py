@@ -1,0 +1,122 @@
+"""The rows of a bank: which embeddings may enter it, and their ids, labels and paths."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from jaxtyping import Float, Int64, Shaped
+
+SCHEMA = pa.schema([("id", pa.int64()), ("label", pa.string()), ("path", pa.string())])
+Texts = Sequence[str | None] | Sequence[str] | None
+
+
+def stored_embeddings(
+    embeddings: Shaped[np.ndarray, "*shape"], channels: int, dtype: str
+) -> Float[np.ndarray, "row channel"]:
+    """Return embeddings in the type in which the bank stores them.
+
+    Raises: ``ValueError`` when they are not a matrix of as many channels as the bank has.
+    """
+    if embeddings.ndim != 2 or embeddings.shape[1] != channels:
+        raise ValueError(
+            f"expected embeddings of shape (rows, {channels}), but got {embeddings.shape}; "
+            "use the encoder that the bank was built with."
+        )
+    if embeddings.dtype.kind not in "fiu":
+        raise ValueError(f"expected embeddings that are real numbers, but got {embeddings.dtype}.")
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(embeddings, dtype=np.dtype(dtype))
+
+
+def check_embeddings(stored: Float[np.ndarray, "row channel"], similarity: str, table: pa.Table) -> None:
+    """Refuse rows that no search could rank: NaN, infinity and, for the cosine, zero.
+
+    The check is of the numbers as stored, and of their squared norm in float32.
+    Raises: ``ValueError`` naming the path, or else the id, of the first such row and their number.
+    """
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        squared = np.einsum("rc,rc->r", stored, stored, dtype=np.float32, casting="same_kind")
+    wrong = ~np.isfinite(squared)
+    cosine = similarity == "cosine"
+    if cosine:
+        wrong |= squared == 0
+    if not wrong.any():
+        return
+    first = int(np.flatnonzero(wrong)[0])
+    name = table["path"][first].as_py() or f"id {table['id'][first].as_py()}"
+    what = f"{'zero or ' if cosine else ''}not finite{' in float16' if stored.dtype == np.float16 else ''}"
+    raise ValueError(
+        f"{int(wrong.sum())} of {len(stored)} embeddings are {what}, first {name}. "
+        f"They have no {similarity} similarity; fix or drop these images before building the bank."
+    )
+
+
+def rows_table(count: int, ids: Int64[np.ndarray, "row"], labels: Texts, paths: Texts) -> pa.Table:
+    """Return the table of ``count`` rows; labels and paths that are not given are null.
+
+    Raises: ``ValueError`` when a column has another length, or a text is no Unicode.
+    """
+    columns = {"id": pa.array(ids)} | {
+        name: _texts(name, given, count) for name, given in (("label", labels), ("path", paths))
+    }
+    for name, column in columns.items():
+        if len(column) != count:
+            raise ValueError(f"expected one {name} for each of {count} embeddings, but got {len(column)}.")
+    return pa.table(columns, schema=SCHEMA)
+
+
+def _texts(name: str, given: Texts, count: int) -> pa.Array:
+    if given is None:
+        return pa.nulls(count, pa.string())
+    texts = [None if text is None else str(text) for text in given]
+    try:
+        return pa.array(texts, pa.string())
+    except UnicodeEncodeError as error:
+        raise ValueError(f"the {name} {error.object!r} is no Unicode text; rename it.") from error
+
+
+def whole_ids(ids: Sequence[int] | Shaped[np.ndarray, "row"]) -> Int64[np.ndarray, "row"]:
+    """Return ids as int64. Raises: ``ValueError`` when they are not whole numbers in its range."""
+    try:
+        values = np.asarray(ids)
+        if len(values) and (values.ndim != 1 or values.dtype.kind not in "iu" or values.max() > np.iinfo(np.int64).max):
+            raise OverflowError
+    except (OverflowError, TypeError, ValueError):
+        raise ValueError("expected ids that are whole numbers of 64 bits, one for each embedding.") from None
+    return values.astype(np.int64)
+
+
+class SeenIds:
+    """The ids that are taken, in sorted runs that double in size, so that ten million cost 80 MB."""
+
+    def __init__(self) -> None:
+        self._runs: list[Int64[np.ndarray, "id"]] = []
+        self.next_id = 0
+
+    def add(self, ids: Int64[np.ndarray, "row"]) -> None:
+        """Take these ids. Raises: ``ValueError`` naming the first that is taken already; then none is."""
+        run = np.sort(ids)
+        repeated = run[1:][run[1:] == run[:-1]]
+        for taken in self._runs:
+            place = np.minimum(np.searchsorted(taken, run), len(taken) - 1)
+            repeated = np.concatenate([repeated, run[taken[place] == run]])
+        if len(repeated):
+            raise ValueError(
+                f"every id may stand once, but {len(np.unique(repeated))} of {len(ids)} are taken, "
+                f"first {repeated.min()}; give each image an id of its own."
+            )
+        if len(run) == 0:
+            return
+        self.next_id = max(self.next_id, int(run[-1]) + 1)
+        while self._runs and len(self._runs[-1]) <= 2 * len(run):
+            run = np.sort(np.concatenate([self._runs.pop(), run]), kind="stable")
+        self._runs.append(run)
+
+
+def write_rows(path: Path, tables: Iterable[pa.Table]) -> None:
+    """Write tables of rows one behind the other into one Parquet file."""
+    with path.open("wb") as file, pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
+        for table in tables:
+            writer.write_table(table)
