@@ -1,19 +1,19 @@
-"""The commands, and how they end: 0, 2 with one sentence for a user's mistake, 130 after Ctrl-C."""
+"""The commands of ``fsl-explain``."""
 
 import sys
 from collections.abc import Sequence
 
-from cyclopts import App, CycloptsError
+from cyclopts import App
 
 import fsl_explain
+from fsl_explain.cli import manners
 from fsl_explain.cli.demo import demo
 from fsl_explain.cli.evaluate import evaluate
 from fsl_explain.cli.explain import explain
 from fsl_explain.cli.mosaics import mosaics
 from fsl_explain.cli.train import train
 
-MISTAKES = (ValueError, LookupError, TypeError)
-"""Raised with a sentence for the user; subclasses such as KeyError are faults of ours and keep their traceback."""
+INTERRUPTED = "no result was written. An evaluation with --out keeps finished episodes: add --resume to go on."
 
 app = App(
     name="fsl-explain",
@@ -36,26 +36,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: list[str]) -> int:
     """Run the command line and return its exit code."""
-    try:
-        app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
-    except CycloptsError as error:
-        return _complain(str(error))
-    except KeyboardInterrupt:
-        print(
-            "fsl-explain: interrupted; no result was written. An evaluation with --out keeps finished episodes: "
-            "add --resume to go on.",
-            file=sys.stderr,
-        )
-        return 130
-    except OSError as error:
-        return _complain(str(error) if error.strerror is None else f"{error.strerror}: {error.filename}.")
-    except MISTAKES as error:
-        if type(error) not in MISTAKES:
-            raise
-        return _complain(str(error))
-    return 0
-
-
-def _complain(sentence: str) -> int:
-    print(f"fsl-explain: {' '.join(sentence.split())}", file=sys.stderr)
-    return 2
+    return manners.run(app, arguments, INTERRUPTED)

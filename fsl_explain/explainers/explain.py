@@ -1,5 +1,7 @@
 """The main road: from a query and its supports to an explanation of the decision."""
 
+from math import nan
+
 from jaxtyping import Float
 from torch import Tensor
 
@@ -10,7 +12,7 @@ from fsl_explain.explainers.choice import Choice, ask
 from fsl_explain.explainers.compared import Compared, Supports, as_batch, compare
 from fsl_explain.explainers.contrast_weights import Against, ClassReference
 from fsl_explain.explainers.decomposition import support_addends
-from fsl_explain.explainers.explanation import Explanation, Method
+from fsl_explain.explainers.explanation import Explanation, Method, Question, SupportAttribution
 from fsl_explain.explainers.lafam import mean_activation_map
 from fsl_explain.explainers.lafam import saliency as lafam_saliency
 from fsl_explain.explainers.methods import find_method
@@ -54,7 +56,7 @@ def explain_compared(compared: Compared, method: str, choice: Choice) -> Explana
     size, supports = (compared.queries.shape[-2], compared.queries.shape[-1]), compared.supports
     question = ask(compared, choice, explainer.explains)
     attribution = explainer.attribute(question)
-    on_supports = explainer.attribute_supports(question)
+    on_supports = _support_side(explainer, question)
     dtype, rivals = attribution.cells.dtype, question.explained.rivals
     shares, biases = support_addends(question)
     similarities = pairwise_to_supports(question.query.embedding, supports, question.similarity)
@@ -106,6 +108,13 @@ def saliency(
     cells = mean_activation_map(encoder(batch).maps)
     enlarged = lafam_saliency(cells, (batch.shape[-2], batch.shape[-1]), interpolation).cpu()
     return enlarged if image.dim() == 4 else enlarged[0]
+
+
+def _support_side(explainer: Method, question: Question) -> SupportAttribution:
+    if question.supports.features is not None:
+        return explainer.attribute_supports(question)
+    nothing = question.query.pooled.new_full((*question.target.shape, *question.supports.valid.shape[-2:], 1, 1), nan)
+    return SupportAttribution(nothing, nothing.new_full(question.target.shape, nan))
 
 
 def _check_options(explainer: Method, method: str, choice: Choice) -> None:

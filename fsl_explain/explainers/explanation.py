@@ -120,7 +120,7 @@ class Explanation:
     cells: Float[Tensor, "*batch h w"]  # before upsampling
     bias: Float[Tensor, "*batch"]  # what no channel and no cell holds, from its own formula
     saliency: Float[Tensor, "*batch height width"]
-    support_cells: Float[Tensor, "*batch way shot _h _w"]  # NaN where there is no such support
+    support_cells: Float[Tensor, "*batch way shot _h _w"]  # NaN where there is no such support, or no map of it
     support_bias: Float[Tensor, "*batch"]
     similarities: Float[Tensor, "*batch way shot"]  # S_k to each support, in float64; NaN where there is none
     support_weights: Float[Tensor, "*batch way shot"]  # w_k: score = Σ_k w_k S_k + Σ constants

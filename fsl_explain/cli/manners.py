@@ -1,0 +1,33 @@
+"""How every command ends: 0, 2 with one sentence for a user's mistake, 130 after Ctrl-C."""
+
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError
+
+MISTAKES = (ValueError, LookupError, TypeError)
+"""Raised with a sentence for the user; subclasses such as KeyError are faults of ours and keep their traceback."""
+
+
+def run(app: App, arguments: Sequence[str], interrupted: str) -> int:
+    """Run a command line and return its exit code; ``interrupted`` is said after Ctrl-C."""
+    name = app.name[0]
+    try:
+        app(list(arguments), exit_on_error=False, print_error=False, result_action="return_value")
+    except CycloptsError as error:
+        return _complain(name, str(error))
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted; {interrupted}", file=sys.stderr)
+        return 130
+    except OSError as error:
+        return _complain(name, str(error) if error.strerror is None else f"{error.strerror}: {error.filename}.")
+    except MISTAKES as error:
+        if type(error) not in MISTAKES:
+            raise
+        return _complain(name, str(error))
+    return 0
+
+
+def _complain(name: str, sentence: str) -> int:
+    print(f"{name}: {' '.join(sentence.split())}", file=sys.stderr)
+    return 2

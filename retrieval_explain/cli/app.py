@@ -1,0 +1,35 @@
+"""The commands of ``retrieval-explain``."""
+
+import sys
+from collections.abc import Callable, Sequence
+
+from cyclopts import App
+
+import fsl_explain
+from fsl_explain.cli import manners
+
+INTERRUPTED = "a build keeps the images that are done: add --resume to go on. Nothing else was written."
+COMMANDS: tuple[Callable[..., None], ...] = ()
+
+app = App(
+    name="retrieval-explain",
+    version=fsl_explain.__version__,
+    help="Explain what a search in a bank of images returns: why these images came back, which regions met, and how "
+    "the neighbors' votes add up.\n\n"
+    "Results go to stdout or to the file or folder named with --out, progress to stderr. A mistake in the "
+    "input ends with exit code 2 and one sentence.",
+    help_epilogue="Start with: retrieval-explain build IMAGES --bank DIR",
+    suppress_keyboard_interrupt=False,
+)
+for command in COMMANDS:
+    app.command(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit."""
+    sys.exit(run(sys.argv[1:] if arguments is None else list(arguments)))
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command line and return its exit code."""
+    return manners.run(app, arguments, INTERRUPTED)
