@@ -5,6 +5,7 @@ from episodes.csv_boxes import CsvBoxes
 from episodes.cub import Cub200
 from episodes.digit_scenes import DigitScenes
 from episodes.episode import Episode
+from episodes.image_files import ImageFiles
 from episodes.image_folder import ImageFolder
 from episodes.labeled_image import PIXEL_LIMIT, LabeledImage, LabeledImages, find_images, read_image
 from episodes.naming import nearest, unknown_name
@@ -20,6 +21,7 @@ __all__ = [
     "DigitScenes",
     "Episode",
     "EpisodeSampler",
+    "ImageFiles",
     "ImageFolder",
     "LabeledImage",
     "LabeledImages",

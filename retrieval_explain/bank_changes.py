@@ -1,6 +1,7 @@
 """Changes of a bank on disk: each makes a new version and leaves the old one whole until the switch.
 
-Notes are of one version: ``append`` and ``delete`` drop them, for what was measured holds no longer.
+Notes are of one version: ``append`` and ``delete`` drop them, for what was measured holds no longer; only whether
+the labels are names or numbers stays.
 """
 
 import os
@@ -16,9 +17,12 @@ from jaxtyping import Bool, Float, Shaped
 from retrieval_explain.bank_files import StoredBank, open_bank
 from retrieval_explain.bank_journal import Settings
 from retrieval_explain.bank_rows import (
+    LABELS,
+    NAMES,
     SeenIds,
     Texts,
     check_embeddings,
+    check_labels,
     rows_table,
     stored_embeddings,
     whole_ids,
@@ -61,6 +65,7 @@ def append(
         stored = stored_embeddings(embeddings, bank.manifest.channels, bank.manifest.dtype)
         numbers = np.arange(seen.next_id, seen.next_id + len(stored)) if ids is None else whole_ids(ids)
         table = rows_table(len(stored), numbers, labels, paths)
+        check_labels(table, bank.manifest.notes.get(LABELS, NAMES))
         check_embeddings(stored, bank.manifest.similarity, table)
         seen.add(numbers)
         _rewrite(bank, np.ones(len(bank), dtype=bool), stored, table)
@@ -122,12 +127,13 @@ def _write_files(
     table: pa.Table,
 ) -> Manifest:
     settings = Settings(*(getattr(bank.manifest, name) for name in Settings._fields))
+    lasting = {LABELS: bank.manifest.notes[LABELS]} if LABELS in bank.manifest.notes else {}
     with EmbeddingsFile(folder / EMBEDDINGS, settings.channels, settings.dtype) as file:
         for block in _kept_blocks(bank, kept):
             file.write(block)
         file.write(added)
         write_rows(folder / ROWS, [bank.table.filter(pa.array(kept)), table])
-        return manifest_of(settings, file, folder / ROWS, {})
+        return manifest_of(settings, file, folder / ROWS, lasting)
 
 
 def _kept_blocks(bank: StoredBank, kept: Bool[np.ndarray, "row"]) -> Iterator[Float[np.ndarray, "_ channel"]]:

@@ -22,7 +22,8 @@ class StoredBank:
     """One version of a bank on disk, mapped and read-only; it stays readable when a newer one replaces it.
 
     Embeddings are returned as float32, whatever they are stored as. Every block is checked against its hash
-    on its first read; a damaged one raises ``ValueError`` and nothing of it is returned.
+    on its first read, and so is the file of ids, labels and paths; a damaged one raises ``ValueError`` and
+    nothing of it is returned.
     """
 
     def __init__(self, directory: Path, version: str, manifest: Manifest) -> None:
@@ -36,6 +37,7 @@ class StoredBank:
         shape = (manifest.rows, manifest.channels)
         self._embeddings = np.ndarray(shape, manifest.dtype, buffer=embeddings, offset=HEADER_BYTES)
         self._verified = np.zeros(len(manifest.block_sha256), dtype=bool)
+        self._rows_verified = False
 
     def __len__(self) -> int:
         return self.manifest.rows
@@ -84,15 +86,24 @@ class StoredBank:
 
     @cached_property
     def table(self) -> pa.Table:
-        """The rows' id, label and path; read and checked at first use."""
-        _check(self._paths[ROWS], self._rows_file, self.manifest.rows_sha256)
-        return pq.read_table(pa.BufferReader(pa.py_buffer(self._rows_file)))
+        """The rows' id, label and path."""
+        return self._read_rows(None)
 
     @cached_property
     def ids(self) -> Int64[np.ndarray, "row"]:
         """The id of every row."""
-        ids: Int64[np.ndarray, "row"] = self.table["id"].to_numpy()
+        ids: Int64[np.ndarray, "row"] = self.column("id").to_numpy()
         return ids
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """Return the ``id``, the ``label`` or the ``path`` of every row; the other columns are not read."""
+        return self.table[name] if "table" in self.__dict__ else self._read_rows([name])[name]
+
+    def _read_rows(self, columns: list[str] | None) -> pa.Table:
+        if not self._rows_verified:
+            _check(self._paths[ROWS], self._rows_file, self.manifest.rows_sha256)
+            self._rows_verified = True
+        return pq.read_table(pa.BufferReader(pa.py_buffer(self._rows_file)), columns=columns)
 
     def labels(self, indices: Int64[np.ndarray, "row"] | None = None) -> list[str | None]:
         """Return the labels of the rows at these positions, or of all; None where a row has none."""

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from jaxtyping import Float, Int64, Shaped
 
 SCHEMA = pa.schema([("id", pa.int64()), ("label", pa.string()), ("path", pa.string())])
+LABELS, NAMES, NUMBERS = "labels", "names", "numbers"  # a bank's note: whether its labels are names or numbers
 Texts = Sequence[str | None] | Sequence[str] | None
 
 
@@ -51,6 +53,19 @@ def check_embeddings(stored: Float[np.ndarray, "row channel"], similarity: str, 
         f"{int(wrong.sum())} of {len(stored)} embeddings are {what}, first {name}. "
         f"They have no {similarity} similarity; fix or drop these images before building the bank."
     )
+
+
+def check_labels(table: pa.Table, kind: str) -> None:
+    """Refuse labels that are names where those of the bank are numbers. Raises: ``ValueError`` naming the first."""
+    if kind != NUMBERS:
+        return
+    whole = pc.match_substring_regex(table["label"], r"^-?[0-9]{1,18}$").fill_null(True)
+    first = pc.index(whole, False).as_py()
+    if first >= 0:
+        raise ValueError(
+            "expected labels that are whole numbers, as those of the bank are, "
+            f"but got {table['label'][first].as_py()!r}; give its number."
+        )
 
 
 def rows_table(count: int, ids: Int64[np.ndarray, "row"], labels: Texts, paths: Texts) -> pa.Table:

@@ -14,6 +14,7 @@ from jaxtyping import Shaped
 
 from retrieval_explain.bank_journal import Journal, Settings
 from retrieval_explain.bank_rows import (
+    SCHEMA,
     SeenIds,
     Texts,
     check_embeddings,
@@ -77,7 +78,8 @@ class BankWriter:
 
     def __enter__(self) -> "BankWriter":
         _claim(self.directory)
-        check_free_space(self.directory, self._expected_bytes)
+        if not self._resume:
+            check_free_space(self.directory, self._expected_bytes)
         with ExitStack() as stack:
             stack.enter_context(bank_lock(self.directory))
             with full_disk_is_one_sentence(self.directory):
@@ -85,6 +87,7 @@ class BankWriter:
                 path = self._journal.folder / EMBEDDINGS
                 self._file = stack.enter_context(EmbeddingsFile(path, self.settings.channels, self.settings.dtype))
                 self._journal.restore(self._file)
+            check_free_space(self.directory, self._expected_bytes - self._file.rows * self._file.row_bytes)
             for table in self._journal.tables():
                 self._seen.add(table["id"].to_numpy())
             self._stack = stack.pop_all()
@@ -95,6 +98,10 @@ class BankWriter:
     def rows(self) -> int:
         """How many rows have been given, those of the resumed build included."""
         return self._file.rows + self._buffered_rows
+
+    def kept_rows(self) -> pa.Table:
+        """Return the id, label and path of the rows that are kept on the disk."""
+        return pa.concat_tables([SCHEMA.empty_table(), *self._journal.tables()])
 
     def add(
         self,

@@ -4,12 +4,31 @@ from contextlib import suppress
 
 import numpy as np
 
+from retrieval_explain import bank_writer, block_hashes
 from retrieval_explain.bank_changes import append, delete
 from retrieval_explain.bank_files import open_bank
 from retrieval_explain.bank_writer import BankWriter
 
 OLD = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
 NEW = np.random.default_rng(1).normal(size=(20, 4)).astype(np.float32)
+
+
+def eight_rows_a_block(monkeypatch):
+    """Make blocks of eight float32 rows of four channels."""
+    monkeypatch.setattr(block_hashes, "BLOCK_BYTES", 128)
+
+
+def small_blocks_and_pieces(monkeypatch):
+    """Make blocks of eight such rows, and keep pieces of five."""
+    eight_rows_a_block(monkeypatch)
+    monkeypatch.setattr(bank_writer, "PIECE_BYTES", 5 * 16)
+
+
+def old_bank(tmp_path):
+    """Write the old bank into a folder of its own; return the folder."""
+    directory = tmp_path / "bank"
+    write_old(directory)
+    return directory
 
 
 def rebuild(directory, resume=False):

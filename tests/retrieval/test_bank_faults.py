@@ -9,27 +9,16 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from small_banks import CHANGES, NEW, OLD, holds, interrupted, rebuild, write_old
+from small_banks import CHANGES, NEW, OLD, holds, interrupted, old_bank, rebuild, small_blocks_and_pieces
 
-from retrieval_explain import bank_versions, bank_writer, block_hashes, embeddings_file
+from retrieval_explain import bank_versions, embeddings_file
 from retrieval_explain.bank_changes import append, delete
 from retrieval_explain.bank_files import open_bank
 from retrieval_explain.bank_writer import BankWriter
 
+small_blocks = pytest.fixture(autouse=True)(small_blocks_and_pieces)
+bank = pytest.fixture(old_bank)
 DAMAGED = r"CURRENT names no version|is damaged or not of this bank|is missing; restore|to have \d+ bytes, but it has"
-
-
-@pytest.fixture(autouse=True)
-def small_blocks(monkeypatch):
-    monkeypatch.setattr(block_hashes, "BLOCK_BYTES", 128)
-    monkeypatch.setattr(bank_writer, "PIECE_BYTES", 5 * 16)
-
-
-@pytest.fixture
-def bank(tmp_path):
-    directory = tmp_path / "bank"
-    write_old(directory)
-    return directory
 
 
 def read_all(directory):

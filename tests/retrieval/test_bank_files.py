@@ -8,19 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
+from small_banks import eight_rows_a_block
 
-from retrieval_explain import bank_files, bank_writer, block_hashes
+from retrieval_explain import bank_files, bank_writer
 from retrieval_explain.bank_changes import append, delete, write_notes
 from retrieval_explain.bank_files import open_bank
 from retrieval_explain.bank_rows import SeenIds
 from retrieval_explain.bank_writer import BankWriter
 from retrieval_explain.block_hashes import BlockHashes
 
-
-@pytest.fixture(autouse=True)
-def small_blocks(monkeypatch):
-    """Blocks of eight float32 rows of four channels."""
-    monkeypatch.setattr(block_hashes, "BLOCK_BYTES", 128)
+small_blocks = pytest.fixture(autouse=True)(eight_rows_a_block)
 
 
 def some_rows(count, channels=4, seed=0):

@@ -11,25 +11,14 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
-from small_banks import CHANGES, NEW, OLD, holds, interrupted, rebuild, write_old
+from small_banks import CHANGES, NEW, OLD, holds, interrupted, old_bank, rebuild, small_blocks_and_pieces
 
-from retrieval_explain import bank_writer, block_hashes
 from retrieval_explain.bank_changes import append, write_notes
 from retrieval_explain.bank_files import open_bank
 from retrieval_explain.bank_writer import BankWriter
 
-
-@pytest.fixture(autouse=True)
-def small_blocks(monkeypatch):
-    monkeypatch.setattr(block_hashes, "BLOCK_BYTES", 128)
-    monkeypatch.setattr(bank_writer, "PIECE_BYTES", 5 * 16)
-
-
-@pytest.fixture
-def bank(tmp_path):
-    directory = tmp_path / "bank"
-    write_old(directory)
-    return directory
+small_blocks = pytest.fixture(autouse=True)(small_blocks_and_pieces)
+bank = pytest.fixture(old_bank)
 
 
 def traced(at_line):

@@ -111,14 +111,15 @@ def test_an_index_finds_nearly_all_and_says_how_many():
 
 
 def test_a_bank_is_built_of_a_data_set():
-    scenes, encoder, done = DigitScenes("novel", per_class=2, size=32), tiny_encoder(), []
-    built = MemoryBank.build(encoder, scenes, batch_size=3, report=done.append)
-    assert sum(done) == len(scenes) == len(built)
+    scenes, encoder, told = DigitScenes("novel", per_class=2, size=32), tiny_encoder(), []
+    built = MemoryBank.build(encoder, scenes, batch_size=3, report=lambda *parts: told.append(parts))
+    assert sum(done for _, done, _ in told) == len(scenes) == len(built)
+    assert {(stage, total) for stage, _, total in told} == {("embed", len(scenes))}
     expected = encoder(encoder.preprocess([scenes[4].image])).embedding.float()
     torch.testing.assert_close(built.rows.take(torch.tensor([4])), expected)
     assert built.classes[built.labels[4]] == scenes.classes[int(scenes.labels[4])]
     assert built.search(expected, 1).indices.tolist() == [[4]]
-    assert built.encoder == encoder.description
+    assert built.encoder.startswith(f"{encoder.description} #")
 
 
 @pytest.mark.parametrize("labels", [NAMES, [7, 9, 7, 40], None], ids=["names", "numbers", "none"])
@@ -127,7 +128,7 @@ def test_a_stored_bank_is_the_same_bank(tmp_path, labels, similarity):
     kept = bank(labels=labels, similarity=similarity, encoder="tiny (seed 0)")
     kept.save(tmp_path / "bank")
     loaded = MemoryBank.load(tmp_path / "bank")
-    assert (loaded.classes, loaded.paths, loaded.similarity) == (kept.classes, kept.paths, kept.similarity)
+    assert (loaded.classes, tuple(loaded.paths), loaded.similarity) == (kept.classes, kept.paths, kept.similarity)
     assert loaded.encoder == "tiny (seed 0)"
     assert torch.equal(loaded.labels, kept.labels)
     queries = torch.tensor([[0.3, 0.7], [-1.0, 0.2]])

@@ -1,0 +1,95 @@
+"""What an encoder is, as one text that a bank can keep and compare.
+
+Two encoders of one fingerprint make the same embeddings of the same pixels: it is of the weights, the explained
+layer, the pooling and the head. The preprocessing is a text of its own.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from fsl_explain.encoder import Encoder
+
+MARK = re.compile(r" #[0-9a-f]{12}\Z")
+PROBE_SIZE = 256
+ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+
+
+def fingerprint(encoder: Encoder) -> str:
+    """Return twelve hex digits of the SHA-256 of an encoder's weights, layer, pooling and head.
+
+    It is the same on every device. Weights in another precision are other weights.
+    """
+    digest = hashlib.sha256()
+    for name, module in (("network", encoder.network), ("head", encoder.head)):
+        kinds = [f"{part} {type(child).__qualname__}" for part, child in module.named_modules()]
+        digest.update("\n".join([name, *kinds, ""]).encode())
+        for line in _tensors(module.state_dict()):
+            digest.update(line)
+    layer = [name for name, module in encoder.network.named_modules() if module is encoder.layer]
+    pooling = encoder.pooling
+    if isinstance(pooling, nn.Module):
+        for line in _tensors(pooling.state_dict()):
+            digest.update(line)
+    digest.update(f"layer {layer} pooling {_stable(pooling)}".encode())
+    return digest.hexdigest()[:12]
+
+
+def described(encoder: Encoder) -> str:
+    """Return an encoder's description with its fingerprint, as a bank keeps it."""
+    return f"{encoder.description} #{fingerprint(encoder)}"
+
+
+def preprocessing_text(encoder: Encoder) -> str:
+    """Return an encoder's preprocessing as text, step by step, the same in every process."""
+    return ", ".join(_stable(step) for step in _steps(encoder.transform))
+
+
+def expect_encoder(encoder: Encoder, made_by: str, preprocessing: str, channels: int) -> None:
+    """Refuse an encoder other than the one whose description and preprocessing a bank has kept.
+
+    Weights are compared by their fingerprint; where the bank has none, the dimensions are.
+    Raises: ``ValueError`` with both values.
+    """
+    mark = MARK.search(made_by)
+    mine = described(encoder)
+    if mark is not None and not mine.endswith(mark[0]):
+        raise _another("encoder", made_by, mine)
+    if preprocessing and preprocessing_text(encoder) != preprocessing:
+        raise _another("preprocessing", preprocessing, preprocessing_text(encoder))
+    if mark is None:
+        found = encoder(encoder.preprocess([Image.new("RGB", (PROBE_SIZE, PROBE_SIZE))])).embedding.shape[-1]
+        if found != channels:
+            raise _another("embeddings of channels", str(channels), str(found))
+
+
+def _another(what: str, kept: str, given: str) -> ValueError:
+    return ValueError(
+        f"the bank was built with {what} {kept!r}, but {given!r} is given; use the former or build the bank again."
+    )
+
+
+def _steps(transform: object) -> Iterable[object]:
+    parts = getattr(transform, "transforms", None)
+    if parts is None:
+        return [transform]
+    return [step for part in parts for step in _steps(part)]
+
+
+def _stable(thing: object) -> str:
+    """Return the text of an object without its place in memory."""
+    named = getattr(thing, "__qualname__", None)
+    return f"{thing.__module__}.{named}" if named is not None else ADDRESS.sub("", repr(thing))
+
+
+def _tensors(state: Mapping[str, object]) -> Iterable[bytes]:
+    for name in sorted(state):
+        value = state[name]
+        yield f"{name} ".encode()
+        if isinstance(value, Tensor):
+            yield f"{value.dtype} {tuple(value.shape)} ".encode()
+            yield value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
