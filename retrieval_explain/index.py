@@ -1,27 +1,32 @@
-"""Candidates by FAISS: exhaustive, or by an index that looks at a part of the rows.
+"""Search by an index of FAISS that looks at a part of the rows, or exactly.
 
 An index proposes rows; what is returned was compared again, in float64, with the stored embeddings. Source of the
 indices: Douze et al., "The Faiss library", 2024. This is the only module that imports FAISS.
 """
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import faiss as typed_faiss
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from retrieval_explain.neighbors import ROWS_IN_A_BLOCK, Neighbors, Rows, blocks, nearest, scan, similarities_to
+from episodes.naming import unknown_name
+from retrieval_explain.exact_search import exact_search, promising
+from retrieval_explain.neighbors import ROWS_IN_A_BLOCK, Neighbors, Rows, blocks, nearest, similarities_to
 
 faiss: Any = typed_faiss  # its stubs know neither the search parameters nor the factory's results
+FAISS_VERSION: str = faiss.__version__
 KINDS = ("flat", "hnsw", "ivf", "ivf-pq")
-CANDIDATE_VALUES = 2**25  # of the candidates compared again at a time
+DEVICES = ("auto", "cpu", "cuda")
+WIDEST_ON_GPU = 2048  # neighbors, and lists looked into
+QUERIES_TOGETHER = 1024
 SPARE = 16  # candidates beyond k, so that float32's rounding at the k-th place changes nothing
-ROUNDING = 1e-5  # of float32 similarities, relative to the largest
 TRAINING_ROWS_A_LIST = 64
 SEED = 1234
 
@@ -34,6 +39,8 @@ class Index:
     similarity: str
     settings: dict[str, int]
     faiss_index: Any = field(default=None, repr=False, compare=False)  # None: exhaustive, nothing is built
+    device: str = "cpu"
+    on_gpu: Any = field(default=None, repr=False, compare=False)  # a copy there, for narrow searches
 
     @property
     def is_exact(self) -> bool:
@@ -94,70 +101,86 @@ def widened(index: Index) -> Index | None:
     settings = index.settings | {name: min(limit, 2 * index.settings[name])}
     if "factor" in settings:
         settings["factor"] = 2 * settings["factor"]
-    return Index(index.kind, index.similarity, settings, index.faiss_index)
+    return replace(index, settings=settings)
 
 
-def search(index: Index, rows: Rows, queries: Float[Tensor, "query channel"], k: int) -> Neighbors:
+def placed(index: Index, device: str = "auto") -> Index:
+    """Return the same index, to be searched on the first graphics processor.
+
+    ``auto`` uses one where there is one that can hold the index, ``cpu`` none, ``cuda`` insists. Hierarchical graphs
+    stay on the processor; so do searches wider than FAISS has kernels for.
+
+    Raises: ``ValueError`` for ``cuda`` without a graphics processor, or with an index it has no kernels for.
+    """
+    if device not in DEVICES:
+        raise unknown_name("device", device, DEVICES)
+    if device == "cpu" or (device == "auto" and not faiss.get_num_gpus()):
+        return replace(index, device="cpu", on_gpu=None)
+    if not faiss.get_num_gpus():
+        raise ValueError("expected a graphics processor for the index, but FAISS finds none; use device cpu.")
+    if index.kind in ("flat", "hnsw"):
+        return replace(index, device="cuda" if index.is_exact else "cpu")
+    options = faiss.GpuClonerOptions()
+    options.useFloat16 = index.kind == "ivf-pq"
+    try:
+        return replace(
+            index,
+            device="cuda",
+            on_gpu=faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index.faiss_index, options),
+        )
+    except RuntimeError as error:
+        if device == "auto":
+            return replace(index, device="cpu", on_gpu=None)
+        raise ValueError(
+            f"FAISS cannot place this {index.kind} index on the graphics processor; use device cpu."
+        ) from error
+
+
+def write_index(index: Index, write: Callable[[bytes], int]) -> None:
+    """Hand what FAISS stores of an index to ``write``, piece by piece; the settings are not part of it."""
+    faiss.write_index(index.faiss_index, faiss.PyCallbackIOWriter(write))
+
+
+def read_index(kind: str, similarity: str, settings: dict[str, int], read: Callable[[int], bytes]) -> Index:
+    """Return the index whose bytes ``read`` returns. They must be known to be whole: others can end the process."""
+    return Index(kind, similarity, settings, faiss.read_index(faiss.PyCallbackIOReader(read)))
+
+
+def search(
+    index: Index,
+    rows: Rows,
+    queries: Float[Tensor, "query channel"],
+    k: int,
+    allowed: Bool[Tensor, "row"] | None = None,
+) -> Neighbors:
     """Return the k nearest rows of each query: exactly, or as far as the index finds them.
 
-    Raises: ``ValueError`` where an index finds fewer than k rows.
+    Among ``allowed`` rows the search is always exact, for an index was verified without a filter.
+
+    Raises: ``ValueError`` where fewer than k rows are allowed, or the index finds fewer.
     """
+    if index.is_exact or allowed is not None:
+        return exact_search(rows, queries, index.similarity, k, allowed, index.device if index.is_exact else "cpu")
     wanted = min(rows.shape[0], max(k + SPARE, k * index.settings.get("factor", 1)))
-    together = max(1, CANDIDATE_VALUES // (wanted * rows.shape[1]))
-    found = [_search(index, rows, part, k, wanted) for part in queries.split(together)]
+    found = [_search(index, rows, part, k, wanted) for part in queries.split(QUERIES_TOGETHER)]
     return Neighbors(torch.cat([part.indices for part in found]), torch.cat([part.similarities for part in found]))
 
 
 def _search(index: Index, rows: Rows, queries: Float[Tensor, "query channel"], k: int, wanted: int) -> Neighbors:
     prepared = _prepared(queries, index.similarity)
-    if index.is_exact:
-        proposed, rough = _exhaustive(rows, prepared, wanted, index.similarity)
-    else:
-        rough, proposed = _through(index, prepared, wanted)
-    candidates = torch.from_numpy(proposed)
-    found = nearest(candidates, similarities_to(queries, rows, candidates, index.similarity), k)
-    if bool((found.indices < 0).any()):
-        raise ValueError(f"the {index.kind} index found fewer than {k} neighbors; lower k or use the exact search.")
-    if index.is_exact and wanted < rows.shape[0]:
-        return _settled(found, torch.from_numpy(rough), rows, queries, index.similarity)
-    return found
-
-
-def _settled(found: Neighbors, rough: Tensor, rows: Rows, queries: Tensor, similarity: str) -> Neighbors:
-    """Compare with every row those queries whose k-th place may be tied with a row that was not proposed."""
-    last = rough[:, -1].double() * (-1 if similarity == "euclidean" else 1)
-    kth, size = found.similarities[:, -1], rough.abs().amax(dim=-1).double().clamp(min=1e-30)
-    if similarity == "euclidean":  # FAISS expands the square, and errs relative to the norms
-        size = size + queries.double().square().sum(dim=-1)
-    open_ones = (last >= kth - ROUNDING * size).nonzero().squeeze(1)
-    if not len(open_ones):
-        return found
-    indices, similarities = found.indices.clone(), found.similarities.clone()
-    exact = scan(queries[open_ones], rows, similarity, indices.shape[1])
-    indices[open_ones], similarities[open_ones] = exact.indices, exact.similarities
-    return Neighbors(indices, similarities)
-
-
-def _exhaustive(rows: Rows, queries: np.ndarray, wanted: int, similarity: str) -> tuple[np.ndarray, np.ndarray]:
-    metric = faiss.METRIC_L2 if similarity == "euclidean" else faiss.METRIC_INNER_PRODUCT
-    indices = np.empty((len(queries), 0), dtype=np.int64)
-    values = np.empty((len(queries), 0), dtype=np.float32)
-    for start, block in blocks(rows):
-        found, places = faiss.knn(queries, _prepared(block, similarity), min(wanted, len(block)), metric)
-        indices = np.concatenate([indices, places + start], axis=1)
-        values = np.concatenate([values, found], axis=1)
-        order = np.argsort(values if metric == faiss.METRIC_L2 else -values, axis=1, kind="stable")[:, :wanted]
-        indices, values = np.take_along_axis(indices, order, axis=1), np.take_along_axis(values, order, axis=1)
-    return indices, values
-
-
-def _through(index: Index, queries: np.ndarray, wanted: int) -> tuple[np.ndarray, np.ndarray]:
     if index.kind == "hnsw":
         options = faiss.SearchParametersHNSW(efSearch=max(index.settings["paths"], wanted))
     else:
         options = faiss.SearchParametersIVF(nprobe=index.settings["probed"])
-    rough, proposed = index.faiss_index.search(queries, wanted, params=options)
-    return rough, proposed
+    narrow = max(wanted, index.settings.get("probed", 0)) <= WIDEST_ON_GPU
+    searched = index.on_gpu if index.on_gpu is not None and narrow else index.faiss_index
+    candidates = torch.from_numpy(searched.search(prepared, wanted, params=options)[1])
+    if wanted > 2 * k:
+        candidates = promising(queries, rows, candidates, index.similarity, k)
+    found = nearest(candidates, similarities_to(queries, rows, candidates, index.similarity), k)
+    if bool((found.indices < 0).any()):
+        raise ValueError(f"the {index.kind} index found fewer than {k} neighbors; lower k or use the exact search.")
+    return found
 
 
 def _prepared(vectors: Float[Tensor, "row channel"], similarity: str) -> np.ndarray:

@@ -14,6 +14,7 @@ from torch import Tensor
 from fsl_explain.similarities import SIMILARITIES
 
 ROWS_IN_A_BLOCK = 65536
+COMPARED_VALUES = 2**18  # of candidates at a time, so that their numbers stay in the processor's cache
 
 
 @dataclass(frozen=True)
@@ -90,9 +91,16 @@ def similarities_to(
     indices: Int[Tensor, "query candidate"],
     similarity: str,
 ) -> Float[Tensor, "query candidate"]:
-    """Return the similarity of each query to each of its candidates, in float64; a row below 0 counts as row 0."""
-    candidates = rows.take(indices.clamp(min=0)).double()
-    return SIMILARITIES[similarity].pairwise(queries.double()[:, None], candidates).squeeze(1)
+    """Return the similarity of each query to each of its candidates, in float64; a row below 0 counts as row 0.
+
+    Equal rows get equal numbers wherever they stand, which a matrix product does not promise.
+    """
+    together = max(1, COMPARED_VALUES // max(1, indices.shape[1] * rows.shape[1]))
+    parts = []
+    for query, wanted in zip(queries.double().split(together), indices.clamp(min=0).split(together), strict=True):
+        candidates = rows.take(wanted).double()
+        parts.append(SIMILARITIES[similarity].contributions(query[:, None].expand_as(candidates), candidates).sum(dim=-1))
+    return torch.cat(parts)
 
 
 def scan(

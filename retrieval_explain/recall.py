@@ -22,11 +22,18 @@ class Verified:
     recall: float  # mean share of the k nearest rows found, over the sampled queries
     k: int
     queries: int
+    asked: float  # the share that was wanted
+
+    @property
+    def reached(self) -> bool:
+        """Whether the index finds as much as was asked for."""
+        return self.recall >= self.asked
 
     @property
     def sentence(self) -> str:
-        """What was measured, in words."""
-        return f"recall@{self.k} {self.recall:.3f} on {self.queries} sampled rows"
+        """What was measured, in words; it says so where that is less than was asked for."""
+        measured = f"recall@{self.k} {self.recall:.3f} on {self.queries} sampled rows"
+        return measured if self.reached else f"{measured}, below the {self.asked:g} that was asked for"
 
 
 def recall_against(found: Neighbors, exact: Neighbors) -> Float[Tensor, "query"]:
@@ -45,13 +52,13 @@ def verify(index: Index, rows: Rows, k: int, target: float = 0.95) -> Verified:
     chosen = np.sort(np.random.default_rng(SEED).choice(rows.shape[0], count, replace=False))
     queries = rows.take(torch.from_numpy(chosen))
     if index.is_exact:
-        return Verified(index, 1.0, k, count)
+        return Verified(index, 1.0, k, count, target)
     exact = search(flat(index.similarity), rows, queries, k)
     while True:
         recall = _recall_of(index, rows, queries, k, exact)
         wider = widened(index) if recall < target else None
         if wider is None:
-            return Verified(index, recall, k, count)
+            return Verified(index, recall, k, count, target)
         index = wider
 
 

@@ -1,0 +1,127 @@
+"""Recall, time and memory of each index by its automatic settings, beside raw FAISS at the same settings.
+
+    python benchmarks/index_cost.py [--rows 1000000] [--channels 128] [--kinds ivf ivf-pq hnsw] [--repeats 5]
+
+The rows lie in 10,000 Gaussian clusters of unequal size and spread; 100 queries are drawn from the same clusters and
+are not among the rows. Printed: recall@200 against the exact search; then, ours : raw, the time to train and fill the
+index, the time of a search (medians of repeats that alternate both sides), and the growth of the process's memory.
+Our search includes the comparison of all candidates with the stored rows, in float64. For ivf-pq the second raw side
+is FAISS's own refinement of as many candidates in float32 (IndexRefineFlat), without which it does not reach the
+recall. Each kind runs in a process of its own. HNSW takes a quarter of an hour to build on two cores, twice.
+"""
+
+import argparse
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import faiss
+import numpy as np
+import torch
+
+from retrieval_explain.index import SEED, TRAINING_ROWS_A_LIST, Index, build_index, flat, search
+from retrieval_explain.neighbors import RowsInMemory, blocks
+from retrieval_explain.recall import recall_against, verify
+
+K = 200
+CLUSTERS = 10_000
+
+
+def clustered(rows: int, channels: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    centers = torch.randn(CLUSTERS, channels, generator=generator)
+    sizes = (0.7 * torch.randn(CLUSTERS, generator=generator)).exp()
+    spread = 0.4 * (0.4 * torch.randn(CLUSTERS, generator=generator)).exp()
+    chosen = torch.multinomial(sizes, rows, replacement=True, generator=generator)
+    values = torch.empty(rows, channels)
+    for part in torch.arange(rows).split(65536):
+        noise = torch.randn(len(part), channels, generator=generator)
+        values[part] = centers[chosen[part]] + spread[chosen[part], None] * noise
+    return values
+
+
+def memory() -> float:
+    fields = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines() if ":" in line)
+    return int(fields["VmRSS"].split()[0]) / 2**10
+
+
+def seconds(function: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def raw_index(rows: RowsInMemory, index: Index) -> object:
+    channels, settings = rows.shape[1], index.settings
+    if index.kind == "hnsw":
+        made = faiss.IndexHNSWFlat(channels, settings["links"], faiss.METRIC_L2)
+        made.hnsw.efConstruction = settings["construction"]
+        made.hnsw.efSearch = settings["paths"]
+    else:
+        storage = "Flat" if index.kind == "ivf" else f"PQ{settings['bytes']}x8"
+        made = faiss.index_factory(channels, f"IVF{settings['lists']},{storage}", faiss.METRIC_L2)
+        made.cp.seed, made.nprobe = SEED, settings["probed"]
+        wanted = min(rows.shape[0], settings["lists"] * TRAINING_ROWS_A_LIST)
+        chosen = np.sort(np.random.default_rng(SEED).choice(rows.shape[0], wanted, replace=False))
+        made.train(rows.embeddings.numpy()[chosen])
+    for _, block in blocks(rows):
+        made.add(block.numpy())
+    return made
+
+
+def compare(kind: str, count: int, channels: int, repeats: int) -> None:
+    values = clustered(count + 100, channels)
+    rows, queries = RowsInMemory(values[:count]), values[count:].clone()
+    exact = search(flat("euclidean"), rows, queries, K)
+    before = memory()
+    started = time.perf_counter()
+    index = build_index(rows, "euclidean", kind, K)
+    building, grown = time.perf_counter() - started, memory() - before
+    verified = verify(index, rows, K)
+    index = verified.index
+    recall = float(recall_against(search(index, rows, queries, K), exact).mean())
+    print(f"{kind}  {index.settings}\n  {verified.sentence}; on held-out queries {recall:.4f}", flush=True)
+    before = memory()
+    started = time.perf_counter()
+    raw = raw_index(rows, index)
+    raw_building, raw_grown = time.perf_counter() - started, memory() - before
+    print(f"  build   {building:8.1f} s  : {raw_building:8.1f} s  = {building / raw_building:.2f}")
+    print(f"  memory  {grown:8.0f} MiB: {raw_grown:8.0f} MiB = {grown / raw_grown:.2f}", flush=True)
+    sides = {"search": raw}
+    if kind == "ivf-pq":
+        refined = faiss.IndexRefineFlat(raw, faiss.swig_ptr(rows.embeddings.numpy()))
+        refined.k_factor = index.settings["factor"]
+        sides["search, FAISS refining too"] = refined
+    for name, side in sides.items():
+        compared = queries.numpy()
+        search(index, rows, queries, K), side.search(compared, K)
+        pairs = [
+            (seconds(lambda: search(index, rows, queries, K)), seconds(lambda side=side: side.search(compared, K)))
+            for _ in range(repeats)
+        ]
+        ours, theirs = (statistics.median(times) for times in zip(*pairs, strict=True))
+        ratio = statistics.median(a / b for a, b in pairs)
+        print(f"  {name} of {len(queries)}: {1000 * ours:.0f} ms : {1000 * theirs:.0f} ms = {ratio:.2f}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--channels", type=int, default=128)
+    parser.add_argument("--kinds", nargs="+", default=["ivf", "ivf-pq", "hnsw"])
+    parser.add_argument("--repeats", type=int, default=5)
+    options = parser.parse_args()
+    if len(options.kinds) == 1:
+        print(f"{torch.get_num_threads()} threads, {options.rows} × {options.channels}, euclidean, K = {K}")
+        compare(options.kinds[0], options.rows, options.channels, options.repeats)
+        return
+    for kind in options.kinds:
+        rest = ["--rows", options.rows, "--channels", options.channels, "--repeats", options.repeats, "--kinds", kind]
+        subprocess.run([sys.executable, __file__, *map(str, rest)], check=True)
+
+
+if __name__ == "__main__":
+    main()
