@@ -52,12 +52,16 @@ class Retrieved:
 def retrieve(
     encoder: Encoder,
     bank: MemoryBank,
-    image: Float[Tensor, "3 height width"],
+    image: Float[Tensor, "*batch 3 height width"],
     k: int | None = None,
     classes: Sequence[str] | Sequence[int] | None = None,
+    ids: Sequence[int] | None = None,
     without: Int[Tensor, "..."] | None = None,
 ) -> Retrieved:
     """Embed a preprocessed query and search its k nearest neighbors; None: 200, or all where there are fewer.
+
+    The filters are those of ``MemoryBank.search``; ``MemoryBank.expect_encoder`` tells whether the encoder is the
+    bank's.
 
     Raises: ``ValueError`` for more than one image, an embedding that cannot be compared, or too large a k.
     """
@@ -65,14 +69,14 @@ def retrieve(
     if len(batch) > 1:
         raise ValueError(f"expected one query, but got a batch of {len(batch)}; explain them one by one.")
     features = encoder(batch).in_float64()
-    found = bank.search(features.embedding, k, classes=classes, without=without)
+    found = bank.search(features.embedding, k, classes=classes, ids=ids, without=without)
     return Retrieved(encoder, bank, batch[0], features[0], found[0])
 
 
 def explain(
     bank: MemoryBank,
     encoder: Encoder,
-    query: Float[Tensor, "3 height width"],
+    query: Float[Tensor, "*batch 3 height width"],
     method: str = "exact",
     rule: str | Rule = "knn-vote",
     k: int | None = None,
@@ -90,6 +94,7 @@ def explain(
 
     Raises: as ``search`` and ``fsl_explain.explain``; ``ValueError`` for a vote of images without labels.
     """
+    bank.expect_encoder(encoder)
     chosen = named_rule(rule, None, temperature) if isinstance(rule, str) else rule
     retrieved = retrieve(encoder, bank, query, neighbors_needed(chosen, k, len(bank)))
     return explain_retrieved(retrieved, method, chosen, target, against)
@@ -118,7 +123,7 @@ def neighbors_needed(rule: Rule, k: int | None, rows: int) -> int | None:
         return min(COMPARED_IMAGES, rows) if k is None else k
     if not isinstance(rule, VOTES):
         raise ValueError(
-            f"expected a decision over neighbors, but {type(rule).__name__} looks at all images of a class; "
+            "expected a decision over neighbors, but the rule looks at all images of a class; "
             "use knn-vote, majority-vote or nearest-neighbor."
         )
     if k is None:

@@ -9,6 +9,8 @@ from rich.table import Table as RichTable
 
 from fsl_explain.evaluation import Table
 
+WIDE = 1000  # columns of a file or pipe
+
 
 @contextmanager
 def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
@@ -26,11 +28,17 @@ def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
 
 
 def show_table(table: Table) -> None:
-    """Print a table and its notes to stdout."""
-    console = Console(width=None if Console().is_terminal else 140, highlight=False)
+    """Print a table and its notes to stdout; paths are folded where the terminal is narrow, and never cut."""
+    console = Console(width=None if Console().is_terminal else WIDE, highlight=False)
     rich_table = RichTable(title=table.title, title_justify="left")
     for position, column in enumerate(table.columns):
-        rich_table.add_column(column, justify="left" if position == 0 else "right", no_wrap=True)
+        is_path = column == "path"
+        rich_table.add_column(
+            column,
+            justify="left" if position == 0 or is_path else "right",
+            no_wrap=not is_path,
+            overflow="fold" if is_path else "ellipsis",
+        )
     for row in table.rows:
         rich_table.add_row(*row)
     console.print(rich_table)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -18,28 +18,57 @@ import pyarrow.parquet as pq
 
 from episodes import LabeledImages
 from fsl_explain.backbones.checkpoint import sha256_of
-from fsl_explain.config import EvaluationConfig, MosaicsConfig
+from fsl_explain.config import EncoderConfig
+from fsl_explain.config.data import DataConfig
 from fsl_explain.encoder import Encoder
 from fsl_explain.evaluation.measurement import Chunk, episode_columns, query_columns
 
 RECORDED = ("fsl-explain", "torch", "torchvision", "numpy", "pillow", "scipy")
+Columns = Mapping[str, np.ndarray | list[Any]]
 
 
-def provenance(config: EvaluationConfig | MosaicsConfig, encoder: Encoder, dataset: LabeledImages) -> dict[str, Any]:
+@runtime_checkable
+class Recorded(Protocol):
+    """Settings of a run over a data set with an encoder."""
+
+    @property
+    def data(self) -> DataConfig:
+        """Which images."""
+        ...
+
+    @property
+    def encoder(self) -> EncoderConfig:
+        """From images to embeddings."""
+        ...
+
+    def model_dump(self, *, mode: str, exclude: set[str]) -> dict[str, Any]:
+        """Return the settings as plain values."""
+        ...
+
+
+def provenance(config: Recorded, encoder: Encoder, dataset: LabeledImages) -> dict[str, Any]:
     """Return what a figure depends on: settings, versions, split, weights and the list of images.
 
     It names no path of the machine and holds no date, so that two equal runs give equal files.
     """
-    split = config.data.loaded_split
     checkpoint = config.encoder.checkpoint
     settings = config.model_dump(mode="json", exclude={"run"})
-    settings["data"].pop("root", None)
+    for section in ("data", "gallery"):
+        (settings.get(section) or {}).pop("root", None)
     settings["encoder"]["checkpoint"] = None if checkpoint is None else checkpoint.name
     return {
         "config": settings,
         "versions": {name: version(name) for name in RECORDED} | {"python": platform.python_version()},
         "encoder": encoder.description,
         "checkpoint_sha256": None if checkpoint is None else sha256_of(checkpoint),
+        **images_used(config.data, dataset),
+    }
+
+
+def images_used(data: DataConfig, dataset: LabeledImages) -> dict[str, Any]:
+    """Return the part of the provenance that is about images: split, data set and a hash of the labels."""
+    split = data.loaded_split
+    return {
         "split": None if split is None else {"name": split.name, "sha256": split.sha256},
         "dataset": {"name": dataset.name, "images": len(dataset), "classes": len(dataset.classes)},
         "labels_sha256": _labels_hash(dataset),
@@ -72,12 +101,25 @@ def remove_partial(out: Path) -> None:
 
 
 def write_results(out: Path, summary: Mapping[str, Any], chunk: Chunk, dataset: LabeledImages) -> None:
-    """Write the three files aside and rename them together; an interrupt waits until that is done."""
+    """Write summary.json, queries.parquet and episodes.parquet together."""
+    queries = query_columns(chunk, dataset.classes, dataset.paths)
+    write_tables(out, summary, {"queries": queries, "episodes": episode_columns(chunk)})
+
+
+def write_tables(
+    out: Path, summary: Mapping[str, Any], tables: Mapping[str, Columns], pages: Mapping[str, str] | None = None
+) -> None:
+    """Write summary.json, a Parquet file of each table and the pages aside, and rename them together.
+
+    An interrupt waits until the renaming is done.
+    """
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out, prefix=".writing-") as name:
         folder = Path(name)
-        pq.write_table(_table(query_columns(chunk, dataset.classes, dataset.paths)), folder / "queries.parquet")
-        pq.write_table(_table(episode_columns(chunk)), folder / "episodes.parquet")
+        for table, columns in tables.items():
+            pq.write_table(_table(columns), folder / f"{table}.parquet")
+        for file_name, page in (pages or {}).items():
+            (folder / file_name).write_bytes(page.encode("utf-8", errors="replace"))
         text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         (folder / "summary.json").write_text(text, encoding="utf-8")
         with uninterrupted():
@@ -99,7 +141,7 @@ def uninterrupted() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _table(columns: Mapping[str, np.ndarray | list[Any]]) -> pa.Table:
+def _table(columns: Columns) -> pa.Table:
     return pa.table({name: pa.array(values) for name, values in columns.items()})
 
 

@@ -26,7 +26,7 @@ class Side(NamedTuple):
     split: Correspondence
 
 
-def draw(explanation: Explanation, count: int = 3) -> Figure:
+def draw(explanation: Explanation, count: int = 3, query_title: str | None = None) -> Figure:
     """Link the strongest pairs of regions of the query and the strongest support of its class.
 
     A contrast also shows the strongest support of the best rival, on the other side. Red pairs speak for
@@ -42,7 +42,7 @@ def draw(explanation: Explanation, count: int = 3) -> Figure:
     axes = list(figure.subplots(1, len(shown) + 1))
     order = axes if len(shown) == 1 else [axes[1], axes[2], axes[0]]
     query = order[0]
-    _show(query, explanation.image, f"query, decided as\n{explanation.decision.name}")
+    _show(query, explanation.image, query_title or f"query, decided as\n{explanation.decision.name}")
     for place, label in zip(order[1:], shown, strict=True):
         split = correspondence(explanation, label)
         photograph = explanation.support_images[label, split.shot]

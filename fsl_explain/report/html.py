@@ -14,19 +14,28 @@ TEMPLATES = Path(__file__).parent
 
 def render_page(page: Page) -> str:
     """Return the page as HTML: styles and pictures inside, no script, no outside address."""
+    return render("page.html", page=page, cases=[case_view(case) for case in page.cases], how_to_read=HOW_TO_READ)
+
+
+def render(template: str, *folders: Path, **values: object) -> str:
+    """Fill a template of these folders, which may extend and include those of a page."""
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
+        loader=FileSystemLoader([*folders, TEMPLATES]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    template = environment.get_template("page.html")
-    return template.render(page=page, cases=[case_view(case) for case in page.cases], how_to_read=HOW_TO_READ)
+    return environment.get_template(template).render(**values)
 
 
 def write_page(page: Page, path: str | Path) -> None:
-    """Write the page to a file, making its folder if need be.
+    """Write the page to a file; see ``write_html``."""
+    write_html(render_page(page), path)
+
+
+def write_html(text: str, path: str | Path) -> None:
+    """Write a page to a file, making its folder if need be.
 
     It is written aside and renamed, so that an interruption leaves no half page and the old one stays.
 
@@ -35,7 +44,7 @@ def write_page(page: Page, path: str | Path) -> None:
     path = Path(path)
     if path.is_dir():
         raise ValueError(f"expected a file to write the page to, but {path} is a folder; add a name like page.html.")
-    written = render_page(page).encode("utf-8", errors="replace")
+    written = text.encode("utf-8", errors="replace")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:

@@ -50,7 +50,7 @@ def support_receipt(case: Case) -> SupportReceipt:
         total=f"Together {fixed(receipt.total, places, plus=True)}; the model's own score is "
         f"{fixed(receipt.score, places, plus=True)} (residual {scientific(receipt.residual)}, "
         f"{scientific(share)} of the absolute addends).",
-        linked=_linked(explanation),
+        linked=linked_picture(explanation),
     )
 
 
@@ -80,10 +80,11 @@ def receipt_title(explanation: Explanation) -> str:
     return f"How the supports add up to the lead of {target} over {rival_words(explanation)}"
 
 
-def _linked(explanation: Explanation) -> Picture | None:
+def linked_picture(explanation: Explanation, query_title: str | None = None) -> Picture | None:
+    """Draw the regions that met; None where the supports' photographs were not given."""
     if explanation.support_images is None:
         return None
-    drawn = Image.open(BytesIO(as_png(draw(explanation), dpi=2 * LINKED_WIDTH // SIDE)))
+    drawn = Image.open(BytesIO(as_png(draw(explanation, query_title=query_title), dpi=2 * LINKED_WIDTH // SIDE)))
     colors = torch.from_numpy(np.array(drawn.convert("RGB"))).float() / 255
     images = 3 if explanation.against is not None else 2
     return picture(colors, "regions of the query and of supports, linked by lines", LINKED_WIDTH * images)

@@ -7,9 +7,15 @@ from cyclopts import App
 
 import fsl_explain
 from fsl_explain.cli import manners
+from retrieval_explain.cli.audit import audit
+from retrieval_explain.cli.build import build
+from retrieval_explain.cli.evaluate import evaluate
+from retrieval_explain.cli.import_bank import import_bank
+from retrieval_explain.cli.inspect import inspect
+from retrieval_explain.cli.search import search
 
 INTERRUPTED = "a build keeps the images that are done: add --resume to go on. Nothing else was written."
-COMMANDS: tuple[Callable[..., None], ...] = ()
+COMMANDS: tuple[Callable[..., None], ...] = (build, search, inspect, evaluate, audit)
 
 app = App(
     name="retrieval-explain",
@@ -23,6 +29,7 @@ app = App(
 )
 for command in COMMANDS:
     app.command(command)
+app.command(import_bank, name="import")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

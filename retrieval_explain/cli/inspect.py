@@ -1,0 +1,132 @@
+"""``retrieval-explain inspect``."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from rich.console import Console
+
+from fsl_explain.classifiers import KnnVote, MajorityVote, named_rule
+from fsl_explain.cli.progress import note, show_table
+from fsl_explain.evaluation import Table
+from fsl_explain.report import Page
+from retrieval_explain.cli.opened import UNKNOWN, Neighborhood, Query, labels_given, open_bank_for, open_query, own_rows
+from retrieval_explain.inspection import Inspection, inspect_neighbors
+from retrieval_explain.inspection_page import verdict, write_inspection
+from retrieval_explain.retrieval import Retrieved, retrieve
+
+
+def inspect(
+    query: Path,
+    *,
+    bank: Path,
+    out: Path = Path("inspection.html"),
+    k: Neighborhood | None = None,
+    rule: str = "knn-vote",
+    temperature: float | None = None,
+    explained: int = 5,
+    gallery: int = 20,
+    box: tuple[float, float, float, float] | None = None,
+    classes: Annotated[tuple[str, ...], Parameter(name="--class", negative="")] = (),
+    ids: Annotated[tuple[int, ...], Parameter(name="--id", negative="")] = (),
+    leave_self_out: bool = False,
+    index: str | None = None,
+    encoder: str = "efficientnet-lite0",
+    checkpoint: Path | None = None,
+    pooling: str = "gap",
+) -> None:
+    """Explain why images of a bank came back for a query: regions that met, channels, the vote and its receipt.
+
+    Prints the neighbors and the vote, and writes a page with the maps.
+
+    Parameters
+    ----------
+    query
+        The image to search for.
+    bank
+        The folder of the bank.
+    out
+        The HTML page to write.
+    k
+        Neighbors that vote; 200, or all where there are fewer, by default.
+    rule
+        knn-vote or majority-vote.
+    temperature
+        Of the weighted vote; 0.07 by default.
+    explained
+        How many of the first neighbors are explained one by one.
+    gallery
+        How many neighbors are shown.
+    box
+        Search for the region x1 y1 x2 y2 of the query, in its pixels.
+    classes
+        Search among this class only; may be repeated.
+    ids
+        Search among the images with these ids only; may be repeated.
+    leave_self_out
+        Leave the query's own file out.
+    index
+        Search through hnsw, ivf or ivf-pq, whose measured recall is said; without one the search is exact.
+    encoder
+        The encoder that made the bank: conv4net, efficientnet-lite0 or torchvision:<name>.
+    checkpoint
+        Its weights.
+    pooling
+        Its pooling: gap, gmp, lse or gem.
+    """
+    vote = named_rule(rule, k, temperature)
+    if not isinstance(vote, KnnVote | MajorityVote):
+        raise ValueError(f"expected a vote of the neighbors, knn-vote or majority-vote, but got {rule}.")
+    opened, network = open_bank_for(bank, encoder, checkpoint, pooling, index, k)
+    asked = open_query(query, network, box)
+    note(f"Searching {len(opened)} images for {asked.words} …")
+    among = labels_given(opened, classes)
+    retrieved = retrieve(network, opened, asked.image, k, among, ids or None)
+    own = own_rows(opened, retrieved.neighbors.indices.tolist(), query) if leave_self_out else None
+    if own is not None:
+        retrieved = retrieve(network, opened, asked.image, k, among, ids or None, own)
+    found = inspect_neighbors(retrieved, vote, explained, gallery)
+    page = Page(title=f"Why did these come back for {asked.words}?", lead=_lead(found), facts=_facts(retrieved, vote))
+    write_inspection(found, page, asked.region, out)
+    _print(found, asked)
+    Console().print(f"Page: {out}", soft_wrap=True)
+
+
+def _lead(found: Inspection) -> str:
+    first = found.gallery[0]
+    nearest = (
+        f"The most similar image has similarity {first.similarity:.4f}{f', {first.label}' if first.label else ''}."
+    )
+    return nearest if found.vote is None else f"{nearest} {verdict(found.vote)}"
+
+
+def _facts(retrieved: Retrieved, vote: KnnVote | MajorityVote) -> dict[str, str]:
+    bank = retrieved.bank
+    rows, channels = bank.rows.shape
+    verified = bank.verified
+    rule = f"weighted, temperature {vote.temperature:g}" if isinstance(vote, KnnVote) else "one each"
+    return {
+        "Bank": f"{rows} images of {len(bank.labels[bank.labels >= 0].unique()) or 'no'} classes",
+        "Encoder": bank.encoder or retrieved.encoder.description,
+        "Embeddings": f"{channels} channels, {bank.similarity} similarity",
+        "Search": "exact" if verified is None else f"{verified.index.kind}: {verified.sentence}",
+        "Vote": f"{len(retrieved.neighbors.indices)} neighbors, {rule}",
+    }
+
+
+def _print(found: Inspection, asked: Query) -> None:
+    columns = ("rank", "similarity", "class", "path")
+    rows = tuple(
+        (str(one.rank), f"{one.similarity:.6f}", one.label or UNKNOWN, one.path or UNKNOWN) for one in found.gallery
+    )
+    faults = tuple(f"#{one.rank}: no maps, because {one.fault}" for one in found.gallery if one.fault)
+    changed = tuple(
+        f"#{pair.shown.rank} has changed since the bank was built; now it has {float(pair.explanation.score):.6f}."
+        for pair in found.pairs
+        if not pair.agrees
+    )
+    show_table(Table(f"Most similar to {asked.words}", columns, rows, (*faults, *changed)))
+    if found.vote is None:
+        return
+    main = next(iter(found.vote.explanations.values()))
+    print(f"\n{verdict(found.vote)}\n\n{main.receipt()}\n")

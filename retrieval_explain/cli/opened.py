@@ -1,0 +1,104 @@
+"""What the commands open: a bank, the encoder that made it, and a query image or a region of one."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import PIL.Image
+import torch
+from cyclopts import Parameter
+from jaxtyping import Float
+from torch import Tensor
+
+from episodes import read_image
+from fsl_explain.cli.progress import note
+from fsl_explain.encoder import Encoder
+from retrieval_explain.memory_bank import MemoryBank
+from retrieval_explain.query_region import cut_region
+
+UNKNOWN = "–"
+Neighborhood = Annotated[int, Parameter(name=("--k", "-k"))]
+
+
+@dataclass(frozen=True)
+class Query:
+    """A query image, the region of it that is searched for, and what the encoder takes."""
+
+    path: Path
+    region: PIL.Image.Image
+    box: tuple[float, float, float, float] | None
+    image: Float[Tensor, "3 height width"]
+
+    @property
+    def words(self) -> str:
+        """Name the query, with its region where it is a part of an image."""
+        if self.box is None:
+            return self.path.name
+        return f"{self.path.name}, region {' '.join(f'{edge:g}' for edge in self.box)}"
+
+
+def open_bank_for(
+    directory: Path, encoder: str, checkpoint: Path | None, pooling: str, index: str | None, k: int | None
+) -> tuple[MemoryBank, Encoder]:
+    """Open a bank and the encoder that made it, with an index where one is asked for.
+
+    Raises: ``ValueError`` for an encoder that did not make the bank.
+    """
+    bank = MemoryBank.load(directory)
+    network = Encoder.named(encoder, checkpoint, pooling)
+    bank.expect_encoder(network)
+    if index is None:
+        return bank, network
+    note(f"Opening the {index} index of {len(bank)} images …")
+    indexed = bank.indexed(index, k)
+    if indexed.verified is not None:
+        note(f"{index}: {indexed.verified.sentence}.")
+    return indexed, network
+
+
+def open_query(path: Path, encoder: Encoder, box: Sequence[float] | None) -> Query:
+    """Read a query image and cut the region out of it that is asked for."""
+    image = read_image(path)
+    edges = None if box is None else (box[0], box[1], box[2], box[3])
+    region = image if edges is None else cut_region(image, edges)
+    return Query(path, region, edges, encoder.preprocess([region])[0])
+
+
+def labels_given(bank: MemoryBank, classes: Sequence[str]) -> list[str] | list[int] | None:
+    """Return the classes that were asked for, as names or as numbers, whichever the bank has; None for all.
+
+    Raises: ``ValueError`` for a name where the bank has numbers.
+    """
+    if not classes:
+        return None
+    if bank.classes:
+        return list(classes)
+    for name in classes:
+        if not name.isdecimal():
+            raise ValueError(f"expected a number as --class, because the bank's labels are numbers, but got {name!r}.")
+    return [int(name) for name in classes]
+
+
+def own_rows(bank: MemoryBank, rows: Sequence[int], query: Path) -> Tensor | None:
+    """Return which of these rows are the query's own file; None where none is."""
+    own = [row for row in rows if bank.paths[row] and _is_file(Path(bank.paths[row]), query)]
+    return torch.tensor(own) if own else None
+
+
+def _is_file(path: Path, query: Path) -> bool:
+    return path.exists() and path.samefile(query)
+
+
+def write_json(value: Mapping[str, Any], path: Path) -> None:
+    """Write a JSON file aside and rename it.
+
+    Raises: ``ValueError`` where the path is a folder.
+    """
+    if path.is_dir():
+        raise ValueError(f"expected a file for the results, but {path} is a folder; add a name like neighbors.json.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.partial")
+    aside.write_text(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    aside.replace(path)
