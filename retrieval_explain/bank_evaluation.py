@@ -1,0 +1,175 @@
+"""Evaluation of retrieval: how well a query's neighbors keep its class together, and how far the maps can be trusted.
+
+Explanations are measured as in FAM Tables III (vote of the neighbors) and IV (nearest neighbor). Every image is
+embedded once.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from episodes import LabeledImages
+from fsl_explain.classifiers import Rule, named_rule
+from fsl_explain.encoder import Encoder
+from fsl_explain.evaluation.episode_evaluation import BASELINES, Report, silent
+from fsl_explain.evaluation.image_store import Advance, ImageStore, embed_unique
+from fsl_explain.evaluation.masked_queries import Judge
+from fsl_explain.explainers.methods import find_method
+from retrieval_explain.explained_decisions import DecisionsToExplain, RuleFigures
+from retrieval_explain.memory_bank import check_rows
+from retrieval_explain.neighbor_votes import choose
+from retrieval_explain.neighbors import Neighbors
+from retrieval_explain.ranked_lists import Tied
+from retrieval_explain.retrieval_scores import Searched, chance_levels, retrieval_scores
+from retrieval_explain.settings import BankEvaluationConfig, NeighborDecisionConfig
+from retrieval_explain.voter_questions import Voted
+
+IMAGES_AT_ONCE = 512  # of a gallery, of which only the embeddings are kept
+QUERIES_AT_ONCE = 1024
+
+
+@dataclass(frozen=True)
+class BankEvaluation:
+    """Everything that was measured, query by query."""
+
+    images: Int[Tensor, "query"]  # data set index of each query
+    labels: Int[Tensor, "query"]  # index into ``classes``
+    classes: tuple[str, ...]
+    neighbors: Neighbors
+    reach: int  # gallery images that a query is compared with
+    scores: dict[str, Tied]
+    chance: dict[str, float]
+    methods: tuple[str, ...]
+    rules: tuple[RuleFigures, ...]
+
+
+def measured_methods(config: BankEvaluationConfig) -> tuple[str, ...]:
+    """Return the methods asked for, then the baselines every table carries.
+
+    Raises: ``LookupError`` for an unknown one; ``ValueError`` for one that explains no class score and no lead.
+    """
+    for name in config.explanation.methods:
+        if find_method(name).explains not in ("score", "contrast"):
+            raise ValueError(f"expected explainers of a class's score or of its lead, but got {name!r}; drop it.")
+    return tuple(dict.fromkeys((*config.explanation.methods, *BASELINES)))
+
+
+def evaluate_bank(
+    encoder: Encoder,
+    dataset: LabeledImages,
+    config: BankEvaluationConfig,
+    gallery: LabeledImages | None = None,
+    limit: int | None = None,
+    report: Report = silent,
+) -> BankEvaluation:
+    """Search every query, decide by every rule, explain the correct decisions, and measure all of it.
+
+    ``gallery`` is searched, but a query never finds its own file; None: the other images of ``dataset``. ``limit``
+    takes so many queries only, evenly spread over the data set; the gallery stays whole.
+
+    Raises: ``ValueError`` where there is nothing to search, or an embedding cannot be compared.
+    """
+    methods, decision, explanation = measured_methods(config), config.decision, config.explanation
+    images = _spread(len(dataset), limit)
+    store, searched, classes = _embed(encoder, dataset, gallery, images, config, report)
+    queries = len(images)
+    report("scoring retrieval", 0, queries)
+    scores = retrieval_scores(
+        searched, decision.k, decision.temperature, lambda n: report("scoring retrieval", n, queries)
+    )
+    neighbors = searched.neighbors(decision.k)
+    judging = Judge(encoder, store, explanation.masking, explanation.iou_threshold, config.run.batch_size)
+    voted = {name: _vote(_rule(name, decision), searched, neighbors, len(classes)) for name in decision.rules}
+    decisions = DecisionsToExplain(judging, store.row_of[images], searched.labels, voted)
+    return BankEvaluation(
+        images=images,
+        labels=searched.labels,
+        classes=classes,
+        neighbors=neighbors,
+        reach=searched.reach,
+        scores=scores,
+        chance=chance_levels(searched, decision.k),
+        methods=methods,
+        rules=decisions.measure(methods, lambda done, total: report("explaining decisions", done, total)),
+    )
+
+
+def _embed(
+    encoder: Encoder,
+    dataset: LabeledImages,
+    gallery: LabeledImages | None,
+    images: Int[Tensor, "query"],
+    config: BankEvaluationConfig,
+    report: Report,
+) -> tuple[ImageStore, Searched, tuple[str, ...]]:
+    """Embed queries and gallery, and number their classes alike: the gallery's first, in its own order."""
+    needed = images if gallery is not None else torch.arange(len(dataset))
+    total = len(needed) + (0 if gallery is None else len(gallery))
+
+    def advance(done: int) -> None:
+        report("embedding images", done, total)
+
+    advance(0)
+    size = config.run.batch_size
+    store = embed_unique(encoder, dataset, needed.tolist(), size, advance)
+    rows = store.row_of[images]
+    known = dataset.classes if gallery is None else gallery.classes
+    classes = tuple(dict.fromkeys((*known, *dataset.classes)))
+    number = torch.tensor([classes.index(name) for name in dataset.classes])
+    searched = Searched(
+        queries=store.embeddings[rows],
+        labels=number[torch.from_numpy(dataset.labels)[images]],
+        own=rows if gallery is None else _own_rows(dataset, images, gallery),
+        gallery=store.embeddings if gallery is None else _embeddings(encoder, gallery, size, advance),
+        gallery_labels=torch.from_numpy((dataset if gallery is None else gallery).labels.astype(np.int64)),
+        similarity=config.decision.similarity,
+    )
+    check_rows(searched.queries, searched.similarity, _names(dataset, images.tolist()), "queries")
+    of_gallery = dataset if gallery is None else gallery
+    check_rows(searched.gallery, searched.similarity, _names(of_gallery, range(len(of_gallery))), "gallery images")
+    return store, searched, classes
+
+
+def _embeddings(
+    encoder: Encoder, gallery: LabeledImages, batch_size: int, advance: Advance
+) -> Float[Tensor, "image channel"]:
+    """Embed a gallery piece by piece: its pixels and maps are not kept."""
+    pieces = (
+        range(start, min(start + IMAGES_AT_ONCE, len(gallery))) for start in range(0, len(gallery), IMAGES_AT_ONCE)
+    )
+    return torch.cat([embed_unique(encoder, gallery, piece, batch_size, advance).embeddings for piece in pieces])
+
+
+def _own_rows(dataset: LabeledImages, images: Int[Tensor, "query"], gallery: LabeledImages) -> Int[Tensor, "query"]:
+    """Find each query's file in the gallery; -1 where it is not there, or an image has no file."""
+    place = {path.resolve(): row for row, path in enumerate(gallery.paths) if path is not None}
+    asked = [dataset.paths[image] for image in images.tolist()]
+    return torch.tensor([-1 if path is None else place.get(path.resolve(), -1) for path in asked])
+
+
+def _names(dataset: LabeledImages, indices: Sequence[int]) -> list[str]:
+    return [str(dataset.paths[index] or "") for index in indices]
+
+
+def _vote(rule: Rule, searched: Searched, neighbors: Neighbors, classes: int) -> Voted:
+    """Let the neighbors of all queries choose, some queries at a time."""
+    labels = searched.gallery_labels[neighbors.indices]
+    starts = range(0, len(labels), QUERIES_AT_ONCE)
+    parts = [slice(start, start + QUERIES_AT_ONCE) for start in starts]
+    chosen = [choose(rule, neighbors.similarities[part], labels[part], classes) for part in parts]
+    joined = {name: torch.cat([getattr(one, name) for one in chosen]) for name in vars(chosen[0])}
+    return Voted(rule, searched.similarity, type(chosen[0])(**joined), neighbors.indices, labels, searched.gallery)
+
+
+def _rule(name: str, decision: NeighborDecisionConfig) -> Rule:
+    return named_rule(name, None, decision.temperature if name == "knn-vote" else None)
+
+
+def _spread(images: int, limit: int | None) -> Int[Tensor, "query"]:
+    """Choose queries at equal distances, because data sets list class after class."""
+    count = images if limit is None else min(limit, images)
+    return torch.arange(count) * images // count

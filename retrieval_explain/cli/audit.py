@@ -1,0 +1,79 @@
+"""``retrieval-explain audit``."""
+
+from pathlib import Path
+
+from fsl_explain.cli.progress import note, show_table
+from fsl_explain.evaluation.results import write_tables
+from fsl_explain.report import Page, PageTable
+from retrieval_explain.audit import audit as audit_bank
+from retrieval_explain.audit import inject_label_noise
+from retrieval_explain.audit_page import audit_page
+from retrieval_explain.audit_table import (
+    audit_columns,
+    audit_summary,
+    detection_table,
+    detections,
+    suspects,
+    suspects_table,
+)
+from retrieval_explain.memory_bank import MemoryBank
+
+
+def audit(
+    *,
+    bank: Path,
+    k: int | None = None,
+    flip: float | None = None,
+    seed: int = 0,
+    top: int = 20,
+    out: Path | None = None,
+) -> None:
+    """List the images of a bank that are likeliest mislabeled.
+
+    Every label is valued by what it adds to the bank's own nearest-neighbor classification, each image left out in
+    turn. With --out the folder gets audit.parquet with all images, summary.json and index.html with pictures; they
+    appear together.
+
+    Parameters
+    ----------
+    bank
+        Folder of the bank, whose images have labels.
+    k
+        Neighbors that are asked; without it 10, or fewer where classes are smaller.
+    flip
+        Flip this share of the labels at random, in memory only, and report how well they are found.
+    seed
+        Seed of the flips, and of the random orders they are compared with.
+    top
+        Images to list.
+    out
+        Folder for the results; without it only the tables are printed.
+    """
+    if top < 1:
+        raise ValueError(f"expected --top of at least 1 image, but got {top}.")
+    if out is not None and out.exists() and not out.is_dir():
+        raise ValueError(f"expected a folder for the results, but {out} is a file; choose another --out.")
+    searched = MemoryBank.load(bank)
+    noise = None if flip is None else inject_label_noise(searched.labels, flip, seed)
+    found = audit_bank(searched, k, None if noise is None else noise.labels)
+    doubted = suspects(searched, found, top, noise)
+    judged = {} if noise is None else detections(found, noise, seed)
+    tables = [suspects_table(found, doubted, f"{bank.name}: likeliest mislabeled", noise is not None)]
+    if noise is not None:
+        tables.append(detection_table(judged, noise, f"{bank.name}: flipped labels found"))
+    for table in tables:
+        show_table(table)
+    if out is None:
+        return
+    summary = audit_summary(searched, found, doubted, judged, 0 if noise is None else int(noise.is_flipped.sum()))
+    page = Page(
+        title=f"Labels audited: {bank.name}",
+        lead=f"{len(found.rows)} labeled images of {len(searched)}, "
+        f"embedded by {searched.encoder or 'an unknown encoder'}.",
+        facts={"Neighbors": str(found.k), "Similarity": searched.similarity}
+        | ({} if flip is None else {"Labels flipped on purpose": f"{100 * flip:g} %, seed {seed}"}),
+        tables=[PageTable(table.title, table.columns, table.rows, table.notes) for table in tables],
+    )
+    html = audit_page(searched, found, doubted, page)
+    write_tables(out, summary, {"audit": audit_columns(searched, found, noise)}, {"index.html": html})
+    note(f"Results: {out / 'summary.json'} and, for people, {out / 'index.html'}")
