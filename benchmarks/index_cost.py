@@ -61,7 +61,7 @@ def raw_index(rows: RowsInMemory, index: Index) -> object:
         made.hnsw.efConstruction = settings["construction"]
         made.hnsw.efSearch = settings["paths"]
     else:
-        storage = "Flat" if index.kind == "ivf" else f"PQ{settings['bytes']}x8"
+        storage = "Flat" if index.kind == "ivf" else f"PQ{settings['bytes']}x8np"
         made = faiss.index_factory(channels, f"IVF{settings['lists']},{storage}", faiss.METRIC_L2)
         made.cp.seed, made.nprobe = SEED, settings["probed"]
         wanted = min(rows.shape[0], settings["lists"] * TRAINING_ROWS_A_LIST)

@@ -20,6 +20,7 @@ from retrieval_explain.bank_writer import BankWriter
 from retrieval_explain.encoder_fingerprint import described, expect_encoder, preprocessing_text
 from retrieval_explain.entries import UNLABELED, Entries, Labels, StoredEntries, entries_in_memory
 from retrieval_explain.index import KINDS, build_index, flat, search
+from retrieval_explain.index_cache import cached
 from retrieval_explain.neighbors import Neighbors, Rows, RowsInMemory, blocks
 from retrieval_explain.recall import Verified, verify
 from retrieval_explain.row_filter import allowed_rows, own_rows, without_own
@@ -163,14 +164,16 @@ class MemoryBank:
     def indexed(self, kind: str, k: int | None = None, recall: float = 0.95) -> "MemoryBank":
         """Return the same bank with an index, as wide as it takes to reach the asked recall at k on a sample.
 
-        ``verified.recall`` says what was reached; it may be less where no setting reaches more.
+        ``verified.sentence`` says what was reached; it may be less where no setting reaches more. Beside a bank on
+        disk the index is kept, and taken from there the next time.
         """
         if kind not in KINDS:
             raise unknown_name("index", kind, KINDS)
         wanted = self._wanted(k, len(self))
-        return replace(
-            self, verified=verify(build_index(self.rows, self.similarity, kind, wanted), self.rows, wanted, recall)
-        )
+        if isinstance(self.rows, StoredRows):
+            return replace(self, verified=cached(self.rows.stored, self.rows, self.similarity, kind, wanted, recall))
+        built = build_index(self.rows, self.similarity, kind, wanted)
+        return replace(self, verified=verify(built, self.rows, wanted, recall))
 
     def search(
         self,

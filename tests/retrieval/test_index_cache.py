@@ -91,7 +91,8 @@ def mutations(data, other):
                 start = int(rng.integers(len(data) - 64))
                 changed[start : start + 64] = bytes(64) if any(changed[start : start + 64]) else b"\1" * 64
             case 4:
-                changed[:] = other[: max(1, number)] + data[max(1, number) :] if number > 4 else other
+                cut = int(rng.integers(len(data) // 4, len(data) // 2))
+                changed[:] = other[:cut] + data[cut:]
             case 5:
                 start, stop = sorted(rng.integers(len(data), size=2).tolist())
                 changed[start:stop] = changed[start:stop][::-1] + b"x"

@@ -91,6 +91,15 @@ def test_lists_of_another_length_and_empty_banks_are_refused():
         bank().search(torch.ones(3))
 
 
+def test_ids_stand_once_and_labels_are_of_one_kind():
+    with pytest.raises(ValueError, match="1 of 4 are taken, first 3; give each image an id of its own"):
+        bank(ids=[1, 3, 3, 2])
+    with pytest.raises(ValueError, match="one of the ids for each of 4 rows, but got 2"):
+        bank(ids=[1, 3])
+    with pytest.raises(ValueError, match="labels that are all names or all numbers, but got names and 3"):
+        bank(labels=["a", "b", 3, None])
+
+
 def test_duplicates_come_in_the_order_of_their_rows():
     twins = MemoryBank.from_embeddings(torch.ones(30, 3))
     assert twins.search(torch.ones(3), k=12).indices.tolist() == list(range(12))
@@ -122,15 +131,20 @@ def test_a_bank_is_built_of_a_data_set():
     assert built.encoder.startswith(f"{encoder.description} #")
 
 
-@pytest.mark.parametrize("labels", [NAMES, [7, 9, 7, 40], None], ids=["names", "numbers", "none"])
+@pytest.mark.parametrize(
+    "labels",
+    [NAMES, [7, 9, 7, 40], None, ["tern", None, "auk", "tern"], [3, None, -1, 0]],
+    ids=["names", "numbers", "none", "some names", "some numbers"],
+)
 @pytest.mark.parametrize("similarity", ["cosine", "euclidean"])
 def test_a_stored_bank_is_the_same_bank(tmp_path, labels, similarity):
-    kept = bank(labels=labels, similarity=similarity, encoder="tiny (seed 0)")
+    kept = bank(labels=labels, similarity=similarity, encoder="tiny (seed 0)", ids=[5, 3, 90, 1])
     kept.save(tmp_path / "bank")
     loaded = MemoryBank.load(tmp_path / "bank")
     assert (loaded.classes, tuple(loaded.paths), loaded.similarity) == (kept.classes, kept.paths, kept.similarity)
     assert loaded.encoder == "tiny (seed 0)"
     assert torch.equal(loaded.labels, kept.labels)
+    assert loaded.ids.tolist() == [5, 3, 90, 1]
     queries = torch.tensor([[0.3, 0.7], [-1.0, 0.2]])
     ours, theirs = kept.search(queries), loaded.search(queries)
     assert torch.equal(ours.indices, theirs.indices)
@@ -138,6 +152,17 @@ def test_a_stored_bank_is_the_same_bank(tmp_path, labels, similarity):
     bank(labels=["x"] * 4).save(tmp_path / "bank")
     assert MemoryBank.load(tmp_path / "bank").classes == ("x",)
     assert torch.equal(loaded.search(queries).indices, ours.indices)
+
+
+def test_the_index_of_a_stored_bank_is_kept_beside_it(tmp_path):
+    rows = torch.randn(500, 8, generator=torch.Generator().manual_seed(0))
+    MemoryBank.from_embeddings(rows, list("abcde") * 100).save(tmp_path / "bank")
+    bank = MemoryBank.load(tmp_path / "bank").indexed("hnsw", k=10)
+    assert list((tmp_path / "bank").rglob("*.faiss"))
+    again = MemoryBank.load(tmp_path / "bank").indexed("hnsw", k=10)
+    assert (again.verified.recall, again.verified.k) == (bank.verified.recall, 10)
+    assert torch.equal(again.search(rows[:5], 10).indices, bank.search(rows[:5], 10).indices)
+    assert again.classes == tuple("abcde")
 
 
 def test_a_damaged_block_is_never_searched(tmp_path):

@@ -150,6 +150,7 @@ def test_progress_counts_every_query_once():
 
 
 @pytest.mark.real
+@pytest.mark.slow
 def test_real_birds_score_as_in_another_library_and_by_loops(cub10):
     calculator = pytest.importorskip("pytorch_metric_learning.utils.accuracy_calculator")
     embeddings, labels = birds(cub10)

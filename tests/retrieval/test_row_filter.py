@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from retrieval_explain import MemoryBank
@@ -26,8 +26,9 @@ def by_hand(query, allowed, own, k):
     ids=st.none() | st.sets(st.sampled_from(IDS), min_size=6),
     without=st.none() | st.sets(st.integers(0, 11), max_size=3),
     own=st.none() | st.lists(st.integers(-1, 11), min_size=4, max_size=4),
-    k=st.integers(1, 3),
+    k=st.integers(1, 6),
 )
+@example(classes=None, ids=None, without={0, 5, 7}, own=None, k=6)
 def test_filters_agree_with_a_search_by_hand(classes, ids, without, own, k):
     allowed = {
         row

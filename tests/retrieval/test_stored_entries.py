@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from retrieval_explain import MemoryBank, bank_files
@@ -31,6 +31,7 @@ def stored(directory, labels, notes=None, pieces=3):
 
 
 @given(st.lists(NAMES, max_size=12))
+@example(["tern", "auk", "gull", None])
 def test_labels_are_indices_into_the_sorted_names(tmp_path_factory, labels):
     entries = stored(tmp_path_factory.mktemp("bank"), labels)
     assert entries.classes == tuple(sorted({label for label in labels if label is not None}))
