@@ -42,7 +42,9 @@ class PrivateMemory:
     def _watch(self) -> None:
         while not self._stop.wait(0.05):
             lines = Path("/proc/self/status").read_text().splitlines()
-            self.peak = max(self.peak, next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 2**20)
+            self.peak = max(
+                self.peak, next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 2**20
+            )
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
@@ -92,7 +94,10 @@ def find(directory: Path, channels: int, raw: bool) -> None:
         for part in (queries[:20].numpy(), queries[20:].numpy()):
             started = time.perf_counter()
             faiss.knn(part, rows, K, faiss.METRIC_INNER_PRODUCT)
-            print(f"  raw faiss.knn, inner product, {len(part)} queries {time.perf_counter() - started:7.2f} s", flush=True)
+            print(
+                f"  raw faiss.knn, inner product, {len(part)} queries {time.perf_counter() - started:7.2f} s",
+                flush=True,
+            )
 
 
 def main() -> None:
@@ -115,7 +120,9 @@ def both(options: argparse.Namespace) -> None:
     needed = 4 * options.rows * options.channels
     if shutil.disk_usage(tempfile.gettempdir()).free < 1.3 * needed:
         raise SystemExit(f"expected {1.3 * needed / 1e9:.1f} GB free in {tempfile.gettempdir()}, but there are fewer.")
-    print(f"{torch.get_num_threads()} threads, {options.rows:,} × {options.channels} float32, cosine, K = {K}", flush=True)
+    print(
+        f"{torch.get_num_threads()} threads, {options.rows:,} × {options.channels} float32, cosine, K = {K}", flush=True
+    )
     size = ["--rows", str(options.rows), "--channels", str(options.channels)]
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([sys.executable, __file__, *size, "--write", folder], check=True)

@@ -99,7 +99,9 @@ def similarities_to(
     parts = []
     for query, wanted in zip(queries.double().split(together), indices.clamp(min=0).split(together), strict=True):
         candidates = rows.take(wanted).double()
-        parts.append(SIMILARITIES[similarity].contributions(query[:, None].expand_as(candidates), candidates).sum(dim=-1))
+        parts.append(
+            SIMILARITIES[similarity].contributions(query[:, None].expand_as(candidates), candidates).sum(dim=-1)
+        )
     return torch.cat(parts)
 
 

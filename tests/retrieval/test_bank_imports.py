@@ -221,6 +221,15 @@ def test_a_live_object_is_refused_by_its_name(tmp_path, new, monkeypatch):
 def test_old_files_that_cannot_be_mapped_are_read(tmp_path):
     torch.save({"queue": TENSOR.T.contiguous()}, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
     np.testing.assert_array_equal(rows_of(import_embeddings(tmp_path / "old.pth")), UNIT)
+    nested = {"epoch": 3, "arch": "resnet18", "lemniscate": {"memory": TENSOR}}
+    torch.save(nested, tmp_path / "nested.pth", _use_new_zipfile_serialization=False)
+    np.testing.assert_array_equal(rows_of(import_embeddings(tmp_path / "nested.pth")), UNIT)
+
+
+def test_a_label_holds_no_slash(tmp_path):
+    (tmp_path / "list.txt").write_text("n,1/picture 2\nn,1/picture\n")
+    assert read_image_list(tmp_path / "list.txt").paths == ["n,1/picture", "n,1/picture"]
+    assert read_image_list(tmp_path / "list.txt").labels == ["2", "n,1"]
 
 
 @pytest.mark.parametrize(("text", "sentence"), [(b"\xff\xfe", "is no UTF-8 text"), (b"\n \n", "lists none")], ids=str)

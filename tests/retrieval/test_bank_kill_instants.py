@@ -23,6 +23,7 @@ from retrieval_explain.bank_building import build_on_disk
 small_blocks = pytest.fixture(autouse=True)(small_blocks_and_pieces)
 bank = pytest.fixture(old_bank)
 CALLS = ("pwrite", "fsync", "rename", "replace", "unlink", "mkdir", "ftruncate", "link", "rmdir")
+AT_THE_SWITCH = 12  # the last calls, which make the new version current and remove the old one
 SCENES = DigitScenes("novel", per_class=3, size=32)
 ENCODER = tiny_encoder(dtype=torch.float32)
 
@@ -119,11 +120,14 @@ def test_a_kill_within_any_system_call_leaves_the_old_bank_or_the_new_one(bank, 
     shutil.copytree(bank, tmp_path / "counted")
     total = calls_of(lambda: work(tmp_path / "counted"))
     chance = random.Random(f"calls of {change}")
+    before, switch = range(1, total - AT_THE_SWITCH + 1), range(total - AT_THE_SWITCH + 1, total + 1)
+    instants = [(call, chance.random() < 0.5) for call in chance.sample(before, 10)]
+    instants += [(call, torn) for call in switch for torn in (False, True)]
     outcomes = set()
-    for number, call in enumerate(chance.sample(range(1, total + 1), min(20, total))):
+    for number, (call, torn) in enumerate(instants):
         copy = tmp_path / f"killed-{number}"
         shutil.copytree(bank, copy)
-        assert killed_at_call(work, copy, call, torn=chance.random() < 0.5)
+        assert killed_at_call(work, copy, call, torn)
         outcomes.add(check_old_or_new(copy, rows, ids))
     assert outcomes == {True, False}
 

@@ -103,9 +103,10 @@ def test_blocks_in_which_nothing_is_allowed_are_not_read(small_blocks):
     rows = WatchedRows(embeddings(400, 0))
     allowed = torch.zeros(400, dtype=torch.bool)
     allowed[[300, 301, 350]] = True
-    assert exact_search(rows, embeddings(2, 1), "cosine", 3, allowed).indices.sort().values.tolist() == [
-        [300, 301, 350]
-    ] * 2
+    assert (
+        exact_search(rows, embeddings(2, 1), "cosine", 3, allowed).indices.sort().values.tolist()
+        == [[300, 301, 350]] * 2
+    )
     assert not rows.read_spans
     assert set(rows.taken) == {300, 301, 350}
     allowed[:20] = True

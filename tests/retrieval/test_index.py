@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from retrieval_explain.exact_search import promising
 from retrieval_explain.index import KINDS, automatic_settings, build_index, flat, search, widened
-from retrieval_explain.neighbors import RowsInMemory, nearest, scan
+from retrieval_explain.neighbors import RowsInMemory, nearest, scan, similarities_to
 from retrieval_explain.recall import recall_against, verify
 
 METRICS = ["cosine", "inner-product", "euclidean"]
@@ -99,3 +100,48 @@ def test_absent_candidates_are_never_neighbors():
     indices = torch.tensor([[4, -1, 2, -1]])
     found = nearest(indices, torch.tensor([[-0.5, 9.0, -0.5, 9.0]], dtype=torch.float64), 2)
     assert found.indices.tolist() == [[2, 4]]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_filtered_search_is_exact_whatever_the_index(kind):
+    rows, queries = RowsInMemory(clustered(1500, 16)), clustered(5, 16, seed=4)
+    index = build_index(rows, "euclidean", kind, 20)
+    allowed = torch.rand(1500, generator=torch.Generator().manual_seed(0)) < 0.3
+    found, exact = search(index, rows, queries, 20, allowed), scan(queries, rows, "euclidean", 20, allowed)
+    assert torch.equal(found.indices, exact.indices)
+    assert allowed[found.indices].all()
+
+
+@pytest.mark.parametrize("similarity", METRICS)
+def test_candidates_that_are_left_out_are_worse_than_k_others(similarity):
+    rows, queries = RowsInMemory(clustered(600, 16)), clustered(7, 16, seed=5)
+    candidates = torch.stack([torch.randperm(600, generator=torch.Generator().manual_seed(i))[:300] for i in range(7)])
+    candidates[2, 100:] = -1
+    few = promising(queries, rows, candidates, similarity, 20)
+    assert few.shape[1] < 30
+    expected = nearest(candidates, similarities_to(queries, rows, candidates, similarity), 20)
+    found = nearest(few, similarities_to(queries, rows, few, similarity), 20)
+    assert torch.equal(found.indices, expected.indices)
+    short = promising(queries, rows, candidates.where(candidates < 3, -1), similarity, 20)
+    assert all(set(line) - {-1} <= {0, 1, 2} for line in short.tolist())
+
+
+def test_a_search_that_finds_too_few_says_so():
+    rows = RowsInMemory(clustered(400, 8))
+    index = build_index(rows, "cosine", "ivf", 10)
+    index.settings["probed"] = 1
+    with pytest.raises(ValueError, match="the ivf index found fewer than 390 neighbors; lower k or use the exact"):
+        search(index, rows, rows.embeddings[:2], 390)
+
+
+def test_a_recall_below_the_asked_one_is_said(monkeypatch):
+    rows = RowsInMemory(clustered(4000, 16))
+    narrow = build_index(rows, "cosine", "ivf", 100)
+    narrow.settings["probed"] = 1
+    monkeypatch.setattr("retrieval_explain.recall.widened", lambda index: None)
+    missed = verify(narrow, rows, 100, target=0.95)
+    assert not missed.reached
+    assert missed.sentence == (f"recall@100 {missed.recall:.3f} on 100 sampled rows, below the 0.95 that was asked for")
+    met = verify(narrow, rows, 100, target=0.0)
+    assert met.reached
+    assert met.sentence == f"recall@100 {met.recall:.3f} on 100 sampled rows"
