@@ -1,7 +1,9 @@
 """Search by an index of FAISS that looks at a part of the rows, or exactly.
 
-An index proposes rows; what is returned was compared again, in float64, with the stored embeddings. Source of the
-indices: Douze et al., "The Faiss library", 2024. This is the only module that imports FAISS.
+An index proposes rows; what is returned was compared again, in float64, with the stored embeddings. The exhaustive
+search is ``exact_search``, because that of FAISS orders equal rows by float32's rounding and wants a normalized copy of
+the rows for the cosine. Source of the indices: Douze et al., "The Faiss library", 2024. This is the only module that
+imports FAISS.
 """
 
 import math
@@ -175,7 +177,9 @@ def _search(index: Index, rows: Rows, queries: Float[Tensor, "query channel"], k
         options = faiss.SearchParametersIVF(nprobe=index.settings["probed"])
     narrow = max(wanted, index.settings.get("probed", 0)) <= WIDEST_ON_GPU
     searched = index.on_gpu if index.on_gpu is not None and narrow else index.faiss_index
-    candidates = torch.from_numpy(searched.search(prepared, wanted, params=options)[1])
+    # faiss.contrib.torch_utils, once anyone imports it, puts a search without options in the place of this one
+    find = getattr(searched, "search_numpy", searched.search)
+    candidates = torch.from_numpy(find(prepared, wanted, params=options)[1])
     if wanted > 2 * k:
         candidates = promising(queries, rows, candidates, index.similarity, k)
     found = nearest(candidates, similarities_to(queries, rows, candidates, index.similarity), k)

@@ -1,5 +1,6 @@
 """Which searches go to a graphics processor, seen with a stand-in for FAISS's functions of it."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -103,3 +104,12 @@ def test_without_a_gpu_auto_is_the_processor_and_cuda_is_refused(no_gpu):
 def test_an_unknown_device_is_refused():
     with pytest.raises(LookupError, match="unknown device 'gpu'"):
         placed(flat("cosine"), "gpu")
+
+
+def test_a_search_with_options_survives_the_methods_that_take_tensors():
+    """As importing ``faiss.contrib.torch_utils`` leaves every index."""
+    index = build_index(ROWS, "cosine", "ivf", 10)
+    expected = search(index, ROWS, QUERIES, 10)
+    patched = SimpleNamespace(search=lambda x, k, D=None, I=None: None, search_numpy=index.faiss_index.search)
+    found = search(replace(index, faiss_index=patched), ROWS, QUERIES, 10)
+    assert torch.equal(found.indices, expected.indices)
