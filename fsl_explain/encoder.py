@@ -15,6 +15,7 @@ from episodes import direct_resize
 from episodes.naming import unknown_name
 from fsl_explain.backbones.capture import activation_maps_of, evaluating, find_layer
 from fsl_explain.backbones.checkpoint import check_finite
+from fsl_explain.backbones.inference_modes import for_inference
 from fsl_explain.backbones.named import IMAGENET_MEAN, IMAGENET_STD, NamedNetwork, build_named
 from fsl_explain.config import EncoderConfig
 from fsl_explain.heads import POOLINGS, Pooling
@@ -51,6 +52,10 @@ class Encoder:
     Calling it runs in eval mode without gradients, on the network's own device and in its own dtype,
     and gives the network back as it was. ``mean`` and ``std`` are those of the normalized pixels, or
     None where a preprocessing of the user's own hides them.
+
+    ``inference`` is ``eager``, the network itself; ``folded``, a copy of it as it is now, channels last and with
+    batch normalization folded into the convolutions before it, which is faster and equal up to rounding; or
+    ``bf16``, that copy in bfloat16, whose features come in float32.
     """
 
     def __init__(
@@ -61,14 +66,15 @@ class Encoder:
         head: nn.Module | None = None,
         preprocess: Preprocess | None = None,
         description: str = "",
+        inference: str = "eager",
     ) -> None:
-        self.network = network
-        self.layer = layer
+        self.inference = inference
         self.pooling = _pooling(pooling)
         self.head = nn.Identity() if head is None else head
         self.transform: Preprocess = preprocess or direct_resize(224, IMAGENET_MEAN, IMAGENET_STD)
         self.description = description or type(network).__name__
         check_finite(network.state_dict(), self.description)
+        self.network, self.layer = for_inference(network, layer, inference)
 
     @classmethod
     def named(
@@ -77,6 +83,7 @@ class Encoder:
         checkpoint: str | Path | None = None,
         pooling: str | Pooling = "gap",
         head: nn.Module | None = None,
+        inference: str = "eager",
         **architecture: Any,
     ) -> "Encoder":
         """Build an encoder by name: ``conv4net``, ``efficientnet-lite0`` or ``torchvision:<name>``.
@@ -91,7 +98,8 @@ class Encoder:
         built: NamedNetwork = build_named(name, None if checkpoint is None else Path(checkpoint), **architecture)
         layer = None if built.layer is None else find_layer(built.network, built.layer)
         transform = direct_resize(built.size, built.mean, built.std)
-        return cls(built.network, layer, pooling, head, transform, description=f"{name} ({built.weights})")
+        weights = built.weights if inference == "eager" else f"{built.weights}, {inference}"
+        return cls(built.network, layer, pooling, head, transform, f"{name} ({weights})", inference)
 
     @classmethod
     def from_config(cls, config: EncoderConfig, device: str = "cpu") -> "Encoder":
@@ -99,7 +107,9 @@ class Encoder:
 
         Raises: ``ValueError`` for a device that is not there; otherwise as ``named``.
         """
-        encoder = cls.named(config.name, config.checkpoint, config.pooling, **config.architecture)
+        encoder = cls.named(
+            config.name, config.checkpoint, config.pooling, inference=config.inference, **config.architecture
+        )
         try:
             encoder.network.to(device)
         except (RuntimeError, AssertionError) as error:
@@ -114,6 +124,7 @@ class Encoder:
         head: nn.Module | None = None,
         pooling: str | Pooling = "gap",
         preprocess: Preprocess | None = None,
+        inference: str = "eager",
     ) -> "Encoder":
         """Wrap any network; ``layer`` is the name or the module whose output is explained.
 
@@ -122,19 +133,28 @@ class Encoder:
 
         Raises: ``LookupError`` for an unknown layer, with the nearest names.
         """
-        return cls(module, find_layer(module, layer), pooling, head, preprocess)
+        return cls(module, find_layer(module, layer), pooling, head, preprocess, inference=inference)
 
     def __call__(self, images: Float[Tensor, "batch 3 height width"]) -> Features:
         """Return activation maps, pooled values and embeddings of a batch of preprocessed images."""
-        parameter = next(self.network.parameters(), images)
-        layout = torch.channels_last if images.dim() == 4 else torch.preserve_format
-        images = images.to(parameter.device, parameter.dtype, memory_format=layout)
+        images = self.placed(images)
         with evaluating(self.network, self.head):
             layer = self.layer
             maps = self.network(images) if layer is None else activation_maps_of(self.network, layer, images)
+            maps = self.in_full_precision(maps)
             pooled = self.pooling(maps)
             # a copy, because a head may begin with a layer that overwrites its input
             return Features(maps.detach(), pooled, self.head(pooled.clone()))
+
+    def placed(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 3 height width"]:
+        """Return images on the network's device, in its dtype, channels last."""
+        parameter = next(self.network.parameters(), images)
+        layout = torch.channels_last if images.dim() == 4 else torch.preserve_format
+        return images.to(parameter.device, parameter.dtype, memory_format=layout)
+
+    def in_full_precision(self, values: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
+        """Return what a network in ``bf16`` computed in float32; of every other network, as it is."""
+        return values.float() if self.inference == "bf16" else values
 
     def preprocess(self, images: Sequence[Image.Image]) -> Float[Tensor, "batch 3 height width"]:
         """Turn PIL images into one batch, on the CPU; grayscale and palette images become RGB."""

@@ -146,10 +146,10 @@ def _retrieval_table(summary: Mapping[str, Any], title: str) -> Table:
 def _rule_table(summary: Mapping[str, Any], title: str, rule: str) -> Table:
     figures = summary["rules"][rule]
     rows = tuple(
-        (method, *(_cell(values[name], factor) for name, (_, factor) in COLUMNS.items()))
+        (method, *(_cell(values[name], figure.factor) for name, figure in COLUMNS.items()))
         for method, values in figures["methods"].items()
     )
-    columns = ("method", *(heading for heading, _ in COLUMNS.values()))
+    columns = ("method", *(figure.title for figure in COLUMNS.values()))
     return Table(f"{title}: {RULE_TITLES[rule]}", columns, rows, _rule_notes(summary, figures))
 
 

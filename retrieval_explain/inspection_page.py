@@ -8,9 +8,10 @@ import numpy as np
 import PIL.Image
 import torch
 
+from fsl_explain.evaluation import Table
 from fsl_explain.explainers import Explanation
 from fsl_explain.explainers.picture import support_overlay
-from fsl_explain.report import Page, PageTable
+from fsl_explain.report import Page
 from fsl_explain.report.bars import Bars, bars
 from fsl_explain.report.heatmap import Picture, picture
 from fsl_explain.report.html import render, write_html
@@ -67,7 +68,7 @@ class VoteView:
     addends: Bars
     total: str
     methods: tuple[MethodView, ...]
-    figures: PageTable
+    figures: Table
 
 
 def write_inspection(inspection: Inspection, page: Page, query: PIL.Image.Image, path: str | Path) -> None:
@@ -218,7 +219,7 @@ def _addends(main: Explanation, ranks: Mapping[tuple[str, int], int]) -> tuple[l
     )
 
 
-def _figures(vote: VoteAnswer) -> PageTable:
+def _figures(vote: VoteAnswer) -> Table:
     metrics = list(next(iter(vote.figures.values())))
     rows = [[name, *(figure(values[metric]) for metric in metrics)] for name, values in vote.figures.items()]
-    return PageTable("What is left of the score behind each map", ["method", *metrics], rows)
+    return Table("What is left of the score behind each map", ["method", *metrics], rows)

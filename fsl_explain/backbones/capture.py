@@ -29,6 +29,31 @@ def captured_activations(layer: nn.Module) -> Iterator[list[Tensor]]:
 
 
 @contextmanager
+def leaf_activations(layer: nn.Module) -> Iterator[list[Any]]:
+    """Collect what ``layer`` returns as leaves of the gradient; the hook never outlives the block.
+
+    The network goes on with a copy of the leaf, which a layer behind it may overwrite, and from there on operations
+    are recorded even where the block runs without gradients: nothing below the layer is.
+    """
+    leaves: list[Any] = []
+
+    def begin(_layer: nn.Module, _args: Any, output: Any) -> Any:
+        if not isinstance(output, Tensor):
+            leaves.append(output)
+            return output
+        leaves.append(output.detach().clone().requires_grad_())
+        torch.set_grad_enabled(True)
+        return leaves[-1].clone()
+
+    handle = layer.register_forward_hook(begin)
+    try:
+        with torch.no_grad():
+            yield leaves
+    finally:
+        handle.remove()
+
+
+@contextmanager
 def evaluating(*networks: nn.Module) -> Iterator[None]:
     """Run the block in eval mode without gradients; every module's own mode comes back afterwards."""
     modes = [(module, module.training) for network in networks for module in network.modules()]
@@ -67,6 +92,14 @@ def activation_maps_of(network: nn.Module, layer: nn.Module, images: Tensor) -> 
     """
     with captured_activations(layer) as activations:
         network(images)
+    return the_maps(activations, layer, len(images))
+
+
+def the_maps(activations: list[Any], layer: nn.Module, batch: int) -> Tensor:
+    """Return the one activation that ``layer`` gave for a batch of images, shape (batch, channel, h, w).
+
+    Raises: ``ValueError`` when the layer did not run exactly once, or gave something else than maps.
+    """
     kind = type(layer).__name__
     if len(activations) != 1:
         raise ValueError(
@@ -74,10 +107,10 @@ def activation_maps_of(network: nn.Module, layer: nn.Module, images: Tensor) -> 
             "choose a layer that runs once, and wrap a compiled model before its first call."
         )
     maps = activations[0]
-    if not isinstance(maps, Tensor) or maps.dim() != 4 or len(maps) != len(images):
+    if not isinstance(maps, Tensor) or maps.dim() != 4 or len(maps) != batch:
         got = f"shape {tuple(maps.shape)}" if isinstance(maps, Tensor) else type(maps).__name__
         raise ValueError(
-            f"expected activation maps of shape ({len(images)}, channel, h, w) from the layer {kind}, but got {got}; "
+            f"expected activation maps of shape ({batch}, channel, h, w) from the layer {kind}, but got {got}; "
             "choose a convolutional layer."
         )
     return maps

@@ -11,6 +11,7 @@ from fsl_explain.cli.demo import demo
 from fsl_explain.cli.evaluate import evaluate
 from fsl_explain.cli.explain import explain
 from fsl_explain.cli.mosaics import mosaics
+from fsl_explain.cli.table import table
 from fsl_explain.cli.train import train
 
 INTERRUPTED = "no result was written. An evaluation with --out keeps finished episodes: add --resume to go on."
@@ -25,7 +26,7 @@ app = App(
     help_epilogue="Start with: fsl-explain demo",
     suppress_keyboard_interrupt=False,
 )
-for command in (demo, explain, evaluate, mosaics, train):
+for command in (demo, explain, evaluate, mosaics, table, train):
     app.command(command)
 
 

@@ -21,7 +21,7 @@ from fsl_explain.evaluation.results import (
     uninterrupted,
     write_results,
 )
-from fsl_explain.report import Page, PageTable, write_page
+from fsl_explain.report import Page, write_page
 
 
 def evaluate(
@@ -34,8 +34,8 @@ def evaluate(
 ) -> None:
     """Measure explanations over few-shot episodes: accuracy, AD, IC, Proportion, IoU and pointing per method.
 
-    Every table carries the baselines lafam, centered-gaussian and all-ones. With --out the folder gets
-    summary.json, queries.parquet, episodes.parquet and index.html; they appear together when all is done.
+    Every table carries the baselines lafam, centered-gaussian, random-blurred and all-ones. With --out the
+    folder gets summary.json, queries.parquet, episodes.parquet and index.html; they appear together when all is done.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def _write(
             "Removed pixels become": settings.explanation.masking,
             "Seed": str(sizes.seed),
         },
-        tables=(PageTable(table.title, table.columns, table.rows, table.notes),),
+        tables=(table,),
         cases=episode_cases(settings, encoder, dataset, chunk),
     )
     with uninterrupted():

@@ -27,7 +27,7 @@ from fsl_explain.evaluation.mosaics import TILE_NAMES, evaluate_mosaics, fitted_
 from fsl_explain.evaluation.results import provenance, uninterrupted
 from fsl_explain.explainers.choice import Choice
 from fsl_explain.explainers.compared import compare
-from fsl_explain.report import Case, Page, PageTable, write_page
+from fsl_explain.report import Case, Page, write_page
 
 EXAMPLES = 4
 
@@ -80,7 +80,7 @@ def mosaics(
         title=f"Reference mosaics: {config.stem}",
         lead=f"{summary['mosaics']} mosaics of {dataset.name} with {encoder.description}.",
         facts=_facts(settings, dataset),
-        tables=[PageTable(table.title, table.columns, table.rows, table.notes) for table in tables],
+        tables=tables,
         cases=_examples(settings, encoder, dataset, store),
     )
     _write(out, summary, page)
@@ -105,9 +105,8 @@ def _examples(
 ) -> tuple[Case, ...]:
     """Explain the first mosaics under the last head, as pages show any query; the frame is the right tile."""
     head = fitted_head(settings.mosaics.heads[-1], store, settings).float()
-    with_head = Encoder(
-        encoder.network, encoder.layer, encoder.pooling, head, encoder.transform, description=encoder.description
-    )
+    parts = (encoder.network, encoder.layer, encoder.pooling, head, encoder.transform)
+    with_head = Encoder(*parts, description=encoder.description, inference=encoder.inference)
     _, drawn = draw_mosaics(dataset, settings)
     return tuple(
         _example(settings, with_head, dataset, mosaic, number) for number, mosaic in enumerate(drawn[:EXAMPLES])

@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from fsl_explain.config.data import DataConfig
 from fsl_explain.config.strict import LocalPath, Settings
@@ -14,6 +14,9 @@ class EncoderConfig(Settings):
     name: str = Field("conv4net", description="conv4net, efficientnet-lite0 or torchvision:<name>.")
     checkpoint: LocalPath | None = Field(None, description="Weights; None: published or random ones.")
     pooling: Literal["gap", "gmp", "lse", "gem"] = Field("gap", description="How maps become one value per channel.")
+    inference: Literal["eager", "folded", "bf16"] = Field(
+        "eager", description="eager; folded: batch normalization inside the convolutions; bf16: that in bfloat16."
+    )
     architecture: dict[str, Any] = Field(default_factory=dict, description="Further options of the network.")
 
 
@@ -95,3 +98,9 @@ class TrainingConfig(Settings):
     threads: int | None = Field(None, ge=1, description="CPU threads; None: PyTorch's default.")
     output: LocalPath = Field(description="Where the weights go, as safetensors.")
     test: EvaluationConfig | None = Field(None, description="An evaluation of the trained encoder's accuracy.")
+
+    @model_validator(mode="after")
+    def _train_the_network_itself(self) -> "TrainingConfig":
+        if self.encoder.inference != "eager":
+            raise ValueError(f"training needs encoder.inference 'eager', but got {self.encoder.inference!r}; drop it.")
+        return self

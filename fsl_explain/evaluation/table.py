@@ -1,32 +1,19 @@
 """The summary of an evaluation, and the table people read."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from fsl_explain import metrics
+from fsl_explain.evaluation.figures import FIGURES
 from fsl_explain.evaluation.measurement import METRICS, Chunk, episode_means
+from fsl_explain.evaluation.text_table import Table
 
 COLUMNS = {
-    "average_drop": ("AD % ↓", 1.0),
-    "increase_in_confidence": ("IC % ↑", 1.0),
-    "proportion": ("Proportion % ↑", 100.0),
-    "intersection_over_union": ("IoU % ↑", 100.0),
-    "pointing_game": ("Pointing % ↑", 100.0),
+    name: FIGURES[name]
+    for name in ("average_drop", "increase_in_confidence", "proportion", "intersection_over_union", "pointing_game")
 }
-"""Heading and factor of each metric; drops and increases are in percent already."""
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of text: ready for a terminal or a page."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    notes: tuple[str, ...]
 
 
 def summarize(chunk: Chunk) -> dict[str, Any]:
@@ -52,10 +39,10 @@ def summarize(chunk: Chunk) -> dict[str, Any]:
 def table_of(summary: Mapping[str, Any], title: str) -> Table:
     """Lay a summary out as one row per method: mean ± half width in percent."""
     rows = [
-        (method, *(_cell(figures[name], factor) for name, (_, factor) in COLUMNS.items()))
+        (method, *(_cell(figures[name], figure.factor) for name, figure in COLUMNS.items()))
         for method, figures in summary["methods"].items()
     ]
-    return Table(title, ("method", *(heading for heading, _ in COLUMNS.values())), tuple(rows), _notes(summary))
+    return Table(title, ("method", *(figure.title for figure in COLUMNS.values())), tuple(rows), _notes(summary))
 
 
 def _notes(summary: Mapping[str, Any]) -> tuple[str, ...]:

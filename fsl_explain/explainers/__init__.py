@@ -5,7 +5,9 @@ from fsl_explain.explainers.counterfactual import Counterfactual, counterfactual
 from fsl_explain.explainers.explain import explain, saliency
 from fsl_explain.explainers.explanation import Explanation
 from fsl_explain.explainers.methods import METHODS
+from fsl_explain.explainers.occlusion import OcclusionOptions, occlusion_method
 from fsl_explain.explainers.receipt import Receipt
+from fsl_explain.explainers.relax import Relax, RelaxOptions, relax, relax_method
 from fsl_explain.explainers.support_audit import SupportAudit, support_audit
 
 __all__ = [
@@ -13,11 +15,17 @@ __all__ = [
     "Correspondence",
     "Counterfactual",
     "Explanation",
+    "OcclusionOptions",
     "Receipt",
+    "Relax",
+    "RelaxOptions",
     "SupportAudit",
     "correspondence",
     "counterfactual",
     "explain",
+    "occlusion_method",
+    "relax",
+    "relax_method",
     "saliency",
     "support_audit",
 ]

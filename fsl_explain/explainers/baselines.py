@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from fsl_explain.explainers.explanation import Attribution, Method, Question, SupportAttribution
+from fsl_explain.explainers.normalization import min_max_map, upsample
 
 
 def all_ones(height: int, width: int) -> Float[Tensor, "height width"]:
@@ -19,6 +20,18 @@ def centered_gaussian(height: int, width: int) -> Float[Tensor, "height width"]:
     rows = (torch.arange(height) - (height - 1) / 2) / (height / 4)
     columns = (torch.arange(width) - (width - 1) / 2) / (width / 4)
     return torch.exp(-(rows.square()[:, None] + columns.square()[None]) / 2)
+
+
+def center_pixel(height: int, width: int) -> Float[Tensor, "height width"]:
+    """Return the map of the one pixel at the center: as sparse as a map can be, and usually on the object."""
+    pixel = torch.zeros(height, width)
+    pixel[height // 2, width // 2] = 1
+    return pixel
+
+
+def random_cells(seed: int, height: int, width: int) -> Float[Tensor, "height width"]:
+    """Return uniform noise, which is blurred when the cells are enlarged."""
+    return torch.rand(height, width, generator=torch.Generator().manual_seed(seed))
 
 
 def baseline(draw: Callable[[int, int], Tensor]) -> Method:
@@ -41,5 +54,30 @@ def baseline(draw: Callable[[int, int], Tensor]) -> Method:
     return Method(attribute, attribute_supports, saliency, uses_supports=False)
 
 
+def attribute_at_random(question: Question) -> Attribution:
+    """Return noise whose seed is the image's strongest channel: another map for another image, always the same one."""
+    pooled, maps = question.query.pooled, question.query.maps
+    height, width = maps.shape[-2:]
+    drawn = [random_cells(seed, height, width) for seed in pooled.argmax(dim=-1).flatten().tolist()]
+    undefined = pooled.new_full(pooled.shape, float("nan"))
+    return Attribution(
+        undefined, torch.stack(drawn).to(maps).reshape(*maps.shape[:-3], height, width), undefined[..., 0]
+    )
+
+
+def attribute_supports_at_random(question: Question) -> SupportAttribution:
+    """Return one noise for every support."""
+    shape = (*question.target.shape, *question.supports.valid.shape[-2:], *question.query.maps.shape[-2:])
+    cells = random_cells(0, *shape[-2:]).to(question.query.maps).expand(shape)
+    return SupportAttribution(cells, cells.new_full(question.target.shape, float("nan")))
+
+
+def random_saliency(cells: Float[Tensor, "*batch h w"], size: tuple[int, int]) -> Float[Tensor, "*batch height width"]:
+    """Enlarge bilinearly, then rescale to [0, 1]."""
+    return min_max_map(upsample(cells, size))
+
+
 ALL_ONES = baseline(all_ones)
 CENTERED_GAUSSIAN = baseline(centered_gaussian)
+CENTER_PIXEL = baseline(center_pixel)
+RANDOM_BLURRED = Method(attribute_at_random, attribute_supports_at_random, random_saliency, uses_supports=False)

@@ -18,7 +18,7 @@ from fsl_explain.explainers.explained_score import (
     log_probability,
     score_of,
 )
-from fsl_explain.explainers.explanation import Question
+from fsl_explain.explainers.explanation import Pixels, Question
 from fsl_explain.similarities import SIMILARITIES, Mahalanobis, Similarity
 
 
@@ -61,6 +61,7 @@ def ask(compared: Compared, choice: Choice, explains: Quantity = "score") -> Que
         similarity=similarity,
         pooling=compared.encoder.pooling,
         head=compared.encoder.head,
+        pixels=Pixels(compared.encoder, compared.queries),
     )
 
 

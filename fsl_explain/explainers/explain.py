@@ -2,28 +2,36 @@
 
 from math import nan
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from episodes.naming import unknown_name
 from fsl_explain.classifiers import Rule, decide, pairwise_to_supports
 from fsl_explain.encoder import Encoder
+from fsl_explain.explainers import class_logit, eigen_cam, lafam, map_gradients
 from fsl_explain.explainers.choice import Choice, ask
 from fsl_explain.explainers.compared import Compared, Supports, as_batch, compare
 from fsl_explain.explainers.contrast_weights import Against, ClassReference
 from fsl_explain.explainers.decomposition import support_addends
 from fsl_explain.explainers.explanation import Explanation, Method, Question, SupportAttribution
-from fsl_explain.explainers.lafam import mean_activation_map
-from fsl_explain.explainers.lafam import saliency as lafam_saliency
 from fsl_explain.explainers.methods import find_method
+from fsl_explain.explainers.relax import RelaxOptions, relax
+from fsl_explain.explainers.relax import saliency as scaled_importance
 from fsl_explain.similarities import Similarity
+
+LABEL_FREE = {
+    "lafam": lambda maps, size, mode: lafam.saliency(lafam.mean_activation_map(maps), size, mode),
+    "eigen-cam": lambda maps, size, mode: map_gradients.saliency(eigen_cam.principal_map(maps), size, mode),
+}
+MASKED_AT_RANDOM = ("relax", "u-relax")
 
 
 def explain(
     encoder: Encoder,
     query: Float[Tensor, "*batch 3 height width"],
     supports: Supports,
-    method: str = "exact",
+    method: str | Method = "exact",
     rule: str | Rule = "mean-similarity",
     similarity: str | Similarity = "cosine",
     target: ClassReference | None = None,
@@ -37,8 +45,9 @@ def explain(
     (way, shot, 3, H, W), their ``Features`` with leading dimensions (way, shot), or a mapping from class
     name to images (shot, 3, H, W) with any number of shots. ``method`` is ``exact`` (the target's score),
     ``contrast`` (its lead over rivals), ``log-probability`` (of the softmax of ``scale`` times the scores),
-    ``verification`` (the score minus ``threshold``), ``fam``, ``lafam`` or ``grad-cam``. ``rule`` and
-    ``similarity`` are names or objects such as ``KnnVote(k=20)`` and ``Mahalanobis.fit(embeddings)``.
+    ``verification`` (the score minus ``threshold``), or another name in ``METHODS``; or an object such as
+    ``relax_method(RelaxOptions(masks=512))``. ``rule`` and ``similarity`` are names or objects such as
+    ``KnnVote(k=20)`` and ``Mahalanobis.fit(embeddings)``.
     ``target`` is a class index or name, the predicted class if None. ``against`` serves ``contrast``: a
     class, a list of classes (the mean of their scores), ``"others"``, or None for the best-scoring rival.
 
@@ -49,10 +58,10 @@ def explain(
     return explanation if query.dim() == 4 else explanation[0]
 
 
-def explain_compared(compared: Compared, method: str, choice: Choice) -> Explanation:
+def explain_compared(compared: Compared, method: str | Method, choice: Choice) -> Explanation:
     """Explain a batch of queries by one method."""
-    explainer = find_method(method)
-    _check_options(explainer, method, choice)
+    explainer, name = find_method(method), method if isinstance(method, str) else method.name
+    _check_options(explainer, name, choice)
     size, supports = (compared.queries.shape[-2], compared.queries.shape[-1]), compared.supports
     question = ask(compared, choice, explainer.explains)
     attribution = explainer.attribute(question)
@@ -61,7 +70,7 @@ def explain_compared(compared: Compared, method: str, choice: Choice) -> Explana
     shares, biases = support_addends(question)
     similarities = pairwise_to_supports(question.query.embedding, supports, question.similarity)
     return Explanation(
-        method=method,
+        method=name,
         decision=decide(question.ranking.to("cpu", dtype), supports.classes),
         target=question.target.cpu(),
         against=None if rivals is None else rivals.to("cpu", dtype),
@@ -90,24 +99,45 @@ def saliency(
     method: str = "lafam",
     target: int | None = None,
     interpolation: str = "bilinear",
+    options: RelaxOptions | None = None,
 ) -> Float[Tensor, "*batch height width"]:
     """Return the saliency, in [0, 1] and on the CPU, of one image or a batch without any supports.
 
-    ``interpolation`` is ``bilinear``, to look at, or ``nearest``, as in LaFAM's tables.
+    ``method`` is label-free, ``lafam``, ``eigen-cam``, ``relax`` or ``u-relax``, or explains a class logit of an
+    encoder wrapped round a classifier: ``grad-cam``, ``grad-cam++``, ``xgrad-cam``, ``hirescam`` or ``layercam``, of
+    the class ``target`` (an index; None: the predicted class). ``interpolation`` is ``bilinear``, to look at, or
+    ``nearest``, as in LaFAM's tables. ``options`` are those of RELAX, whose maps are of the image's size already;
+    its uncertainty and stability come from ``fsl_explain.relax``.
 
-    Raises: ``ValueError`` for a method that needs supports, or a target given to a label-free method.
+    Raises: ``ValueError`` for a method that needs supports, a target given to a label-free method, or an encoder
+    without class logits.
     """
-    if method != "lafam":
+    _check_without_supports(method, target, interpolation, options)
+    batch = as_batch(image)
+    size = (batch.shape[-2], batch.shape[-1])
+    if method in class_logit.FORMULAS:
+        enlarged = class_logit.saliency(encoder, batch, method, target, interpolation).cpu()
+    elif method in MASKED_AT_RANDOM:
+        found = relax(encoder, batch, options)
+        enlarged = scaled_importance(found.importance if method == "relax" else found.certain_importance, size)
+        enlarged = enlarged.to(torch.promote_types(batch.dtype, torch.float32))
+    else:
+        enlarged = LABEL_FREE[method](encoder(batch).maps, size, interpolation).cpu()
+    return enlarged if image.dim() == 4 else enlarged[0]
+
+
+def _check_without_supports(method: str, target: int | None, interpolation: str, options: RelaxOptions | None) -> None:
+    label_free = (*LABEL_FREE, *MASKED_AT_RANDOM)
+    known = (*label_free, *class_logit.FORMULAS)
+    if method not in known:
         find_method(method)
-        raise ValueError(f"without supports there is only method='lafam', but got {method!r}; use explain().")
-    if target is not None:
-        raise ValueError("lafam explains no class, but got a target; drop target.")
+        raise ValueError(f"without supports there are {', '.join(known)}, but got {method!r}; use explain().")
+    if target is not None and method in label_free:
+        raise ValueError(f"{method} explains no class, but got a target; drop target.")
+    if options is not None and method not in MASKED_AT_RANDOM:
+        raise ValueError(f"options are those of relax and u-relax, but method is {method!r}; drop options.")
     if interpolation not in ("bilinear", "nearest"):
         raise unknown_name("interpolation", interpolation, ("bilinear", "nearest"))
-    batch = as_batch(image)
-    cells = mean_activation_map(encoder(batch).maps)
-    enlarged = lafam_saliency(cells, (batch.shape[-2], batch.shape[-1]), interpolation).cpu()
-    return enlarged if image.dim() == 4 else enlarged[0]
 
 
 def _support_side(explainer: Method, question: Question) -> SupportAttribution:

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from fsl_explain.classifiers import Decision, Rule, SupportSet, Weights
-from fsl_explain.encoder import Features
+from fsl_explain.encoder import Encoder, Features
 from fsl_explain.explainers import picture
 from fsl_explain.explainers.explained_score import ExplainedScore, Quantity
 from fsl_explain.explainers.receipt import Receipt, SupportLine
@@ -19,6 +19,14 @@ from fsl_explain.similarities import Similarity
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """The queries' preprocessed images and the encoder that embeds them, for methods that change the image."""
+
+    encoder: Encoder
+    images: Float[Tensor, "*batch 3 height width"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,7 @@ class Question:
     similarity: Similarity
     pooling: Pooling
     head: torch.nn.Module
+    pixels: Pixels | None = None  # None where only features were kept
 
     @cached_property
     def weights(self) -> Weights:
@@ -71,6 +80,7 @@ class Question:
             ),
             ranking=self.ranking[index],
             target=self.target[index],
+            pixels=None if self.pixels is None else replace(self.pixels, images=self.pixels.images[index]),
         )
 
 
@@ -101,6 +111,8 @@ class Method:
     explains: Quantity = "score"  # which number of the decision is explained
     uses_supports: bool = True  # False: the map depends on the query alone
     signed: bool = False  # the saliency has a sign, and no scale
+    perturbs: bool = False  # asks the network again about altered images, so the question needs their pixels
+    name: str = ""  # of a method that is no entry of METHODS, for the explanation
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,20 @@
 """Explainers by name."""
 
 from episodes.naming import unknown_name
-from fsl_explain.explainers.baselines import ALL_ONES, CENTERED_GAUSSIAN
+from fsl_explain.explainers.ablation_cam import ABLATION_CAM
+from fsl_explain.explainers.baselines import ALL_ONES, CENTER_PIXEL, CENTERED_GAUSSIAN, RANDOM_BLURRED
+from fsl_explain.explainers.cellwise_cam import HIRESCAM, LAYERCAM
 from fsl_explain.explainers.decomposition import CONTRAST, EXACT, LOG_PROBABILITY, VERIFICATION
+from fsl_explain.explainers.eigen_cam import EIGEN_CAM
 from fsl_explain.explainers.explanation import Method
 from fsl_explain.explainers.fam import FAM
 from fsl_explain.explainers.grad_cam import GRAD_CAM
+from fsl_explain.explainers.grad_cam_plus_plus import GRAD_CAM_PLUS_PLUS
 from fsl_explain.explainers.lafam import LAFAM
+from fsl_explain.explainers.occlusion import OCCLUSION
+from fsl_explain.explainers.relax import RELAX, U_RELAX
+from fsl_explain.explainers.score_cam import SCORE_CAM
+from fsl_explain.explainers.xgrad_cam import XGRAD_CAM
 
 METHODS: dict[str, Method] = {
     "exact": EXACT,
@@ -16,16 +24,32 @@ METHODS: dict[str, Method] = {
     "fam": FAM,
     "lafam": LAFAM,
     "grad-cam": GRAD_CAM,
+    "grad-cam++": GRAD_CAM_PLUS_PLUS,
+    "xgrad-cam": XGRAD_CAM,
+    "hirescam": HIRESCAM,
+    "layercam": LAYERCAM,
+    "eigen-cam": EIGEN_CAM,
+    "score-cam": SCORE_CAM,
+    "ablation-cam": ABLATION_CAM,
+    "occlusion": OCCLUSION,
+    "relax": RELAX,
+    "u-relax": U_RELAX,
     "all-ones": ALL_ONES,
     "centered-gaussian": CENTERED_GAUSSIAN,
+    "random-blurred": RANDOM_BLURRED,
+    "center-pixel": CENTER_PIXEL,
 }
+TRIVIAL = ("all-ones", "centered-gaussian", "random-blurred", "center-pixel")
+"""Maps that do not look at the image."""
 
 
-def find_method(name: str) -> Method:
-    """Return an explainer by name.
+def find_method(method: str | Method) -> Method:
+    """Return an explainer by name, or the one given.
 
     Raises: ``LookupError`` with the nearest names.
     """
-    if name not in METHODS:
-        raise unknown_name("method", name, METHODS)
-    return METHODS[name]
+    if isinstance(method, Method):
+        return method
+    if method not in METHODS:
+        raise unknown_name("method", method, METHODS)
+    return METHODS[method]

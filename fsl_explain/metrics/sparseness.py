@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from fsl_explain.metrics.positive_part import positive_part, says_something, undefined_unless
+from fsl_explain.metrics.pixel_ranking import ascending_values
+from fsl_explain.metrics.positive_part import says_something, undefined_unless
 
 
 def sparseness(saliency: Float[Tensor, "batch height width"]) -> Float[Tensor, "batch"]:
@@ -17,10 +18,14 @@ def sparseness(saliency: Float[Tensor, "batch height width"]) -> Float[Tensor, "
     A single positive pixel among n scores 1 - 1/n. NaN for a map without a positive pixel and for one with a NaN or
     infinite pixel. Larger is better only as brevity: sparseness knows no target.
     """
-    ascending = positive_part(saliency).flatten(1).sort(dim=1).values
+    gini = gini_index(ascending_values(saliency))
+    return undefined_unless(says_something(saliency), gini.to(saliency.dtype))
+
+
+def gini_index(ascending: Float[Tensor, "batch pixel"]) -> Float[Tensor, "batch"]:
+    """Return the Gini index of rows of values in ascending order, none negative, in double precision."""
     pixels = ascending.shape[1]
     # Doubles, because the ranks of a large image times small values cancel in float32.
-    rank = torch.arange(1, pixels + 1, device=saliency.device, dtype=torch.float64)
-    weighted = (ascending * ((2 * rank - pixels - 1) / pixels)).sum(dim=1)
-    gini = weighted / ascending.sum(dim=1, dtype=torch.float64)
-    return undefined_unless(says_something(saliency), gini.to(saliency.dtype))
+    rank = torch.arange(1, pixels + 1, device=ascending.device, dtype=torch.float64)
+    doubles = ascending.double()
+    return doubles @ (2 * rank - pixels - 1) / (pixels * doubles.sum(dim=1))

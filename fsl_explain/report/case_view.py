@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from fsl_explain.evaluation import Table
 from fsl_explain.explainers import Explanation
 from fsl_explain.explainers.picture import has_say, shots, support_overlay
 from fsl_explain.report.bars import Bars, bars
@@ -9,7 +10,7 @@ from fsl_explain.report.counterfactual_view import CounterfactualView, counterfa
 from fsl_explain.report.heatmap import Picture, picture
 from fsl_explain.report.method_view import Legend, MethodView, legend, method_view
 from fsl_explain.report.numbers import decimals, figure, fixed
-from fsl_explain.report.page import Case, PageTable
+from fsl_explain.report.page import Case
 from fsl_explain.report.support_view import SupportReceipt, support_receipt
 from fsl_explain.report.wording import marks, verdict
 
@@ -60,7 +61,7 @@ class CaseView:
     main_legend: Legend
     classes: tuple[ClassView, ...]
     methods: tuple[MethodView, ...]
-    figures: PageTable | None
+    figures: Table | None
     receipt: SupportReceipt
     counterfactuals: tuple[CounterfactualView, ...]
 
@@ -118,7 +119,7 @@ def _support_picture(main: Explanation, label: int, shot: int) -> Picture:
     return picture(support_overlay(main, label, shot), alt, SUPPORT_WIDTH)
 
 
-def _figures(case: Case) -> PageTable | None:
+def _figures(case: Case) -> Table | None:
     metrics = list(dict.fromkeys(metric for values in case.figures.values() for metric in values))
     if not metrics:
         return None
@@ -127,4 +128,4 @@ def _figures(case: Case) -> PageTable | None:
         for name in case.explanations
         if name in case.figures
     ]
-    return PageTable("Figures of this query", ["method", *metrics], rows)
+    return Table("Figures of this query", ["method", *metrics], rows)

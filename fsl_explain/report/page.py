@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from episodes.naming import unknown_name
+from fsl_explain.evaluation import Table
 from fsl_explain.explainers import Counterfactual, Explanation
 from fsl_explain.explainers.picture import shots
 
@@ -76,32 +77,11 @@ class Case:
 
 
 @dataclass(frozen=True)
-class PageTable:
-    """A table of text; the first column names its row, the others are aligned right as numbers are.
-
-    Raises: ``ValueError`` for a row whose length is not that of ``columns``.
-    """
-
-    title: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    notes: Sequence[str] = ()
-
-    def __post_init__(self) -> None:
-        for number, row in enumerate(self.rows, start=1):
-            if len(row) != len(self.columns):
-                raise ValueError(
-                    f"expected {len(self.columns)} entries in each row of the table {self.title!r}, "
-                    f"but row {number} has {len(row)}; fill the row."
-                )
-
-
-@dataclass(frozen=True)
 class Page:
     """A page: what it is about, how it was made, its tables and its cases."""
 
     title: str
     lead: str = ""
     facts: Mapping[str, str] = field(default_factory=dict)  # how it was made: encoder, data, seed, versions
-    tables: Sequence[PageTable] = ()
+    tables: Sequence[Table] = ()
     cases: Sequence[Case] = ()

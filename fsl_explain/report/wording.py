@@ -12,6 +12,8 @@ DESCRIPTIONS = {
     "fam": "Activation maps weighted by each channel's share of the similarity to {target} (FAM, Eqs. 11–18).",
     "lafam": "Mean of all activation maps. It knows neither the classes nor the supports.",
     "all-ones": "Baseline: keeps every pixel, whatever the image.",
+    "random-blurred": "Baseline: blurred noise.",
+    "center-pixel": "Baseline: the one pixel at the center.",
     "centered-gaussian": "Baseline: a bump at the center, whatever the image.",
 }
 HOW_TO_READ = (

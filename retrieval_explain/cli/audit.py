@@ -4,7 +4,7 @@ from pathlib import Path
 
 from fsl_explain.cli.progress import note, show_table
 from fsl_explain.evaluation.results import write_tables
-from fsl_explain.report import Page, PageTable
+from fsl_explain.report import Page
 from retrieval_explain.audit import audit as audit_bank
 from retrieval_explain.audit import inject_label_noise
 from retrieval_explain.audit_page import audit_page
@@ -72,7 +72,7 @@ def audit(
         f"embedded by {searched.encoder or 'an unknown encoder'}.",
         facts={"Neighbors": str(found.k), "Similarity": searched.similarity}
         | ({} if flip is None else {"Labels flipped on purpose": f"{100 * flip:g} %, seed {seed}"}),
-        tables=[PageTable(table.title, table.columns, table.rows, table.notes) for table in tables],
+        tables=tables,
     )
     html = audit_page(searched, found, doubted, page)
     write_tables(out, summary, {"audit": audit_columns(searched, found, noise)}, {"index.html": html})

@@ -11,7 +11,7 @@ from fsl_explain.cli.progress import note, progress_bars, show_table
 from fsl_explain.config import read_config
 from fsl_explain.encoder import Encoder
 from fsl_explain.evaluation.results import images_used, provenance, write_tables
-from fsl_explain.report import Page, PageTable, render_page
+from fsl_explain.report import Page, render_page
 from retrieval_explain.bank_evaluation import BankEvaluation, evaluate_bank, measured_methods
 from retrieval_explain.evaluation_table import bank_query_columns, bank_tables, summarize_bank
 from retrieval_explain.settings import BankEvaluationConfig
@@ -28,8 +28,8 @@ def evaluate(
 
     Prints Recall@1, 2, 4, 8, R-precision, mAP@R and the accuracy of k-NN votes with ties counted three ways, beside
     chance; then AD, IC, Proportion, IoU and pointing per method over the correct decisions of each rule, beside the
-    baselines lafam, centered-gaussian and all-ones. With --out the folder gets summary.json, queries.parquet and
-    index.html; they appear together when all is done.
+    baselines lafam, centered-gaussian, random-blurred and all-ones. With --out the folder gets summary.json,
+    queries.parquet and index.html; they appear together when all is done.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def evaluate(
         title=f"Retrieval and its explanations measured: {config.stem}",
         lead=f"{summary['queries']} queries of {dataset.name} with {encoder.description}.",
         facts=_facts(settings, dataset, gallery),
-        tables=[PageTable(table.title, table.columns, table.rows, table.notes) for table in tables],
+        tables=tables,
     )
     _write(out, summary, measured, dataset, gallery, page)
     note(f"Results: {out / 'summary.json'} and, for people, {out / 'index.html'}")

@@ -78,7 +78,7 @@ def test_a_constant_map_keeps_every_pixel():
     ("arguments", "error", "sentence"),
     [
         ({"method": "lafan"}, LookupError, r"unknown method 'lafan'; did you mean 'lafam'"),
-        ({"method": "exact"}, ValueError, r"without supports there is only method='lafam', but got 'exact'"),
+        ({"method": "exact"}, ValueError, r"without supports there are lafam, .*, but got 'exact'; use explain\(\)"),
         ({"target": 1}, ValueError, r"lafam explains no class, but got a target; drop target"),
         ({"interpolation": "bilinea"}, LookupError, r"unknown interpolation 'bilinea'; did you mean 'bilinear'"),
     ],

@@ -8,7 +8,8 @@ from page_reader import PageReader
 from PIL import Image
 from written_explanations import CLASSES, written_contrast, written_explanation, written_fam, written_lafam
 
-from fsl_explain.report import Case, Page, PageTable, render_page, write_page
+from fsl_explain.evaluation import Table
+from fsl_explain.report import Case, Page, render_page, write_page
 
 HOSTILE = CLASSES[1]
 
@@ -31,7 +32,7 @@ def page() -> Page:
         support_names={"gull": ["first.jpg", f"{HOSTILE}.jpg"]},
         main="contrast",
     )
-    table = PageTable("Over 200 episodes", ["method", "AD"], [[f"all {HOSTILE}", "1.5 ± 0.1"]], ["Smaller is better."])
+    table = Table("Over 200 episodes", ["method", "AD"], [[f"all {HOSTILE}", "1.5 ± 0.1"]], ["Smaller is better."])
     return Page(f"Title {HOSTILE}", "Lead.", {"Encoder": "conv4net"}, [table], [case, case])
 
 

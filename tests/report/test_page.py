@@ -2,7 +2,8 @@ import pytest
 import torch
 from written_explanations import batch_of_two, written_explanation
 
-from fsl_explain.report import Case, PageTable
+from fsl_explain.evaluation import Table
+from fsl_explain.report import Case
 
 
 def test_the_first_explanation_is_the_main_one_unless_another_is_named():
@@ -43,4 +44,4 @@ def test_a_case_is_one_query():
 
 def test_a_table_has_an_entry_for_every_column():
     with pytest.raises(ValueError, match="expected 2 entries in each row of the table 'T', but row 2 has 1"):
-        PageTable("T", ["a", "b"], [["1", "2"], ["3"]])
+        Table("T", ["a", "b"], [["1", "2"], ["3"]])

@@ -233,7 +233,7 @@ def test_decisions_without_a_rival_are_counted(encoder, dataset):
 
 
 def test_methods_that_explain_another_number_are_refused():
-    assert measured_methods(settings_of())[-3:] == ("lafam", "centered-gaussian", "all-ones")
+    assert measured_methods(settings_of())[-4:] == ("lafam", "centered-gaussian", "random-blurred", "all-ones")
     with pytest.raises(ValueError, match="of a class's score or of its lead, but got 'verification'; drop it"):
         measured_methods(settings_of(explanation={"methods": ["verification"]}))
     with pytest.raises(LookupError, match="unknown method 'exat'"):

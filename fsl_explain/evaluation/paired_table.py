@@ -1,0 +1,119 @@
+"""Tables of stored measurements: means with intervals, bold only where a test says so, and paired differences."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from episodes.naming import unknown_name
+from fsl_explain import metrics
+from fsl_explain.evaluation.figures import FIGURES
+from fsl_explain.evaluation.paired_bootstrap import CONFIDENCE, RESAMPLES, clearly_best, paired_difference
+from fsl_explain.evaluation.stored_results import StoredResults
+from fsl_explain.evaluation.text_table import Table
+from fsl_explain.explainers.methods import TRIVIAL
+
+UNKNOWN = "–"
+
+
+def comparison_table(
+    title: str, results: Sequence[StoredResults], figures: Sequence[str], methods: Sequence[str] | None = None
+) -> Table:
+    """Lay out one row for each model and method: mean ± half the width of its 95 % interval.
+
+    An entry is bold where its method beats every other one of the same results, trivial maps included, in a paired
+    bootstrap. ``methods`` shows some of them only; all take part in the test.
+
+    Raises: ``LookupError`` for a method or figure that the results do not have.
+    """
+    _check(results, figures, methods)
+    rows: list[tuple[str, ...]] = []
+    bold: set[tuple[int, int]] = set()
+    for one in results:
+        best = {name: clearly_best(one.of(name), FIGURES[name].higher_is_better) for name in figures}
+        for method in one.figures if methods is None else methods:
+            entries = [_mean(one, method, name) for name in figures]
+            bold |= {(len(rows), 2 + place) for place, name in enumerate(figures) if best[name] == method}
+            rows.append((one.name, method, *entries))
+    columns = ("model", "method", *(FIGURES[name].title for name in figures))
+    return Table(title, columns, rows, _notes(results, figures), frozenset(bold))
+
+
+def difference_table(results: StoredResults, figures: Sequence[str], against: str) -> Table:
+    """Lay out each method's mean difference from one of them, on the same units, with its 95 % interval.
+
+    Raises: ``LookupError`` for a method or figure that the results do not have.
+    """
+    _check([results], figures, [against])
+    rows: list[tuple[str, ...]] = []
+    bold: set[tuple[int, int]] = set()
+    for method in (name for name in results.figures if name != against):
+        entries = []
+        for place, name in enumerate(figures):
+            mine, theirs = results.figures[method].get(name), results.figures[against].get(name)
+            found = None if mine is None or theirs is None else paired_difference(mine, theirs)
+            if found is None or not found.pairs:
+                entries.append(UNKNOWN)
+                continue
+            factor = FIGURES[name].factor
+            entries.append(f"{factor * found.mean:+.2f} [{factor * found.low:+.2f}, {factor * found.high:+.2f}]")
+            if found.excludes_zero:
+                bold.add((len(rows), 1 + place))
+        rows.append((method, *entries))
+    return Table(
+        f"{results.name}: difference from {against}",
+        ("method", *(FIGURES[name].title for name in figures)),
+        rows,
+        (
+            f"Mean of the paired differences over {results.unit}, with a percentile interval of "
+            f"{100 * CONFIDENCE:g} % from {RESAMPLES:,} resamples of them; bold: it excludes zero.",
+        ),
+        frozenset(bold),
+    )
+
+
+def _mean(results: StoredResults, method: str, figure: str) -> str:
+    values = results.figures[method].get(figure)
+    if values is None:
+        return UNKNOWN
+    mean, half_width, counted = metrics.mean_interval(torch.from_numpy(values))
+    factor = FIGURES[figure].factor
+    return f"{factor * mean:.2f} ± {factor * half_width:.2f}" if counted else UNKNOWN
+
+
+def _notes(results: Sequence[StoredResults], figures: Sequence[str]) -> tuple[str, ...]:
+    units = sorted({one.unit for one in results})
+    notes = [
+        f"Mean over {' or '.join(units)} ± 1.96 standard errors. Bold: better than every other method of the same "
+        f"results, trivial maps included, in a paired bootstrap at {100 * CONFIDENCE:g} % for all comparisons together."
+    ]
+    for name in figures:
+        winners = {one.name: trivial for one in results if (trivial := _trivial_winner(one, name)) is not None}
+        if winners:
+            where = "; ".join(f"{trivial} in {model}" for model, trivial in winners.items())
+            notes.append(f"{FIGURES[name].title} has a trivial map as its best: {where}. There it proves nothing.")
+    return tuple(notes)
+
+
+def _trivial_winner(results: StoredResults, figure: str) -> str | None:
+    """Return the map that looks at nothing and has the best mean; None where a real method has it."""
+    if figure == "accuracy":
+        return None
+    sign = 1 if FIGURES[figure].higher_is_better else -1
+    means = {
+        method: sign * float(np.nanmean(values))
+        for method, values in results.of(figure).items()
+        if not np.isnan(values).all()
+    }
+    best = max(means, key=lambda method: means[method], default=None)
+    return best if best in TRIVIAL else None
+
+
+def _check(results: Sequence[StoredResults], figures: Sequence[str], methods: Sequence[str] | None) -> None:
+    for name in figures:
+        if name not in FIGURES:
+            raise unknown_name("figure", name, FIGURES)
+    for one in results:
+        for method in methods or ():
+            if method not in one.figures:
+                raise unknown_name(f"method in {one.name}", method, one.figures)

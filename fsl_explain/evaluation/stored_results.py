@@ -1,0 +1,84 @@
+"""Measurements that stand in a folder of results, ready to be laid out again or compared."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from jaxtyping import Float, Int
+
+from fsl_explain.evaluation.figures import FIGURES
+
+TABLE = "queries.parquet"
+
+
+@dataclass(frozen=True)
+class StoredResults:
+    """The figures of every method on the same units; NaN where a unit has none."""
+
+    name: str
+    unit: str  # what an interval is over: episodes or queries
+    figures: Mapping[str, Mapping[str, Float[np.ndarray, "unit"]]]  # method → figure → values
+
+    def of(self, figure: str) -> dict[str, Float[np.ndarray, "unit"]]:
+        """Return one figure of every method that has it."""
+        return {method: values[figure] for method, values in self.figures.items() if figure in values}
+
+
+def read_results(folder: str | Path) -> list[StoredResults]:
+    """Read what an evaluation wrote to a folder: one entry, or one for each rule of an evaluation of a bank.
+
+    Figures of a few-shot evaluation are means over the queries of an episode.
+
+    Raises: ``FileNotFoundError`` where there are no results; ``ValueError`` for a file that is no table of them.
+    """
+    path = Path(folder) / TABLE
+    if not path.is_file():
+        raise FileNotFoundError(f"expected the results of an evaluation in {folder}, but there is no {TABLE}.")
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{path} is no table of measurements or is damaged; run the evaluation again.") from error
+    if "method" not in table.column_names:
+        raise ValueError(f"expected a column method in {path}, but there is none; use the results of an evaluation.")
+    name = Path(folder).resolve().name
+    if "rule" not in table.column_names:
+        return [_results(table, name)]
+    rules = dict.fromkeys(table["rule"].to_pylist())
+    return [_results(table.filter(pa.compute.equal(table["rule"], rule)), f"{name}, {rule}") for rule in rules]
+
+
+def _results(table: pa.Table, name: str) -> StoredResults:
+    columns = {figure: _numbers(table, column) for figure, column in _figure_columns(table).items()}
+    methods = np.array(table["method"].to_pylist())
+    episodes = _numbers(table, "episode").astype(np.int64) if "episode" in table.column_names else None
+    figures: dict[str, dict[str, Any]] = {}
+    for method in dict.fromkeys(methods.tolist()):
+        rows = methods == method
+        figures[method] = {
+            figure: values[rows] if episodes is None else _episode_means(values[rows], episodes[rows])
+            for figure, values in columns.items()
+        }
+    return StoredResults(name, "queries" if episodes is None else "episodes", figures)
+
+
+def _figure_columns(table: pa.Table) -> dict[str, str]:
+    found = {figure: figure for figure in FIGURES if figure in table.column_names}
+    return {"accuracy": "correct"} | found if "correct" in table.column_names else found
+
+
+def _numbers(table: pa.Table, column: str) -> Float[np.ndarray, "row"]:
+    return table[column].cast(pa.float64()).to_numpy()
+
+
+def _episode_means(
+    values: Float[np.ndarray, "query"], episodes: Int[np.ndarray, "query"]
+) -> Float[np.ndarray, "episode"]:
+    """Return the mean of each episode's queries that have the figure; NaN where none has."""
+    known, count = ~np.isnan(values), int(episodes.max()) + 1
+    totals = np.bincount(episodes[known], weights=values[known], minlength=count)
+    counted = np.bincount(episodes[known], minlength=count)
+    return np.divide(totals, counted, out=np.full(count, np.nan), where=counted > 0)

@@ -1,0 +1,26 @@
+"""A table of text: ready for a terminal, a page or a paper."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text; the first column names its row, the others are aligned right as numbers are.
+
+    Raises: ``ValueError`` for a row whose length is not that of ``columns``.
+    """
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    notes: Sequence[str] = ()
+    bold: frozenset[tuple[int, int]] = frozenset()  # row and column, from 0, of each entry that a test found best
+
+    def __post_init__(self) -> None:
+        for number, row in enumerate(self.rows, start=1):
+            if len(row) != len(self.columns):
+                raise ValueError(
+                    f"expected {len(self.columns)} entries in each row of the table {self.title!r}, "
+                    f"but row {number} has {len(row)}; fill the row."
+                )

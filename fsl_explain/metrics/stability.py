@@ -1,0 +1,60 @@
+"""How much a map changes when its image hardly does.
+
+References: Alvarez-Melis, Jaakkola, "On the Robustness of Interpretability Methods", 2018 (local Lipschitz estimate);
+Yeh et al., "On the (In)fidelity and Sensitivity of Explanations", 2019 (maximum sensitivity).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+Explain = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Stability:
+    """How the map of each image answered to noise. Smaller is better, and 0 for a map that does not look at the image.
+
+    NaN where a map has a NaN or infinite pixel; ``largest_change`` and ``mean_change`` also for a map of zeros.
+    """
+
+    lipschitz: Float[Tensor, "batch"]  # the largest ‖change of the map‖ / ‖noise‖, in units of the map over the image's
+    largest_change: Float[Tensor, "batch"]  # the largest ‖change of the map‖ / ‖map‖
+    mean_change: Float[Tensor, "batch"]  # the mean of the same
+
+
+def stability(
+    explain: Explain,
+    images: Float[Tensor, "batch 3 height width"],
+    radius: float = 0.02,
+    samples: int = 10,
+    seed: int = 0,
+) -> Stability:
+    """Return how much the maps of ``explain``, from images to one map each, change under small noise on the images.
+
+    The noise is uniform in [-radius, radius] for every pixel and channel, in the units of the preprocessed images; it
+    depends on seed and sample, not on the global generator. A sampled largest value is a lower bound of the true one.
+    One sample is held at a time.
+
+    Raises:
+        ValueError: radius is not above 0, or samples is below 1.
+    """
+    if not radius > 0 or samples < 1:
+        raise ValueError(
+            f"expected a radius above 0 and at least 1 sample, but got {radius} and {samples}; raise the lower one."
+        )
+    generator = torch.Generator().manual_seed(seed)
+    maps = explain(images).detach().flatten(1)
+    length = maps.norm(dim=1)
+    lipschitz, largest, total = (torch.zeros_like(length) for _ in range(3))
+    for _ in range(samples):
+        noise = (2 * radius) * (torch.rand(images.shape, generator=generator, dtype=torch.float64) - 0.5)
+        noise = noise.to(images)
+        change = (explain(images + noise).detach().flatten(1) - maps).norm(dim=1)
+        lipschitz = torch.maximum(lipschitz, change / noise.flatten(1).norm(dim=1).to(change))
+        largest = torch.maximum(largest, change / length)
+        total = total + change / length
+    return Stability(lipschitz, largest, total / samples)

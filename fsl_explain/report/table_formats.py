@@ -1,0 +1,101 @@
+"""A table as Markdown, LaTeX or a page."""
+
+from collections.abc import Callable, Sequence
+
+from fsl_explain.evaluation import Table
+from fsl_explain.report.html import render_page
+from fsl_explain.report.page import Page
+
+LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
+    "×": r"$\times$",
+    "≥": r"$\geq$",
+    "–": "--",
+}
+
+
+def as_markdown(tables: Sequence[Table]) -> str:
+    """Return tables as GitHub's Markdown, each under its title and above its notes."""
+    return "\n\n".join(_markdown(table) for table in tables) + "\n"
+
+
+def as_latex(tables: Sequence[Table]) -> str:
+    """Return tables as LaTeX, for the package booktabs; the notes are comments."""
+    return "\n\n".join(_latex(table) for table in tables) + "\n"
+
+
+def as_html(tables: Sequence[Table]) -> str:
+    """Return tables as one page."""
+    return render_page(Page(title=tables[0].title if len(tables) == 1 else "Measurements", tables=tables))
+
+
+FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {
+    "markdown": as_markdown,
+    "latex": as_latex,
+    "html": as_html,
+}
+
+
+def _markdown(table: Table) -> str:
+    def line(entries: Sequence[str]) -> str:
+        return f"| {' | '.join(entries)} |"
+
+    rows = [
+        line([_marked(table, number, place, "**{}**") for place in range(len(row))]).replace("\n", " ")
+        for number, row in enumerate(table.rows)
+    ]
+    ruler = line(["---", *["---:"] * (len(table.columns) - 1)])
+    head = [f"**{table.title}**", "", line([column.replace("|", r"\|") for column in table.columns]), ruler]
+    return "\n".join([*head, *rows, *(f"\n{note}" for note in table.notes)])
+
+
+def _marked(table: Table, row: int, column: int, mark: str) -> str:
+    entry = table.rows[row][column].replace("|", r"\|")
+    return mark.format(entry) if (row, column) in table.bold else entry
+
+
+def _latex(table: Table) -> str:
+    def line(entries: Sequence[str]) -> str:
+        return f"{' & '.join(entries)} \\\\"
+
+    rows = [
+        line(
+            [
+                rf"\textbf{{{_escaped(entry)}}}" if (number, place) in table.bold else _escaped(entry)
+                for place, entry in enumerate(row)
+            ]
+        )
+        for number, row in enumerate(table.rows)
+    ]
+    names = sum(column in ("model", "method") for column in table.columns) or 1
+    return "\n".join(
+        [
+            *(f"% {note}" for note in table.notes),
+            r"\begin{table}",
+            rf"\caption{{{_escaped(table.title)}}}",
+            rf"\begin{{tabular}}{{{'l' * names}{'r' * (len(table.columns) - names)}}}",
+            r"\toprule",
+            line([_escaped(column) for column in table.columns]),
+            r"\midrule",
+            *rows,
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+        ]
+    )
+
+
+def _escaped(text: str) -> str:
+    return "".join(LATEX.get(character, character) for character in text)

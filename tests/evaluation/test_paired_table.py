@@ -1,0 +1,114 @@
+"""Tables of stored measurements."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from fsl_explain.evaluation.paired_table import comparison_table, difference_table
+from fsl_explain.evaluation.stored_results import StoredResults, read_results
+
+RNG = np.random.default_rng(0)
+IMAGES = RNG.uniform(0.3, 0.6, 200)
+
+
+def results(**methods):
+    return StoredResults("birds", "queries", {name.replace("_", "-"): values for name, values in methods.items()})
+
+
+STORED = results(
+    exact={"proportion": IMAGES + 0.1, "average_drop": 100 * IMAGES},
+    fam={"proportion": IMAGES + 0.01 * RNG.normal(size=200), "average_drop": 100 * IMAGES},
+    all_ones={"proportion": IMAGES - 0.1, "average_drop": 0 * IMAGES},
+)
+
+
+def test_means_intervals_and_bold_entries():
+    table = comparison_table("T", [STORED], ("proportion", "average_drop"))
+    assert table.columns == ("model", "method", "Proportion % ↑", "AD % ↓")
+    assert [row[:2] for row in table.rows] == [("birds", "exact"), ("birds", "fam"), ("birds", "all-ones")]
+    half = 1.96 * 100 * IMAGES.std() / np.sqrt(200)
+    assert table.rows[0][2] == f"{100 * IMAGES.mean() + 10:.2f} ± {half:.2f}"
+    assert table.bold == {(0, 2), (2, 3)}
+    assert any("AD % ↓ has a trivial map as its best: all-ones in birds" in note for note in table.notes)
+    assert not any("Proportion % ↑ has" in note for note in table.notes)
+
+
+def test_methods_that_are_not_shown_still_take_part_in_the_test():
+    table = comparison_table("T", [STORED], ("average_drop",), methods=("exact", "fam"))
+    assert len(table.rows) == 2
+    assert not table.bold
+
+
+def test_each_model_is_tested_alone():
+    other = results(fam={"proportion": IMAGES}, all_ones={"proportion": IMAGES - 0.2})
+    table = comparison_table("T", [STORED, other], ("proportion",))
+    assert table.bold == {(0, 2), (3, 2)}
+
+
+def test_what_is_not_measured_is_a_dash():
+    partly = results(exact={"proportion": np.full(3, np.nan)}, fam={})
+    assert [row[2] for row in comparison_table("T", [partly], ("proportion",)).rows] == ["–", "–"]
+    assert difference_table(partly, ("proportion",), "fam").rows == [("exact", "–")]
+
+
+def test_differences_from_a_method():
+    table = difference_table(STORED, ("proportion", "average_drop"), "fam")
+    assert [row[0] for row in table.rows] == ["exact", "all-ones"]
+    mean = 100 * float(np.mean(IMAGES + 0.1 - STORED.figures["fam"]["proportion"]))
+    assert table.rows[0][1].startswith(f"{mean:+.2f} [")
+    assert table.rows[0][2] == "+0.00 [+0.00, +0.00]"
+    assert table.bold == {(0, 1), (1, 1), (1, 2)}
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda: comparison_table("T", [STORED], ("proportoin",)), "unknown figure 'proportoin'"),
+        (lambda: comparison_table("T", [STORED], ("proportion",), ("exakt",)), "unknown method in birds 'exakt'"),
+        (lambda: difference_table(STORED, ("proportion",), "lafam"), "unknown method in birds 'lafam'"),
+    ],
+    ids=["figure", "method", "against"],
+)
+def test_unknown_names(call, sentence):
+    with pytest.raises(LookupError, match=sentence):
+        call()
+
+
+def stored_table(folder, **columns):
+    folder.mkdir(exist_ok=True)
+    pq.write_table(pa.table(columns), folder / "queries.parquet")
+    return folder
+
+
+def test_figures_of_episodes_are_their_means(tmp_path):
+    folder = stored_table(
+        tmp_path / "run",
+        method=["exact"] * 4 + ["fam"] * 4,
+        episode=[0, 0, 1, 1] * 2,
+        correct=[True, False, True, True] * 2,
+        proportion=[0.2, np.nan, 0.4, 0.6, np.nan, np.nan, 0.1, 0.3],
+    )
+    (found,) = read_results(folder)
+    assert (found.name, found.unit) == ("run", "episodes")
+    np.testing.assert_allclose(found.figures["exact"]["proportion"], [0.2, 0.5])
+    np.testing.assert_allclose(found.figures["fam"]["proportion"], [np.nan, 0.2])
+    np.testing.assert_allclose(found.figures["fam"]["accuracy"], [0.5, 1.0])
+
+
+def test_every_rule_of_a_bank_is_an_entry_of_its_own(tmp_path):
+    folder = stored_table(tmp_path / "bank", rule=["a", "a", "b", "b"], method=["exact"] * 4, auc=[0.1, 0.2, 0.3, 0.4])
+    found = read_results(folder)
+    assert [(one.name, one.unit) for one in found] == [("bank, a", "queries"), ("bank, b", "queries")]
+    assert found[1].figures["exact"]["auc"].tolist() == [0.3, 0.4]
+
+
+def test_folders_that_hold_no_results(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"results of an evaluation in .*, but there is no queries.parquet"):
+        read_results(tmp_path)
+    (tmp_path / "queries.parquet").write_bytes(b"PAR1")
+    with pytest.raises(ValueError, match=r"queries.parquet is no table of measurements or is damaged"):
+        read_results(tmp_path)
+    stored_table(tmp_path, rule=["a"])
+    with pytest.raises(ValueError, match="expected a column method in"):
+        read_results(tmp_path)
