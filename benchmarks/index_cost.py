@@ -12,6 +12,8 @@ recall. Each kind runs in a process of its own. HNSW takes a quarter of an hour 
 """
 
 import argparse
+import ctypes
+import gc
 import statistics
 import subprocess
 import sys
@@ -47,6 +49,9 @@ def clustered(rows: int, channels: int) -> torch.Tensor:
 
 
 def memory() -> float:
+    """Return the resident memory in MiB, after what was freed went back to the system."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
     fields = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines() if ":" in line)
     return int(fields["VmRSS"].split()[0]) / 2**10
 

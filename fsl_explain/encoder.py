@@ -179,6 +179,14 @@ class Encoder:
         found = [step for step in _steps(self.transform) if isinstance(step, v2.Normalize)]
         return (list(found[-1].mean), list(found[-1].std)) if found else None
 
+    @property
+    def black(self) -> Float[Tensor, "3 1 1"] | None:
+        """What a black pixel becomes, or None when the preprocessing does not show it."""
+        if self.normalization is None:
+            return None
+        mean, std = (torch.tensor(values)[:, None, None] for values in self.normalization)
+        return -mean / std
+
 
 def _steps(transform: object) -> list[object]:
     """Return the single steps of a torchvision transform, in order."""

@@ -166,13 +166,12 @@ def places_of(
 ) -> tuple[Int[Tensor, "*batch way shot"], Bool[Tensor, "*batch way shot"]]:
     """Return where each class's members stand among the neighbors, nearest first, and which entries are real.
 
-    Padding repeats a place, so that no entry is undefined.
+    Entries that are not real are the places of others.
     """
     members = labels[..., None, :] == classes[..., None]
     shot = max(1, int(members.sum(dim=-1).amax()))
     order = members.int().argsort(dim=-1, descending=True, stable=True)[..., :shot]
-    valid = members.gather(-1, order)
-    return torch.where(valid, order, order[..., :1]), valid
+    return order, members.gather(-1, order)
 
 
 def class_name(bank: MemoryBank, label: int) -> str:

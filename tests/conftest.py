@@ -1,5 +1,6 @@
 """Settings and real data shared by all tests."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,16 @@ from hypothesis import settings
 settings.register_profile("project", deadline=None, derandomize=True, max_examples=30)
 settings.load_profile("project")
 
+# fsl_explain.explainers.relax, as an attribute, is the function
+RELAX_MODULE = "fsl_explain.explainers.relax"
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(autouse=True)
+def few_masks(monkeypatch):
+    """Let RELAX draw few masks where a test asks for no number, so that tests of every method stay quick."""
+    if RELAX_MODULE in sys.modules:
+        monkeypatch.setattr(sys.modules[RELAX_MODULE], "MASKS", 48)
 
 
 def real_folder(name: str) -> Path:

@@ -103,6 +103,6 @@ def _fused(convolution: Convolution, normalization: Normalization) -> Convolutio
 def _replace(network: nn.Module, old: nn.Module, new: nn.Module) -> None:
     """Put a module wherever another one stands, under all of its names."""
     for parent in list(network.modules()):
-        for name, child in list(parent.named_children()):
+        for name, child in list(parent._modules.items()):  # named_children leaves second names out
             if child is old:
                 setattr(parent, name, new)

@@ -7,6 +7,7 @@ from cyclopts import App
 
 import fsl_explain
 from fsl_explain.cli import manners
+from fsl_explain.cli.compare import compare
 from fsl_explain.cli.demo import demo
 from fsl_explain.cli.evaluate import evaluate
 from fsl_explain.cli.explain import explain
@@ -26,7 +27,7 @@ app = App(
     help_epilogue="Start with: fsl-explain demo",
     suppress_keyboard_interrupt=False,
 )
-for command in (demo, explain, evaluate, mosaics, table, train):
+for command in (demo, explain, evaluate, mosaics, compare, table, train):
     app.command(command)
 
 

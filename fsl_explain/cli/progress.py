@@ -35,7 +35,7 @@ def show_table(table: Table) -> None:
         is_path = column == "path"
         rich_table.add_column(
             column,
-            justify="left" if position == 0 or is_path else "right",
+            justify="left" if position < table.names or is_path else "right",
             no_wrap=not is_path,
             overflow="fold" if is_path else "ellipsis",
         )

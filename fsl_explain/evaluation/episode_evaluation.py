@@ -21,8 +21,8 @@ from fsl_explain.evaluation.image_store import ImageStore, embed_unique
 from fsl_explain.evaluation.masked_queries import Judge, Judged, join, judge, supports_of
 from fsl_explain.evaluation.measurement import Chunk, Decisions, Measurements, load_chunk, save_chunk
 from fsl_explain.evaluation.measurement import join as join_chunks
-from fsl_explain.explainers.explained_score import Quantity, lead_over, score_of
-from fsl_explain.explainers.explanation import Question
+from fsl_explain.explainers.explained_score import lead_over, score_of
+from fsl_explain.explainers.explanation import Method, Pixels, Question
 from fsl_explain.explainers.lafam import LAFAM_OF_THE_TABLES
 from fsl_explain.explainers.methods import METHODS, find_method
 from fsl_explain.similarities import SIMILARITIES
@@ -181,7 +181,7 @@ class _Run:
         return judged, torch.cat(parts).squeeze(1) if parts else torch.zeros(0, dtype=torch.float64)
 
     def _judge_batch(self, name: str, queries: _Queries) -> Judged:
-        question = self._question(queries, METHODS[name].explains)
+        question = self._question(queries, METHODS[name])
         return judge(self.judge_with, METHODS[name], question, queries.rows)
 
     def _judge_images(self, name: str) -> Judged:
@@ -191,18 +191,18 @@ class _Run:
             rows = torch.arange(len(self.store.pixels))
             anyone = _Queries(rows, rows[:, None, None].expand(-1, 2, 1), rows.new_zeros(len(rows), 2), rows * 0)
             parts = [anyone.at(part) for part in self._batches(len(rows))]
-            judged = [judge(self.judge_with, method, self._question(part, "score"), part.rows) for part in parts]
+            judged = [judge(self.judge_with, method, self._question(part, method), part.rows) for part in parts]
             self.label_free[name] = join(judged)
         return self.label_free[name]
 
-    def _question(self, queries: _Queries, explains: Quantity) -> Question:
+    def _question(self, queries: _Queries, method: Method) -> Question:
         decision, encoder = self.config.decision, self.judge_with.encoder
         supports, scores = self._supports(queries.support_rows), queries.scores.double()
         return Question(
             query=self.store.features(queries.rows),
             supports=supports,
             explained=lead_over(scores, scores, queries.target, None, supports.classes)
-            if explains == "contrast"
+            if method.explains == "contrast"
             else score_of(scores, queries.target),
             ranking=scores,
             target=queries.target,
@@ -210,6 +210,7 @@ class _Run:
             similarity=SIMILARITIES[decision.similarity],
             pooling=encoder.pooling,
             head=encoder.head,
+            pixels=Pixels(encoder, self.store.images(queries.rows)) if method.perturbs else None,
         )
 
     def _supports(self, rows: Int[Tensor, "query way shot"]) -> SupportSet:

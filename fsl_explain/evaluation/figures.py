@@ -28,9 +28,9 @@ FIGURES = {
     "relevance_rank_accuracy": Figure("Rank %"),
     "auc": Figure("AUC %"),
     "sparseness": Figure("Sparseness %"),
-    "insertion": Figure("Margin inserted %"),
-    "deletion": Figure("Margin left %", higher_is_better=False),
-    "reference_correlation": Figure("Correlation", 1.0, higher_is_better=False),
+    "insertion": Figure("Insertion ×100"),
+    "deletion": Figure("Deletion ×100", higher_is_better=False),
+    "reference_correlation": Figure("Other reference", 1.0, higher_is_better=False),
 }
 LAYOUTS = {
     "fam-1": ("accuracy", "proportion", "intersection_over_union"),

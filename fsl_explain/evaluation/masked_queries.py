@@ -34,7 +34,7 @@ class Judge:
         if bool(whole.all()):
             return kept
         images = self.store.images(rows)
-        removed = metrics.removed_pixels(images, self.masking, self._black(images))
+        removed = metrics.removed_pixels(images, self.masking, self.encoder.black)
         embedded = self.encoder(metrics.masked_images(images, masks, removed)).embedding.cpu().double()
         return torch.where(whole[:, None], kept, embedded)
 
@@ -48,12 +48,6 @@ class Judge:
             "intersection_over_union": metrics.intersection_over_union(saliency, boxes, self.iou_threshold),
             "pointing_game": metrics.pointing_game(saliency, masks),
         }
-
-    def _black(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "3 1 1"] | None:
-        if self.encoder.normalization is None:
-            return None
-        mean, std = (images.new_tensor(values)[:, None, None] for values in self.encoder.normalization)
-        return -mean / std
 
 
 @dataclass(frozen=True)

@@ -19,24 +19,27 @@ UNKNOWN = "–"
 def comparison_table(
     title: str, results: Sequence[StoredResults], figures: Sequence[str], methods: Sequence[str] | None = None
 ) -> Table:
-    """Lay out one row for each model and method: mean ± half the width of its 95 % interval.
+    """Lay out one row for each method, under its model where there are several: mean ± half a 95 % interval.
 
     An entry is bold where its method beats every other one of the same results, trivial maps included, in a paired
-    bootstrap. ``methods`` shows some of them only; all take part in the test.
+    bootstrap; a trivial map never is. ``methods`` shows some of them only; all take part in the test.
 
     Raises: ``LookupError`` for a method or figure that the results do not have.
     """
     _check(results, figures, methods)
     rows: list[tuple[str, ...]] = []
     bold: set[tuple[int, int]] = set()
+    named = 1 if len(results) == 1 else 2
     for one in results:
         best = {name: clearly_best(one.of(name), FIGURES[name].higher_is_better) for name in figures}
         for method in one.figures if methods is None else methods:
             entries = [_mean(one, method, name) for name in figures]
-            bold |= {(len(rows), 2 + place) for place, name in enumerate(figures) if best[name] == method}
-            rows.append((one.name, method, *entries))
-    columns = ("model", "method", *(FIGURES[name].title for name in figures))
-    return Table(title, columns, rows, _notes(results, figures), frozenset(bold))
+            names = (one.name, method)[-named:]
+            if method not in TRIVIAL:
+                bold |= {(len(rows), named + place) for place, name in enumerate(figures) if best[name] == method}
+            rows.append((*names, *entries))
+    columns = (*("model", "method")[-named:], *(FIGURES[name].title for name in figures))
+    return Table(title, columns, rows, _notes(results, figures), frozenset(bold), named)
 
 
 def difference_table(results: StoredResults, figures: Sequence[str], against: str) -> Table:

@@ -77,8 +77,9 @@ def images_used(data: DataConfig, dataset: LabeledImages) -> dict[str, Any]:
 
 def fingerprint(recorded: Mapping[str, Any]) -> str:
     """Return a hash of everything a figure depends on but the number of episodes."""
-    episodes = {key: value for key, value in recorded["config"]["episodes"].items() if key != "count"}
-    config = recorded["config"] | {"episodes": episodes}
+    config = dict(recorded["config"])
+    if "episodes" in config:
+        config["episodes"] = {key: value for key, value in config["episodes"].items() if key != "count"}
     return hashlib.sha256(json.dumps(dict(recorded) | {"config": config}, sort_keys=True).encode()).hexdigest()
 
 

@@ -71,7 +71,8 @@ def _figure_columns(table: pa.Table) -> dict[str, str]:
 
 
 def _numbers(table: pa.Table, column: str) -> Float[np.ndarray, "row"]:
-    return table[column].cast(pa.float64()).to_numpy()
+    numbers: np.ndarray = table[column].cast(pa.float64()).to_numpy()
+    return numbers
 
 
 def _episode_means(
@@ -81,4 +82,5 @@ def _episode_means(
     known, count = ~np.isnan(values), int(episodes.max()) + 1
     totals = np.bincount(episodes[known], weights=values[known], minlength=count)
     counted = np.bincount(episodes[known], minlength=count)
-    return np.divide(totals, counted, out=np.full(count, np.nan), where=counted > 0)
+    means: np.ndarray = np.divide(totals, counted, out=np.full(count, np.nan), where=counted > 0)
+    return means

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text; the first column names its row, the others are aligned right as numbers are.
+    """Rows of text; the first columns name the row, the others are aligned right as numbers are.
 
     Raises: ``ValueError`` for a row whose length is not that of ``columns``.
     """
@@ -16,6 +16,7 @@ class Table:
     rows: Sequence[Sequence[str]]
     notes: Sequence[str] = ()
     bold: frozenset[tuple[int, int]] = frozenset()  # row and column, from 0, of each entry that a test found best
+    names: int = 1  # columns that name the row
 
     def __post_init__(self) -> None:
         for number, row in enumerate(self.rows, start=1):

@@ -34,7 +34,7 @@ def masked_embeddings(
     visible = masks.to(torch.promote_types(images.dtype, torch.float32))[:, :, None]
     masked = (images * visible).flatten(start_dim=0, end_dim=1)
     embedded = [encoder(part).embedding.double() for part in masked.split(batch_size)]
-    return torch.cat(embedded).unflatten(0, (len(masks), len(images)))
+    return torch.cat(embedded).reshape(len(masks), len(images), -1)
 
 
 def masked_scores(
@@ -44,8 +44,8 @@ def masked_scores(
     pixels = pixels_of(question)
     images = pixels.images.reshape(-1, *pixels.images.shape[-3:]).to(masks.device)
     embeddings = masked_embeddings(pixels.encoder, images, masks, batch_size)
-    scores = scores_of(question, embeddings.reshape(len(masks), *question.target.shape, -1))
-    return scores.reshape(len(masks), len(images))
+    here = embeddings.to(question.query.embedding.device).reshape(len(masks), *question.target.shape, -1)
+    return scores_of(question, here).reshape(len(masks), len(images))
 
 
 def scores_of(

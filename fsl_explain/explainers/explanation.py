@@ -129,7 +129,7 @@ class Explanation:
     against: Float[Tensor, "*batch way"] | None  # share of each rival in the contrast (sums to 1); None: no contrast
     score: Float[Tensor, "*batch"]  # Δ, computed by the decision's own code
     contributions: Float[Tensor, "*batch channel"]  # signed; sum to score - bias for exact and contrast
-    cells: Float[Tensor, "*batch h w"]  # before upsampling
+    cells: Float[Tensor, "*batch h w"]  # before upsampling; where the image was masked, its pixels
     bias: Float[Tensor, "*batch"]  # what no channel and no cell holds, from its own formula
     saliency: Float[Tensor, "*batch height width"]
     support_cells: Float[Tensor, "*batch way shot _h _w"]  # NaN where there is no such support, or no map of it

@@ -34,8 +34,8 @@ class MaskSums:
     def mean(self) -> Float[Tensor, "image height width"]:
         """RELAX's importance R = Σ m s / Σ m.
 
-        DEVIATION: the official code starts W at 1e-10, which changes R by no more than that; a pixel that no mask
-        shows has R = 0 there and here.
+        DEVIATION: the official code starts W at 1e-10, as if a mask of that weight had given s = 0. Without it R
+        differs by 1e-10 / W of itself, and U by 1e-10 R². A pixel that no mask shows has R = 0 there and here.
         """
         return torch.where(self.weight > 0, self.center + self._shift, 0)
 

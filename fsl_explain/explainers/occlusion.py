@@ -50,7 +50,7 @@ class OcclusionOptions:
 def window_corners(size: tuple[int, int], window: int, stride: int) -> Int[Tensor, "window 2"]:
     """Return the top and left of every square, row by row; the first ones lie partly outside of the image."""
     rows, columns = (torch.arange(stride - window, pixels, stride) for pixels in size)
-    return torch.cartesian_prod(rows, columns)
+    return torch.stack([rows.repeat_interleave(len(columns)), columns.repeat(len(rows))], dim=1)
 
 
 def hidden_pixels(
@@ -61,7 +61,8 @@ def hidden_pixels(
         (torch.arange(pixels) >= first[:, None]) & (torch.arange(pixels) < first[:, None] + window)
         for pixels, first in zip(size, corners.T, strict=True)
     ]
-    return (inside[0][:, :, None] & inside[1][:, None, :]).double()
+    hidden: Tensor = inside[0][:, :, None] & inside[1][:, None, :]
+    return hidden.double()
 
 
 def occlusion_method(options: OcclusionOptions | None = None) -> Method:

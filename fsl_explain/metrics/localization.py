@@ -38,7 +38,7 @@ def pointing_game(
     picking one of them at random. Values within a few units of rounding of the maximum are tied: an enlarged map is
     flat at the border, and rounding must not choose a pixel there.
     """
-    lowest_tied = _lowest_tied(saliency.flatten(1).amax(dim=1))[:, None, None]
+    lowest_tied = _lowest_tied(saliency.flatten(1).amax(dim=1), saliency.dtype)[:, None, None]
     is_maximum = saliency >= lowest_tied
     share = _count(is_maximum & mask, saliency.dtype) / _count(is_maximum, saliency.dtype)
     return undefined_unless(can_be_judged(saliency, mask), share)
@@ -129,15 +129,15 @@ def share_of_k_largest(
 
 
 def share_of_maxima_inside(
-    values: Float[Tensor, "batch pixel"], inside: Int[Tensor, "batch pixel"]
+    values: Float[Tensor, "batch pixel"], inside: Int[Tensor, "batch pixel"], dtype: torch.dtype
 ) -> Float[Tensor, "batch"]:
-    """Return ``pointing_game`` of pixels in ascending order, in double precision."""
-    below = torch.searchsorted(values, _lowest_tied(values[:, -1])[:, None])[:, 0]
+    """Return ``pointing_game`` of pixels in ascending order, in double precision; ``dtype`` is that of the map."""
+    below = torch.searchsorted(values, _lowest_tied(values[:, -1], dtype)[:, None])[:, 0]
     return share_of_largest_inside(values, inside, values.shape[1] - below)
 
 
-def _lowest_tied(maximum: Float[Tensor, "batch"]) -> Float[Tensor, "batch"]:
-    return (1 - TIED_WITHIN * torch.finfo(maximum.dtype).eps) * maximum
+def _lowest_tied(maximum: Float[Tensor, "batch"], dtype: torch.dtype) -> Float[Tensor, "batch"]:
+    return (1 - TIED_WITHIN * torch.finfo(dtype).eps) * maximum
 
 
 def _count(pixels: Bool[Tensor, "batch height width"], dtype: torch.dtype) -> Float[Tensor, "batch"]:

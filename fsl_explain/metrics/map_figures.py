@@ -65,7 +65,7 @@ def _figures(
         return undefined_unless(defined, figure.to(dtype))
 
     return MapFigures(
-        pointing_game=judged(share_of_maxima_inside(values, inside)),
+        pointing_game=judged(share_of_maxima_inside(values, inside, dtype)),
         top_k_intersection=judged(share_of_k_largest(values, inside, k)),
         relevance_rank_accuracy=judged(share_of_largest_inside(values, inside, inside[:, -1])),
         relevance_mass_accuracy=judged(mass_inside / doubles.sum(dim=1)),

@@ -100,7 +100,7 @@ def one_score_each(scores: Tensor, images: int) -> Float[Tensor, "batch"]:
 
 
 def _curve(
-    score: Score, sides: Sequence[Side], steps: int, kept: Callable[[Tensor, int], Bool[Tensor, "batch height width"]]
+    score: Score, sides: Sequence[Side], steps: int, kept: Callable[[Tensor, int], Bool[Tensor, "batch _ _"]]
 ) -> RemovalCurve:
     if steps < 1:
         raise ValueError(f"expected at least 1 step, but got {steps}; raise steps.")
@@ -117,10 +117,10 @@ def _curve(
 
 def _images(
     sides: Sequence[Side],
-    places: Sequence[Int[Tensor, "batch height width"]],
+    places: Sequence[Int[Tensor, "batch _ _"]],
     share: float,
-    kept: Callable[[Tensor, int], Bool[Tensor, "batch height width"]],
-) -> Iterator[Float[Tensor, "batch 3 height width"]]:
+    kept: Callable[[Tensor, int], Bool[Tensor, "batch _ _"]],
+) -> Iterator[Float[Tensor, "batch 3 _ _"]]:
     for side, place in zip(sides, places, strict=True):
         count = round(share * place[0].numel())
         stays = kept(place, count)[:, None].to(side.images.device)

@@ -8,11 +8,12 @@ Reference: Rong et al., "A Consistent and Efficient Evaluation Strategy for Attr
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from scipy.sparse import csc_array, diags_array
+from scipy.sparse import csc_array, csr_array, diags_array
 from scipy.sparse.linalg import splu
 from torch import Tensor
 
@@ -110,11 +111,12 @@ def _filled(
     system = diags_array(weights.sum(axis=1)) - weights[:, unknown]
     flat = image.reshape(3, -1).copy()
     if len(unknown):
-        flat[:, unknown] = splu(csc_array(system)).solve(weights[:, known] @ flat[:, known].T).T
+        flat[:, unknown] = splu(csc_array(system), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}).solve(weights[:, known] @ flat[:, known].T).T
     return flat.reshape(image.shape)
 
 
-def _neighbor_weights(height: int, width: int) -> csc_array:
+@lru_cache(maxsize=2)
+def _neighbor_weights(height: int, width: int) -> csr_array:
     """Return the (pixel, pixel) matrix of the weights of neighbors."""
     places = np.arange(height * width).reshape(height, width)
     rows, columns, weights = [], [], []
@@ -124,4 +126,4 @@ def _neighbor_weights(height: int, width: int) -> csc_array:
         columns.append(here + down * width + right)
         weights.append(np.full(len(here), SIDE_WEIGHT if 0 in {down, right} else CORNER_WEIGHT))
     entries = np.concatenate(weights), (np.concatenate(rows), np.concatenate(columns))
-    return csc_array(entries, shape=(height * width, height * width)).tocsr()
+    return csr_array(entries, shape=(height * width, height * width))

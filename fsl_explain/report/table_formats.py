@@ -56,7 +56,7 @@ def _markdown(table: Table) -> str:
         line([_marked(table, number, place, "**{}**") for place in range(len(row))]).replace("\n", " ")
         for number, row in enumerate(table.rows)
     ]
-    ruler = line(["---", *["---:"] * (len(table.columns) - 1)])
+    ruler = line([*["---"] * table.names, *["---:"] * (len(table.columns) - table.names)])
     head = [f"**{table.title}**", "", line([column.replace("|", r"\|") for column in table.columns]), ruler]
     return "\n".join([*head, *rows, *(f"\n{note}" for note in table.notes)])
 
@@ -79,13 +79,12 @@ def _latex(table: Table) -> str:
         )
         for number, row in enumerate(table.rows)
     ]
-    names = sum(column in ("model", "method") for column in table.columns) or 1
     return "\n".join(
         [
             *(f"% {note}" for note in table.notes),
             r"\begin{table}",
             rf"\caption{{{_escaped(table.title)}}}",
-            rf"\begin{{tabular}}{{{'l' * names}{'r' * (len(table.columns) - names)}}}",
+            rf"\begin{{tabular}}{{{'l' * table.names}{'r' * (len(table.columns) - table.names)}}}",
             r"\toprule",
             line([_escaped(column) for column in table.columns]),
             r"\midrule",

@@ -9,6 +9,7 @@ TABLE = Table(
     [("net_1", "a|b", "1.00 ± 0.10"), ("net_1", "fam", "–")],
     ["A note."],
     frozenset({(0, 2)}),
+    2,
 )
 
 
@@ -17,7 +18,7 @@ def test_markdown():
         "**Birds & more**",
         "",
         "| model | method | AD % ↓ |",
-        "| --- | ---: | ---: |",
+        "| --- | --- | ---: |",
         r"| net_1 | a\|b | **1.00 ± 0.10** |",
         "| net_1 | fam | – |",
         "",

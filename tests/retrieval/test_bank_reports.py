@@ -71,7 +71,14 @@ def test_the_same_tables_summary_rows_and_page_twice(config, tmp_path, capsys):
     assert summary["provenance"]["dataset"]["images"] == 20
     rows = pq.read_table(tmp_path / "one" / "queries.parquet")
     assert rows.num_rows == 9 * 2 * 5
-    assert set(rows["method"].to_pylist()) == {"exact", "fam", "lafam", "centered-gaussian", "random-blurred", "all-ones"}
+    assert set(rows["method"].to_pylist()) == {
+        "exact",
+        "fam",
+        "lafam",
+        "centered-gaussian",
+        "random-blurred",
+        "all-ones",
+    }
     page = (tmp_path / "one" / "index.html").read_text()
     assert page.count("<table>") == 3
     assert "the other images of" in page

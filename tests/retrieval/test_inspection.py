@@ -67,6 +67,35 @@ def test_the_map_lies_where_the_query_meets_the_neighbor(case):
     assert float(found.margin.score) == pytest.approx(found.gallery[0].similarity - found.gallery[1].similarity)
 
 
+def test_the_margin_is_what_the_first_has_over_the_second(case):
+    bank, encoder, _, paths = case
+    query = halves(RED, GREEN).clone()
+    query[..., :12] = halves(RED, RED)[..., :12]
+    found = inspect_neighbors(retrieve(encoder, bank, query))
+    first, second = (shown.similarity for shown in found.gallery[:2])
+    assert first > second + 0.01
+    assert float(found.margin.score) == pytest.approx(first - second, abs=1e-6)
+    paths[found.gallery[1].row].unlink()
+    assert float(inspect_neighbors(retrieve(encoder, bank, query)).margin.score) == pytest.approx(first - second)
+
+
+def test_the_vote_tells_each_voters_rank(case):
+    bank, encoder, query, _ = case
+    found = inspect_neighbors(retrieve(encoder, bank, query))
+    labels = [shown.label for shown in found.gallery]
+    for (name, shot), rank in found.vote.ranks.items():
+        assert labels[rank - 1] == name
+        assert labels[: rank - 1].count(name) == shot
+    assert sorted(found.vote.ranks.values()) == [1, 2, 3, 4]
+
+
+def test_votes_too_small_for_a_number_still_have_a_successor():
+    bank = MemoryBank.from_embeddings(torch.tensor([[1.0, 0, 0], [0.5, 1, 0], [0.2, 1, 0]]), torch.tensor([0, 0, 1]))
+    encoder = Encoder.wrap(Colors(), "cells", preprocess=PREPROCESS)
+    found = turning_point(retrieve(encoder, bank, halves(RED, RED)), KnnVote(temperature=1e-6))
+    assert (found.winner, found.successor, found.needed, found.winners_voters) == ("0", "1", 2, 2)
+
+
 def test_pairs_tell_the_stored_similarity_and_whether_the_file_has_changed(case):
     bank, encoder, query, paths = case
     for pair in inspect_neighbors(retrieve(encoder, bank, query)).pairs:

@@ -1,0 +1,36 @@
+"""The settings of a comparison of explainers on annotated images."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from fsl_explain.config.data import DataConfig
+from fsl_explain.config.mosaics import MosaicSizesConfig
+from fsl_explain.config.settings import EncoderConfig, RunConfig
+from fsl_explain.config.strict import Settings
+
+
+class MapsConfig(Settings):
+    """The decision that is explained, the explainers, and the sample for what is slow."""
+
+    methods: tuple[str, ...] = Field(
+        ("grad-cam", "relax", "fam", "exact", "contrast"), description="Explainers beside the baselines."
+    )
+    rule: Literal["mean-similarity", "prototype"] = "prototype"
+    similarity: Literal["cosine", "inner-product", "euclidean"] = "cosine"
+    shots: int = Field(5, ge=1, description="Support images of each class, drawn at random and never judged.")
+    seed: int = Field(0, ge=0, description="Seed of the supports, the sample and RELAX's masks.")
+    sample: int = Field(100, ge=1, description="Images for explainers that ask the network again, and for the curves.")
+    relax_masks: int = Field(2048, ge=1, description="Masks an image in RELAX.")
+    steps: int = Field(4, ge=1, description="Steps of the insertion and deletion curves.")
+    removed: Literal["mean", "black", "blur"] = Field("blur", description="What removed pixels become in the curves.")
+
+
+class ComparisonConfig(Settings):
+    """Explainers compared on the same decisions of the same images."""
+
+    data: DataConfig
+    encoder: EncoderConfig = EncoderConfig()
+    maps: MapsConfig = MapsConfig()
+    mosaics: MosaicSizesConfig | None = Field(None, description="Mosaics shown first; None: none are made.")
+    run: RunConfig = RunConfig()

@@ -1,0 +1,248 @@
+"""Explainers compared on annotated images: LaFAM's six figures, and what tells maps apart on single objects.
+
+Every class has a few support images; every other image is decided, explained by each method and judged. Explainers
+that ask the network again, such as RELAX, and the curves of insertion and deletion take a sample of the images.
+"""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from episodes import LabeledImages
+from fsl_explain import metrics
+from fsl_explain.classifiers import RULES, SupportSet, combined
+from fsl_explain.config.comparison import ComparisonConfig, MapsConfig
+from fsl_explain.encoder import Encoder
+from fsl_explain.evaluation.episode_evaluation import Report, silent
+from fsl_explain.evaluation.image_store import ImageStore, embed_unique
+from fsl_explain.explainers.explained_score import lead_over, score_of
+from fsl_explain.explainers.explanation import Method, Pixels, Question
+from fsl_explain.explainers.lafam import LAFAM_OF_THE_TABLES
+from fsl_explain.explainers.methods import TRIVIAL, find_method
+from fsl_explain.explainers.relax import RelaxOptions, relax_method
+from fsl_explain.similarities import SIMILARITIES
+
+LOCALIZATION = tuple(field.name for field in fields(metrics.MapFigures))
+DISCRIMINATION = ("reference_correlation", "insertion", "deletion")
+FIGURES = (*DISCRIMINATION, *LOCALIZATION)
+
+
+@dataclass(frozen=True)
+class MapComparison:
+    """What was measured: one row for each method, one column for each query; NaN where nothing was."""
+
+    methods: tuple[str, ...]
+    queries: Int[Tensor, "query"]  # data set indices
+    truth: Int[Tensor, "query"]
+    predicted: Int[Tensor, "query"]
+    sampled: Bool[Tensor, "query"]
+    figures: dict[str, Float[Tensor, "method query"]]
+
+
+def compared_methods(config: MapsConfig) -> dict[str, Method]:
+    """Return the explainers asked for, then lafam and the trivial maps, by name.
+
+    Raises: ``LookupError`` for an unknown method; ``ValueError`` for one that explains neither a score nor a lead.
+    """
+    methods = {name: find_method(name) for name in (*config.methods, "lafam", *TRIVIAL)}
+    for name, method in methods.items():
+        if method.explains not in ("score", "contrast"):
+            raise ValueError(
+                f"a comparison asks for a class's score or its lead, but {name!r} explains another; drop it."
+            )
+    options = RelaxOptions(masks=config.relax_masks, seed=config.seed)
+    replaced = {
+        "lafam": LAFAM_OF_THE_TABLES,
+        "relax": relax_method(options),
+        "u-relax": relax_method(options, certain=True),
+    }
+    return {name: replaced.get(name, method) for name, method in methods.items()}
+
+
+def compare_maps(
+    encoder: Encoder,
+    dataset: LabeledImages,
+    config: ComparisonConfig,
+    partial: Path | None = None,
+    report: Report = silent,
+) -> MapComparison:
+    """Decide every query and measure every method's map of it.
+
+    With ``partial``, finished batches are kept in that folder and are not measured again.
+
+    Raises: ``ValueError`` for a class without an image beside its supports, or fewer than two classes.
+    """
+    methods = compared_methods(config.maps)
+    supports = draw_supports(dataset, config.maps)
+    report("embedding images", 0, len(dataset))
+    every = range(len(dataset))
+    store = embed_unique(
+        encoder, dataset, every, config.run.batch_size, lambda done: report("embedding images", done, len(dataset))
+    )
+    run = _Run(encoder, store, config, dataset.classes, supports, _queries(dataset, supports))
+    return run.measure(methods, torch.from_numpy(dataset.labels), partial, report)
+
+
+def draw_supports(dataset: LabeledImages, config: MapsConfig) -> Int[Tensor, "way shot"]:
+    """Return the data set indices of each class's supports, drawn without replacement.
+
+    Raises: ``ValueError`` for a class that has too few images, or fewer than two classes.
+    """
+    if len(dataset.classes) < 2:
+        raise ValueError(f"a comparison needs decisions between classes, but {dataset.name} has one; add another.")
+    rng, drawn = np.random.default_rng(config.seed), []
+    for label, name in enumerate(dataset.classes):
+        images = np.flatnonzero(dataset.labels == label)
+        if len(images) <= config.shots:
+            raise ValueError(
+                f"every class needs {config.shots + 1} images (supports and one to judge), but class {name} has "
+                f"{len(images)}; lower maps.shots, or drop the class."
+            )
+        drawn.append(np.sort(rng.choice(images, config.shots, replace=False)))
+    return torch.from_numpy(np.stack(drawn))
+
+
+def _queries(dataset: LabeledImages, supports: Int[Tensor, "way shot"]) -> Int[Tensor, "query"]:
+    is_query = torch.ones(len(dataset), dtype=torch.bool)
+    is_query[supports.flatten()] = False
+    return is_query.nonzero().squeeze(1)
+
+
+@dataclass(frozen=True)
+class _Run:
+    encoder: Encoder
+    store: ImageStore
+    config: ComparisonConfig
+    classes: tuple[str, ...]
+    supports: Int[Tensor, "way shot"]
+    queries: Int[Tensor, "query"]
+
+    def measure(
+        self, methods: dict[str, Method], labels: Int[Tensor, "image"], partial: Path | None, report: Report
+    ) -> MapComparison:
+        """Measure all methods on all queries."""
+        sampled = self._sampled()
+        scores = self._scores(self.store.embeddings[self.store.row_of[self.queries]].double())
+        figures = {name: torch.full((len(methods), len(self.queries)), torch.nan).double() for name in FIGURES}
+        works = [self._work(method, sampled) for method in methods.values()]
+        total = sum(len(part) for work in works for part in work)
+        report("comparing maps", 0, total)
+        for row, (name, method) in enumerate(methods.items()):
+            for number, part in enumerate(works[row]):
+                path = None if partial is None else partial / f"{name}-{number:05}.safetensors"
+                found = _kept(path, functools.partial(self._measure, method, part, scores[part], sampled[part]))
+                for figure, values in found.items():
+                    figures[figure][row, part] = values.double()
+                report("comparing maps", len(part), total)
+        predicted = scores.argmax(dim=-1)
+        return MapComparison(tuple(methods), self.queries, labels[self.queries], predicted, sampled, figures)
+
+    def _sampled(self) -> Bool[Tensor, "query"]:
+        count = min(self.config.maps.sample, len(self.queries))
+        chosen = np.random.default_rng(self.config.maps.seed).choice(len(self.queries), count, replace=False)
+        sampled = torch.zeros(len(self.queries), dtype=torch.bool)
+        sampled[torch.from_numpy(chosen)] = True
+        return sampled
+
+    def _work(self, method: Method, sampled: Bool[Tensor, "query"]) -> tuple[Int[Tensor, "batch"], ...]:
+        """Return batches of positions that are sampled, and of positions that are not; curves need the former."""
+        chosen, rest = sampled.nonzero().squeeze(1), (~sampled).nonzero().squeeze(1)
+        size = self.config.run.batch_size
+        return (*chosen.split(size), *(() if method.perturbs or not len(rest) else rest.split(size)))
+
+    def _measure(
+        self,
+        method: Method,
+        part: Int[Tensor, "batch"],
+        scores: Float[Tensor, "batch way"],
+        sampled: Bool[Tensor, "batch"],
+    ) -> dict[str, Float[Tensor, "batch"]]:
+        rows = self.store.row_of[self.queries[part]]
+        target, other = scores.argmax(dim=-1), self._other(part, scores)
+        saliency = self._saliency(method, rows, scores, target)
+        found = vars(metrics.map_figures(saliency, self.store.masks[rows]))
+        swapped = self._saliency(method, rows, scores, other) if method.uses_supports else saliency
+        found["reference_correlation"] = metrics.map_correlation(saliency, swapped)
+        return found | (self._curves(rows, saliency, scores) if bool(sampled.all()) else {})
+
+    def _saliency(
+        self,
+        method: Method,
+        rows: Int[Tensor, "batch"],
+        scores: Float[Tensor, "batch way"],
+        target: Int[Tensor, "batch"],
+    ) -> Float[Tensor, "batch height width"]:
+        settings, supports = self.config.maps, self._support_set(len(rows))
+        explained = score_of(scores, target)
+        if method.explains == "contrast":
+            explained = lead_over(scores, scores, target, None, self.classes)
+        question = Question(
+            query=self.store.features(rows),
+            supports=supports,
+            explained=explained,
+            ranking=scores,
+            target=target,
+            rule=RULES[settings.rule],
+            similarity=SIMILARITIES[settings.similarity],
+            pooling=self.encoder.pooling,
+            head=self.encoder.head,
+            pixels=Pixels(self.encoder, self.store.images(rows)),
+        )
+        size = (self.store.pixels.shape[1], self.store.pixels.shape[2])
+        return method.saliency(method.attribute(question).cells, size)
+
+    def _other(self, part: Int[Tensor, "batch"], scores: Float[Tensor, "batch way"]) -> Int[Tensor, "batch"]:
+        """Return a class for each query that is neither the predicted one nor, where there are three, its rival."""
+        way = scores.shape[1]
+        order = scores.argsort(dim=-1, descending=True, stable=True)
+        skipped = 1 if way == 2 else 2
+        drawn = np.random.default_rng(self.config.maps.seed).integers(skipped, way, len(self.queries))
+        return order.gather(1, torch.from_numpy(drawn)[part][:, None]).squeeze(1)
+
+    def _curves(
+        self, rows: Int[Tensor, "batch"], saliency: Float[Tensor, "batch height width"], scores: Tensor
+    ) -> dict[str, Float[Tensor, "batch"]]:
+        """Return the mean lead over the runner-up while the map's pixels are put back, and while they are removed."""
+        images, settings = self.store.images(rows), self.config.maps
+        weights = lead_over(scores, scores, scores.argmax(dim=-1), None, self.classes).class_weights
+
+        def lead(altered: Tensor) -> Tensor:
+            return combined(weights, self._scores(self.encoder(altered).embedding.cpu().double()))
+
+        removed = metrics.removed_pixels(images, settings.removed, self.encoder.black)
+        side = metrics.Side(images, saliency.to(images), removed)
+        return {
+            "insertion": metrics.insertion(lead, side, steps=settings.steps).area,
+            "deletion": metrics.deletion(lead, side, steps=settings.steps).area,
+        }
+
+    def _scores(self, embeddings: Float[Tensor, "query embedding"]) -> Float[Tensor, "query way"]:
+        settings = self.config.maps
+        return RULES[settings.rule].class_scores(
+            embeddings, self._support_set(len(embeddings)), SIMILARITIES[settings.similarity]
+        )
+
+    def _support_set(self, queries: int) -> SupportSet:
+        embeddings = self.store.embeddings[self.store.row_of[self.supports]].double()
+        valid = torch.ones(self.supports.shape, dtype=torch.bool)
+        shape = (queries, *embeddings.shape)
+        return SupportSet(embeddings.expand(shape), valid.expand(shape[:-1]), self.classes)
+
+
+def _kept(path: Path | None, measure: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Return what a batch measured before this run was interrupted, or else measure it and keep it."""
+    if path is not None and path.exists():
+        return load_file(path)
+    found = {name: values.contiguous() for name, values in measure().items()}
+    if path is not None:
+        unfinished = path.with_suffix(".unfinished")
+        save_file(found, unfinished)
+        unfinished.replace(path)
+    return found

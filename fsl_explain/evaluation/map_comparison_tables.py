@@ -1,0 +1,96 @@
+"""The tables and the stored columns of a comparison of explainers."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from fsl_explain import metrics
+from fsl_explain.evaluation.map_comparison import DISCRIMINATION, LOCALIZATION, MapComparison
+from fsl_explain.evaluation.paired_table import comparison_table, difference_table
+from fsl_explain.evaluation.results import Columns
+from fsl_explain.evaluation.stored_results import StoredResults
+from fsl_explain.evaluation.text_table import Table
+
+AGAINST = "lafam"
+WHAT_TELLS_APART = (
+    "Other reference: the correlation of a method's maps under the predicted class and under another one; at 1 it "
+    "looks at the image alone.",
+    "Insertion and deletion: the mean lead over the runner-up while the pixels of the largest values are put back, or "
+    "removed; the trivial maps say what any order of pixels reaches.",
+)
+
+
+def results_of(measured: MapComparison, name: str, chosen: Bool[Tensor, "query"] | None = None) -> StoredResults:
+    """Return the figures of every method that was measured on all of the chosen queries; None: on every query."""
+    rows = torch.ones_like(measured.sampled) if chosen is None else chosen
+    perturbing = measured.figures["sparseness"][:, ~measured.sampled].isnan().all(dim=1) & bool(
+        (~measured.sampled).any()
+    )
+    kept = [
+        (place, method)
+        for place, method in enumerate(measured.methods)
+        if not (bool(perturbing[place]) and bool((rows & ~measured.sampled).any()))
+    ]
+    figures = {
+        method: {name: values[place, rows].numpy() for name, values in measured.figures.items()}
+        for place, method in kept
+    }
+    return StoredResults(name, "images", figures)
+
+
+def comparison_tables(measured: MapComparison, title: str, model: str) -> tuple[Table, ...]:
+    """Lay out what tells maps apart, then LaFAM's six figures: on the sample, on all images, and as differences."""
+    sample, every = results_of(measured, model, measured.sampled), results_of(measured, model)
+    count, images = int(measured.sampled.sum()), len(measured.queries)
+    apart = comparison_table(f"{title}: what tells maps apart, {count} images", [sample], DISCRIMINATION)
+    tables = [_with_notes(apart, WHAT_TELLS_APART)]
+    if count < images:
+        tables.append(comparison_table(f"{title}: as LaFAM's tables, {images} images", [every], LOCALIZATION))
+    tables.append(comparison_table(f"{title}: as LaFAM's tables, {count} images", [sample], LOCALIZATION))
+    return (*tables, *(difference_table(sample, figures, AGAINST) for figures in (DISCRIMINATION, LOCALIZATION)))
+
+
+def summarize_comparison(measured: MapComparison) -> dict[str, Any]:
+    """Return accuracy and every method's figures: mean over images, half width of its 95 % interval, count."""
+    correct = (measured.truth == measured.predicted).double()
+    return {
+        "images": len(measured.queries),
+        "sample": int(measured.sampled.sum()),
+        "accuracy": _interval(correct),
+        "methods": {
+            method: {name: _interval(values[place]) for name, values in measured.figures.items()}
+            for place, method in enumerate(measured.methods)
+        },
+    }
+
+
+def comparison_columns(measured: MapComparison, classes: Sequence[str], paths: Sequence[Path | None]) -> Columns:
+    """Return one row per method and image, as columns of a table."""
+    count, repeated = len(measured.queries), len(measured.methods)
+    shared: dict[str, list[Any]] = {
+        "path": [None if paths[image] is None else str(paths[image]) for image in measured.queries.tolist()],
+        "class": [classes[label] for label in measured.truth.tolist()],
+        "predicted": [classes[label] for label in measured.predicted.tolist()],
+    }
+    columns: dict[str, Any] = {"method": [method for method in measured.methods for _ in range(count)]}
+    columns |= {name: values * repeated for name, values in shared.items()}
+    columns["image"] = np.tile(measured.queries.numpy(), repeated)
+    columns["correct"] = np.tile((measured.truth == measured.predicted).numpy(), repeated)
+    columns["sampled"] = np.tile(measured.sampled.numpy(), repeated)
+    return columns | {name: values.flatten().numpy() for name, values in measured.figures.items()}
+
+
+def _interval(values: torch.Tensor) -> Mapping[str, Any]:
+    mean, half_width, counted = metrics.mean_interval(values)
+    if not counted:
+        return {"mean": None, "half_width": None, "images": 0}
+    return {"mean": mean, "half_width": half_width, "images": counted}
+
+
+def _with_notes(table: Table, notes: Sequence[str]) -> Table:
+    return Table(table.title, table.columns, table.rows, (*table.notes, *notes), table.bold, table.names)

@@ -1,0 +1,75 @@
+"""The commands ``compare`` and ``table`` from end to end, on small data."""
+
+import json
+
+import pytest
+
+from fsl_explain.cli.app import run
+
+SETTINGS = """
+[data]
+kind = "digit-scenes"
+per_class = 6
+[maps]
+methods = ["relax", "exact", "contrast"]
+shots = 2
+sample = 3
+relax_masks = 6
+steps = 2
+[mosaics]
+count = 4
+heads = ["none"]
+"""
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "small-comparison.toml"
+    path.write_text(SETTINGS)
+    return path
+
+
+def test_a_comparison_is_written_printed_and_laid_out_again(config, tmp_path, capsys):
+    out = tmp_path / "results"
+    assert run(["compare", "--config", str(config), "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    order = [
+        printed.index(title) for title in ("mosaics: maximum in the right tile", "what tells maps apart", "LaFAM's")
+    ]
+    assert order == sorted(order)
+    assert sorted(path.name for path in out.iterdir()) == ["index.html", "queries.parquet", "summary.json"]
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["sample"] == 3
+    page = (out / "index.html").read_text()
+    assert "Example 1" in page
+    assert page.index("what tells maps apart") < page.index("LaFAM&#39;s tables")
+    table = ["table", str(out), "--layout", "lafam", "--method", "exact", "--against", "lafam"]
+    assert run([*table, "--format", "markdown"]) == 0
+    text = capsys.readouterr().out
+    auc = 100 * summary["methods"]["exact"]["auc"]["mean"]
+    assert f"{auc:.2f} ± " in text
+    assert "**results: difference from lafam**" in text
+    assert run([*table, "--format", "latex", "--out", str(tmp_path / "paper" / "t.tex")]) == 0
+    assert r"\toprule" in (tmp_path / "paper" / "t.tex").read_text()
+    assert run(table) == 0
+    assert f"{auc:.2f} ± " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["compare", "--config", "CONFIG", "--set", "maps.methods=['exat']"], "unknown method 'exat'"),
+        (["compare", "--config", "CONFIG", "--resume"], "expected --out with --resume"),
+        (["compare", "--config", "CONFIG", "--out", "CONFIG"], "expected a folder for the results, but"),
+        (["table"], "expected at least one folder of results, but got none"),
+        (["table", "nowhere"], "expected the results of an evaluation in nowhere"),
+        (["table", "nowhere", "--layout", "fam"], "unknown layout 'fam'"),
+        (["table", "nowhere", "--format", "pdf"], "unknown format 'pdf'"),
+        (["table", "nowhere", "--out", "t.txt"], "expected a file and a --format of markdown, latex or html"),
+    ],
+)
+def test_a_mistake_is_one_sentence(config, capsys, arguments, sentence):
+    assert run([str(config) if part == "CONFIG" else part for part in arguments]) == 2
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("fsl-explain: ")]
+    assert len(said) == 1
+    assert sentence in said[0]

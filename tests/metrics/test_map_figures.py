@@ -1,0 +1,106 @@
+"""Six figures from one sort are those of the six functions, ties and undefined maps included."""
+
+from dataclasses import fields
+
+import pytest
+import torch
+from hypothesis import given
+from map_strategies import random_target, targets
+from references import localization as reference
+
+from fsl_explain import metrics
+from fsl_explain.metrics import pixel_ranking
+from fsl_explain.metrics.map_figures import MAPS_AT_ONCE
+
+NAMES = [field.name for field in fields(metrics.MapFigures)]
+
+
+def alone(name, saliency, mask, k):
+    if name == "sparseness":
+        return metrics.sparseness(saliency)
+    if name == "top_k_intersection":
+        return metrics.top_k_intersection(saliency, mask, k)
+    return getattr(metrics, name)(saliency, mask)
+
+
+def assert_agree(found, saliency, mask, k, tolerance):
+    for name in NAMES:
+        expected = alone(name, saliency, mask, k)
+        assert getattr(found, name).dtype == saliency.dtype
+        torch.testing.assert_close(getattr(found, name), expected, rtol=0, atol=tolerance, equal_nan=True)
+
+
+@given(target=targets())
+def test_equals_the_six_functions(target):
+    for saliency in (target.saliency, target.saliency.float()):
+        found = metrics.map_figures(saliency, target.mask, k=4)
+        assert_agree(found, saliency, target.mask, 4, 1e-12 if saliency.dtype == torch.float64 else 1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+def test_equals_the_six_functions_over_several_blocks(dtype):
+    target = random_target(batch=2 * MAPS_AT_ONCE + 3, height=40, width=30)
+    saliency = target.saliency.to(dtype)
+    tolerance = {torch.float64: 1e-12, torch.float32: 1e-6}.get(dtype, 1e-2)
+    found = metrics.map_figures(saliency, target.mask)
+    assert found.auc.shape == (2 * MAPS_AT_ONCE + 3,)
+    assert_agree(found, saliency, target.mask, 1000, tolerance)
+
+
+@given(target=targets())
+def test_equals_the_loop_version(target):
+    found = metrics.map_figures(target.saliency, target.mask, k=4)
+    pairs = list(zip(target.saliency.tolist(), target.mask.tolist(), strict=True))
+    for name in NAMES:
+        slow = getattr(reference, name)
+        extra = {"top_k_intersection": (4,)}.get(name, ())
+        expected = [slow(L) if name == "sparseness" else slow(L, inside, *extra) for L, inside in pairs]
+        expected = torch.tensor(expected, dtype=torch.float64)
+        torch.testing.assert_close(getattr(found, name), expected, rtol=0, atol=1e-9, equal_nan=True)
+
+
+def test_maps_that_say_nothing_are_nan_and_their_neighbors_are_not():
+    saliency, mask = torch.rand(6, 5, 5) + 0.1, torch.zeros(6, 5, 5, dtype=torch.bool)
+    mask[:, :2] = True
+    saliency[0], saliency[1, 0, 0], saliency[2, 4, 4] = -1, torch.nan, torch.inf
+    mask[4] = False
+    found = metrics.map_figures(saliency, mask)
+    for name in NAMES:
+        empty_mask = name != "sparseness"
+        assert getattr(found, name).isnan().tolist() == [True, True, True, False, empty_mask, False]
+
+
+def test_refuses_fewer_than_one_pixel():
+    with pytest.raises(ValueError, match=r"needs k of 1 or more, but k is 0\. Raise k\."):
+        metrics.map_figures(torch.ones(1, 2, 2), torch.ones(1, 2, 2, dtype=torch.bool), k=0)
+
+
+def test_an_empty_batch_gives_no_values():
+    found = metrics.map_figures(torch.ones(0, 2, 2), torch.ones(0, 2, 2, dtype=torch.bool))
+    assert found.auc.shape == found.sparseness.shape == (0,)
+
+
+def test_maps_and_masks_are_left_as_they_were():
+    target = random_target(batch=2, height=6, width=7)
+    saliency, mask = target.saliency.clone(), target.mask.clone()
+    metrics.map_figures(target.saliency, target.mask)
+    assert torch.equal(saliency, target.saliency)
+    assert torch.equal(mask, target.mask)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_keys_keep_every_value_and_its_membership(dtype):
+    """From the smallest number above zero to the largest there is, and zero of either sign."""
+    limits = torch.finfo(dtype)
+    values = torch.tensor([0.0, -0.0, limits.tiny / 4, 1e-30, 0.5, 1.0, 2.0, 3.0, 1e30, limits.max, -5.0], dtype=dtype)
+    inside = torch.tensor([True, False, True, True, False, True, False, True, True, False, True])
+    keys = pixel_ranking.ranking_keys(values[None, None], inside[None, None])
+    found = list(zip(pixel_ranking.values_of(keys)[0].tolist(), (keys[0] & 1).bool().tolist(), strict=True))
+    assert found == sorted(zip(values.clamp(min=0).abs().tolist(), inside.tolist(), strict=True))
+
+
+def test_a_map_that_requires_gradients_is_measured_all_the_same():
+    target = random_target(batch=2, height=6, width=7)
+    found = metrics.map_figures(target.saliency.clone().requires_grad_(), target.mask)
+    assert not found.auc.requires_grad
+    torch.testing.assert_close(found.auc, metrics.auc(target.saliency, target.mask))
