@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import PIL.Image
-
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -14,11 +13,10 @@ from torch import Tensor
 from fsl_explain import metrics
 from fsl_explain.explainers.picture import as_png, overlay
 
-SHOWN = 8
+SHOWN = 13
 SIGNED = ("exact", "contrast", "exact, moved")
 CURVES = {"exact": "#b2182b", "grad-cam": "#2166ac", "Gaussian": "#4d9221", "all ones": "#777777"}
-STEPS = 16
-COLORS = 128
+STEPS = 8
 
 
 def draw_maps(file: Path, scenes: Any, judged: dict[str, Tensor]) -> None:
@@ -71,7 +69,7 @@ def draw_curves(file: Path, scenes: Any, judged: dict[str, Tensor]) -> None:
     panels = figure.subplots(1, 2, sharey=True)
     for axes, (title, removed) in zip(panels, ways.items(), strict=True):
         for name, color in CURVES.items():
-            curve = metrics.deletion(scenes.score, metrics.Side(images, judged[name], removed), steps=STEPS)
+            curve = metrics.deletion(scenes.score, metrics.Side(images, judged[name].float(), removed), steps=STEPS)
             axes.plot(100 * curve.shares, curve.scores.nanmean(dim=0), color=color, label=name)
         axes.set_title(title, fontsize=10)
         axes.set_xlabel("pixels removed, largest values first, %")
@@ -95,4 +93,4 @@ def _show(axes: Axes, colors: Tensor, title: str) -> None:
 
 def _save(figure: Figure, file: Path) -> None:
     image = PIL.Image.open(BytesIO(as_png(figure, dpi=90))).convert("RGB")
-    image.quantize(COLORS, dither=PIL.Image.Dither.NONE).save(file, optimize=True)
+    image.save(file, optimize=True)

@@ -1,6 +1,6 @@
 """The numbers and figures of "When metrics mislead", on the embedded digits.
 
-python docs/misleading_metrics.py [--figures docs/figures]
+python docs/misleading_metrics.py [--figures docs/figures] [--quick]
 """
 
 import argparse
@@ -19,9 +19,9 @@ from episodes import DigitScenes
 from fsl_explain import Encoder, explain, metrics
 from fsl_explain.explainers.baselines import all_ones, centered_gaussian
 
-PER_CLASS = 6
-STEPS = 8
-SHARES = (0.3, 0.6)
+PER_CLASS = 4
+STEPS = 4
+SHARES = (0.5,)
 METHODS = ("exact", "contrast", "lafam", "grad-cam")
 SIGNED = ("exact", "contrast")
 
@@ -42,12 +42,15 @@ class Scenes:
         self.encoder, self.classes = encoder, scenes.classes
         self.pictures = torch.stack([picture(one.image) for one in found])
         self.support_pictures = torch.stack([picture(scenes[label].image) for label in range(way)])
-        self.queries = pixels(encoder, scenes, order).double()
-        self.supports = pixels(encoder, scenes, np.arange(way)).double()[:, None]
+        dtype = next(encoder.network.parameters()).dtype
+        self.queries = pixels(encoder, scenes, order).to(dtype)
+        self.supports = pixels(encoder, scenes, np.arange(way)).to(dtype)[:, None]
         self.labels = torch.arange(way).repeat_interleave(PER_CLASS)
         self.masks = torch.stack([torch.as_tensor(one.mask).bool() for one in found])
         self.boxes = torch.cat([torch.as_tensor(one.boxes) for one in found])
         self.references = encoder(self.supports[:, 0]).embedding[self.labels]
+        self.whole = self.score(self.queries.flatten(0, 1))
+        self.blank = self.score(torch.zeros_like(self.queries.flatten(0, 1)))
 
     def maps(self, method: str) -> Tensor:
         """Return the map of each query for its own class."""
@@ -62,6 +65,13 @@ class Scenes:
         return torch.cosine_similarity(self.encoder(images).embedding, self.references)
 
 
+def in_single_precision() -> Scenes:
+    """Return the same scenes with the encoder in float32, for the many images that removing pixels makes."""
+    encoder = demo_encoder()
+    encoder.network.float()
+    return Scenes(encoder)
+
+
 def judged_maps(scenes: Scenes) -> dict[str, Tensor]:
     """Return the maps of the methods, and maps that are wrong or know nothing, by their names."""
     maps = {method: scenes.maps(method) for method in METHODS}
@@ -72,8 +82,8 @@ def judged_maps(scenes: Scenes) -> dict[str, Tensor]:
         "the digit's mask": scenes.masks.double(),
         "exact, moved": maps["exact"].roll((height // 2, width // 2), dims=(1, 2)),
         "exact, lifted": maps["exact"] + maps["exact"].amax(dim=(1, 2), keepdim=True),
-        "Gaussian": centered_gaussian(height, width).double().expand(count, -1, -1),
-        "all ones": all_ones(height, width).double().expand(count, -1, -1),
+        "Gaussian": centered_gaussian(height, width).expand(count, -1, -1),
+        "all ones": all_ones(height, width).expand(count, -1, -1),
         "one pixel": one_pixel,
         "all but one pixel": 1 - one_pixel,
     }
@@ -104,7 +114,7 @@ def what_it_does(scenes: Scenes, saliency: Tensor, signed: bool) -> dict[str, fl
     images = scenes.queries.flatten(0, 1)
     blurred = metrics.removed_pixels(images, "blur")
     scale = metrics.masks_from_signed_saliency if signed else metrics.masks_from_saliency
-    whole, blank = scenes.score(images), scenes.score(torch.zeros_like(images))
+    whole, blank = scenes.whole, scenes.blank
     masked = scenes.score(metrics.masked_images(images, scale(saliency)))
     to_mean, to_blur = (metrics.Side(images, saliency, removed) for removed in (0.0, blurred))
     found = {
@@ -114,7 +124,6 @@ def what_it_does(scenes: Scenes, saliency: Tensor, signed: bool) -> dict[str, fl
         "n. drop": metrics.normalized_drop(whole, masked, blank),
         "deletion": metrics.deletion(scenes.score, to_mean, steps=STEPS).area.nanmean(),
         "d. blur": metrics.deletion(scenes.score, to_blur, steps=STEPS).area.nanmean(),
-        "insertion": metrics.insertion(scenes.score, to_mean, steps=STEPS).area.nanmean(),
         "i. blur": metrics.insertion(scenes.score, to_blur, steps=STEPS).area.nanmean(),
         "ROAD": metrics.road(scenes.score, images, saliency, SHARES).score.nanmean(),
     }
@@ -161,25 +170,44 @@ def references(scenes: Scenes) -> dict[str, tuple[Tensor, Tensor, float]]:
     return found
 
 
+def points_section(scenes: Scenes, judged: dict[str, Tensor]) -> str:
+    """Write the first section."""
+    figures = {name: where_it_points(scenes, maps) for name, maps in judged.items()}
+    area = 100 * float(scenes.masks.double().mean())
+    return (
+        f"1 Where it points: {len(scenes.masks)} scenes, {area:.1f} % of the pixels are the digit's\n\n{table(figures)}"
+    )
+
+
+def removal_section(scenes: Scenes, judged: dict[str, Tensor]) -> str:
+    """Write the second section."""
+    measured = {name: what_it_does(scenes, maps.float(), name in SIGNED) for name, maps in judged.items()}
+    return f"2 What removing pixels by it does to the similarity\n\n{table(measured)}"
+
+
+def reference_section(exchanged: dict[str, tuple[Tensor, Tensor, float]]) -> str:
+    """Write the third section."""
+    lines = [f"{method:18}{mean:+10.2f}" for method, (_, _, mean) in exchanged.items()]
+    return "\n".join(["3 Correlation of a query's maps for two different digits, behind a linear head\n", *lines])
+
+
 def main() -> None:
-    """Print every number of the page, and draw its figures."""
+    """Print the numbers of the page, and draw its figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--figures", type=Path, default=Path(__file__).parent / "figures")
-    folder = parser.parse_args().figures
-    folder.mkdir(parents=True, exist_ok=True)
+    parser.add_argument("--quick", action="store_true", help="leave out what removes pixels: section 2 and its curves")
+    options = parser.parse_args()
+    options.figures.mkdir(parents=True, exist_ok=True)
     scenes = Scenes(demo_encoder())
-    judged = judged_maps(scenes)
-    print(f"{len(scenes.masks)} scenes; the digit covers {100 * scenes.masks.double().mean():.1f} % of the image.\n")
-    print(f"1 Where it points\n\n{table({name: where_it_points(scenes, maps) for name, maps in judged.items()})}\n")
-    measured = {name: what_it_does(scenes, maps, name in SIGNED) for name, maps in judged.items()}
-    print(f"2 What removing pixels by it does\n\n{table(measured)}\n")
-    exchanged = references(scenes)
-    print("3 Correlation of a query's maps for two different digits, behind a linear head\n")
-    for method, (_, _, mean) in exchanged.items():
-        print(f"{method:18}{mean:+10.2f}")
-    draw_maps(folder / "trivial-maps.png", scenes, judged)
-    draw_references(folder / "reference-randomization.png", scenes, exchanged)
-    draw_curves(folder / "removal-curves.png", scenes, judged)
+    judged, exchanged = judged_maps(scenes), references(scenes)
+    print(points_section(scenes, judged), end="\n\n")
+    if not options.quick:
+        print(removal_section(in_single_precision(), judged), end="\n\n")
+    print(reference_section(exchanged))
+    draw_maps(options.figures / "trivial-maps.png", scenes, judged)
+    draw_references(options.figures / "reference-randomization.png", scenes, exchanged)
+    if not options.quick:
+        draw_curves(options.figures / "removal-curves.png", in_single_precision(), judged)
 
 
 if __name__ == "__main__":

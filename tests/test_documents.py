@@ -42,6 +42,25 @@ def test_the_worked_example_is_what_its_command_prints():
     assert_prints_alike(printed, blocks("docs/what-the-numbers-mean.md")[0])
 
 
+@pytest.mark.slow
+def test_the_page_on_misleading_metrics_shows_what_its_command_prints(tmp_path):
+    """All but what removing pixels does, which takes minutes."""
+    command = [sys.executable, str(ROOT / "docs" / "misleading_metrics.py"), "--quick", "--figures", str(tmp_path)]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    points, _, references = blocks("docs/when-metrics-mislead.md")
+    assert_prints_alike(printed, points + "\n" + references)
+    assert {"trivial-maps.png", "reference-randomization.png"} == {file.name for file in tmp_path.iterdir()}
+
+
+def test_the_figures_are_small_and_shown():
+    figures = list((ROOT / "docs" / "figures").glob("*.png"))
+    text = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.md"))
+    assert {"trivial-maps.png", "reference-randomization.png", "removal-curves.png"} <= {file.name for file in figures}
+    for file in figures:
+        assert file.stat().st_size < 100_000
+        assert f"figures/{file.name}" in text
+
+
 @pytest.mark.parametrize("head", HEADS)
 def test_the_similarity_of_the_guide_adds_up(head):
     names: dict = {}

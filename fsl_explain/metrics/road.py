@@ -111,7 +111,8 @@ def _filled(
     system = diags_array(weights.sum(axis=1)) - weights[:, unknown]
     flat = image.reshape(3, -1).copy()
     if len(unknown):
-        flat[:, unknown] = splu(csc_array(system), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}).solve(weights[:, known] @ flat[:, known].T).T
+        factors = splu(csc_array(system), "MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+        flat[:, unknown] = factors.solve(weights[:, known] @ flat[:, known].T).T
     return flat.reshape(image.shape)
 
 

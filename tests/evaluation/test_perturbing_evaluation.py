@@ -11,8 +11,8 @@ METHODS = ("occlusion", "score-cam", "ablation-cam", "relax", "u-relax")
 
 
 def test_maps_of_an_evaluation_are_those_of_explain():
-    dataset = DigitScenes("novel", per_class=6, size=24)
-    encoder = Encoder.named("conv4net", channels=6, size=24, seed=4)
+    dataset = DigitScenes("novel", per_class=6, size=32)
+    encoder = Encoder.named("conv4net", channels=6, size=32, seed=4)
     sizes = {"count": 1, "n_way": 3, "n_shot": 2, "n_query": 2}
     config = EvaluationConfig.model_validate(
         {"data": {"kind": "digit-scenes", "per_class": 6}, "episodes": sizes, "explanation": {"methods": METHODS}}

@@ -107,6 +107,31 @@ def test_layers_behind_may_overwrite_the_maps():
     assert class_logit_map(found, batch).cells.min() < 0
 
 
+class Overwriting(nn.Module):
+    """Goes on writing into what the layer returned, behind the layer's back."""
+
+    def __init__(self, after):
+        super().__init__()
+        self.conv, self.layer, self.classifier, self.after = nn.Conv2d(3, 4, 2), nn.Identity(), nn.Linear(4, 3), after
+
+    def forward(self, batch):
+        maps = self.conv(batch)
+        logits = self.classifier(self.layer(maps).mean(dim=(-2, -1)))
+        maps.mul_(self.after)
+        return logits
+
+
+def test_the_maps_are_those_of_the_moment_the_layer_ran():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = Overwriting(1.0)
+    encoder, batch = Encoder.wrap(network, "layer"), images(2, dtype=torch.float32)
+    expected = class_logit_map(encoder, batch).cells
+    network.after = 0.0
+    assert torch.equal(class_logit_map(encoder, batch).cells, expected)
+    assert expected.abs().max() > 0
+
+
 def test_torchvision_by_name_keeps_its_classes():
     encoder = Encoder.named("torchvision:resnet18")
     image = torch.randn(3, 64, 64, generator=torch.Generator().manual_seed(0))

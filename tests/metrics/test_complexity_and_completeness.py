@@ -40,9 +40,10 @@ def test_single_precision_is_enough_for_a_photograph():
 
 
 def test_complexity_of_nothing_to_judge_is_nan():
-    saliency = torch.ones(5, 2, 2)
-    saliency[0], saliency[1], saliency[2, 0, 0], saliency[3, 0, 0] = 0, -1, torch.nan, torch.inf
-    assert metrics.complexity(saliency).isnan().tolist() == [True] * 4 + [False]
+    saliency = torch.ones(6, 2, 2)
+    saliency[0], saliency[1] = 0, -1
+    saliency[2, 0, 0], saliency[3, 0, 0], saliency[4, 0, 0] = torch.nan, torch.inf, -torch.inf
+    assert metrics.complexity(saliency).isnan().tolist() == [True] * 5 + [False]
 
 
 @given(parts=st.lists(eighths, min_size=1, max_size=6), bias=eighths, score=eighths)

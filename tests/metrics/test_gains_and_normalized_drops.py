@@ -43,7 +43,7 @@ def test_the_normalized_drop_ignores_a_constant_added_to_all_scores(rows):
 
 def test_by_hand():
     s = torch.tensor([0.5, 0.5, 0.5, 1.0, 0.5])
-    masked = torch.tensor([0.75, 0.25, 0.0, 0.5, torch.nan])
+    masked = torch.tensor([0.75, 0.25, 0.0, 1.5, torch.nan])
     assert metrics.gains(s, masked)[:3].tolist() == [50.0, 0.0, 0.0]
     assert metrics.gains(s, masked)[3:].isnan().all()
     drops = metrics.normalized_drops(s, masked, torch.tensor([0.0, 0.0, 0.0, 1.0, 0.0]))

@@ -104,3 +104,10 @@ def test_a_map_that_requires_gradients_is_measured_all_the_same():
     found = metrics.map_figures(target.saliency.clone().requires_grad_(), target.mask)
     assert not found.auc.requires_grad
     torch.testing.assert_close(found.auc, metrics.auc(target.saliency, target.mask))
+
+
+def test_equal_values_of_two_maps_are_not_tied():
+    """The largest value of the first map, outside its mask, is the smallest of the second, inside its mask."""
+    saliency = torch.tensor([[[0.1, 0.5]], [[0.5, 0.9]]])
+    mask = torch.tensor([[[True, False]], [[True, False]]])
+    assert metrics.map_figures(saliency, mask).auc.tolist() == metrics.auc(saliency, mask).tolist() == [0, 0]

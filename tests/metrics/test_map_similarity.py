@@ -49,7 +49,7 @@ def test_scale_and_offset_change_nothing_and_the_sign_turns_it(fast, slow, scipy
 
 @both_measures
 def test_constant_and_broken_maps_have_no_correlation(fast, slow, scipy):
-    one = torch.rand(5, 3, 3, generator=torch.Generator().manual_seed(0))
+    one = torch.rand(5, 3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     other = one.flip(0).clone()
     one[0], other[1] = 0.1, 7.7
     one[2, 0, 0], other[3, 0, 0] = torch.nan, torch.inf
