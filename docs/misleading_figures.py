@@ -17,6 +17,7 @@ SHOWN = 13
 SIGNED = ("exact", "contrast", "exact, moved")
 CURVES = {"exact": "#b2182b", "grad-cam": "#2166ac", "Gaussian": "#4d9221", "all ones": "#777777"}
 STEPS = 8
+COLORS = 256
 
 
 def draw_maps(file: Path, scenes: Any, judged: dict[str, Tensor]) -> None:
@@ -93,4 +94,4 @@ def _show(axes: Axes, colors: Tensor, title: str) -> None:
 
 def _save(figure: Figure, file: Path) -> None:
     image = PIL.Image.open(BytesIO(as_png(figure, dpi=90))).convert("RGB")
-    image.save(file, optimize=True)
+    image.quantize(COLORS, dither=PIL.Image.Dither.FLOYDSTEINBERG).save(file, optimize=True)

@@ -22,6 +22,11 @@ class EfficientNetLite0(nn.Module):
         maps: Tensor = self.network.extract_features(images)
         return maps
 
+    def class_logits(self, maps: Float[Tensor, "batch channel h w"]) -> Float[Tensor, "batch 1000"]:
+        """Return the logits of the ImageNet classes for activation maps, in eval mode."""
+        logits: Tensor = self.network._fc(maps.mean(dim=(-2, -1)))
+        return logits
+
 
 def published_weights() -> Path:
     """Return the file with the published ImageNet weights."""

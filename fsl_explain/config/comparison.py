@@ -14,7 +14,8 @@ class MapsConfig(Settings):
     """The decision that is explained, the explainers, and the sample for what is slow."""
 
     methods: tuple[str, ...] = Field(
-        ("grad-cam", "relax", "fam", "exact", "contrast"), description="Explainers beside the baselines."
+        ("grad-cam", "relax", "fam", "exact", "contrast"),
+        description="Explainers beside the baselines; grad-cam-logit is that of a classifier's own logit.",
     )
     rule: Literal["mean-similarity", "prototype"] = "prototype"
     similarity: Literal["cosine", "inner-product", "euclidean"] = "cosine"

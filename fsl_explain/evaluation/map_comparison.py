@@ -22,6 +22,7 @@ from fsl_explain.config.comparison import ComparisonConfig, MapsConfig
 from fsl_explain.encoder import Encoder
 from fsl_explain.evaluation.episode_evaluation import Report, silent
 from fsl_explain.evaluation.image_store import ImageStore, embed_unique
+from fsl_explain.explainers.class_logit import CLASS_LOGIT
 from fsl_explain.explainers.explained_score import lead_over, score_of
 from fsl_explain.explainers.explanation import Method, Pixels, Question
 from fsl_explain.explainers.lafam import LAFAM_OF_THE_TABLES
@@ -51,7 +52,8 @@ def compared_methods(config: MapsConfig) -> dict[str, Method]:
 
     Raises: ``LookupError`` for an unknown method; ``ValueError`` for one that explains neither a score nor a lead.
     """
-    methods = {name: find_method(name) for name in (*config.methods, "lafam", *TRIVIAL)}
+    asked = (*config.methods, "lafam", *TRIVIAL)
+    methods = {name: CLASS_LOGIT if name == CLASS_LOGIT.name else find_method(name) for name in asked}
     for name, method in methods.items():
         if method.explains not in ("score", "contrast"):
             raise ValueError(

@@ -4,6 +4,8 @@ The gradient goes from the logit to the explained layer and no further, and reac
 networks and in inference mode, and costs little over the forward pass.
 """
 
+from typing import Protocol, runtime_checkable
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -11,10 +13,12 @@ from torch import Tensor
 from episodes.naming import unknown_name
 from fsl_explain.backbones.capture import evaluating, leaf_activations, the_maps
 from fsl_explain.encoder import Encoder
+from fsl_explain.explainers.altered_queries import pixels_of
 from fsl_explain.explainers.cellwise_cam import hirescam, layercam
+from fsl_explain.explainers.explanation import Attribution, Method, Question
 from fsl_explain.explainers.grad_cam import grad_cam
 from fsl_explain.explainers.grad_cam_plus_plus import grad_cam_plus_plus
-from fsl_explain.explainers.map_gradients import ActivationMap, Formula
+from fsl_explain.explainers.map_gradients import ActivationMap, Formula, attribute_supports
 from fsl_explain.explainers.map_gradients import saliency as scaled
 from fsl_explain.explainers.xgrad_cam import xgrad_cam
 
@@ -25,6 +29,15 @@ FORMULAS: dict[str, Formula] = {
     "hirescam": hirescam,
     "layercam": layercam,
 }
+
+
+@runtime_checkable
+class ClassifiesMaps(Protocol):
+    """A network that returns activation maps and knows what its classifier makes of them."""
+
+    def class_logits(self, maps: Float[Tensor, "batch channel h w"]) -> Float[Tensor, "batch class"]:
+        """Return one logit for each class."""
+        ...
 
 
 def class_logit_map(
@@ -39,15 +52,9 @@ def class_logit_map(
     """
     if method not in FORMULAS:
         raise unknown_name("method for a class logit", method, FORMULAS)
-    if encoder.layer is None:
-        raise ValueError(
-            f"expected an encoder wrapped round a classifier, but {encoder.description} returns its maps and has no "
-            "class logits; use Encoder.wrap(classifier, layer), or explain() with supports."
-        )
     with torch.inference_mode(False), evaluating(encoder.network):
-        with leaf_activations(encoder.layer) as leaves:
-            logits = encoder.network(encoder.placed(images))
-        maps = the_maps(leaves, encoder.layer, len(images))
+        maps, found = _maps_and_logits(encoder, encoder.placed(images))
+        logits = _checked(found, encoder)
         gradients = _gradients(logits, _targets(logits, target, encoder), maps)
         return FORMULAS[method](*(encoder.in_full_precision(values) for values in (maps.detach(), gradients)))
 
@@ -64,13 +71,39 @@ def saliency(
     return scaled(cells, (images.shape[-2], images.shape[-1]), interpolation)
 
 
-def _targets(logits: object, target: int | None, encoder: Encoder) -> Int[Tensor, "batch"]:
+def _maps_and_logits(encoder: Encoder, images: Float[Tensor, "batch 3 height width"]) -> tuple[Tensor, object]:
+    """Return the maps as leaves of a graph that ends in the logits."""
+    if encoder.layer is not None:
+        with leaf_activations(encoder.layer) as leaves:
+            logits = encoder.network(images)
+        return the_maps(leaves, encoder.layer, len(images)), logits
+    if not isinstance(encoder.network, ClassifiesMaps):
+        raise ValueError(
+            f"expected an encoder wrapped round a classifier, but {encoder.description} returns its maps and has no "
+            "class logits; use Encoder.wrap(classifier, layer), or explain() with supports."
+        )
+    maps = encoder.network(images).detach().requires_grad_()
+    with torch.enable_grad():
+        return maps, encoder.network.class_logits(maps)
+
+
+def _attribute(question: Question) -> Attribution:
+    pixels = pixels_of(question)
+    found = class_logit_map(pixels.encoder, pixels.images)
+    return Attribution(found.channels.double(), found.cells.clamp(min=0), found.cells.new_zeros(question.target.shape))
+
+
+def _checked(logits: object, encoder: Encoder) -> Float[Tensor, "batch class"]:
     if not isinstance(logits, Tensor) or logits.dim() != 2:
         got = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
         raise ValueError(
             f"expected class logits of shape (batch, class) from {encoder.description}, but got {got}; "
             "wrap a classifier that returns its logits."
         )
+    return logits
+
+
+def _targets(logits: Float[Tensor, "batch class"], target: int | None, encoder: Encoder) -> Int[Tensor, "batch"]:
     if target is None:
         return logits.argmax(dim=-1)
     if not 0 <= target < logits.shape[1]:
@@ -91,3 +124,7 @@ def _gradients(logits: Tensor, target: Int[Tensor, "batch"], maps: Tensor) -> Te
             "choose a layer that the classifier reads, of a network that runs without torch.no_grad of its own."
         )
     return gradients
+
+
+CLASS_LOGIT = Method(_attribute, attribute_supports, scaled, uses_supports=False, name="grad-cam-logit")
+"""Grad-CAM of the predicted class's logit, as LaFAM compares with it: it knows neither supports nor decision."""

