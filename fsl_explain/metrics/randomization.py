@@ -86,9 +86,7 @@ def untouched_weights(network: nn.Module) -> Iterator[None]:
         try:
             yield
         finally:
-            with torch.no_grad():
-                for tensor, values in zip(tensors, kept, strict=True):
-                    tensor.copy_(values)
+            _restore(tensors, kept)
 
 
 def _randomization(
@@ -108,6 +106,12 @@ def _randomization(
                 _randomize(network.get_submodule(layer))
             measured.append(similarity(trained, maps().detach()))
     return WeightRandomization(tuple(names), torch.stack(measured))
+
+
+@torch.no_grad()
+def _restore(tensors: Sequence[Tensor], kept: Sequence[Tensor]) -> None:
+    for tensor, values in zip(tensors, kept, strict=True):
+        tensor.copy_(values)
 
 
 def _seed(network: nn.Module, seed: int) -> None:

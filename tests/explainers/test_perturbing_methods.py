@@ -129,6 +129,7 @@ def test_queries_of_a_batch_do_not_touch_each_other(name, count):
         alone = explain(encoder, queries[i], SUPPORTS, name)
         torch.testing.assert_close(together[i].cells, alone.cells)
         torch.testing.assert_close(together[i].contributions, alone.contributions, equal_nan=True)
+        torch.testing.assert_close(METHODS[name].attribute(together[i].question).cells, alone.cells)
 
 
 @pytest.mark.parametrize("name", [name for name, method in METHODS.items() if method.perturbs])

@@ -67,11 +67,11 @@ def test_the_largest_change_equals_captums_sensitivity():
     noisy = iter(torch.stack(seen[1:]).transpose(0, 1).flatten(0, 1).split(1))
 
     def same_noise(pixels, radius):
-        return (torch.cat([next(noisy) for _ in pixels[0]]),)
+        return (torch.cat([next(noisy) for _ in pixels]),)
 
     captums = [
         captum.metrics.sensitivity_max(
-            lambda pixels: pixels[0].square().sum(dim=1).sqrt(), image[None], same_noise, n_perturb_samples=4
+            lambda pixels: (pixels[0].square().sum(dim=1).sqrt(),), image[None], same_noise, n_perturb_samples=4
         )
         for image in images
     ]
