@@ -50,11 +50,14 @@ class BankEvaluation:
 def measured_methods(config: BankEvaluationConfig) -> tuple[str, ...]:
     """Return the methods asked for, then the baselines every table carries.
 
-    Raises: ``LookupError`` for an unknown one; ``ValueError`` for one that explains no class score and no lead.
+    Raises: ``LookupError`` for an unknown one; ``ValueError`` for one that explains no class score and no lead, or
+    that changes the image.
     """
     for name in config.explanation.methods:
         if find_method(name).explains not in ("score", "contrast"):
             raise ValueError(f"expected explainers of a class's score or of its lead, but got {name!r}; drop it.")
+        if find_method(name).perturbs:
+            raise ValueError(f"expected explainers that read activation maps, but {name!r} changes the image; drop it.")
     return tuple(dict.fromkeys((*config.explanation.methods, *BASELINES)))
 
 

@@ -65,6 +65,11 @@ def measured_methods(config: MosaicsConfig) -> tuple[str, ...]:
             raise ValueError(
                 f"mosaics ask for a class's score or its lead, but {name!r} explains another number; drop it."
             )
+        if find_method(name).perturbs:
+            raise ValueError(
+                f"mosaics keep activation maps and no pixels, but {name!r} changes the image and asks the network "
+                "again; drop it, or use fsl-explain compare."
+            )
     return tuple(dict.fromkeys((*reversed(BASELINES), *config.mosaics.methods)))
 
 

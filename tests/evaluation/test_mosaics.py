@@ -197,3 +197,5 @@ def test_unknown_names_are_answered_before_anything_is_embedded():
         measured_methods(settings_of(methods=["exat"]))
     with pytest.raises(ValueError, match=r"a class's score or its lead, but 'verification' explains another number"):
         measured_methods(settings_of(methods=["verification"]))
+    with pytest.raises(ValueError, match="mosaics keep activation maps and no pixels, but 'relax' changes the image"):
+        measured_methods(settings_of(methods=["relax"]))

@@ -236,6 +236,8 @@ def test_methods_that_explain_another_number_are_refused():
     assert measured_methods(settings_of())[-4:] == ("lafam", "centered-gaussian", "random-blurred", "all-ones")
     with pytest.raises(ValueError, match="of a class's score or of its lead, but got 'verification'; drop it"):
         measured_methods(settings_of(explanation={"methods": ["verification"]}))
+    with pytest.raises(ValueError, match="expected explainers that read activation maps, but 'occlusion' changes"):
+        measured_methods(settings_of(explanation={"methods": ["occlusion"]}))
     with pytest.raises(LookupError, match="unknown method 'exat'"):
         measured_methods(settings_of(explanation={"methods": ["exat"]}))
 
