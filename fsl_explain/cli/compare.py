@@ -8,6 +8,7 @@ from cyclopts import Parameter
 
 from episodes import LabeledImages
 from fsl_explain.cli.cases import make_case
+from fsl_explain.cli.manners import check_results_folder
 from fsl_explain.cli.progress import note, progress_bars, show_table
 from fsl_explain.config import ComparisonConfig, MosaicsConfig, read_config
 from fsl_explain.encoder import Encoder
@@ -55,8 +56,7 @@ def compare(
     settings = read_config(config, ComparisonConfig, set_)
     if resume and out is None:
         raise ValueError("expected --out with --resume, because finished batches are kept in that folder.")
-    if out is not None and out.exists() and not out.is_dir():
-        raise ValueError(f"expected a folder for the results, but {out} is a file; choose another --out.")
+    check_results_folder(out)
     if settings.run.threads is not None:
         torch.set_num_threads(settings.run.threads)
     compared_methods(settings.maps)

@@ -8,6 +8,7 @@ from cyclopts import Parameter
 
 from episodes import LabeledImages
 from fsl_explain.cli.cases import episode_cases
+from fsl_explain.cli.manners import check_results_folder
 from fsl_explain.cli.progress import note, progress_bars, show_table
 from fsl_explain.config import EvaluationConfig, read_config
 from fsl_explain.encoder import Encoder
@@ -55,8 +56,7 @@ def evaluate(
         settings = _limited(settings, limit)
     if resume and out is None:
         raise ValueError("expected --out with --resume, because finished episodes are kept in that folder.")
-    if out is not None and out.exists() and not out.is_dir():
-        raise ValueError(f"expected a folder for the results, but {out} is a file; choose another --out.")
+    check_results_folder(out)
     if settings.run.threads is not None:
         torch.set_num_threads(settings.run.threads)
     measured_methods(settings)

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from cyclopts import App, CycloptsError
 
@@ -26,6 +27,12 @@ def run(app: App, arguments: Sequence[str], interrupted: str) -> int:
             raise
         return _complain(name, str(error))
     return 0
+
+
+def check_results_folder(out: Path | None) -> None:
+    """Refuse a file where a command writes a folder of results, before it starts. Raises: ``ValueError``."""
+    if out is not None and out.exists() and not out.is_dir():
+        raise ValueError(f"expected a folder for the results, but {out} is a file; choose another --out.")
 
 
 def _complain(name: str, sentence: str) -> int:

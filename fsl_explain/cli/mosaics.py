@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from episodes import LabeledImages
 from fsl_explain.cli.cases import make_case
+from fsl_explain.cli.manners import check_results_folder
 from fsl_explain.cli.progress import note, progress_bars, show_table
 from fsl_explain.config import MosaicsConfig, read_config
 from fsl_explain.encoder import Encoder
@@ -59,8 +60,7 @@ def mosaics(
     settings = read_config(config, MosaicsConfig, set_)
     if limit is not None:
         settings = _limited(settings, limit)
-    if out is not None and out.exists() and not out.is_dir():
-        raise ValueError(f"expected a folder for the results, but {out} is a file; choose another --out.")
+    check_results_folder(out)
     if settings.run.threads is not None:
         torch.set_num_threads(settings.run.threads)
     measured_methods(settings)

@@ -27,7 +27,6 @@ from fsl_explain.heads import Pooling
 from fsl_explain.similarities import SIMILARITIES
 
 MOSAICS_IN_A_BATCH = 50
-ROUNDING = 1e-12  # of a constant map in float64
 TILE_NAMES = ("upper left", "upper right", "lower left", "lower right")
 RULE = RULES["mean-similarity"]  # of one reference a class: its similarity itself
 
@@ -98,17 +97,6 @@ def fitted_head(name: str, store: MosaicStore, config: MosaicsConfig) -> nn.Modu
     return find_head(name)(pooled, store.labels[store.fitting], config.mosaics.seed)
 
 
-def map_correlation(
-    first: Float[Tensor, "batch height width"], second: Float[Tensor, "batch height width"]
-) -> Float[Tensor, "batch"]:
-    """Return Pearson's correlation, in [-1, 1], of the pixels of two maps; NaN where one of them is constant."""
-    flat = [maps.flatten(1).double() for maps in (first, second)]
-    centered = [pixels - pixels.mean(dim=1, keepdim=True) for pixels in flat]
-    varies = [c.norm(dim=1) > ROUNDING * pixels.norm(dim=1) for c, pixels in zip(centered, flat, strict=True)]
-    correlation = (centered[0] * centered[1]).sum(dim=1) / (centered[0].norm(dim=1) * centered[1].norm(dim=1))
-    return torch.where(varies[0] & varies[1], correlation, torch.nan)
-
-
 @dataclass(frozen=True)
 class _Run:
     """One head on the store's features."""
@@ -146,7 +134,7 @@ class _Run:
         return MethodFigures(
             hit=metrics.pointing_game(saliency, masks).double(),
             energy=metrics.relevance_mass_accuracy(saliency, masks).double(),
-            correlation=map_correlation(saliency, self._saliency(method, swapped)),
+            correlation=metrics.map_correlation(saliency, self._saliency(method, swapped)).double(),
             residual=_residual(question, attribution) if method.signed else torch.full(target.shape, torch.nan),
         )
 

@@ -8,20 +8,21 @@ from jaxtyping import Float
 from scipy.stats import rankdata
 from torch import Tensor
 
+ROUNDING_STEPS = 8
+"""How many steps of its precision a constant map may stray by."""
+
 
 def map_correlation(
     saliency: Float[Tensor, "batch height width"], other: Float[Tensor, "batch height width"]
 ) -> Float[Tensor, "batch"]:
     """Return Pearson's correlation of each pair of maps, in [-1, 1].
 
-    The signed values count, not their positive part. NaN where a map is constant or has a NaN or infinite pixel.
+    The signed values count, not their positive part. NaN where a map is constant, but for rounding, or has a NaN or
+    infinite pixel.
     """
-    one, two = _deviations(saliency.flatten(1).double()), _deviations(other.flatten(1).double())
-    lengths = one.norm(dim=1) * two.norm(dim=1)
-    correlation = ((one * two).sum(dim=1) / lengths).clamp(-1, 1)
-    is_finite = saliency.flatten(1).isfinite().all(dim=1) & other.flatten(1).isfinite().all(dim=1)
-    varies = (saliency.amin((1, 2)) < saliency.amax((1, 2))) & (other.amin((1, 2)) < other.amax((1, 2)))
-    return torch.where(is_finite & varies, correlation, torch.nan).to(saliency.dtype)
+    one, two = (_deviations(maps) for maps in (saliency, other))
+    correlation: Tensor = ((one * two).sum(dim=1) / (one.norm(dim=1) * two.norm(dim=1))).clamp(-1, 1)
+    return correlation.to(saliency.dtype)
 
 
 def map_rank_correlation(
@@ -35,8 +36,12 @@ def map_rank_correlation(
     return correlation.to(saliency.dtype)
 
 
-def _deviations(values: Float[Tensor, "batch pixel"]) -> Float[Tensor, "batch pixel"]:
-    return values - values.mean(dim=1, keepdim=True)
+def _deviations(maps: Float[Tensor, "batch height width"]) -> Float[Tensor, "batch pixel"]:
+    """Return each pixel's distance from the mean of its map; 0 throughout where that is rounding."""
+    pixels = maps.flatten(1).double()
+    deviations = pixels - pixels.mean(dim=1, keepdim=True)
+    rounding = ROUNDING_STEPS * torch.finfo(maps.dtype).eps * pixels.norm(dim=1, keepdim=True)
+    return torch.where(deviations.norm(dim=1, keepdim=True) <= rounding, 0, deviations)
 
 
 def _ranks(saliency: Float[Tensor, "batch height width"]) -> Float[Tensor, "batch height width"]:

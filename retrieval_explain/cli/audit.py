@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from fsl_explain.cli.manners import check_results_folder
 from fsl_explain.cli.progress import note, show_table
 from fsl_explain.evaluation.results import write_tables
 from fsl_explain.report import Page
@@ -51,8 +52,7 @@ def audit(
     """
     if top < 1:
         raise ValueError(f"expected --top of at least 1 image, but got {top}.")
-    if out is not None and out.exists() and not out.is_dir():
-        raise ValueError(f"expected a folder for the results, but {out} is a file; choose another --out.")
+    check_results_folder(out)
     searched = MemoryBank.load(bank)
     noise = None if flip is None else inject_label_noise(searched.labels, flip, seed)
     found = audit_bank(searched, k, None if noise is None else noise.labels)

@@ -13,7 +13,7 @@ from fsl_explain.config import MosaicsConfig
 from fsl_explain.evaluation.mosaic_images import crop_area, cut, tile_masks
 from fsl_explain.evaluation.mosaic_store import draw_mosaics, embed_mosaics, picture_of
 from fsl_explain.evaluation.mosaic_table import mosaic_tables, summarize_mosaics
-from fsl_explain.evaluation.mosaics import evaluate_mosaics, fitted_head, map_correlation, measured_methods
+from fsl_explain.evaluation.mosaics import evaluate_mosaics, fitted_head, measured_methods
 
 SIDE = 32
 
@@ -133,17 +133,6 @@ def test_every_map_that_looks_at_the_reference_is_right_where_one_channel_is_one
         assert float(plain.methods[method].correlation.max()) < 0
     assert plain.one_reference.tolist() == plain.contrast.tolist() == [1.0] * 20
     assert figures["linear"].methods["contrast"].hit.tolist() == pytest.approx([1.0] * 20)
-
-
-def test_correlation_of_maps():
-    maps = torch.rand(3, 4, 5, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(map_correlation(maps, 2 * maps + 1), torch.ones(3, dtype=torch.float64))
-    torch.testing.assert_close(map_correlation(maps, -maps), -torch.ones(3, dtype=torch.float64))
-    expected = [np.corrcoef(a.flatten(), b.flatten())[0, 1] for a, b in zip(maps, maps.flip(0), strict=True)]
-    np.testing.assert_allclose(map_correlation(maps, maps.flip(0)), expected, rtol=1e-5)
-    for constant in (0.0, 1.0, 0.1):
-        assert map_correlation(maps, torch.full_like(maps, constant)).isnan().all()
-        assert map_correlation(torch.full_like(maps, constant), maps).isnan().all()
 
 
 def test_heads_are_fitted_on_crops_that_appear_in_no_mosaic(encoder, dataset, measured):

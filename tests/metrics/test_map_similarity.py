@@ -54,3 +54,14 @@ def test_constant_and_broken_maps_have_no_correlation(fast, slow, scipy):
     one[0], other[1] = 0.1, 7.7
     one[2, 0, 0], other[3, 0, 0] = torch.nan, torch.inf
     assert fast(one, other).isnan().tolist() == [True, True, True, True, False]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("constant", [0.0, 1.0, 0.1, -1e6])
+def test_a_map_that_is_constant_but_for_rounding_is_like_no_other(constant, dtype):
+    maps = torch.rand(3, 4, 5, generator=torch.Generator().manual_seed(0), dtype=dtype)
+    flat = torch.full_like(maps, constant)
+    flat[:, 0] = flat[:, 0] * (1 + torch.finfo(dtype).eps)
+    assert metrics.map_correlation(maps, flat).isnan().all()
+    assert metrics.map_correlation(flat, maps).isnan().all()
+    assert not metrics.map_correlation(flat + 1e-3 * (abs(constant) + 1) * maps, maps).isnan().any()
