@@ -106,8 +106,8 @@ def test_every_image_is_embedded_once_and_masked_once_a_method(encoder, dataset)
     finally:
         handle.remove()
     correct = torch.stack([figures.correct for figures in measured.rules])
-    # exact, contrast, fam, grad-cam per rule; lafam and the Gaussian once for all rules; ones never
-    assert sum(seen) == len(dataset) + 4 * int(correct.sum()) + 2 * int(correct.any(dim=0).sum())
+    # exact, contrast, fam, grad-cam per rule; lafam, the Gaussian and noise once for all rules; ones never
+    assert sum(seen) == len(dataset) + 4 * int(correct.sum()) + 3 * int(correct.any(dim=0).sum())
 
 
 def test_progress_reaches_all_that_was_announced(encoder, dataset):
