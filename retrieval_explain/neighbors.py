@@ -14,7 +14,7 @@ from torch import Tensor
 from fsl_explain.similarities import SIMILARITIES
 
 ROWS_IN_A_BLOCK = 65536
-COMPARED_VALUES = 2**18  # of candidates at a time, so that their numbers stay in the processor's cache
+COMPARED_VALUES = 2**16  # of candidates at a time, so that their numbers stay in the processor's cache
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,8 @@ class RowsInMemory:
 
     def take(self, indices: Int[Tensor, "..."]) -> Float[Tensor, "... channel"]:
         """Return any rows, in the shape of the indices."""
-        return self.embeddings[indices]
+        rows = self.embeddings.index_select(0, indices.flatten())  # more than twice as fast as indexing
+        return rows.reshape(*indices.shape, rows.shape[1])
 
 
 def blocks(rows: Rows, size: int = ROWS_IN_A_BLOCK) -> Iterator[tuple[int, Float[Tensor, "row channel"]]]:
