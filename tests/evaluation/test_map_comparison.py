@@ -86,6 +86,12 @@ def test_a_map_that_knows_no_reference_stays_the_same(measured):
     assert correlation[measured.methods.index("contrast")].nanmean() < 0.5
 
 
+def test_the_other_reference_is_neither_the_predicted_class_nor_its_rival(measured):
+    """The lead of the rival over the predicted class has the map turned round, that of the predicted class the same."""
+    correlation = measured.figures["reference_correlation"][measured.methods.index("contrast")]
+    assert correlation.abs().max() < 0.9999
+
+
 def test_what_asks_the_network_again_is_measured_on_the_sample(measured):
     assert int(measured.sampled.sum()) == 4
     relax = measured.figures["auc"][measured.methods.index("relax")]
@@ -130,6 +136,8 @@ def test_tables_summary_and_columns(measured):
     first = len(measured.queries)
     assert columns["method"][first] == measured.methods[1]
     assert columns["auc"][first] == pytest.approx(float(measured.figures["auc"][1, 0]), nan_ok=True)
+    assert columns["image"][first] == measured.queries[0]
+    assert columns["image"][first + 1] == measured.queries[1]
     assert columns["class"][first] == DATASET.classes[int(measured.truth[0])]
 
 
