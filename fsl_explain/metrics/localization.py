@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from fsl_explain.metrics.batching import a_few_at_a_time
 from fsl_explain.metrics.pixel_ranking import (
     inside_up_to,
     mann_whitney_area,
@@ -29,6 +30,7 @@ TIED_WITHIN = 16
 """Units of rounding between values that count as equal in the pointing game."""
 
 
+@a_few_at_a_time
 def pointing_game(
     saliency: Float[Tensor, "batch height width"], mask: Bool[Tensor, "batch height width"]
 ) -> Float[Tensor, "batch"]:
@@ -44,6 +46,7 @@ def pointing_game(
     return undefined_unless(can_be_judged(saliency, mask), share)
 
 
+@a_few_at_a_time
 def top_k_intersection(
     saliency: Float[Tensor, "batch height width"], mask: Bool[Tensor, "batch height width"], k: int = 1000
 ) -> Float[Tensor, "batch"]:
@@ -62,6 +65,7 @@ def top_k_intersection(
     return undefined_unless(can_be_judged(saliency, mask), share.to(saliency.dtype))
 
 
+@a_few_at_a_time
 def relevance_rank_accuracy(
     saliency: Float[Tensor, "batch height width"], mask: Bool[Tensor, "batch height width"]
 ) -> Float[Tensor, "batch"]:
@@ -75,6 +79,7 @@ def relevance_rank_accuracy(
     return undefined_unless(can_be_judged(saliency, mask), share.to(saliency.dtype))
 
 
+@a_few_at_a_time
 def relevance_mass_accuracy(
     saliency: Float[Tensor, "batch height width"], mask: Bool[Tensor, "batch height width"]
 ) -> Float[Tensor, "batch"]:
@@ -88,6 +93,7 @@ def relevance_mass_accuracy(
     return undefined_unless(can_be_judged(saliency, mask), inside / (inside + outside))
 
 
+@a_few_at_a_time
 def proportion(
     saliency: Float[Tensor, "batch height width"], mask: Bool[Tensor, "batch height width"]
 ) -> Float[Tensor, "batch"]:
@@ -101,6 +107,7 @@ def proportion(
     return undefined_unless(can_be_judged(saliency, mask), inside / positive.sum(dim=(1, 2)))
 
 
+@a_few_at_a_time
 def auc(
     saliency: Float[Tensor, "batch height width"], mask: Bool[Tensor, "batch height width"]
 ) -> Float[Tensor, "batch"]:

@@ -8,10 +8,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from fsl_explain.metrics.batching import a_few_at_a_time
 from fsl_explain.metrics.pixel_ranking import ascending_values
 from fsl_explain.metrics.positive_part import says_something, undefined_unless
 
 
+@a_few_at_a_time
 def sparseness(saliency: Float[Tensor, "batch height width"]) -> Float[Tensor, "batch"]:
     """Return the Gini index of the positive part of each map: 0 for a constant map, larger is more concentrated.
 

@@ -10,7 +10,7 @@ from references import localization as reference
 
 from fsl_explain import metrics
 from fsl_explain.metrics import pixel_ranking
-from fsl_explain.metrics.map_figures import MAPS_AT_ONCE
+from fsl_explain.metrics.batching import MAPS_AT_ONCE, a_few_at_a_time
 
 NAMES = [field.name for field in fields(metrics.MapFigures)]
 
@@ -111,3 +111,22 @@ def test_equal_values_of_two_maps_are_not_tied():
     saliency = torch.tensor([[[0.1, 0.5]], [[0.5, 0.9]]])
     mask = torch.tensor([[[True, False]], [[True, False]]])
     assert metrics.map_figures(saliency, mask).auc.tolist() == metrics.auc(saliency, mask).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("name", [*NAMES, "proportion"])
+def test_a_large_batch_gets_the_figures_of_its_single_maps(name):
+    target = random_target(batch=2 * MAPS_AT_ONCE + 3, height=12, width=10)
+    together = alone(name, target.saliency, target.mask, 4)
+    pairs = zip(target.saliency, target.mask, strict=True)
+    one_by_one = torch.cat([alone(name, saliency[None], mask[None], 4) for saliency, mask in pairs])
+    torch.testing.assert_close(together, one_by_one, rtol=0, atol=1e-12)
+    by_name = {"saliency": target.saliency} | ({} if name == "sparseness" else {"mask": target.mask})
+    if name != "top_k_intersection":
+        assert torch.equal(getattr(metrics, name)(**by_name), together)
+
+
+def test_a_batch_of_masks_of_another_size_is_refused():
+    share = a_few_at_a_time(lambda saliency, mask: (saliency * mask).mean(dim=(1, 2)))
+    target = random_target(batch=3, height=4, width=4)
+    with pytest.raises(ValueError, match=r"expected one mask a map, 3 of them, but got 2; pair them"):
+        share(target.saliency, target.mask[:2])
