@@ -25,9 +25,7 @@ def a_few_at_a_time(metric: Metric) -> Metric:
     def in_pieces(saliency: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         for value in (*args, *kwargs.values()):
             if isinstance(value, Tensor) and len(value) != len(saliency):
-                raise ValueError(
-                    f"expected one mask for each of {len(saliency)} maps, but got {len(value)}; pair them."
-                )
+                raise ValueError(f"expected one mask a map, {len(saliency)} of them, but got {len(value)}; pair them.")
         if len(saliency) <= MAPS_AT_ONCE or saliency.device.type != "cpu":
             return metric(saliency, *args, **kwargs)
         starts = range(0, len(saliency), MAPS_AT_ONCE)
