@@ -1,16 +1,23 @@
 """Caltech-UCSD Birds-200-2011 in its official layout (Wah et al., 2011)."""
 
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import torch
 from jaxtyping import Int64
+from torchvision import tv_tensors
 
 from episodes.annotation import checked_boxes
-from episodes.labeled_image import LabeledImage, read_image
+from episodes.category_masks import check_same_size
+from episodes.cub_parts import PartLocation, part_locations
+from episodes.labeled_image import LabeledImage, decoded, read_image
 from episodes.naming import unknown_name
 
 PARTS = ("train", "test")
+MAJORITY = 128
+"""Gray value from which a pixel is object: the segmentations are averages over annotators, 255 where all agree."""
 
 
 class Cub200:
@@ -19,14 +26,16 @@ class Cub200:
     ``root`` is the folder that holds ``images.txt``, or the one that holds ``CUB_200_2011``. It
     may be cut to fewer classes and images, as long as its tables agree. ``part`` keeps the images
     of the official train or test half; it has nothing to do with the split of the classes.
+    With ``segmentations`` every image has a mask, from the folder of that name in the root or in
+    ``CUB_200_2011``: the pixels that most annotators counted as bird.
 
     Raises:
-        FileNotFoundError: the root or one of its tables does not exist.
+        FileNotFoundError: the root, one of its tables or the segmentations do not exist.
         LookupError: unknown part.
         ValueError: a line cannot be read, or the tables disagree.
     """
 
-    def __init__(self, root: str | Path, part: str | None = None) -> None:
+    def __init__(self, root: str | Path, part: str | None = None, *, segmentations: bool = False) -> None:
         folder = _official_folder(Path(root))
         files = _table(folder / "images.txt")
         class_names = _table(folder / "classes.txt")
@@ -40,6 +49,8 @@ class Cub200:
         self.labels: Int64[np.ndarray, "image"] = _labels([class_ids[image] for image in kept], label_of, folder)
         self.paths = tuple(folder / "images" / files[image] for image in kept)
         self._boxes = [_half_open(boxes[image], folder, image) for image in kept]
+        self._folder, self._image_ids = folder, kept
+        self._segmentations = _segmentations(folder, Path(root)) if segmentations else None
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -48,7 +59,28 @@ class Cub200:
         path, label = self.paths[position], int(self.labels[position])
         image = read_image(path)
         boxes = checked_boxes(torch.tensor([self._boxes[position]]), (image.height, image.width), str(path))
-        return LabeledImage(image, label, self.classes[label], boxes=boxes, path=path)
+        mask = None if self._segmentations is None else _bird(self._segmentations, path, image)
+        return LabeledImage(image, label, self.classes[label], boxes, mask, path)
+
+    def parts(self, position: int) -> tuple[PartLocation, ...]:
+        """Return the named points on one bird: beak, crown, left wing and so on, 15 in the official files.
+
+        The tables ``parts/parts.txt`` and ``parts/part_locs.txt`` are read when parts are first asked for.
+
+        Raises:
+            FileNotFoundError: one of the tables does not exist.
+            LookupError: the image has no parts.
+            ValueError: a line of the tables cannot be read.
+        """
+        image = self._image_ids[position]
+        if image not in self._parts_by_image:
+            table = self._folder / "parts" / "part_locs.txt"
+            raise LookupError(f"{table} has no line of image {image} ({self.paths[position].name}); restore the file.")
+        return self._parts_by_image[image]
+
+    @cached_property
+    def _parts_by_image(self) -> dict[str, tuple[PartLocation, ...]]:
+        return part_locations(self._folder / "parts")
 
 
 def _official_folder(root: Path) -> Path:
@@ -56,6 +88,20 @@ def _official_folder(root: Path) -> Path:
         raise FileNotFoundError(f"the CUB folder {root} does not exist; check the path.")
     inner = root / "CUB_200_2011"
     return inner if inner.is_dir() else root
+
+
+def _segmentations(folder: Path, root: Path) -> Path:
+    for place in (folder / "segmentations", root / "segmentations", folder.parent / "segmentations"):
+        if place.is_dir():
+            return place
+    raise FileNotFoundError(f"{folder / 'segmentations'} does not exist; unpack CUB-200-2011's segmentations there.")
+
+
+def _bird(segmentations: Path, path: Path, image: PIL.Image.Image) -> tv_tensors.Mask:
+    where = segmentations / path.parent.name / f"{path.stem}.png"
+    levels = np.asarray(decoded(where).convert("L"))
+    check_same_size(levels, image, where)
+    return tv_tensors.Mask(torch.from_numpy(levels >= MAJORITY))
 
 
 def _table(path: Path) -> dict[str, str]:

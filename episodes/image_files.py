@@ -1,11 +1,13 @@
 """Every image below a folder, without labels."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int64
 
-from episodes.labeled_image import SUFFIXES, LabeledImage, find_images, read_image
+from episodes.labeled_image import LabeledImage, find_images, read_image
 
 UNLABELED = -1
 
@@ -23,7 +25,7 @@ class ImageFiles:
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
         find_images(self.root)
-        self.paths = tuple(sorted(path for path in self.root.rglob("*") if _is_image(path, self.root)))
+        self.paths = tuple(sorted(_images_below(self.root)))
         if not self.paths:
             raise ValueError(f"the folder {self.root} holds no PNG, JPEG or WebP image; check the path.")
         self.name = self.root.resolve().name
@@ -38,6 +40,7 @@ class ImageFiles:
         return LabeledImage(read_image(path), UNLABELED, "", path=path)
 
 
-def _is_image(path: Path, root: Path) -> bool:
-    hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
-    return path.suffix.lower() in SUFFIXES and not hidden and path.is_file()
+def _images_below(root: Path) -> Iterator[Path]:
+    for folder, inner, _ in os.walk(root):
+        inner[:] = [name for name in inner if not name.startswith(".")]
+        yield from find_images(folder)

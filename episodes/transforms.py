@@ -58,28 +58,56 @@ class PreparedImage:
         return mask_box(self.target_mask[None])[0]
 
 
-def direct_resize(size: int, mean: Sequence[float], std: Sequence[float]) -> v2.Compose:
+def direct_resize(size: int, mean: Sequence[float], std: Sequence[float], bgr: bool = False) -> v2.Compose:
     """Return the few-shot test transform: resize to size × size whatever the aspect ratio, then normalize.
 
-    ``mean`` and ``std`` are one number per channel, of pixels in [0, 1].
+    ``mean`` and ``std`` are one number per channel of the result, of pixels in [0, 1]; with ``bgr`` these channels
+    are blue, green and red.
     """
-    return v2.Compose([*_resized(size), *_normalized(mean, std)])
+    return v2.Compose([*_resized(size), *_normalized(mean, std, bgr)])
+
+
+def center_crop(resize: int, crop: int, mean: Sequence[float], std: Sequence[float], bgr: bool = False) -> v2.Compose:
+    """Return the test transform of metric learning: resize the shorter side, cut the central square, then normalize.
+
+    Args:
+        resize: the shorter side after resizing in pixels; the aspect ratio is kept.
+        crop: height and width of the result in pixels.
+        mean: one number per channel of the result, of pixels in [0, 1].
+        std: likewise.
+        bgr: whether the channels of the result are blue, green and red.
+
+    Raises:
+        ValueError: the crop is larger than what is resized.
+    """
+    if crop > resize:
+        raise ValueError(
+            f"expected a crop of at most {resize} pixels, the shorter side, but got {crop}; resize to more."
+        )
+    steps = [v2.ToImage(), _resize_to([resize]), v2.CenterCrop(crop)]
+    return v2.Compose([*steps, *_normalized(mean, std, bgr)])
 
 
 def training_transform(
-    size: int, mean: Sequence[float], std: Sequence[float], flip: float = 0.5, erasing: float = 0.0
+    size: int,
+    mean: Sequence[float],
+    std: Sequence[float],
+    flip: float = 0.5,
+    erasing: float = 0.0,
+    bgr: bool = False,
 ) -> v2.Compose:
     """Return the few-shot training transform: resize, crop with padding 8, flip, normalize, erase.
 
     Args:
         size: height and width of the result in pixels.
-        mean: one number per channel, of pixels in [0, 1].
+        mean: one number per channel of the result, of pixels in [0, 1].
         std: likewise.
         flip: probability of a horizontal flip; 0 for classes that differ by a mirror, as digits do.
         erasing: probability that a random rectangle is erased after normalization.
+        bgr: whether the channels of the result are blue, green and red.
     """
     steps = [*_resized(size), v2.RandomCrop(size, padding=CROP_PADDING), v2.RandomHorizontalFlip(flip)]
-    return v2.Compose([*steps, *_normalized(mean, std), *([_PixelErasing(erasing)] if erasing > 0 else [])])
+    return v2.Compose([*steps, *_normalized(mean, std, bgr), *([_PixelErasing(erasing)] if erasing > 0 else [])])
 
 
 def prepare(labeled: LabeledImage, transform: v2.Transform) -> PreparedImage:
@@ -102,6 +130,14 @@ def prepare(labeled: LabeledImage, transform: v2.Transform) -> PreparedImage:
     return PreparedImage(image.as_subclass(Tensor), _kept(result["boxes"]), result["mask"])
 
 
+class BlueGreenRed(v2.Transform):  # type: ignore[misc] # torchvision is untyped
+    """Reverse the order of an image's channels, as networks converted from Caffe want it."""
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:  # noqa: ARG002 - torchvision's signature
+        """Reverse the channels of an image, pass anything else by."""
+        return tv_tensors.wrap(inpt.flip(-3), like=inpt) if isinstance(inpt, tv_tensors.Image) else inpt
+
+
 class _PixelErasing(v2.Transform):  # type: ignore[misc] # torchvision is untyped
     """Random erasing of the image alone; torchvision's own warns when boxes or masks pass by."""
 
@@ -115,11 +151,16 @@ class _PixelErasing(v2.Transform):  # type: ignore[misc] # torchvision is untype
 
 
 def _resized(size: int) -> list[v2.Transform]:
-    return [v2.ToImage(), v2.Resize((size, size), interpolation=v2.InterpolationMode.BILINEAR, antialias=True)]
+    return [v2.ToImage(), _resize_to([size, size])]
 
 
-def _normalized(mean: Sequence[float], std: Sequence[float]) -> list[v2.Transform]:
-    return [v2.ToDtype(torch.float32, scale=True), v2.Normalize(list(mean), list(std))]
+def _resize_to(size: list[int]) -> v2.Transform:
+    return v2.Resize(size, interpolation=v2.InterpolationMode.BILINEAR, antialias=True)
+
+
+def _normalized(mean: Sequence[float], std: Sequence[float], bgr: bool) -> list[v2.Transform]:
+    order = [BlueGreenRed()] if bgr else []
+    return [*order, v2.ToDtype(torch.float32, scale=True), v2.Normalize(list(mean), list(std))]
 
 
 def _kept(boxes: tv_tensors.BoundingBoxes | None) -> tv_tensors.BoundingBoxes | None:

@@ -5,7 +5,22 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from episodes import CsvBoxes, Cub200, DigitScenes, ImageFolder, LabeledImages, OxfordPet, Split, select
+from episodes import (
+    CsvBoxes,
+    Cub200,
+    DigitScenes,
+    ImageFolder,
+    ImageNetS,
+    ImageNetValidation,
+    LabeledImages,
+    MiniImageNet,
+    Omniglot,
+    OxfordPet,
+    PascalVoc,
+    Split,
+    TieredImageNet,
+    select,
+)
 from fsl_explain.config.strict import LocalPath, Settings
 
 
@@ -49,9 +64,11 @@ class CubData(_Data):
 
     kind: Literal["cub"]
     root: LocalPath = Field(description="The folder that holds images.txt.")
+    half: Literal["train", "test"] | None = Field(None, description="The official half of the images; None: both.")
+    segmentations: bool = Field(False, description="Take masks from the official folder segmentations.")
 
     def _dataset(self) -> LabeledImages:
-        return Cub200(self.root)
+        return Cub200(self.root, self.half, segmentations=self.segmentations)
 
 
 class FolderData(_Data):
@@ -96,4 +113,96 @@ class PetData(_Data):
         return OxfordPet(self.root)
 
 
-DataConfig = Annotated[DigitScenesData | CubData | FolderData | CsvData | PetData, Field(discriminator="kind")]
+class MiniImageNetData(_Data):
+    """miniImageNet: train.csv, val.csv, test.csv and images/, or the folders train, val, test."""
+
+    kind: Literal["mini-imagenet"]
+    root: LocalPath = Field(description="The folder that holds the tables and images, or the three folders.")
+
+    def _dataset(self) -> LabeledImages:
+        return MiniImageNet(self.root)
+
+
+class TieredImageNetData(_Data):
+    """tieredImageNet as the folders train, val and test."""
+
+    kind: Literal["tiered-imagenet"]
+    root: LocalPath = Field(description="The folder that holds train, val and test.")
+
+    def _dataset(self) -> LabeledImages:
+        return TieredImageNet(self.root)
+
+
+class ImageNetValidationData(_Data):
+    """ImageNet's validation images with XML boxes."""
+
+    kind: Literal["imagenet-validation"]
+    root: LocalPath = Field(description="The folder that holds ILSVRC, or ILSVRC itself, or that of val.")
+    images: str | None = Field(None, description="Folder of the images in root; None: the official one.")
+    annotations: str | None = Field(None, description="Folder of the XML files in root; None: the official one.")
+
+    def _dataset(self) -> LabeledImages:
+        return ImageNetValidation(self.root, images=self.images, annotations=self.annotations)
+
+
+class ImageNetSData(_Data):
+    """ImageNet-S: images with the mask of their class."""
+
+    kind: Literal["imagenet-s"]
+    root: LocalPath = Field(description="The folder of one subset, such as ImageNetS919.")
+    section: Literal["validation", "train-semi"] = Field("validation", description="Which of the masked images.")
+    single_category: bool = Field(False, description="Only images whose mask shows their class alone, as in LaFAM.")
+    categories: LocalPath | None = Field(None, description="The official list of categories; None: the class folders.")
+
+    def _dataset(self) -> LabeledImages:
+        return ImageNetS(self.root, self.section, single_category=self.single_category, categories=self.categories)
+
+
+class PascalVocData(_Data):
+    """PASCAL VOC 2007 or 2012 with boxes or masks."""
+
+    kind: Literal["pascal-voc"]
+    root: LocalPath = Field(description="The folder that holds VOCdevkit, or VOC2012, or ImageSets.")
+    year: Literal["2007", "2012"] = Field("2012", description="The year of the challenge.")
+    image_set: str = Field("trainval", description="The list in ImageSets: train, val, trainval or test.")
+    annotation: Literal["boxes", "masks"] = Field("boxes", description="What shows where the object is.")
+    labels: tuple[str, ...] | None = Field(None, description="Only images of these categories; None: all 20.")
+    single_category: bool = Field(False, description="Only images that show one category alone, as in LaFAM.")
+
+    def _dataset(self) -> LabeledImages:
+        return PascalVoc(
+            self.root,
+            self.year,
+            self.image_set,
+            self.annotation,
+            labels=self.labels,
+            single_category=self.single_category,
+        )
+
+
+class OmniglotData(_Data):
+    """Omniglot: handwritten characters, without annotations."""
+
+    kind: Literal["omniglot"]
+    root: LocalPath = Field(description="The folder that holds omniglot-py, or the two image folders.")
+    alphabets: Literal["background", "evaluation"] | None = Field(None, description="Which alphabets; None: all.")
+    rotations: bool = Field(False, description="Characters turned by 90, 180 and 270 degrees are classes too.")
+
+    def _dataset(self) -> LabeledImages:
+        return Omniglot(self.root, self.alphabets, rotations=self.rotations)
+
+
+DataConfig = Annotated[
+    DigitScenesData
+    | CubData
+    | FolderData
+    | CsvData
+    | PetData
+    | MiniImageNetData
+    | TieredImageNetData
+    | ImageNetValidationData
+    | ImageNetSData
+    | PascalVocData
+    | OmniglotData,
+    Field(discriminator="kind"),
+]

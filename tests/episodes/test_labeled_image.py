@@ -226,7 +226,8 @@ def test_images_are_found_sorted_and_hidden_files_are_not(tmp_path, photograph):
     (tmp_path / "notes.txt").write_text("no image")
     (tmp_path / "folder.png").mkdir()
     (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
-    assert [path.name for path in find_images(tmp_path)] == ["a.jpeg", "b.PNG", "c.webp"]
+    (tmp_path / "link.png").symlink_to(tmp_path / "b.PNG")
+    assert [path.name for path in find_images(tmp_path)] == ["a.jpeg", "b.PNG", "c.webp", "link.png"]
 
 
 def test_no_folder_of_images(tmp_path):

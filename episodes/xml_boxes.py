@@ -1,0 +1,111 @@
+"""Boxes in Pascal VOC's XML, which ImageNet uses too."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torchvision import tv_tensors
+
+from episodes.annotation import checked_boxes
+
+EDGES = ("xmin", "ymin", "xmax", "ymax")
+ROUNDING = 1.0
+"""Pixels by which two sizes of one picture may differ from a common scale."""
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class XmlBoxes:
+    """The objects of one annotation file: the class and the box of each, and the size they are measured on.
+
+    ``boxes`` are left, top, right, bottom in pixels, half-open. ``size`` is height and width of the
+    picture that was annotated, None where the file does not say.
+    """
+
+    path: Path
+    names: tuple[str, ...]
+    boxes: tuple[Box, ...]
+    size: tuple[float, float] | None
+
+
+def read_xml_boxes(path: Path) -> XmlBoxes:
+    """Read the objects of an annotation file.
+
+    The file counts pixels from 1 and includes xmax and ymax, so that 1 is taken from xmin and ymin.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no XML, lists no object, or an object lacks its name or an edge.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"the annotation {path} does not exist; restore it or leave its image out.")
+    try:
+        root = ElementTree.fromstring(path.read_bytes())
+    except ElementTree.ParseError as error:
+        raise ValueError(f"{path} is no XML ({error}); restore the file.") from None
+    objects = root.findall("object")
+    if not objects:
+        raise ValueError(f"{path} lists no object; expected one <object> with name and bndbox per box.")
+    names = tuple(_name(node, path) for node in objects)
+    boxes = tuple(_box(node, number, path) for number, node in enumerate(objects, start=1))
+    return XmlBoxes(path, names, boxes, _size(root))
+
+
+def boxes_on_image(xml: XmlBoxes, names: Collection[str], image_size: tuple[int, int]) -> tv_tensors.BoundingBoxes:
+    """Return the boxes of the named classes on an image of the given height and width, in the order of the file.
+
+    Boxes that were measured on another size of the same picture are scaled to the image.
+
+    Raises:
+        ValueError: the annotated picture has another shape than the image, or a box lies outside it.
+    """
+    chosen = [box for box, name in zip(xml.boxes, xml.names, strict=True) if name in names]
+    boxes = torch.tensor(chosen, dtype=torch.float32).reshape(-1, 4)
+    return checked_boxes(boxes * _scale(xml, image_size), image_size, str(xml.path))
+
+
+def _scale(xml: XmlBoxes, image_size: tuple[int, int]) -> Float[Tensor, "4"]:
+    if xml.size is None or xml.size == image_size:
+        return torch.ones(4)
+    (height, width), (image_height, image_width) = xml.size, image_size
+    larger = max(height, width, *image_size)
+    # Rounding one side by a pixel moves the product of the sides by the other side's length.
+    if abs(height * image_width - width * image_height) > ROUNDING * larger:
+        raise ValueError(
+            f"{xml.path} was made for a picture of {width:g}x{height:g} pixels, but the image has "
+            f"{image_width}x{image_height}; expected the same shape. Restore the two files."
+        )
+    across, down = image_width / width, image_height / height
+    return torch.tensor([across, down, across, down])
+
+
+def _name(node: ElementTree.Element, path: Path) -> str:
+    name = (node.findtext("name") or "").strip()
+    if not name:
+        raise ValueError(f"{path}: expected a name in every object, but one has none; restore the file.")
+    return name
+
+
+def _box(node: ElementTree.Element, number: int, path: Path) -> Box:
+    texts = [node.findtext(f"bndbox/{edge}") for edge in EDGES]
+    try:
+        left, top, right, bottom = (float(text or "") for text in texts)
+    except ValueError:
+        raise ValueError(
+            f"{path}: object {number} should have xmin, ymin, xmax and ymax as numbers, but has {texts}; "
+            "restore the file."
+        ) from None
+    return left - 1, top - 1, right, bottom
+
+
+def _size(root: ElementTree.Element) -> tuple[float, float] | None:
+    try:
+        height, width = (float(root.findtext(f"size/{side}") or 0) for side in ("height", "width"))
+    except ValueError:
+        return None
+    return (height, width) if height > 0 and width > 0 else None
