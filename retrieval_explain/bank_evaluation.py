@@ -16,9 +16,10 @@ from episodes import LabeledImages
 from fsl_explain.classifiers import Rule, named_rule
 from fsl_explain.encoder import Encoder
 from fsl_explain.evaluation.episode_evaluation import BASELINES, Report, silent
-from fsl_explain.evaluation.image_store import Advance, ImageStore, embed_unique
+from fsl_explain.evaluation.image_store import Advance, ImageStore, embed_in_pieces, embed_unique
 from fsl_explain.evaluation.masked_queries import Judge
 from fsl_explain.explainers.methods import find_method
+from retrieval_explain.bank_gallery import BankGallery
 from retrieval_explain.explained_decisions import DecisionsToExplain, RuleFigures
 from retrieval_explain.memory_bank import check_rows
 from retrieval_explain.neighbor_votes import choose
@@ -28,7 +29,6 @@ from retrieval_explain.retrieval_scores import Searched, chance_levels, retrieva
 from retrieval_explain.settings import BankEvaluationConfig, NeighborDecisionConfig
 from retrieval_explain.voter_questions import Voted
 
-IMAGES_AT_ONCE = 512  # of a gallery, of which only the embeddings are kept
 QUERIES_AT_ONCE = 1024
 
 
@@ -127,7 +127,7 @@ def _embed(
         queries=store.embeddings[rows],
         labels=number[torch.from_numpy(dataset.labels)[images]],
         own=rows if gallery is None else _own_rows(dataset, images, gallery),
-        gallery=store.embeddings if gallery is None else _embeddings(encoder, gallery, size, advance),
+        gallery=store.embeddings if gallery is None else _embeddings(encoder, gallery, config, advance),
         gallery_labels=torch.from_numpy((dataset if gallery is None else gallery).labels.astype(np.int64)),
         similarity=config.decision.similarity,
     )
@@ -138,13 +138,17 @@ def _embed(
 
 
 def _embeddings(
-    encoder: Encoder, gallery: LabeledImages, batch_size: int, advance: Advance
+    encoder: Encoder, gallery: LabeledImages, config: BankEvaluationConfig, advance: Advance
 ) -> Float[Tensor, "image channel"]:
-    """Embed a gallery piece by piece: its pixels and maps are not kept."""
-    pieces = (
-        range(start, min(start + IMAGES_AT_ONCE, len(gallery))) for start in range(0, len(gallery), IMAGES_AT_ONCE)
-    )
-    return torch.cat([embed_unique(encoder, gallery, piece, batch_size, advance).embeddings for piece in pieces])
+    """Return the embeddings that a bank holds already, or embed a gallery."""
+    if not isinstance(gallery, BankGallery):
+        return embed_in_pieces(encoder, gallery, config.run.batch_size, advance)
+    gallery.bank.expect_encoder(encoder)
+    asked, kept = config.decision.similarity, gallery.bank.similarity
+    if asked != kept:
+        raise ValueError(f"the bank {gallery.name} is of {kept} similarity, but decision.similarity is {asked!r}.")
+    advance(len(gallery))
+    return gallery.embeddings
 
 
 def _own_rows(dataset: LabeledImages, images: Int[Tensor, "query"], gallery: LabeledImages) -> Int[Tensor, "query"]:

@@ -1,14 +1,15 @@
 """The settings of an evaluation of retrieval and of its explanations."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
 from episodes.naming import unknown_name
 from fsl_explain.classifiers.knn_vote import DEFAULT_K
 from fsl_explain.config.data import DataConfig
-from fsl_explain.config.settings import EncoderConfig, ExplanationConfig, RunConfig
-from fsl_explain.config.strict import Settings
+from fsl_explain.config.encoder import EncoderConfig
+from fsl_explain.config.settings import ExplanationConfig, RunConfig
+from fsl_explain.config.strict import LocalPath, Settings
 
 NEIGHBOR_RULES = ("knn-vote", "majority-vote", "nearest-neighbor")
 
@@ -34,6 +35,13 @@ class NeighborDecisionConfig(Settings):
         return tuple(dict.fromkeys(rules))
 
 
+class BankData(Settings):
+    """A stored bank, such as one imported from NPID or MoCo: its images need not be there."""
+
+    kind: Literal["bank"]
+    directory: LocalPath = Field(description="The folder of the bank.")
+
+
 class BankEvaluationConfig(Settings):
     """An evaluation: each query's neighbors in a gallery, the decisions over them, and their explanations measured.
 
@@ -41,7 +49,9 @@ class BankEvaluationConfig(Settings):
     """
 
     data: DataConfig
-    gallery: DataConfig | None = Field(None, description="The images searched among; None: the other queries.")
+    gallery: Annotated[DataConfig | BankData, Field(discriminator="kind")] | None = Field(
+        None, description="The images searched among, or a bank of them; None: the other queries."
+    )
     encoder: EncoderConfig = EncoderConfig()
     decision: NeighborDecisionConfig = NeighborDecisionConfig()
     explanation: ExplanationConfig = ExplanationConfig(methods=("fam", "exact", "contrast", "grad-cam"))

@@ -8,9 +8,11 @@ from cyclopts import App
 import fsl_explain
 from fsl_explain.cli import manners
 from fsl_explain.cli.compare import compare
+from fsl_explain.cli.convert import convert
 from fsl_explain.cli.demo import demo
 from fsl_explain.cli.evaluate import evaluate
 from fsl_explain.cli.explain import explain
+from fsl_explain.cli.figure import figure
 from fsl_explain.cli.mosaics import mosaics
 from fsl_explain.cli.table import table
 from fsl_explain.cli.train import train
@@ -27,7 +29,7 @@ app = App(
     help_epilogue="Start with: fsl-explain demo",
     suppress_keyboard_interrupt=False,
 )
-for command in (demo, explain, evaluate, mosaics, compare, table, train):
+for command in (demo, explain, evaluate, mosaics, compare, figure, table, train, convert):
     app.command(command)
 
 

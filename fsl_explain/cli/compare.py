@@ -14,6 +14,7 @@ from fsl_explain.config import ComparisonConfig, MosaicsConfig, read_config
 from fsl_explain.encoder import Encoder
 from fsl_explain.evaluation import Table
 from fsl_explain.evaluation.episode_evaluation import Report
+from fsl_explain.evaluation.label_free_comparison import compare_label_free
 from fsl_explain.evaluation.map_comparison import MapComparison, compare_maps, compared_methods, draw_supports
 from fsl_explain.evaluation.map_comparison_tables import comparison_columns, comparison_tables, summarize_comparison
 from fsl_explain.evaluation.mosaic_store import embed_mosaics
@@ -66,7 +67,8 @@ def compare(
     partial = None if out is None else partial_folder(out, recorded, resume)
     with progress_bars() as report:
         first = _mosaics(settings, encoder, dataset, report)
-        measured = compare_maps(encoder, dataset, settings, partial, report)
+        measuring = compare_maps if settings.maps.shots else compare_label_free
+        measured = measuring(encoder, dataset, settings, partial, report)
     tables = (*first, *comparison_tables(measured, config.stem, settings.encoder.name))
     for table in tables:
         show_table(table)
@@ -98,6 +100,8 @@ def _mosaics(settings: ComparisonConfig, encoder: Encoder, dataset: LabeledImage
 
 def _facts(settings: ComparisonConfig, dataset: LabeledImages, measured: MapComparison) -> dict[str, str]:
     maps, correct = settings.maps, (measured.truth == measured.predicted).double().mean()
+    if not maps.shots:
+        return {"Decision": "none", "RELAX": f"{maps.relax_masks} masks an image", "Seed": str(maps.seed)}
     return {
         "Decision": f"{maps.rule} of {maps.shots} supports in {len(dataset.classes)} classes, {maps.similarity}",
         "Accuracy": f"{100 * float(correct):.1f} %; maps of all decisions are judged",
@@ -112,6 +116,8 @@ def _examples(
 ) -> tuple[Case, ...]:
     """Explain the first sampled images."""
     maps, chosen = settings.maps, measured.queries[measured.sampled][:EXAMPLES].tolist()
+    if not maps.shots:
+        return ()
     rows = draw_supports(dataset, maps)
     pixels = encoder.preprocess([dataset[index].image for index in rows.flatten().tolist()])
     supports = dict(zip(dataset.classes, pixels.unflatten(0, (len(rows), -1)), strict=True))

@@ -5,8 +5,9 @@ from typing import Literal
 from pydantic import Field
 
 from fsl_explain.config.data import DataConfig
+from fsl_explain.config.encoder import EncoderConfig
 from fsl_explain.config.mosaics import MosaicSizesConfig
-from fsl_explain.config.settings import EncoderConfig, RunConfig
+from fsl_explain.config.settings import RunConfig
 from fsl_explain.config.strict import Settings
 
 
@@ -19,10 +20,15 @@ class MapsConfig(Settings):
     )
     rule: Literal["mean-similarity", "prototype"] = "prototype"
     similarity: Literal["cosine", "inner-product", "euclidean"] = "cosine"
-    shots: int = Field(5, ge=1, description="Support images of each class, drawn at random and never judged.")
+    shots: int = Field(
+        5, ge=0, description="Support images of each class, never judged; 0: no decision, as in LaFAM's tables."
+    )
     seed: int = Field(0, ge=0, description="Seed of the supports, the sample and RELAX's masks.")
     sample: int = Field(100, ge=1, description="Images for explainers that ask the network again, and for the curves.")
     relax_masks: int = Field(2048, ge=1, description="Masks an image in RELAX.")
+    relax_variant: Literal["official", "lafam"] = Field(
+        "official", description="lafam: LaFAM's simplified masks; with 2,048 as many as a ResNet-50 has channels."
+    )
     steps: int = Field(4, ge=1, description="Steps of the insertion and deletion curves.")
     removed: Literal["mean", "black", "blur"] = Field("blur", description="What removed pixels become in the curves.")
 

@@ -39,21 +39,44 @@ AnySettings = TypeVar("AnySettings", bound=Settings)
 def read_config(path: Path, model: type[AnySettings], overrides: Sequence[str] = ()) -> AnySettings:
     """Read a TOML file into settings; each override is ``section.key=value`` with a TOML value.
 
+    A file that begins with ``extends = "other.toml"`` takes the settings of that file beside it and changes some.
+
     Raises: ``FileNotFoundError`` for a missing file, ``ValueError`` for a file, key or value that is
     wrong, naming the file, the key and the nearest known one.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"expected a configuration file, but {path} does not exist.")
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no TOML file: {error}.") from error
+    values = _values(path, ())
     for override in overrides:
         _override(values, override)
     try:
         return model.model_validate(values, context={"folder": path.parent})
     except ValidationError as error:
         raise ValueError(f"{path}: {_sentence(error)}") from None
+
+
+def _values(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
+    """Return the values of a file, on top of those of the file that it extends."""
+    if not path.is_file():
+        raise FileNotFoundError(f"expected a configuration file, but {path} does not exist.")
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no TOML file: {error}.") from error
+    if "extends" not in values:
+        return values
+    name = values.pop("extends")
+    extended = path.parent / str(name)
+    if extended.parent != path.parent or extended in (path, *above):
+        raise ValueError(f"{path}: expected extends to name another file beside it, but got {name!r}.")
+    return _merged(_values(extended, (path, *above)), values)
+
+
+def _merged(below: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """Lay values over others, section by section."""
+    merged = dict(below)
+    for key, value in values.items():
+        under = below.get(key)
+        merged[key] = _merged(under, value) if isinstance(under, dict) and isinstance(value, dict) else value
+    return merged
 
 
 def _override(values: dict[str, Any], text: str) -> None:

@@ -13,6 +13,7 @@ from episodes import LabeledImages, PreparedImage, prepare
 from fsl_explain.encoder import Encoder, Features
 
 Advance = Callable[[int], None]
+IMAGES_AT_ONCE = 512  # of a gallery, of which only the embeddings are kept
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,15 @@ def embed_unique(
         boxes=torch.stack([_box(image) for image in prepared]),
         row_of=row_of,
     )
+
+
+def embed_in_pieces(
+    encoder: Encoder, dataset: LabeledImages, batch_size: int, advance: Advance
+) -> Float[Tensor, "image channel"]:
+    """Embed a whole data set piece by piece: its pixels and maps are not kept."""
+    starts = range(0, len(dataset), IMAGES_AT_ONCE)
+    pieces = (range(start, min(start + IMAGES_AT_ONCE, len(dataset))) for start in starts)
+    return torch.cat([embed_unique(encoder, dataset, piece, batch_size, advance).embeddings for piece in pieces])
 
 
 def _read(encoder: Encoder, dataset: LabeledImages, index: int) -> PreparedImage:

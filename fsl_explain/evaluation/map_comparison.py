@@ -47,7 +47,7 @@ class MapComparison:
     figures: dict[str, Float[Tensor, "method query"]]
 
 
-def compared_methods(config: MapsConfig) -> dict[str, Method]:
+def compared_methods(config: MapsConfig, batch_size: int = 32) -> dict[str, Method]:
     """Return the explainers asked for, then lafam and the trivial maps, by name.
 
     Raises: ``LookupError`` for an unknown method; ``ValueError`` for one that explains neither a score nor a lead.
@@ -59,7 +59,9 @@ def compared_methods(config: MapsConfig) -> dict[str, Method]:
             raise ValueError(
                 f"a comparison asks for a class's score or its lead, but {name!r} explains another; drop it."
             )
-    options = RelaxOptions(masks=config.relax_masks, seed=config.seed)
+    options = RelaxOptions(
+        masks=config.relax_masks, seed=config.seed, variant=config.relax_variant, batch_size=batch_size
+    )
     replaced = {
         "lafam": LAFAM_OF_THE_TABLES,
         "relax": relax_method(options),
@@ -81,7 +83,7 @@ def compare_maps(
 
     Raises: ``ValueError`` for a class without an image beside its supports, or fewer than two classes.
     """
-    methods = compared_methods(config.maps)
+    methods = compared_methods(config.maps, config.run.batch_size)
     supports = draw_supports(dataset, config.maps)
     report("embedding images", 0, len(dataset))
     every = range(len(dataset))
@@ -111,6 +113,14 @@ def draw_supports(dataset: LabeledImages, config: MapsConfig) -> Int[Tensor, "wa
     return torch.from_numpy(np.stack(drawn))
 
 
+def sampled_places(images: int, config: MapsConfig) -> Bool[Tensor, "image"]:
+    """Mark the sample for explainers that ask the network again and for the curves."""
+    chosen = np.random.default_rng(config.seed).choice(images, min(config.sample, images), replace=False)
+    sampled = torch.zeros(images, dtype=torch.bool)
+    sampled[torch.from_numpy(chosen)] = True
+    return sampled
+
+
 def _queries(dataset: LabeledImages, supports: Int[Tensor, "way shot"]) -> Int[Tensor, "query"]:
     is_query = torch.ones(len(dataset), dtype=torch.bool)
     is_query[supports.flatten()] = False
@@ -130,7 +140,7 @@ class _Run:
         self, methods: dict[str, Method], labels: Int[Tensor, "image"], partial: Path | None, report: Report
     ) -> MapComparison:
         """Measure all methods on all queries."""
-        sampled = self._sampled()
+        sampled = sampled_places(len(self.queries), self.config.maps)
         scores = self._scores(self.store.embeddings[self.store.row_of[self.queries]].double())
         figures = {name: torch.full((len(methods), len(self.queries)), torch.nan).double() for name in FIGURES}
         works = [self._work(method, sampled) for method in methods.values()]
@@ -139,19 +149,12 @@ class _Run:
         for row, (name, method) in enumerate(methods.items()):
             for number, part in enumerate(works[row]):
                 path = None if partial is None else partial / f"{name}-{number:05}.safetensors"
-                found = _kept(path, functools.partial(self._measure, method, part, scores[part], sampled[part]))
+                found = kept(path, functools.partial(self._measure, method, part, scores[part], sampled[part]))
                 for figure, values in found.items():
                     figures[figure][row, part] = values.double()
                 report("comparing maps", len(part), total)
         predicted = scores.argmax(dim=-1)
         return MapComparison(tuple(methods), self.queries, labels[self.queries], predicted, sampled, figures)
-
-    def _sampled(self) -> Bool[Tensor, "query"]:
-        count = min(self.config.maps.sample, len(self.queries))
-        chosen = np.random.default_rng(self.config.maps.seed).choice(len(self.queries), count, replace=False)
-        sampled = torch.zeros(len(self.queries), dtype=torch.bool)
-        sampled[torch.from_numpy(chosen)] = True
-        return sampled
 
     def _work(self, method: Method, sampled: Bool[Tensor, "query"]) -> tuple[Int[Tensor, "batch"], ...]:
         """Return batches of positions that are sampled, and of positions that are not; curves need the former."""
@@ -238,7 +241,7 @@ class _Run:
         return SupportSet(embeddings.expand(shape), valid.expand(shape[:-1]), self.classes)
 
 
-def _kept(path: Path | None, measure: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+def kept(path: Path | None, measure: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
     """Return what a batch measured before this run was interrupted, or else measure it and keep it."""
     if path is not None and path.exists():
         return load_file(path)

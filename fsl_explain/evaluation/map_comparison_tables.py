@@ -47,12 +47,19 @@ def comparison_tables(measured: MapComparison, title: str, model: str) -> tuple[
     """Lay out what tells maps apart, then LaFAM's six figures: on the sample, on all images, and as differences."""
     sample, every = results_of(measured, model, measured.sampled), results_of(measured, model)
     count, images = int(measured.sampled.sum()), len(measured.queries)
-    apart = comparison_table(f"{title}: what tells maps apart, {count} images", [sample], DISCRIMINATION)
-    tables = [_with_notes(apart, WHAT_TELLS_APART)]
+    tables, judged = [], [LOCALIZATION]
+    if decided(measured):
+        apart = comparison_table(f"{title}: what tells maps apart, {count} images", [sample], DISCRIMINATION)
+        tables, judged = [_with_notes(apart, WHAT_TELLS_APART)], [DISCRIMINATION, LOCALIZATION]
     if count < images:
         tables.append(comparison_table(f"{title}: as LaFAM's tables, {images} images", [every], LOCALIZATION))
     tables.append(comparison_table(f"{title}: as LaFAM's tables, {count} images", [sample], LOCALIZATION))
-    return (*tables, *(difference_table(sample, figures, AGAINST) for figures in (DISCRIMINATION, LOCALIZATION)))
+    return (*tables, *(difference_table(sample, figures, AGAINST) for figures in judged))
+
+
+def decided(measured: MapComparison) -> bool:
+    """Tell whether the images were given a class by supports."""
+    return DISCRIMINATION[0] in measured.figures
 
 
 def summarize_comparison(measured: MapComparison) -> dict[str, Any]:
@@ -61,7 +68,7 @@ def summarize_comparison(measured: MapComparison) -> dict[str, Any]:
     return {
         "images": len(measured.queries),
         "sample": int(measured.sampled.sum()),
-        "accuracy": _interval(correct),
+        "accuracy": _interval(correct) if decided(measured) else None,
         "methods": {
             method: {name: _interval(values[place]) for name, values in measured.figures.items()}
             for place, method in enumerate(measured.methods)
@@ -80,6 +87,8 @@ def comparison_columns(measured: MapComparison, classes: Sequence[str], paths: S
     columns: dict[str, Any] = {"method": [method for method in measured.methods for _ in range(count)]}
     columns |= {name: values * repeated for name, values in shared.items()}
     columns["image"] = np.tile(measured.queries.numpy(), repeated)
+    if not decided(measured):
+        del columns["predicted"]
     columns["correct"] = np.tile((measured.truth == measured.predicted).numpy(), repeated)
     columns["sampled"] = np.tile(measured.sampled.numpy(), repeated)
     return columns | {name: values.flatten().numpy() for name, values in measured.figures.items()}

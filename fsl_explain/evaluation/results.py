@@ -54,7 +54,8 @@ def provenance(config: Recorded, encoder: Encoder, dataset: LabeledImages) -> di
     checkpoint = config.encoder.checkpoint
     settings = config.model_dump(mode="json", exclude={"run"})
     for section in ("data", "gallery"):
-        (settings.get(section) or {}).pop("root", None)
+        for place in ("root", "directory"):
+            (settings.get(section) or {}).pop(place, None)
     settings["encoder"]["checkpoint"] = None if checkpoint is None else checkpoint.name
     return {
         "config": settings,
@@ -65,9 +66,9 @@ def provenance(config: Recorded, encoder: Encoder, dataset: LabeledImages) -> di
     }
 
 
-def images_used(data: DataConfig, dataset: LabeledImages) -> dict[str, Any]:
+def images_used(data: DataConfig | None, dataset: LabeledImages) -> dict[str, Any]:
     """Return the part of the provenance that is about images: split, data set and a hash of the labels."""
-    split = data.loaded_split
+    split = None if data is None else data.loaded_split
     return {
         "split": None if split is None else {"name": split.name, "sha256": split.sha256},
         "dataset": {"name": dataset.name, "images": len(dataset), "classes": len(dataset.classes)},

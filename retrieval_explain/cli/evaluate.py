@@ -14,8 +14,10 @@ from fsl_explain.encoder import Encoder
 from fsl_explain.evaluation.results import images_used, provenance, write_tables
 from fsl_explain.report import Page, render_page
 from retrieval_explain.bank_evaluation import BankEvaluation, evaluate_bank, measured_methods
+from retrieval_explain.bank_gallery import BankGallery
 from retrieval_explain.evaluation_table import bank_query_columns, bank_tables, summarize_bank
-from retrieval_explain.settings import BankEvaluationConfig
+from retrieval_explain.memory_bank import MemoryBank
+from retrieval_explain.settings import BankData, BankEvaluationConfig
 
 
 def evaluate(
@@ -51,11 +53,11 @@ def evaluate(
         torch.set_num_threads(settings.run.threads)
     measured_methods(settings)
     dataset = settings.data.open()
-    gallery = None if settings.gallery is None else settings.gallery.open()
+    gallery = _gallery(settings)
     encoder = Encoder.from_config(settings.encoder, settings.run.device)
     recorded = provenance(settings, encoder, dataset)
-    if settings.gallery is not None and gallery is not None:
-        recorded["gallery"] = images_used(settings.gallery, gallery)
+    if gallery is not None:
+        recorded["gallery"] = images_used(None if isinstance(settings.gallery, BankData) else settings.gallery, gallery)
     with progress_bars() as report:
         measured = evaluate_bank(encoder, dataset, settings, gallery, limit, report)
     summary = summarize_bank(measured) | {"provenance": recorded}
@@ -72,6 +74,12 @@ def evaluate(
     )
     _write(out, summary, measured, dataset, gallery, page)
     note(f"Results: {out / 'summary.json'} and, for people, {out / 'index.html'}")
+
+
+def _gallery(settings: BankEvaluationConfig) -> LabeledImages | None:
+    if isinstance(settings.gallery, BankData):
+        return BankGallery(MemoryBank.load(settings.gallery.directory), settings.gallery.directory.name)
+    return None if settings.gallery is None else settings.gallery.open()
 
 
 def _facts(settings: BankEvaluationConfig, dataset: LabeledImages, gallery: LabeledImages | None) -> dict[str, str]:

@@ -135,3 +135,20 @@ def test_a_file_that_is_no_text_is_one_sentence(tmp_path):
     (tmp_path / "run.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ValueError, match=r"run.toml is no TOML file"):
         read_config(tmp_path / "run.toml", EvaluationConfig)
+
+
+def test_a_file_extends_another_one_beside_it(tmp_path):
+    (tmp_path / "whole.toml").write_text(DIGITS + "[episodes]\nn_shot = 5\ncount = 2000\n", encoding="utf-8")
+    (tmp_path / "small.toml").write_text('extends = "whole.toml"\n[episodes]\ncount = 4\n', encoding="utf-8")
+    (tmp_path / "smaller.toml").write_text('extends = "small.toml"\n[run]\nbatch_size = 2\n', encoding="utf-8")
+    config = read_config(tmp_path / "smaller.toml", EvaluationConfig, ["episodes.seed=7"])
+    assert (config.episodes.n_shot, config.episodes.count, config.episodes.seed) == (5, 4, 7)
+    assert config.run.batch_size == 2
+
+
+@pytest.mark.parametrize("name", ["small.toml", "../small.toml", "round.toml"])
+def test_a_file_cannot_extend_itself_or_one_elsewhere(tmp_path, name):
+    (tmp_path / "small.toml").write_text(f'extends = "{name}"\n', encoding="utf-8")
+    (tmp_path / "round.toml").write_text('extends = "small.toml"\n', encoding="utf-8")
+    with pytest.raises(ValueError, match=r"\.toml: expected extends to name another file beside it, but got '"):
+        read_config(tmp_path / "small.toml", EvaluationConfig)

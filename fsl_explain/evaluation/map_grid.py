@@ -1,0 +1,226 @@
+"""The maps of the same images under several models: of decisions that all of them get right, or all get wrong."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from episodes import EpisodeSampler, LabeledImages
+from fsl_explain.classifiers import Rule, SupportSet, decide, named_rule
+from fsl_explain.config.figure import FigureConfig
+from fsl_explain.encoder import Encoder
+from fsl_explain.evaluation.image_store import ImageStore, embed_in_pieces, embed_unique
+from fsl_explain.explainers.choice import Choice
+from fsl_explain.explainers.compared import Compared
+from fsl_explain.explainers.explain import explain_compared
+from fsl_explain.explainers.methods import find_method
+from fsl_explain.similarities import SIMILARITIES
+
+
+@dataclass(frozen=True)
+class ShownMap:
+    """One image as one model sees it, and why it gave it a class, or would have given it another one."""
+
+    image: Float[Tensor, "3 height width"]  # RGB in [0, 1]
+    saliency: Float[Tensor, "height width"]
+    explained: str  # the class whose score is explained
+    box: Float[Tensor, "4"]  # NaN without annotation
+
+
+@dataclass(frozen=True)
+class MapGrid:
+    """A row of maps for each model; with wrong decisions two, of the predicted and of the true class."""
+
+    titles: tuple[str, ...]
+    truths: tuple[str, ...]  # of the columns
+    rows: tuple[tuple[ShownMap, ...], ...]
+    signed: bool
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """One decision to be made: an image, and the images and classes it is compared with."""
+
+    image: int
+    classes: tuple[int, ...]
+    supports: Int[np.ndarray, "way shot"] | None  # None: the neighbors of a gallery
+
+
+def map_grid(
+    encoders: Sequence[Encoder], dataset: LabeledImages, gallery: LabeledImages | None, config: FigureConfig
+) -> MapGrid:
+    """Decide the same questions with every encoder, choose what all get right (or wrong), and explain it.
+
+    Raises: ``ValueError`` where no decision is right (or wrong) under every model.
+    """
+    method = find_method(config.shown.method)
+    asked = _questions(dataset, config)
+    models = [_Model.of(encoder, dataset, gallery, asked, config) for encoder in encoders]
+    predicted = torch.stack([torch.tensor([model.predicted(one) for one in asked]) for model in models])
+    truth = torch.from_numpy(dataset.labels[[one.image for one in asked]].astype(np.int64))
+    wanted = predicted == truth if config.shown.decisions == "correct" else predicted != truth
+    chosen = _first_of_each_class(wanted.all(dim=0), truth, config.shown.images)
+    rows, titles = [], []
+    for model, named, labels in zip(models, config.models, predicted, strict=True):
+        for title, target in _targets(config, named.title, labels, truth):
+            maps = [model.explain(asked[i], int(target[i]), config.shown.method) for i in chosen]
+            rows.append(tuple(maps))
+            titles.append(title)
+    truths = tuple(dataset.classes[int(truth[i])] for i in chosen)
+    return MapGrid(tuple(titles), truths, tuple(rows), method.signed)
+
+
+def _targets(
+    config: FigureConfig, title: str, predicted: Int[Tensor, "asked"], truth: Int[Tensor, "asked"]
+) -> list[tuple[str, Int[Tensor, "asked"]]]:
+    if config.shown.decisions == "correct":
+        return [(title, predicted)]
+    return [(f"{title}, predicted class", predicted), (f"{title}, true class", truth)]
+
+
+def _questions(dataset: LabeledImages, config: FigureConfig) -> list[_Asked]:
+    """Return the decisions to choose from: of an episode one query of each class, or images of the data set."""
+    among = config.shown.among
+    if config.decision.supports == "gallery":
+        order = np.random.default_rng(config.shown.seed).permutation(len(dataset))[:among]
+        return [_Asked(int(image), (), None) for image in order]
+    sizes = config.episodes.model_dump(exclude={"count"})
+    sampler, asked = EpisodeSampler(dataset.labels, **sizes, class_names=dataset.classes), []
+    for episode in sampler.episodes(-(-among // config.episodes.n_way)):
+        classes = tuple(int(label) for label in episode.classes)
+        asked += [_Asked(int(query[0]), classes, episode.support) for query in episode.query]
+    return asked[:among]
+
+
+def _first_of_each_class(wanted: Bool[Tensor, "asked"], truth: Int[Tensor, "asked"], images: int) -> list[int]:
+    """Choose the first wanted decision of every class, then the second ones, and so on, as many as asked for."""
+    seen: dict[int, int] = {}
+    ranked = []
+    for place in wanted.nonzero()[:, 0].tolist():
+        label = int(truth[place])
+        seen[label] = seen.get(label, 0) + 1
+        ranked.append((seen[label], place))
+    if not ranked:
+        raise ValueError(
+            "expected decisions that every model of the figure gets right, or wrong, as [shown] asks, but there is "
+            "none among them; raise shown.among, or show fewer models."
+        )
+    return [place for _, place in sorted(ranked)[:images]]
+
+
+@dataclass(frozen=True)
+class _Gallery:
+    """What an image is compared with where no episode brings supports; classes of its own come after the queries'."""
+
+    embeddings: Float[Tensor, "gallery channel"]
+    labels: Int[Tensor, "gallery"]
+    classes: tuple[str, ...]
+    place: Int[Tensor, "dataset"]  # of each image of the data set, -1 if it is not there
+
+    @classmethod
+    def of(cls, encoder: Encoder, dataset: LabeledImages, searched: LabeledImages, batch_size: int) -> "_Gallery":
+        classes = tuple(dict.fromkeys((*dataset.classes, *searched.classes)))
+        number = torch.tensor([classes.index(name) for name in searched.classes])
+        embeddings = embed_in_pieces(encoder, searched, batch_size, lambda _: None)
+        labels = number[torch.from_numpy(searched.labels.astype(np.int64))]
+        return cls(embeddings, labels, classes, _own_places(dataset, searched))
+
+
+@dataclass(frozen=True)
+class _Model:
+    """An encoder, and the embeddings of everything it is asked about."""
+
+    encoder: Encoder
+    dataset: LabeledImages
+    store: ImageStore
+    gallery: _Gallery | None
+    config: FigureConfig
+
+    @classmethod
+    def of(
+        cls,
+        encoder: Encoder,
+        dataset: LabeledImages,
+        gallery: LabeledImages | None,
+        asked: Sequence[_Asked],
+        config: FigureConfig,
+    ) -> "_Model":
+        size = config.run.batch_size
+        needed = {one.image for one in asked}
+        if config.decision.supports == "episode":
+            needed |= {int(i) for one in asked if one.supports is not None for i in one.supports.flat}
+        store = embed_unique(encoder, dataset, sorted(needed), size, lambda _: None)
+        found = None
+        if config.decision.supports == "gallery":
+            found = _Gallery.of(encoder, dataset, dataset if gallery is None else gallery, size)
+        return cls(encoder, dataset, store, found, config)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of all labels."""
+        return self.dataset.classes if self.gallery is None else self.gallery.classes
+
+    @property
+    def rule(self) -> Rule:
+        """The rule with its own options."""
+        decision = self.config.decision
+        k = decision.k if decision.rule in ("knn-vote", "majority-vote") else None
+        return named_rule(decision.rule, k, decision.temperature if decision.rule == "knn-vote" else None)
+
+    def predicted(self, asked: _Asked) -> int:
+        """Return the label that the model gives the image."""
+        supports, labels = self._supports(asked)
+        embedding = self.store.embeddings[self.store.row_of[[asked.image]]].double()
+        similarity = SIMILARITIES[self.config.decision.similarity]
+        scores = self.rule.decision_scores(embedding, supports, similarity)[0]
+        return labels[int(decide(scores, supports.classes).label)]
+
+    def explain(self, asked: _Asked, target: int, method: str) -> ShownMap:
+        """Explain the score of a class; the map of a class without a vote is empty."""
+        supports, labels = self._supports(asked)
+        row = self.store.row_of[[asked.image]]
+        pixels = self.store.images(row)
+        compared = Compared(self.encoder, pixels, self.store.features(row), supports, None)
+        box, name = self.store.boxes[row[0]], self.classes[target]
+        if target not in labels:
+            return ShownMap(compared.visible_queries[0], torch.zeros(pixels.shape[-2:]), f"{name} (no vote)", box)
+        choice = Choice(self.rule, self.config.decision.similarity, labels.index(target))
+        found = explain_compared(compared, method, choice)[0]
+        return ShownMap(compared.visible_queries[0], found.saliency, name, box)
+
+    def _supports(self, asked: _Asked) -> tuple[SupportSet, list[int]]:
+        """Return what the image is compared with, and the label of each of its classes."""
+        if asked.supports is not None:
+            rows = self.store.row_of[torch.from_numpy(asked.supports)]
+            names = tuple(self.classes[label] for label in asked.classes)
+            features = self.store.features(rows.flatten()).unflatten(*rows.shape)
+            valid = torch.ones(rows.shape, dtype=torch.bool)
+            return SupportSet(features.embedding, valid, names, features), list(asked.classes)
+        return self._neighbors(asked.image, cast("_Gallery", self.gallery))
+
+    def _neighbors(self, image: int, gallery: _Gallery) -> tuple[SupportSet, list[int]]:
+        """Group the k nearest images of the gallery, without the image itself, by their class."""
+        embedding = self.store.embeddings[self.store.row_of[[image]]].double()
+        similarity = SIMILARITIES[self.config.decision.similarity]
+        scores = similarity.pairwise(embedding, gallery.embeddings.double())[0]
+        own = int(gallery.place[image])
+        if own >= 0:
+            scores[own] = -torch.inf
+        count = min(self.config.decision.k, len(scores) - (own >= 0))
+        nearest = scores.sort(descending=True, stable=True).indices[:count]
+        labels = sorted(set(gallery.labels[nearest].tolist()))
+        groups = [nearest[gallery.labels[nearest] == label] for label in labels]
+        index = torch.nn.utils.rnn.pad_sequence(groups, batch_first=True, padding_value=-1)
+        supports = gallery.embeddings[index.clamp(min=0)].double()
+        return SupportSet(supports, index >= 0, tuple(gallery.classes[label] for label in labels)), labels
+
+
+def _own_places(dataset: LabeledImages, gallery: LabeledImages) -> Int[Tensor, "dataset"]:
+    if gallery is dataset:
+        return torch.arange(len(dataset))
+    place = {path.resolve(): row for row, path in enumerate(gallery.paths) if path is not None}
+    return torch.tensor([-1 if path is None else place.get(path.resolve(), -1) for path in dataset.paths])

@@ -1,0 +1,67 @@
+"""A grid of maps as one picture: a column for each image, a row for each model."""
+
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from torch import Tensor
+
+from fsl_explain.evaluation.map_grid import MapGrid, ShownMap
+from fsl_explain.explainers.picture import overlay
+
+SUFFIXES = (".png", ".pdf", ".svg")
+CELL = 1.5  # inches
+MARGIN = 1.4  # inches, for the titles of the rows
+LONGEST = 24  # letters of a class name over a column
+
+
+def draw_grid(grid: MapGrid) -> Figure:
+    """Draw the images in the first row and below them each model's maps; annotated boxes are white."""
+    columns, rows = len(grid.truths), len(grid.rows) + 1
+    figure = Figure(figsize=(MARGIN + CELL * columns, 0.3 + CELL * rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    cells = figure.subplots(rows, columns, squeeze=False)
+    for column, truth in enumerate(grid.truths):
+        shown = grid.rows[0][column]
+        _show(cells[0, column], shown.image.movedim(0, -1), shown.box)
+        cells[0, column].set_title(_short(truth), fontsize=8)
+    for row, (title, maps) in enumerate(zip(grid.titles, grid.rows, strict=True), start=1):
+        for column, shown in enumerate(maps):
+            _show(cells[row, column], overlay(shown.image, shown.saliency, grid.signed), shown.box)
+            _say_what_is_explained(cells[row, column], shown, grid.truths[column])
+        cells[row, 0].set_ylabel(title.replace(", ", ",\n"), fontsize=8)
+    return figure
+
+
+def write_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, PDF or SVG, as its ending says.
+
+    Raises: ``ValueError`` for another ending.
+    """
+    if path.suffix not in SUFFIXES:
+        raise ValueError(f"expected a figure that ends in {', '.join(SUFFIXES)}, but got {path}; rename it.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
+
+
+def _show(axes: Axes, picture: Float[Tensor, "height width 3"], box: Float[Tensor, "4"]) -> None:
+    axes.imshow(picture.clamp(0, 1).numpy())
+    axes.set_xticks([])
+    axes.set_yticks([])
+    if bool(torch.isfinite(box).all()):
+        left, top, right, bottom = box.tolist()
+        axes.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor="white", linewidth=1))
+
+
+def _say_what_is_explained(axes: Axes, shown: ShownMap, truth: str) -> None:
+    if shown.explained != truth:
+        axes.set_xlabel(_short(shown.explained), fontsize=7)
+
+
+def _short(name: str) -> str:
+    readable = name.replace("_", " ")
+    return readable if len(readable) <= LONGEST else readable[: LONGEST - 1] + "…"
