@@ -11,13 +11,13 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.transforms import v2
 
-from episodes import direct_resize
+from episodes import BlueGreenRed, direct_resize
 from episodes.naming import unknown_name
 from fsl_explain.backbones.capture import activation_maps_of, evaluating, find_layer
 from fsl_explain.backbones.checkpoint import check_finite
 from fsl_explain.backbones.inference_modes import for_inference
 from fsl_explain.backbones.named import IMAGENET_MEAN, IMAGENET_STD, NamedNetwork, build_named
-from fsl_explain.config import EncoderConfig
+from fsl_explain.config import EncoderConfig, HeadConfig
 from fsl_explain.heads import POOLINGS, Pooling
 
 Preprocess = Callable[[Image.Image], Tensor]
@@ -81,37 +81,60 @@ class Encoder:
         cls,
         name: str,
         checkpoint: str | Path | None = None,
-        pooling: str | Pooling = "gap",
-        head: nn.Module | None = None,
+        pooling: str | Pooling | None = None,
+        head: nn.Module | HeadConfig | None = None,
         inference: str = "eager",
         **architecture: Any,
     ) -> "Encoder":
-        """Build an encoder by name: ``conv4net``, ``efficientnet-lite0`` or ``torchvision:<name>``.
+        """Build an encoder by name, with the pooling and the head of its paper unless others are given.
+
+        Few-shot, for images of 84×84 and with LeakyReLU 0.1: ``conv4net``, ``conv64f``, ``resnet12``, ``resnet18``
+        and ``wrn-28-10``; with ReLU: ``can-resnet12``. Metric learning, with max pooling, a linear head and BGR images
+        of 227×227: ``bn-inception``. Self-supervised, with heads of 128 channels: ``npid-resnet18``,
+        ``npid-resnet50``, ``moco-resnet50`` and ``moco-v2-resnet50``; without a head: ``simclr-resnet50`` and
+        ``swav-resnet50``. Classifiers: ``supervised-resnet50``, ``efficientnet-lite0`` and ``torchvision:<name>``.
 
         Without a checkpoint ``efficientnet-lite0`` has its published ImageNet weights; the others have
         random ones drawn from ``seed`` (default 0), unless ``weights`` names torchvision's. ``size`` is
-        the side of the square images; further keywords go to the network.
+        the side of the square images, ``mean`` and ``std`` are those of their pixels; further keywords go to the
+        network. ``head`` is a module ready for use, or a description: ``HeadConfig(kind="none")`` for none.
+
+        A checkpoint may be an official one: its release is recognized by its names, or named with ``release``, and
+        the activation and the images that it was trained with are taken unless others are given.
 
         Raises: ``LookupError`` for an unknown name, with the nearest ones; ``ValueError`` for a checkpoint
         that does not fit.
         """
-        built: NamedNetwork = build_named(name, None if checkpoint is None else Path(checkpoint), **architecture)
+        path = None if checkpoint is None else Path(checkpoint)
+        config = HeadConfig(kind="none") if isinstance(head, nn.Module) else head
+        built: NamedNetwork = build_named(name, path, head=config, **architecture)
         layer = None if built.layer is None else find_layer(built.network, built.layer)
-        transform = direct_resize(built.size, built.mean, built.std)
         weights = built.weights if inference == "eager" else f"{built.weights}, {inference}"
-        return cls(built.network, layer, pooling, head, transform, f"{name} ({weights})", inference)
+        return cls(
+            built.network,
+            layer,
+            built.pooling if pooling is None else pooling,
+            head if isinstance(head, nn.Module) else built.head,
+            built.preprocessing.transform,
+            f"{name} ({weights})",
+            inference,
+        )
 
     @classmethod
     def from_config(cls, config: EncoderConfig, device: str = "cpu") -> "Encoder":
-        """Build the encoder a configuration describes, on a device.
+        """Build the encoder a configuration describes, its network and its head on a device.
 
         Raises: ``ValueError`` for a device that is not there; otherwise as ``named``.
         """
+        path = config.checkpoint
+        if path is not None and config.source is not None and not path.exists():
+            raise FileNotFoundError(f"the checkpoint {path} does not exist; it comes from {config.source}.")
         encoder = cls.named(
-            config.name, config.checkpoint, config.pooling, inference=config.inference, **config.architecture
+            config.name, config.checkpoint, config.pooling, config.head, config.inference, **config.architecture
         )
         try:
             encoder.network.to(device)
+            encoder.head.to(device)
         except (RuntimeError, AssertionError) as error:
             raise ValueError(f"expected a device this machine has, but got {device!r}; use cpu.") from error
         return encoder
@@ -170,14 +193,23 @@ class Encoder:
     @property
     def image_size(self) -> int | None:
         """The side of the square images its preprocessing makes, or None when it does not show it."""
-        sizes = [step.size for step in _steps(self.transform) if isinstance(step, v2.Resize)]
-        return int(sizes[-1][0]) if sizes else None
+        kinds = v2.Resize | v2.CenterCrop
+        sizes = [list(step.size) for step in _steps(self.transform) if isinstance(step, kinds)]
+        return int(sizes[-1][0]) if sizes and len(sizes[-1]) == 2 and sizes[-1][0] == sizes[-1][1] else None
 
     @property
     def normalization(self) -> tuple[list[float], list[float]] | None:
-        """The mean and standard deviation of the preprocessing, or None when it does not show them."""
+        """The mean and standard deviation of the preprocessing, or None when it does not show them.
+
+        They are in the order of the channels that the network sees, which ``bgr`` tells.
+        """
         found = [step for step in _steps(self.transform) if isinstance(step, v2.Normalize)]
         return (list(found[-1].mean), list(found[-1].std)) if found else None
+
+    @property
+    def bgr(self) -> bool:
+        """Whether the preprocessing makes images whose channels are blue, green and red."""
+        return sum(isinstance(step, BlueGreenRed) for step in _steps(self.transform)) % 2 == 1
 
     @property
     def black(self) -> Float[Tensor, "3 1 1"] | None:

@@ -1,7 +1,7 @@
 """Embeddings that other software has left in a file, read piece by piece.
 
-Formats: ``.npy``, Parquet, ``.safetensors`` and PyTorch's, restricted to tensors. Layouts: a row for each image
-(NPID's memory, Wu et al. 2018), or a column (MoCo's queue, He et al. 2020).
+Formats: ``.npy``, Parquet, ``.safetensors`` and PyTorch's, whose live objects are read as data. Layouts: a row for
+each image (NPID's memory, Wu et al. 2018), or a column (MoCo's queue, He et al. 2020).
 """
 
 import warnings
@@ -21,7 +21,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from episodes.naming import unknown_name
-from fsl_explain.backbones.checkpoint import read_state
+from fsl_explain.backbones.checkpoint import read_content
+from fsl_explain.backbones.pickle_names import Inert
 
 KEYS = ("embeddings", "module.queue", "queue", "module.memory", "memory", "lemniscate.memory")
 COLUMN = "embedding"
@@ -144,20 +145,21 @@ OPENERS = {".npy": _npy, ".safetensors": _safetensors, ".pt": _torch, ".pth": _t
 
 
 def _loaded(path: Path) -> object:
-    for mapped in (True, False):  # files of before 2020 cannot be mapped
-        with warnings.catch_warnings(), suppress(Exception):  # any damage; the last line says what
-            warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    return read_state(path)
+    with warnings.catch_warnings(), suppress(Exception):  # any damage; the last line says what
+        warnings.simplefilter("ignore")
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    return read_content(path)  # files of before 2020, and those with a live object, cannot be mapped
 
 
-def _tensors(value: object, prefix: str) -> Iterator[tuple[str, Tensor]]:
-    """Yield every tensor of nested mappings, its keys joined by dots; a state dict's come without its name."""
+def _tensors(value: object, prefix: str, within: tuple[int, ...] = ()) -> Iterator[tuple[str, Tensor]]:
+    """Yield every tensor of nested mappings and modules, its keys joined by dots; a state dict's without its name."""
     if isinstance(value, Tensor):
         yield prefix or "tensor", value
-    elif isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _tensors(inner, str(key) if prefix in ("", "state_dict") else f"{prefix}.{key}")
+    parts = value.parts() if isinstance(value, Inert) else value
+    if isinstance(parts, Mapping) and id(value) not in within:
+        for key, inner in parts.items():
+            name = str(key) if prefix in ("", "state_dict") else f"{prefix}.{key}"
+            yield from _tensors(inner, name, (*within, id(value)))
 
 
 def _chosen(key: str | None, names: list[str], matrices: list[str], path: Path) -> str:

@@ -1,8 +1,9 @@
-"""Networks by name, with the preprocessing their weights expect."""
+"""Networks by name, with the head and the preprocessing that their weights expect."""
 
 import inspect
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,98 +12,149 @@ from torch import nn
 
 from episodes.naming import unknown_name
 from fsl_explain.backbones import torchvision_models
-from fsl_explain.backbones.checkpoint import load_weights, sha256_of
-from fsl_explain.backbones.conv4 import Conv4Net
-from fsl_explain.backbones.efficientnet_lite import EfficientNetLite0, published_weights
+from fsl_explain.backbones.capture import activation_maps_of, evaluating, find_layer
+from fsl_explain.backbones.checkpoint import sha256_of
+from fsl_explain.backbones.key_maps import OURS
+from fsl_explain.backbones.loading import Checkpoint, LoadingReport, load_weights, open_checkpoint
+from fsl_explain.backbones.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from fsl_explain.backbones.recipes import IMAGENET, NAMES, NO_HEAD, RECIPES, Recipe
+from fsl_explain.config import HeadConfig
+from fsl_explain.heads import projection_head
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "NamedNetwork", "build_named"]
+
+OF_THE_IMAGES = ("size", "mean", "std")
+HEAD = "head"  # what a head's parameters are called in a checkpoint, before the dot
 
 
 @dataclass(frozen=True)
 class NamedNetwork:
-    """A network, the layer to read (None: it returns its maps itself), and how its images are prepared."""
+    """A network, and what stands before and behind it when its weights are used as they were trained."""
 
     network: nn.Module
-    layer: str | None
-    size: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    layer: str | None  # the one to read; None: the network returns its maps itself
+    preprocessing: Preprocessing
     weights: str  # where the weights come from, for people
+    pooling: str = "gap"
+    head: nn.Module | None = None
+    report: LoadingReport | None = None  # of the checkpoint
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """How a named network of ours is built."""
+def build_named(
+    name: str,
+    checkpoint: Path | None,
+    seed: int = 0,
+    head: HeadConfig | None = None,
+    release: str | None = None,
+    **architecture: Any,
+) -> NamedNetwork:
+    """Build a network by name; random weights depend on ``seed`` alone, and the network's not on its head.
 
-    build: Callable[..., nn.Module]
-    size: int
-    mean: tuple[float, ...] = IMAGENET_MEAN
-    std: tuple[float, ...] = IMAGENET_STD
-    published: Callable[[], Path] | None = None
+    ``head`` is the network's own unless given. A checkpoint holds the head's parameters too, below ``head.``, and they
+    are left aside where the head is another, ``none`` or ``fresh``. An official checkpoint's ``release`` is recognized
+    unless named, and its activation and images are taken unless given. ``size``, ``mean`` and ``std`` are those of the
+    images; further keywords go to the network.
 
-
-RECIPES = {
-    "conv4net": Recipe(Conv4Net, size=84),
-    "efficientnet-lite0": Recipe(
-        EfficientNetLite0, size=224, mean=(0.498,) * 3, std=(0.502,) * 3, published=published_weights
-    ),
-}
-NAMES = (*RECIPES, "torchvision:<name>")
-
-
-def build_named(name: str, checkpoint: Path | None, seed: int = 0, **architecture: Any) -> NamedNetwork:
-    """Build a network by name; random weights depend on ``seed`` alone."""
+    Raises: ``LookupError`` for an unknown name or option; ``ValueError`` for a checkpoint that does not fit.
+    """
+    recipe = RECIPES.get(name)
+    if recipe is None and not name.startswith("torchvision:"):
+        raise unknown_name("encoder", name, NAMES)
+    opened = None if checkpoint is None else open_checkpoint(checkpoint, name, release)
+    architecture = {**({} if opened is None else opened.settings), **architecture}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if name.startswith("torchvision:"):
-            built = _from_torchvision(name.removeprefix("torchvision:"), seed=seed, **architecture)
-        elif name in RECIPES:
-            built = _from_recipe(name, RECIPES[name], checkpoint, seed, architecture)
+        if recipe is None:
+            built = _from_torchvision(name.removeprefix("torchvision:"), seed, architecture)
         else:
-            raise unknown_name("encoder", name, NAMES)
-    if checkpoint is not None:
-        load_weights(built.network, checkpoint)
-        built = NamedNetwork(
-            built.network,
-            built.layer,
-            built.size,
-            built.mean,
-            built.std,
-            f"weights {checkpoint.name}, sha256 {sha256_of(checkpoint)[:12]}",
-        )
+            built = _from_recipe(name, recipe, checkpoint, seed, architecture)
+        config = _head_config(recipe, head)
+        built = replace(built, head=_head(built, config))
+    if opened is not None:
+        report = _load(built, None if config.fresh else built.head, opened)
+        built = replace(built, weights=_origin(opened), report=report)
     built.network.to(memory_format=torch.channels_last)
     return built
 
 
 def _from_recipe(
-    name: str, recipe: Recipe, checkpoint: Path | None, seed: int, architecture: dict[str, Any]
+    name: str, recipe: Recipe, checkpoint: Path | None, seed: int, architecture: Mapping[str, Any]
 ) -> NamedNetwork:
-    options = dict(architecture)
-    size = options.pop("size", recipe.size)
-    known = list(inspect.signature(recipe.build).parameters)
-    for option in options:
-        if option not in known:
-            raise unknown_name(f"option of {name}", option, ["size", "seed", *known])
+    options, of_the_images = _separated(name, architecture, inspect.signature(recipe.build).parameters)
     network = recipe.build(**options)
     weights = f"random weights, seed {seed}"
     if checkpoint is None and recipe.published is not None:
-        load_published(network, recipe.published())
+        load_weights(network.get_submodule("network"), recipe.published())
         weights = "published ImageNet weights"
-    return NamedNetwork(network, None, size, recipe.mean, recipe.std, weights)
+    return NamedNetwork(network, None, recipe.preprocessing.changed(**of_the_images), weights, recipe.pooling)
 
 
-def load_published(network: nn.Module, path: Path) -> None:
-    """Load the weights of a package into the network it wraps."""
-    inner = network.get_submodule("network")
-    load_weights(inner, path)
-
-
-def _from_torchvision(
-    name: str, seed: int, weights: str | None = None, layer: str | None = None, size: int = 224
-) -> NamedNetwork:
+def _from_torchvision(name: str, seed: int, architecture: Mapping[str, Any]) -> NamedNetwork:
+    options, of_the_images = _separated(f"torchvision:{name}", architecture, ("weights", "layer"))
+    weights = options.get("weights")
     network = torchvision_models.build(name, weights)
     source = f"random weights, seed {seed}" if weights is None else f"torchvision weights {weights}"
-    return NamedNetwork(
-        network, layer or torchvision_models.last_layer(name), size, IMAGENET_MEAN, IMAGENET_STD, source
-    )
+    layer = options.get("layer") or torchvision_models.last_layer(name)
+    return NamedNetwork(network, layer, IMAGENET.changed(**of_the_images), source)
+
+
+def _separated(
+    name: str, architecture: Mapping[str, Any], known: Iterable[str]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the options of the network and those of its images."""
+    names = list(known)
+    for option in architecture:
+        if option not in (*OF_THE_IMAGES, *names):
+            raise unknown_name(f"option of {name}", option, ["seed", *OF_THE_IMAGES, *names])
+    options = {option: value for option, value in architecture.items() if option in names}
+    return options, {option: value for option, value in architecture.items() if option not in names}
+
+
+def _head_config(recipe: Recipe | None, asked: HeadConfig | None) -> HeadConfig:
+    """Return what was asked for, or the network's own head, fresh where that was asked for."""
+    if asked is not None and asked.kind != "own":
+        return asked
+    own = NO_HEAD if recipe is None else recipe.head
+    fresh = asked is not None and asked.fresh and own.kind != "none"
+    return own.model_copy(update={"fresh": fresh})
+
+
+def _head(built: NamedNetwork, config: HeadConfig) -> nn.Module | None:
+    if config.kind == "none" or config.width is None:
+        return None
+    channels = _channels(built)
+    hidden = [config.hidden or channels] if config.kind == "mlp" else []
+    return projection_head([channels, *hidden, config.width], config.normalize)
+
+
+def _channels(built: NamedNetwork) -> int:
+    """Count the activation maps of one image."""
+    network, side = built.network, built.preprocessing.size
+    image = torch.zeros(1, 3, side, side)
+    with evaluating(network):
+        if built.layer is None:
+            return int(network(image).shape[1])
+        return int(activation_maps_of(network, find_layer(network, built.layer), image).shape[1])
+
+
+def _load(built: NamedNetwork, head: nn.Module | None, checkpoint: Checkpoint) -> LoadingReport:
+    if head is None:
+        unused = None if hasattr(built.network, HEAD) else f"{HEAD}."
+        return load_weights(built.network, checkpoint, unused)
+    with _joined(built.network, head):
+        return load_weights(built.network, checkpoint)
+
+
+def _origin(checkpoint: Checkpoint) -> str:
+    release = "" if checkpoint.release is OURS else f" of {checkpoint.release.name}"
+    return f"weights {checkpoint.path.name}{release}, sha256 {sha256_of(checkpoint.path)[:12]}"
+
+
+@contextmanager
+def _joined(network: nn.Module, head: nn.Module) -> Iterator[None]:
+    """Make a head part of its network while a checkpoint of both is loaded."""
+    network.add_module(HEAD, head)
+    try:
+        yield
+    finally:
+        delattr(network, HEAD)

@@ -16,6 +16,7 @@ from fsl_explain.explainers.compared import compare
 from fsl_explain.explainers.contrast_weights import class_index
 from fsl_explain.explainers.methods import find_method
 from fsl_explain.explainers.support_audit import support_audit
+from fsl_explain.heads import pooling_name
 from fsl_explain.report import Case, Page, write_page
 from fsl_explain.report.support_view import decided_by_supports, receipt_title
 
@@ -27,7 +28,7 @@ def explain(
     out: Path = Path("explanation.html"),
     encoder: str = "efficientnet-lite0",
     checkpoint: Path | None = None,
-    pooling: str = "gap",
+    pooling: str | None = None,
     method: tuple[str, ...] = (),
     rule: str = "mean-similarity",
     k: int | None = None,
@@ -52,11 +53,13 @@ def explain(
     out
         The HTML page to write.
     encoder
-        conv4net, efficientnet-lite0 or torchvision:<name>.
+        conv4net, conv64f, resnet12, resnet18, wrn-28-10, bn-inception, efficientnet-lite0, npid-resnet18,
+        npid-resnet50, moco-resnet50, moco-v2-resnet50, simclr-resnet50, swav-resnet50, supervised-resnet50 or
+        torchvision:<name>.
     checkpoint
         Weights for the encoder, safetensors or a plain state dict.
     pooling
-        gap, gmp, lse or gem.
+        gap, gmp, lse or gem; that of the encoder's paper unless given.
     method
         exact, contrast, log-probability, verification, fam, lafam or grad-cam; may be repeated. By default exact,
         contrast, fam and lafam, as far as the classes and the similarity allow.
@@ -107,7 +110,11 @@ def explain(
         query_name=query.name,
         support_names={name: [path.name for path in files] for name, files in groups.items()},
     )
-    facts = {"Encoder": network.description, "Decision": f"{rule}, {similarity} similarity", "Pooling": pooling}
+    facts = {
+        "Encoder": network.description,
+        "Decision": f"{rule}, {similarity} similarity",
+        "Pooling": pooling_name(network.pooling),
+    }
     write_page(Page(title=f"Why {query.name}?", lead=_verdict(case), facts=facts, cases=(case,)), out)
     _print(case)
     _print_supports(case)

@@ -5,7 +5,8 @@ from typing import Literal
 from pydantic import Field
 
 from fsl_explain.config.data import DataConfig
-from fsl_explain.config.settings import EncoderConfig, RunConfig
+from fsl_explain.config.encoder import EncoderConfig
+from fsl_explain.config.settings import RunConfig
 from fsl_explain.config.strict import Settings
 
 

@@ -47,7 +47,14 @@ def compare(encoder: Encoder, query: Tensor, supports: Supports, similarity: str
 
 
 def visible(encoder: Encoder, images: Float[Tensor, "*batch 3 height width"]) -> Float[Tensor, "*batch 3 height width"]:
-    """Undo the normalization of preprocessed images, for pictures; without a known one, stretch each to [0, 1]."""
+    """Undo the normalization of preprocessed images, for RGB pictures; without a known one, stretch each to [0, 1]."""
+    pixels = _denormalized(encoder, images)
+    return pixels.flip(-3) if encoder.bgr else pixels
+
+
+def _denormalized(
+    encoder: Encoder, images: Float[Tensor, "*batch 3 height width"]
+) -> Float[Tensor, "*batch 3 height width"]:
     if encoder.normalization is None:
         low = images.amin(dim=(-3, -2, -1), keepdim=True)
         high = images.amax(dim=(-3, -2, -1), keepdim=True)

@@ -8,8 +8,10 @@ from fsl_explain.heads.pooling import (
     GlobalMaxPooling,
     LogSumExpPooling,
     Pooling,
+    pooling_name,
 )
 from fsl_explain.heads.projection import Center, L2Normalize
+from fsl_explain.heads.projection_head import projection_head
 
 __all__ = [
     "POOLINGS",
@@ -22,4 +24,6 @@ __all__ = [
     "LogSumExpPooling",
     "Pooling",
     "linearize",
+    "pooling_name",
+    "projection_head",
 ]

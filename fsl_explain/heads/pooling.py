@@ -166,3 +166,8 @@ POOLINGS: dict[str, Pooling] = {
     "lse": LogSumExpPooling(),
     "gem": GeneralizedMeanPooling(),
 }
+
+
+def pooling_name(pooling: Pooling) -> str:
+    """Return the name of a pooling, or its description where it has settings of its own."""
+    return next((name for name, known in POOLINGS.items() if known == pooling), repr(pooling))

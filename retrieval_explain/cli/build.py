@@ -20,7 +20,7 @@ def build(
     bank: Path,
     encoder: str = "efficientnet-lite0",
     checkpoint: Path | None = None,
-    pooling: str = "gap",
+    pooling: str | None = None,
     similarity: str = "cosine",
     dtype: str = "float32",
     batch_size: int = 8,
@@ -42,11 +42,13 @@ def build(
     bank
         The folder of the bank.
     encoder
-        conv4net, efficientnet-lite0 or torchvision:<name>.
+        conv4net, conv64f, resnet12, resnet18, wrn-28-10, bn-inception, efficientnet-lite0, npid-resnet18,
+        npid-resnet50, moco-resnet50, moco-v2-resnet50, simclr-resnet50, swav-resnet50, supervised-resnet50 or
+        torchvision:<name>.
     checkpoint
         Weights for the encoder, safetensors or a plain state dict.
     pooling
-        gap, gmp, lse or gem.
+        gap, gmp, lse or gem; that of the encoder's paper unless given.
     similarity
         cosine, inner-product or euclidean.
     dtype

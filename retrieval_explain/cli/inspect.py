@@ -33,7 +33,7 @@ def inspect(
     index: str | None = None,
     encoder: str = "efficientnet-lite0",
     checkpoint: Path | None = None,
-    pooling: str = "gap",
+    pooling: str | None = None,
 ) -> None:
     """Explain why images of a bank came back for a query: regions that met, channels, the vote and its receipt.
 
@@ -68,11 +68,11 @@ def inspect(
     index
         Search through hnsw, ivf or ivf-pq, whose measured recall is said; without one the search is exact.
     encoder
-        The encoder that made the bank: conv4net, efficientnet-lite0 or torchvision:<name>.
+        The encoder that made the bank, by its name or torchvision:<name>.
     checkpoint
         Its weights.
     pooling
-        Its pooling: gap, gmp, lse or gem.
+        Its pooling: gap, gmp, lse or gem; that of its paper unless given.
     """
     vote = named_rule(rule, k, temperature)
     if not isinstance(vote, KnnVote | MajorityVote):

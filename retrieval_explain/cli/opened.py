@@ -40,7 +40,7 @@ class Query:
 
 
 def open_bank_for(
-    directory: Path, encoder: str, checkpoint: Path | None, pooling: str, index: str | None, k: int | None
+    directory: Path, encoder: str, checkpoint: Path | None, pooling: str | None, index: str | None, k: int | None
 ) -> tuple[MemoryBank, Encoder]:
     """Open a bank and the encoder that made it, with an index where one is asked for.
 

@@ -33,7 +33,7 @@ def search(
     index: str | None = None,
     encoder: str = "efficientnet-lite0",
     checkpoint: Path | None = None,
-    pooling: str = "gap",
+    pooling: str | None = None,
     out: Path | None = None,
 ) -> None:
     """List the images of a bank that are most similar to a query image, or to a region of it.
@@ -57,11 +57,11 @@ def search(
     index
         Search through hnsw, ivf or ivf-pq, whose measured recall is said; without one the search is exact.
     encoder
-        The encoder that made the bank: conv4net, efficientnet-lite0 or torchvision:<name>.
+        The encoder that made the bank, by its name or torchvision:<name>.
     checkpoint
         Its weights.
     pooling
-        Its pooling: gap, gmp, lse or gem.
+        Its pooling: gap, gmp, lse or gem; that of its paper unless given.
     out
         Also write the neighbors to this JSON file.
     """

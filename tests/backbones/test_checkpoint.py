@@ -8,7 +8,8 @@ from safetensors.torch import save_file
 
 from fsl_explain import Encoder
 from fsl_explain.backbones import Conv4Net
-from fsl_explain.backbones.checkpoint import check_finite, load_weights, read_state, sha256_of
+from fsl_explain.backbones.checkpoint import check_finite, read_state, sha256_of
+from fsl_explain.backbones.loading import load_weights
 
 SMALL = {"channels": 2}
 
@@ -151,7 +152,7 @@ def test_damaged_bytes_never_end_in_another_error(tmp_path):
     torch.save(small().state_dict(), path, _use_new_zipfile_serialization=False)
     whole, generator = path.read_bytes(), torch.Generator().manual_seed(0)
     refused = accepted = 0
-    for attempt in range(150):
+    for attempt in range(60):
         damaged = bytearray(whole)
         positions = torch.randint(len(whole), (5,), generator=generator).tolist()
         for position in positions:
@@ -163,8 +164,8 @@ def test_damaged_bytes_never_end_in_another_error(tmp_path):
             refused += str(path) in str(error)
         else:
             accepted += 1
-    assert refused + accepted == 150
-    assert refused > 75
+    assert refused + accepted == 60
+    assert refused > 30
 
 
 def test_a_missing_file_is_named(tmp_path):

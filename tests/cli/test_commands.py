@@ -64,22 +64,6 @@ def test_an_interrupt_leaves_no_result_and_resume_completes_it(config, tmp_path)
     assert not list(out.glob("unfinished-*"))
 
 
-def test_train_learns_writes_and_is_read_back(tmp_path, capsys):
-    config = tmp_path / "train.toml"
-    config.write_text(
-        'output = "weights.safetensors"\nflip = 0.0\n[data]\nkind = "digit-scenes"\ndigits = "base"\nper_class = 4\n'
-        "[episodes]\nn_way = 3\nn_query = 1\n[optimizer]\nepochs = 2\nbatches_per_epoch = 2\nepisodes_per_batch = 1\n"
-        '[test.data]\nkind = "digit-scenes"\nper_class = 3\n[test.episodes]\ncount = 2\nn_query = 1\n'
-    )
-    assert run(["train", "--config", str(config)]) == 0
-    printed = capsys.readouterr().out
-    assert "Accuracy before training" in printed
-    assert "Accuracy after training" in printed
-    first = (tmp_path / "weights.safetensors").read_bytes()
-    assert run(["train", "--config", str(config)]) == 0
-    assert (tmp_path / "weights.safetensors").read_bytes() == first
-
-
 @pytest.mark.parametrize("command", ["demo", "explain", "evaluate", "train"])
 def test_help_says_what_each_command_does(command, capsys):
     run([command, "--help"])

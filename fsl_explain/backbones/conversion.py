@@ -1,0 +1,62 @@
+"""Official checkpoints written as safetensors under our names.
+
+What such a file was made of stands in its own header, so that weights and manifest cannot be parted, and one rename
+puts both in place.
+"""
+
+import json
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+
+from fsl_explain.backbones.checkpoint import sha256_of
+from fsl_explain.backbones.loading import MANIFEST, LoadingReport
+from fsl_explain.backbones.named import HEAD, NamedNetwork, build_named
+
+RECORDED = ("fsl-explain", "torch", "safetensors")
+
+
+def convert(path: Path, network: str, out: Path, release: str | None = None, **architecture: Any) -> LoadingReport:
+    """Write an official checkpoint as safetensors under the names of a named network, and say what became of it.
+
+    The header records the source and its SHA-256, the release, the options of network and images that the weights
+    expect, and every tensor that was left out. ``architecture`` adds to those options.
+
+    Raises: as ``open_checkpoint`` and ``load_weights``; ``ValueError`` for an ``out`` that is the source or does not
+    end in .safetensors. Nothing is written then.
+    """
+    if out.suffix != ".safetensors":
+        raise ValueError(f"expected an output that ends in .safetensors, but got {out}; rename it.")
+    if out.exists() and path.exists() and out.samefile(path):
+        raise ValueError(f"expected another file than the checkpoint itself as the output, but got {out}; rename it.")
+    built = build_named(network, path, release=release, **architecture)
+    if built.report is None:
+        raise ValueError(f"expected weights in {path}, but none were loaded; check the file.")
+    manifest = {
+        "network": network,
+        "settings": {**built.report.settings, **architecture},
+        "release": built.report.release,
+        "source": path.name,
+        "sha256": sha256_of(path),
+        "dropped": dict(built.report.dropped),
+        "beside": list(built.report.beside),
+        "versions": {name: version(name) for name in RECORDED},
+    }
+    _write(built, built.report, manifest, out)
+    return built.report
+
+
+def _write(built: NamedNetwork, report: LoadingReport, manifest: dict[str, Any], out: Path) -> None:
+    tensors = dict(built.network.state_dict())
+    if built.head is not None:
+        tensors |= {f"{HEAD}.{name}": value for name, value in built.head.state_dict().items()}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    aside = out.with_name(f".{out.name}.partial")
+    try:
+        state = {name: tensors[name].contiguous() for name in report.loaded}
+        save_file(state, aside, metadata={MANIFEST: json.dumps(manifest, ensure_ascii=False)})
+        aside.replace(out)
+    finally:
+        aside.unlink(missing_ok=True)

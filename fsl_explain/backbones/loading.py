@@ -1,0 +1,167 @@
+"""Checkpoints, ours and official ones, loaded into a network with a report of every tensor."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from fsl_explain.backbones.checkpoint import check_finite, listed, not_a_state, read_content, read_metadata
+from fsl_explain.backbones.key_maps import OURS, Release
+from fsl_explain.backbones.releases import find_release, named_release, state_dicts, state_of, translate
+
+MANIFEST = "fsl_explain"  # the key of a converted file's metadata
+COUNTER = "num_batches_tracked"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """An opened file of weights: the release it is of, its tensors under official names, what it wants of a network.
+
+    ``settings`` are options of the named network and of its images. ``beside`` names what else the file holds.
+    """
+
+    path: Path
+    release: Release
+    state: Mapping[str, Tensor]
+    settings: Mapping[str, Any]
+    beside: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class LoadingReport:
+    """What became of every tensor of a checkpoint.
+
+    ``loaded`` gives the official name of each of our tensors, ``dropped`` says of the others why they were not needed,
+    and ``fresh`` are counters of batches that the file lacks. ``settings`` are the options that the weights expect.
+    """
+
+    path: Path
+    release: str
+    loaded: Mapping[str, str]
+    dropped: Mapping[str, str]
+    fresh: tuple[str, ...]
+    beside: tuple[str, ...]
+    settings: Mapping[str, Any]
+
+    def summary(self) -> tuple[tuple[str, str, str], ...]:
+        """Return one row for each fate: what became of the tensors, how many they are, and the first of them."""
+        fates = Counter(_without_names(reason) for reason in self.dropped.values())
+        first = {_without_names(reason): name for name, reason in reversed(list(self.dropped.items()))}
+        rows = [("loaded", str(len(self.loaded)), next(iter(self.loaded.values()), ""))]
+        rows += [(f"dropped: {fate}", str(count), first[fate]) for fate, count in fates.items()]
+        if self.fresh:
+            rows.append(("not in the file: counters of batches", str(len(self.fresh)), self.fresh[0]))
+        if self.beside:
+            rows.append(("beside the weights", str(len(self.beside)), ", ".join(self.beside)))
+        return tuple(rows)
+
+
+def open_checkpoint(path: Path, network: str, release: str | None = None) -> Checkpoint:
+    """Open a file of weights for a named network; which release it is of is recognized unless given.
+
+    Raises: ``FileNotFoundError``; ``ValueError`` for a file that is damaged, wants to run code, was converted for
+    another network, or whose names fit several releases that differ; ``LookupError`` for an unknown release.
+    """
+    content = read_content(path)
+    manifest = read_manifest(path)
+    if manifest is not None:
+        return _converted(path, content, network, manifest)
+    states = state_dicts(content)
+    if not states:
+        raise not_a_state(path, content)
+    chosen = find_release(states, network, path) if release is None else named_release(release, network)
+    state = state_of(chosen, states, path)
+    keys = content if isinstance(content, Mapping) and content.keys() != state.keys() else {}
+    beside = tuple(str(key) for key in keys if key not in chosen.containers)
+    return Checkpoint(path, chosen, state, chosen.settings, beside)
+
+
+def load_weights(network: nn.Module, source: Path | Checkpoint, unused: str | None = None) -> LoadingReport:
+    """Load a checkpoint into ``network``; every tensor must be of use but those of ours that begin with ``unused``.
+
+    Raises: ``ValueError`` naming the missing and unexpected tensors, those whose shapes differ, or those that hold NaN
+    or infinity; nothing is loaded then.
+    """
+    checkpoint = open_checkpoint(source, "") if isinstance(source, Path) else source
+    expected = network.state_dict()
+    found = translate(checkpoint.release, checkpoint.state, expected, checkpoint.path)
+    aside = [name for name in found.state if unused is not None and name.startswith(unused)]
+    state = {name: value for name, value in found.state.items() if name not in aside}
+    _check_names(state, found.sources, found.unexpected, network, checkpoint)
+    _check_shapes(state, found.sources, expected, checkpoint.path)
+    check_finite(state, str(checkpoint.path))
+    network.load_state_dict(state, strict=False)
+    return LoadingReport(
+        checkpoint.path,
+        checkpoint.release.name,
+        {name: found.sources[name] for name in state},
+        found.dropped | {found.sources[name]: "head that is not used" for name in aside},
+        tuple(name for name in expected if name not in state),
+        checkpoint.beside,
+        checkpoint.settings,
+    )
+
+
+def _check_names(
+    state: Mapping[str, Tensor],
+    sources: Mapping[str, str],
+    unknown: list[str],
+    network: nn.Module,
+    checkpoint: Checkpoint,
+) -> None:
+    expected = network.state_dict()
+    missing = [name for name in expected if name not in state and not name.endswith(COUNTER)]
+    unexpected = [*(sources[name] for name in state if name not in expected), *unknown]
+    if missing or unexpected:
+        map_ = "" if checkpoint.release is OURS else f" by the key map of {checkpoint.release.name}"
+        raise ValueError(
+            f"the checkpoint {checkpoint.path} does not fit {type(network).__name__}{map_}: "
+            f"{listed('missing', missing)}, {listed('unexpected', unexpected)}; check the encoder's name and "
+            "architecture."
+        )
+
+
+def _check_shapes(
+    state: Mapping[str, Tensor], sources: Mapping[str, str], expected: Mapping[str, Tensor], path: Path
+) -> None:
+    for name, value in state.items():
+        if value.shape != expected[name].shape:
+            official = "" if sources[name] == name else f" ({sources[name]})"
+            raise ValueError(
+                f"expected {name}{official} of shape {tuple(expected[name].shape)}, but {path} holds "
+                f"{tuple(value.shape)}; check the encoder's architecture."
+            )
+
+
+def read_manifest(path: Path) -> dict[str, Any] | None:
+    """Return what a converted file says of itself, or None for any other file.
+
+    Raises: ``ValueError`` where it says nothing that can be read.
+    """
+    text = read_metadata(path).get(MANIFEST)
+    if text is None:
+        return None
+    try:
+        manifest = json.loads(text)
+        if isinstance(manifest["network"], str) and isinstance(manifest["settings"], dict):
+            return dict(manifest)
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise ValueError(f"expected the manifest of a converted checkpoint in {path}, but it is damaged; convert it again.")
+
+
+def _converted(path: Path, content: Any, network: str, manifest: Mapping[str, Any]) -> Checkpoint:
+    if network and manifest["network"] != network:
+        raise ValueError(
+            f"expected a checkpoint for {network}, but {path} was converted for {manifest['network']}; choose that "
+            "encoder."
+        )
+    return Checkpoint(path, OURS, content, manifest["settings"])
+
+
+def _without_names(reason: str) -> str:
+    return "duplicate" if reason.startswith("duplicate of ") else reason

@@ -1,0 +1,59 @@
+"""How the images of a network are prepared, as its weights expect it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from torchvision.transforms import v2
+
+from episodes import center_crop, direct_resize
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Images of ``size`` × ``size`` pixels, normalized by a mean and a standard deviation of pixels in [0, 1].
+
+    Without ``resize`` an image is squeezed to the square whatever its aspect ratio. With it, its shorter side becomes
+    ``resize`` and the central square is cut out. ``mean`` and ``std`` are in the order of the channels: blue, green,
+    red with ``bgr``.
+
+    Raises: ``ValueError`` for a size below 1, a mean or deviation that is not of three channels, or a deviation of 0.
+    """
+
+    size: int
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    resize: int | None = None
+    bgr: bool = False
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise ValueError(f"expected images of at least 1 pixel, but got size {self.size}; give the side in pixels.")
+        if len(self.mean) != 3 or len(self.std) != 3 or not all(value > 0 for value in self.std):
+            raise ValueError(
+                f"expected a mean and a positive standard deviation for each of three channels, but got "
+                f"{list(self.mean)} and {list(self.std)}; give three numbers each, of pixels in [0, 1]."
+            )
+
+    def changed(
+        self, size: int | None = None, mean: Sequence[float] | None = None, std: Sequence[float] | None = None
+    ) -> "Preprocessing":
+        """Return the same preparation with another size, mean or deviation; the share that is cut out stays."""
+        side = self.size if size is None else size
+        resize = None if self.resize is None else round(self.resize * side / self.size)
+        return replace(
+            self,
+            size=side,
+            resize=resize,
+            mean=self.mean if mean is None else tuple(mean),
+            std=self.std if std is None else tuple(std),
+        )
+
+    @property
+    def transform(self) -> v2.Compose:
+        """The preparation as a transform, which moves boxes and masks with their image."""
+        if self.resize is None:
+            return direct_resize(self.size, self.mean, self.std, self.bgr)
+        return center_crop(self.resize, self.size, self.mean, self.std, self.bgr)

@@ -1,0 +1,57 @@
+"""The settings of an encoder: its network, its pooling and its head."""
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from fsl_explain.config.strict import LocalPath, Settings
+
+
+class HeadConfig(Settings):
+    """From the pooled values to the embedding."""
+
+    kind: Literal["own", "none", "linear", "mlp"] = Field(
+        "own", description="own: that of the named network, if it has one; linear; mlp: two layers with ReLU between."
+    )
+    width: int | None = Field(None, ge=1, description="Channels of the embedding, of linear and mlp.")
+    hidden: int | None = Field(None, ge=1, description="Channels inside an mlp; None: as many as there are maps.")
+    normalize: bool = Field(False, description="Whether linear or mlp end in embeddings of norm 1.")
+    fresh: bool = Field(False, description="Random weights even with a checkpoint, to train a head on its network.")
+
+    @model_validator(mode="after")
+    def _have_the_sizes_of_their_kind(self) -> "HeadConfig":
+        made = self.kind in ("linear", "mlp")
+        if made and self.width is None:
+            raise ValueError(f"a head of kind {self.kind!r} needs its width; give width = 128, for example")
+        if not made and (self.width is not None or self.normalize):
+            raise ValueError(f"width and normalize are of the kinds linear and mlp, but kind is {self.kind!r}")
+        if self.hidden is not None and self.kind != "mlp":
+            raise ValueError(f"hidden is of the kind mlp alone, but kind is {self.kind!r}")
+        if self.fresh and self.kind == "none":
+            raise ValueError("there is no head to draw fresh weights for, because kind is 'none'")
+        return self
+
+
+class EncoderConfig(Settings):
+    """From images to embeddings."""
+
+    name: str = Field(
+        "conv4net",
+        description=(
+            "conv4net, conv64f, resnet12, can-resnet12, resnet18, wrn-28-10, bn-inception, efficientnet-lite0, "
+            "npid-resnet18, npid-resnet50, moco-resnet50, moco-v2-resnet50, simclr-resnet50, swav-resnet50, "
+            "supervised-resnet50 or torchvision:<name>."
+        ),
+    )
+    checkpoint: LocalPath | None = Field(None, description="Weights; None: published or random ones.")
+    source: str | None = Field(None, description="Where the checkpoint comes from, to be said when it is missing.")
+    pooling: Literal["gap", "gmp", "lse", "gem"] | None = Field(
+        None, description="How maps become one value per channel; None: as the network was trained, mostly gap."
+    )
+    head: HeadConfig = Field(HeadConfig(), description="How pooled values become the embedding.")
+    inference: Literal["eager", "folded", "bf16"] = Field(
+        "eager", description="eager; folded: batch normalization inside the convolutions; bf16: that in bfloat16."
+    )
+    architecture: dict[str, Any] = Field(
+        default_factory=dict, description="Further options of the network, and size, mean and std of its images."
+    )

@@ -1,0 +1,192 @@
+"""Every official layout, written by hand in the references, loads into each network that it fits."""
+
+import pytest
+import torch
+from references import official_layouts as layouts
+from torchvision import models
+from torchvision.models.resnet import Bottleneck, ResNet
+
+from fsl_explain import Encoder
+from fsl_explain.backbones.conversion import convert
+from fsl_explain.backbones.loading import open_checkpoint, read_manifest
+from fsl_explain.backbones.named import build_named
+from fsl_explain.backbones.releases import RELEASES
+
+MINI_IMAGENET = (120.39586422 / 255, 70.68188272 / 255)
+IMAGENET = (0.485, 0.229)
+SMALL = {
+    "conv4net": {"channels": 3},
+    "conv64f": {"channels": 3},
+    "resnet12": {"widths": [2, 3, 4, 5]},
+    "can-resnet12": {"widths": [2, 3, 4, 5]},
+    "wrn-28-10": {"depth": 10, "widen_factor": 1},
+}
+# release, network, layout, LeakyReLU's slope, size, first mean and deviation, how many of its tensors are left out
+QUICK = (
+    ("closer-look-conv4", "conv4net", layouts.closer_look_conv4, 0.0, 84, IMAGENET, 4 * 7 + 1),
+    ("closer-look-conv4np", "conv64f", layouts.closer_look_conv4np, 0.0, 84, IMAGENET, 4 * 7 + 1),
+    ("closer-look-resnet18", "resnet18", layouts.closer_look_resnet18, 0.0, 224, IMAGENET, 1),
+    ("frn-conv4", "conv4net", layouts.frn_conv4, 0.0, 84, IMAGENET, 2),
+    ("frn-resnet12", "resnet12", layouts.frn_resnet12, 0.1, 84, IMAGENET, 3),
+    ("metaoptnet", "resnet12", layouts.metaoptnet, 0.1, 84, MINI_IMAGENET, 0),
+    ("can", "can-resnet12", layouts.can, 0.0, 84, IMAGENET, 2),
+    ("relation-network", "conv64f", layouts.relation_network, 0.0, 84, (0.92206, 0.08426), 0),
+    ("libfewshot", "conv4net", layouts.libfewshot_conv4, 0.0, 84, MINI_IMAGENET, 1),
+    ("libfewshot-resnet12", "resnet12", layouts.libfewshot, 0.1, 84, MINI_IMAGENET, 1),
+    ("libfewshot-resnet12", "resnet12", layouts.libfewshot_last, 0.1, 84, MINI_IMAGENET, 1),
+    ("libfewshot-resnet18", "resnet18", layouts.libfewshot, 0.0, 84, MINI_IMAGENET, 1),
+    ("libfewshot-wrn-28-10", "wrn-28-10", layouts.libfewshot, 0.0, 84, MINI_IMAGENET, 1),
+    ("torchvision-resnet18", "resnet18", layouts.torchvision_resnet18, 0.0, 224, IMAGENET, 2),
+    ("npid", "npid-resnet18", layouts.npid, 0.0, 224, IMAGENET, 0),
+    ("ms-loss", "bn-inception", layouts.ms_loss, 0.0, 227, (104 / 255, 1 / 255), 0),
+)
+COPIES = "its own number of tensors"  # left out beside two more
+RESNET50S = (
+    ("npid", "npid-resnet50", layouts.npid, 0.0, 224, IMAGENET, 0),
+    ("moco-v1", "moco-resnet50", layouts.moco_v1, 0.0, 224, IMAGENET, COPIES),
+    ("moco-v2", "moco-v2-resnet50", layouts.moco_v2, 0.0, 224, IMAGENET, COPIES),
+    ("swav", "swav-resnet50", layouts.swav, 0.0, 224, IMAGENET, 4),
+    ("swav", "swav-resnet50", layouts.swav_checkpoint, 0.0, 224, IMAGENET, 4),
+    ("bolts-swav", "swav-resnet50", layouts.bolts_swav, 0.0, 224, IMAGENET, 4),
+    ("bolts-simclr", "simclr-resnet50", layouts.bolts_simclr, 0.0, 224, IMAGENET, 5),
+    ("torchvision", "supervised-resnet50", layouts.torchvision, 0.0, 224, IMAGENET, 0),
+)
+NAMED_ONLY = {"libfewshot-conv64f-relu": 0.0, "libfewshot-conv64f-leaky-relu": 0.2}
+
+
+def short_resnet(weights=None, **options):
+    """A ResNet with one bottleneck in each layer, and few channels inside."""
+    return ResNet(Bottleneck, [1, 1, 1, 1], width_per_group=8, **options)
+
+
+def random_state(network, options):
+    """A state dict of ours with statistics and biases that are not what a fresh network has."""
+    built = build_named(network, None, **options)
+    state = dict(built.network.state_dict())
+    if built.head is not None:
+        state |= {f"head.{name}": value for name, value in built.head.state_dict().items()}
+    generator = torch.Generator().manual_seed(3)
+    for value in state.values():
+        if value.dim() == 1 and value.is_floating_point():
+            value.copy_(torch.rand(value.shape, generator=generator) + 0.5)
+    return {name: value.clone() for name, value in state.items()}
+
+
+def slope_of(network):
+    slopes = {module.negative_slope for module in network.modules() if isinstance(module, torch.nn.LeakyReLU)}
+    return slopes.pop() if slopes else 0.0
+
+
+def check(tmp_path, release, network, layout, slope, size, normalization, left_out, named=None):
+    options = SMALL.get(network, {})
+    ours = random_state(network, options | dict(RELEASES[release].settings))
+    official, converted = tmp_path / "official.pth.tar", tmp_path / "converted.safetensors"
+    torch.save(layout(ours), official)
+    direct = Encoder.named(network, checkpoint=official, release=named, **options)
+    assert f"of {release}, sha256" in direct.description
+    assert (slope_of(direct.network), direct.image_size) == (slope, size)
+    assert (direct.normalization[0][0], direct.normalization[1][0]) == pytest.approx(normalization)
+    loaded = direct.network.state_dict() | {f"head.{n}": value for n, value in direct.head.state_dict().items()}
+    assert all(torch.equal(loaded[name], value) or "num_batches" in name for name, value in ours.items())
+
+    report = convert(official, network, converted, release=named, **options)
+    assert len(report.dropped) == (len(ours) + 2 if left_out is COPIES else left_out)
+    assert all(report.dropped.values())
+    assert read_manifest(converted)["release"] == release
+    again = Encoder.named(network, checkpoint=converted)
+    assert (again.image_size, again.normalization) == (direct.image_size, direct.normalization)
+    image = torch.rand(1, 3, 64, 64)
+    for part in ("maps", "embedding"):
+        assert torch.equal(getattr(direct(image), part), getattr(again(image), part)), part
+
+
+@pytest.mark.parametrize("case", QUICK, ids=lambda case: f"{case[0]} {case[2].__name__}")
+def test_an_official_file_and_its_conversion_compute_the_same(tmp_path, case):
+    check(tmp_path, *case)
+
+
+@pytest.mark.parametrize("case", RESNET50S, ids=lambda case: f"{case[0]} {case[1]} {case[2].__name__}")
+def test_the_official_files_of_residual_networks_are_read_whatever_their_depth(tmp_path, monkeypatch, case):
+    monkeypatch.setattr(models, "resnet50", short_resnet)
+    check(tmp_path, *case)
+
+
+@pytest.mark.slow
+def test_an_official_file_of_full_size_and_its_conversion_compute_the_same(tmp_path):
+    check(tmp_path, *next(case for case in RESNET50S if case[0] == "moco-v2"))
+
+
+@pytest.mark.parametrize(("release", "slope"), NAMED_ONLY.items(), ids=list(NAMED_ONLY))
+def test_a_release_that_others_are_named_alike_is_loaded_when_it_is_named(tmp_path, release, slope):
+    check(tmp_path, release, "conv64f", layouts.libfewshot, slope, 84, MINI_IMAGENET, 1, named=release)
+
+
+def test_every_release_is_tested_on_every_network_it_fits():
+    tested = {case[:2] for case in (*QUICK, *RESNET50S)} | {(name, "conv64f") for name in NAMED_ONLY}
+    assert tested == {(name, network) for name, release in RELEASES.items() for network in release.networks}
+
+
+def saved(tmp_path, content, name="weights.pth"):
+    torch.save(content, tmp_path / name)
+    return tmp_path / name
+
+
+@pytest.fixture(scope="module")
+def conv64f():
+    return random_state("conv64f", {"channels": 2})
+
+
+def test_names_of_several_releases_are_refused_until_one_is_named(tmp_path, conv64f):
+    path = saved(tmp_path, layouts.libfewshot(conv64f))
+    with pytest.raises(
+        ValueError, match=r"one release, but the names in .*weights.pth are those of libfewshot-conv64f"
+    ):
+        open_checkpoint(path, "conv64f")
+    bare = saved(tmp_path, conv64f, "bare.pth")
+    with pytest.raises(
+        ValueError, match=r"relu, libfewshot-conv64f-leaky-relu, fsl-explain, which differ in activation"
+    ):
+        open_checkpoint(bare, "conv64f")
+    assert open_checkpoint(bare, "conv64f", "fsl-explain").settings == {}
+
+
+def test_a_file_for_another_network_is_refused_by_the_name_of_its_release(tmp_path, conv64f):
+    path = saved(tmp_path, layouts.closer_look_conv4np(conv64f))
+    with pytest.raises(ValueError, match=r"a checkpoint for resnet12, but .* of closer-look-conv4np, .* for conv64f"):
+        open_checkpoint(path, "resnet12")
+
+
+def test_a_release_that_is_not_for_the_network_or_unknown_is_refused(tmp_path, conv64f):
+    path = saved(tmp_path, conv64f)
+    with pytest.raises(ValueError, match=r"a release for conv64f, but moco-v1 is for moco-resnet50; choose another"):
+        open_checkpoint(path, "conv64f", "moco-v1")
+    with pytest.raises(LookupError, match=r"unknown release 'relation-netwrok'; did you mean 'relation-network'"):
+        open_checkpoint(path, "conv64f", "relation-netwrok")
+    with pytest.raises(ValueError, match=r"as closer-look-conv4np keeps it, in 'state', but there is none"):
+        open_checkpoint(path, "conv64f", "closer-look-conv4np")
+
+
+def test_a_wrong_key_map_names_the_tensors(tmp_path, conv64f):
+    path = saved(tmp_path, {"state": {"feature.trunk.9.C.weight": torch.zeros(1), "feature.x": torch.zeros(1)}})
+    sentence = (
+        r"does not fit Conv64F by the key map of closer-look-conv4np: 24 missing \(layer1.0.weight, layer1.0.bias, "
+        r".*\), 2 unexpected \(feature.trunk.9.C.weight, feature.x\); check"
+    )
+    with pytest.raises(ValueError, match=sentence):
+        build_named("conv64f", path, release="closer-look-conv4np", channels=2)
+
+
+def test_copies_that_differ_are_refused(tmp_path, conv64f):
+    content = layouts.closer_look_conv4np(conv64f)
+    content["state"]["feature.trunk.2.trunk.1.running_var"] = torch.ones(2) * 9
+    with pytest.raises(
+        ValueError, match=r"expected feature.trunk.2.BN.running_var and .*trunk.1.running_var of .*copies"
+    ):
+        build_named("conv64f", saved(tmp_path, content), channels=2)
+
+
+def test_another_shape_is_named_in_both_languages(tmp_path, conv64f):
+    path = saved(tmp_path, layouts.closer_look_conv4np(conv64f))
+    sentence = r"expected layer1.0.weight \(feature.trunk.0.C.weight\) of shape \(4, 3, 3, 3\), but .* holds \(2, 3"
+    with pytest.raises(ValueError, match=sentence):
+        build_named("conv64f", path, channels=4)
