@@ -1,63 +1,86 @@
 """``fsl-explain train``."""
 
+import json
+from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from cyclopts import Parameter
 from rich.console import Console
 from safetensors.torch import save_file
-from torch import nn
 
-from episodes import training_transform
+from episodes import LabeledImages
+from fsl_explain.backbones.checkpoint import sha256_of
 from fsl_explain.cli.progress import note, progress_bars
 from fsl_explain.config import TrainingConfig, read_config
 from fsl_explain.encoder import Encoder
 from fsl_explain.evaluation import accuracy_over_episodes
+from fsl_explain.evaluation.results import RECORDED, images_used
 from fsl_explain.metrics import mean_interval
+from fsl_explain.training import Unfinished, objective_of, recorded_settings
 from fsl_explain.training import train as train_encoder
+from fsl_explain.training.processes import joined, rank
 
 
 def train(
     *,
     config: Path,
+    resume: bool = False,
     set_: Annotated[tuple[str, ...], Parameter(name="--set", negative="")] = (),
 ) -> None:
-    """Train an encoder in episodes and write its weights as safetensors.
+    """Train an encoder and write its weights as safetensors, and what they were made from as JSON beside them.
 
-    With a [test] section the accuracy on its episodes is printed, before and after training.
+    In episodes, with Multi-Similarity or Margin loss, or without labels as NPID and MoCo do: [objective] says which.
+    With a [test] section the accuracy on its episodes is printed, before and after training. Several GPUs share every
+    batch where torchrun starts one process for each.
 
     Parameters
     ----------
     config
         TOML file of the training, for example configs/digit-scenes.toml.
+    resume
+        Go on with an interrupted training of the same settings; it ends at the same weights.
     set_
         Change one setting, for example --set optimizer.epochs=2; may be repeated.
     """
     settings = read_config(config, TrainingConfig, set_)
-    if settings.output.suffix != ".safetensors":
-        raise ValueError(f"expected an output that ends in .safetensors, but got {settings.output}.")
-    if settings.threads is not None:
-        torch.set_num_threads(settings.threads)
-    encoder = Encoder.from_config(settings.encoder)
-    if encoder.normalization is None or encoder.image_size is None:
-        raise ValueError("training needs an encoder with a known preprocessing; choose conv4net.")
+    if settings.run.threads is not None:
+        torch.set_num_threads(settings.run.threads)
     dataset = settings.data.open()
-    _print_accuracy("before training", encoder, settings)
-    augmentation = training_transform(encoder.image_size, *encoder.normalization, flip=settings.flip)
-    losses: list[float] = []
-    with progress_bars() as report:
-        report("training epochs", 0, settings.optimizer.epochs)
+    checkpoint = settings.encoder.checkpoint
+    made_from = {
+        "images": images_used(settings.data, dataset),
+        "checkpoint_sha256": None if checkpoint is None else sha256_of(checkpoint),
+    }
+    unfinished = Unfinished.of(settings, made_from)
+    if unfinished.path.exists() and not resume:
+        raise ValueError(
+            f"expected no unfinished training beside the output, but found {unfinished.path}; go on with --resume, "
+            "or delete it."
+        )
+    with joined(settings.run.device):
+        _train(settings, dataset, unfinished, made_from)
 
-        def after_epoch(_done: int, epochs: int, loss: float) -> None:
-            losses.append(loss)
-            report("training epochs", 1, epochs)
 
-        train_encoder(encoder, dataset, settings, augmentation, after_epoch)
-    _save(encoder.network, settings.output)
-    note(f"Mean loss of the first epoch {losses[0]:.3f}, of the last {losses[-1]:.3f}.")
-    _print_accuracy("after training", encoder, settings)
-    Console().print(f"Weights: {settings.output}", soft_wrap=True)
+def _train(settings: TrainingConfig, dataset: LabeledImages, unfinished: Unfinished, made_from: dict[str, Any]) -> None:
+    encoder = Encoder.from_config(settings.encoder, settings.run.device)
+    objective_of(encoder, dataset, settings)  # a mistake shows before the first accuracy is measured
+    if rank() == 0:
+        _print_accuracy("before training", encoder, settings)
+    with progress_bars() as bars:
+
+        def report(done: int, total: int) -> None:
+            if rank() == 0:
+                bars("training batches", done, total)
+
+        losses = train_encoder(encoder, dataset, settings, unfinished, report)
+    if rank() == 0:
+        _save(encoder, settings, made_from | {"epoch_losses": losses})
+        unfinished.remove()
+        note(f"Mean loss of the first epoch {losses[0]:.3f}, of the last {losses[-1]:.3f}.")
+        _print_accuracy("after training", encoder, settings)
+        Console().print(f"Weights: {settings.output}", soft_wrap=True)
 
 
 def _print_accuracy(when: str, encoder: Encoder, settings: TrainingConfig) -> None:
@@ -73,8 +96,15 @@ def _print_accuracy(when: str, encoder: Encoder, settings: TrainingConfig) -> No
     )
 
 
-def _save(network: nn.Module, path: Path) -> None:
+def _save(encoder: Encoder, settings: TrainingConfig, made_from: dict[str, Any]) -> None:
+    """Write the weights of network and head aside, and rename them; then the JSON."""
+    path = settings.output
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".unfinished")
-    save_file({name: value.contiguous() for name, value in network.state_dict().items()}, unfinished)
-    unfinished.replace(path)
+    state = encoder.network.state_dict()
+    state |= {f"head.{name}": value for name, value in encoder.head.state_dict().items()}
+    aside = path.with_suffix(".writing")
+    save_file({name: value.cpu().contiguous() for name, value in state.items()}, aside)
+    aside.replace(path)
+    versions = {name: version(name) for name in RECORDED}
+    recorded = {"training": recorded_settings(settings), "versions": versions} | made_from
+    path.with_suffix(".json").write_text(json.dumps(recorded, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,7 +1,7 @@
 """Which images: one model per kind of data set, and how each is opened."""
 
 from abc import abstractmethod
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -21,11 +21,13 @@ from episodes import (
     TieredImageNet,
     select,
 )
-from fsl_explain.config.strict import LocalPath, Settings
+from fsl_explain.config.strict import LocalPath, Settings, SplitName
 
 
 class _Data(Settings):
-    split: str | None = Field(None, description="A built-in split, or a CSV file of class and part; None: all classes.")
+    source: ClassVar[str | None] = None  # where the official data comes from
+
+    split: SplitName | None = Field(None, description="A built-in split, or a CSV file of class and part; None: all.")
     part: Literal["base", "validation", "novel"] = Field("novel", description="The part of the split to use.")
     classes: tuple[str, ...] | None = Field(None, description="Only these classes; None: all of them.")
 
@@ -38,7 +40,14 @@ class _Data(Settings):
         return None if self.split is None else Split.load(self.split)
 
     def open(self) -> LabeledImages:
-        """Open the data set, restricted to the chosen part or classes. Images are read when asked for."""
+        """Open the data set, restricted to the chosen part or classes. Images are read when asked for.
+
+        Raises: ``FileNotFoundError`` that says where to get the data, and ``ValueError`` for data that are wrong.
+        """
+        root = getattr(self, "root", None)
+        if root is not None and not root.exists():
+            there = "" if self.source is None else f"get {self.source}, and "
+            raise FileNotFoundError(f"the folder {root} does not exist; {there}name its place with --set data.root=….")
         dataset = self._dataset()
         split = self.loaded_split
         if split is not None:
@@ -61,6 +70,8 @@ class DigitScenesData(_Data):
 
 class CubData(_Data):
     """CUB-200-2011 in its official layout."""
+
+    source: ClassVar[str | None] = "CUB-200-2011, from vision.caltech.edu/datasets/cub_200_2011"
 
     kind: Literal["cub"]
     root: LocalPath = Field(description="The folder that holds images.txt.")
@@ -106,6 +117,8 @@ class CsvData(_Data):
 class PetData(_Data):
     """Oxford-IIIT Pet in its official layout, with trimaps as masks."""
 
+    source: ClassVar[str | None] = "the Oxford-IIIT Pet images and annotations, from robots.ox.ac.uk/~vgg/data/pets"
+
     kind: Literal["oxford-pet"]
     root: LocalPath = Field(description="The folder that holds images/ and annotations/.")
 
@@ -115,6 +128,8 @@ class PetData(_Data):
 
 class MiniImageNetData(_Data):
     """miniImageNet: train.csv, val.csv, test.csv and images/, or the folders train, val, test."""
+
+    source: ClassVar[str | None] = "miniImageNet, from ImageNet's training images and the tables of Ravi and Larochelle"
 
     kind: Literal["mini-imagenet"]
     root: LocalPath = Field(description="The folder that holds the tables and images, or the three folders.")
@@ -126,6 +141,8 @@ class MiniImageNetData(_Data):
 class TieredImageNetData(_Data):
     """tieredImageNet as the folders train, val and test."""
 
+    source: ClassVar[str | None] = "tieredImageNet, from ImageNet's training images and the splits of Ren et al."
+
     kind: Literal["tiered-imagenet"]
     root: LocalPath = Field(description="The folder that holds train, val and test.")
 
@@ -135,6 +152,8 @@ class TieredImageNetData(_Data):
 
 class ImageNetValidationData(_Data):
     """ImageNet's validation images with XML boxes."""
+
+    source: ClassVar[str | None] = "the validation images of ILSVRC 2012 and their bounding boxes, from image-net.org"
 
     kind: Literal["imagenet-validation"]
     root: LocalPath = Field(description="The folder that holds ILSVRC, or ILSVRC itself, or that of val.")
@@ -148,6 +167,8 @@ class ImageNetValidationData(_Data):
 class ImageNetSData(_Data):
     """ImageNet-S: images with the mask of their class."""
 
+    source: ClassVar[str | None] = "ImageNet-S, made from ImageNet by the tools of its authors, LUSSeg/ImageNet-S"
+
     kind: Literal["imagenet-s"]
     root: LocalPath = Field(description="The folder of one subset, such as ImageNetS919.")
     section: Literal["validation", "train-semi"] = Field("validation", description="Which of the masked images.")
@@ -160,6 +181,8 @@ class ImageNetSData(_Data):
 
 class PascalVocData(_Data):
     """PASCAL VOC 2007 or 2012 with boxes or masks."""
+
+    source: ClassVar[str | None] = "PASCAL VOC, from host.robots.ox.ac.uk/pascal/VOC"
 
     kind: Literal["pascal-voc"]
     root: LocalPath = Field(description="The folder that holds VOCdevkit, or VOC2012, or ImageSets.")
@@ -182,6 +205,8 @@ class PascalVocData(_Data):
 
 class OmniglotData(_Data):
     """Omniglot: handwritten characters, without annotations."""
+
+    source: ClassVar[str | None] = "Omniglot, from github.com/brendenlake/omniglot"
 
     kind: Literal["omniglot"]
     root: LocalPath = Field(description="The folder that holds omniglot-py, or the two image folders.")

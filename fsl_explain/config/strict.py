@@ -33,6 +33,14 @@ def _beside_the_config(path: Path, info: Any) -> Path:
 LocalPath = Annotated[Path, AfterValidator(_beside_the_config)]
 """A path that is taken relative to the configuration file that names it."""
 
+
+def _csv_beside_the_config(name: str, info: Any) -> str:
+    return str(_beside_the_config(Path(name), info)) if name.endswith(".csv") else name
+
+
+SplitName = Annotated[str, AfterValidator(_csv_beside_the_config)]
+"""The name of a built-in split, or a CSV file relative to the configuration file that names it."""
+
 AnySettings = TypeVar("AnySettings", bound=Settings)
 
 

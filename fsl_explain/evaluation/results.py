@@ -54,8 +54,11 @@ def provenance(config: Recorded, encoder: Encoder, dataset: LabeledImages) -> di
     checkpoint = config.encoder.checkpoint
     settings = config.model_dump(mode="json", exclude={"run"})
     for section in ("data", "gallery"):
+        chosen = settings.get(section) or {}
         for place in ("root", "directory"):
-            (settings.get(section) or {}).pop(place, None)
+            chosen.pop(place, None)
+        if chosen.get("split"):
+            chosen["split"] = Path(chosen["split"]).name
     settings["encoder"]["checkpoint"] = None if checkpoint is None else checkpoint.name
     return {
         "config": settings,

@@ -1,0 +1,62 @@
+"""How a training image is changed at random, ending in the pixels that the encoder's network sees."""
+
+from dataclasses import dataclass
+
+import PIL.Image
+from torch import Tensor
+from torchvision.transforms import v2
+
+from fsl_explain.config.training import AugmentationConfig
+
+CROP_PADDING = 8
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Two halves: ``settled`` depends on the image alone and can be kept, ``drawn`` on chance too."""
+
+    settled: v2.Transform
+    drawn: v2.Transform
+
+    def __call__(self, image: PIL.Image.Image) -> Tensor:
+        """Return the pixels, drawn from PyTorch's random numbers."""
+        pixels: Tensor = self.drawn(self.settled(image))
+        return pixels.as_subclass(Tensor)
+
+
+def augmentation_of(config: AugmentationConfig, size: int, transform: v2.Transform) -> Augmentation:
+    """Return the augmentation to images of ``size`` that ends as ``transform``, the encoder's own, does.
+
+    A padded crop is that of few-shot training (resize to size × size, crop with black padding of 8 pixels); a resized
+    crop is that of instance discrimination.
+    """
+    square = v2.Resize((size, size), antialias=True)
+    if config.crop == "padded":
+        settled, crop = v2.Compose([v2.ToImage(), square]), v2.RandomCrop(size, padding=CROP_PADDING)
+    else:
+        settled = v2.ToImage()
+        crop = v2.RandomResizedCrop(size, scale=config.scale, antialias=True)
+    flip, last = v2.RandomHorizontalFlip(config.flip), _from_pixels(transform)
+    return Augmentation(settled, v2.Compose([crop, *_color(config), flip, *last, *_erasing(config)]))
+
+
+def _from_pixels(transform: v2.Transform) -> list[v2.Transform]:
+    """Return the steps that change pixels where they are: order of the channels, precision, normalization."""
+    if isinstance(transform, v2.Compose):
+        return [step for part in transform.transforms for step in _from_pixels(part)]
+    return [] if isinstance(transform, v2.ToImage | v2.Resize | v2.CenterCrop) else [transform]
+
+
+def _color(config: AugmentationConfig) -> list[v2.Transform]:
+    steps = []
+    if any(config.jitter):
+        steps.append(v2.RandomApply([v2.ColorJitter(*config.jitter)], p=config.jitter_probability))
+    if config.grayscale:
+        steps.append(v2.RandomGrayscale(config.grayscale))
+    if config.blur:
+        steps.append(v2.RandomApply([v2.GaussianBlur(kernel_size=13, sigma=(0.1, 2.0))], p=config.blur))
+    return steps
+
+
+def _erasing(config: AugmentationConfig) -> list[v2.Transform]:
+    return [v2.ToPureTensor(), v2.RandomErasing(config.erasing)] if config.erasing else []

@@ -1,0 +1,73 @@
+"""The state of an unfinished training on disk: whole or not there, and for a training of the same settings alone."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fsl_explain.config import TrainingConfig
+
+PLACES_AND_MACHINE = {"run", "output", "test"}
+
+
+def recorded_settings(config: TrainingConfig) -> dict[str, Any]:
+    """Return the settings that the weights depend on; of a path the last name alone, so that nothing of the machine."""
+    settings = config.model_dump(mode="json", exclude=PLACES_AND_MACHINE) | {"precision": config.run.precision}
+    data, encoder = settings["data"], settings["encoder"]
+    data.pop("root", None)
+    for section, key in ((data, "split"), (data, "categories"), (encoder, "checkpoint")):
+        if section.get(key) is not None:
+            section[key] = Path(section[key]).name
+    return settings
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """Where a training with these settings keeps its state: beside its output."""
+
+    path: Path
+    settings: str
+
+    @classmethod
+    def of(cls, config: TrainingConfig, made_from: Mapping[str, Any]) -> "Unfinished":
+        """Return the place for a training of ``config``; ``made_from`` says which images and weights it began with."""
+        text = json.dumps({"config": recorded_settings(config), "made_from": dict(made_from)}, sort_keys=True)
+        return cls(config.output.with_suffix(".unfinished"), hashlib.sha256(text.encode()).hexdigest())
+
+    def load(self) -> dict[str, Any]:
+        """Return the state.
+
+        Raises: ``ValueError`` for a damaged file, or one of other settings.
+        """
+        try:
+            state = torch.load(self.path, map_location="cpu", weights_only=True)
+        except Exception as error:  # a damaged file can fail in any way
+            raise ValueError(
+                f"expected an unfinished training, but {self.path} cannot be read; delete it and start again."
+            ) from error
+        if not isinstance(state, dict) or state.pop("settings", None) != self.settings:
+            raise ValueError(
+                f"expected an unfinished training of these settings and images, but {self.path} is of others; "
+                "give the settings back, name another output, or delete it."
+            )
+        return state
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Write the state aside and rename it, so that a kill at any instant leaves the old one or the new one."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        aside = self.path.with_name(self.path.name + ".writing")
+        with aside.open("wb") as file:
+            torch.save(dict(state) | {"settings": self.settings}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(self.path)
+
+    def remove(self) -> None:
+        """Remove the state once the weights stand."""
+        self.path.unlink(missing_ok=True)
+        self.path.with_name(self.path.name + ".writing").unlink(missing_ok=True)
