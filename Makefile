@@ -3,13 +3,29 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 OUT ?= demo
 
-.PHONY: demo test check lint types contracts clean
+.PHONY: demo test learn2learn check lint types contracts clean
 
 demo: .venv/installed
 	$(BIN)/fsl-explain demo --out $(OUT)
 
 test: .venv/installed
 	$(BIN)/pytest -q
+
+# The package's C files build on this Python with one option only, and its metadata forbids numpy 2: hence an
+# environment of its own on top of the other one.
+learn2learn: .venv-learn2learn/installed
+	.venv-learn2learn/bin/python -m pytest -q -p no:cacheprovider tests/oracles/test_learn2learn.py
+
+.venv-learn2learn/installed: .venv/installed
+	$(PYTHON) -m venv --clear .venv-learn2learn
+	$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" > \
+		"$$(.venv-learn2learn/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/project.pth"
+	.venv-learn2learn/bin/python -m pip install --quiet --disable-pip-version-check --no-deps learn2learn==0.2.0 \
+		--config-settings=--build-option=build_ext
+	.venv-learn2learn/bin/python -m pip install --quiet --disable-pip-version-check --no-deps gym==0.26.2 \
+		gym-notices==0.1.0 requests==2.34.2 urllib3 idna certifi charset-normalizer
+	.venv-learn2learn/bin/python -c "import learn2learn"
+	touch $@
 
 check: lint types contracts
 
@@ -24,7 +40,7 @@ contracts: .venv/installed
 	$(BIN)/lint-imports
 
 clean:
-	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache $(OUT) results
+	rm -rf .venv .venv-learn2learn build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache $(OUT) results
 
 .venv/installed: pyproject.toml requirements.lock
 	$(PYTHON) -m venv --clear .venv

@@ -67,7 +67,7 @@ def find_release(states: States, network: str, path: Path) -> Release:
             f"activation or images; say which it is with the release, for example {fitting[0].name}."
         )
     strangers = [release for release in recognized if not release.plain]
-    if not fitting and strangers:
+    if not fitting and strangers and path.suffix != ".safetensors":  # a bare one may be ours, which loading will see
         raise ValueError(
             f"expected a checkpoint for {network}, but {path} is one of {strangers[0].name}, which is for "
             f"{' or '.join(strangers[0].networks)}; choose that encoder."

@@ -12,8 +12,9 @@ from safetensors.torch import save_file
 
 from episodes import LabeledImages
 from fsl_explain.backbones.checkpoint import sha256_of
+from fsl_explain.backbones.loading import MANIFEST, open_checkpoint
 from fsl_explain.cli.progress import note, progress_bars
-from fsl_explain.config import TrainingConfig, read_config
+from fsl_explain.config import EncoderConfig, TrainingConfig, read_config
 from fsl_explain.encoder import Encoder
 from fsl_explain.evaluation import accuracy_over_episodes
 from fsl_explain.evaluation.results import RECORDED, images_used
@@ -21,6 +22,8 @@ from fsl_explain.metrics import mean_interval
 from fsl_explain.training import Unfinished, objective_of, recorded_settings
 from fsl_explain.training import train as train_encoder
 from fsl_explain.training.processes import joined, rank
+
+NOT_OF_THE_WEIGHTS = ("seed", "release", "weights")
 
 
 def train(
@@ -103,8 +106,22 @@ def _save(encoder: Encoder, settings: TrainingConfig, made_from: dict[str, Any])
     state = encoder.network.state_dict()
     state |= {f"head.{name}": value for name, value in encoder.head.state_dict().items()}
     aside = path.with_suffix(".writing")
-    save_file({name: value.cpu().contiguous() for name, value in state.items()}, aside)
+    manifest = {
+        "network": settings.encoder.name,
+        "settings": _options(settings.encoder),
+        "release": "fsl-explain train",
+    }
+    weights = {name: value.cpu().contiguous() for name, value in state.items()}
+    save_file(weights, aside, metadata={MANIFEST: json.dumps(manifest)})
     aside.replace(path)
     versions = {name: version(name) for name in RECORDED}
     recorded = {"training": recorded_settings(settings), "versions": versions} | made_from
     path.with_suffix(".json").write_text(json.dumps(recorded, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _options(encoder: EncoderConfig) -> dict[str, Any]:
+    """Return the options of network and images that the weights expect, of a checkpoint it began with too."""
+    begun: dict[str, Any] = {}
+    if encoder.checkpoint is not None:
+        begun = dict(open_checkpoint(encoder.checkpoint, encoder.name, encoder.architecture.get("release")).settings)
+    return begun | {name: value for name, value in encoder.architecture.items() if name not in NOT_OF_THE_WEIGHTS}

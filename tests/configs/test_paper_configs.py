@@ -1,0 +1,117 @@
+"""The configs of the papers' tables: each says what is missing, and its smoke twin runs on official layouts."""
+
+import shutil
+import tomllib
+from pathlib import Path
+
+import official_sets
+import pytest
+
+from fsl_explain.cli.app import run as run_fsl
+from fsl_explain.config import ComparisonConfig, EvaluationConfig, FigureConfig, TrainingConfig, read_config
+from retrieval_explain.cli.app import run as run_retrieval
+from retrieval_explain.settings import BankEvaluationConfig
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+FIGURES = sorted(path.stem for path in CONFIGS.glob("fam-figure-*.toml"))
+PAPERS = sorted(
+    path.stem for path in CONFIGS.glob("*fam-*.toml") if not path.stem.endswith("-smoke") and path.stem not in FIGURES
+)
+COMMANDS = {
+    "fam-train": ("train", TrainingConfig),
+    "fam-table-1": ("evaluate", EvaluationConfig),
+    "fam-table-3": ("retrieval evaluate", BankEvaluationConfig),
+    "fam-table-4": ("retrieval evaluate", BankEvaluationConfig),
+    "lafam-table": ("compare", ComparisonConfig),
+    "fam-figure": ("figure", FigureConfig),
+}
+
+
+def command_of(name):
+    return next(found for prefix, found in COMMANDS.items() if name.startswith(prefix))
+
+
+def run(name, folder, *options):
+    command, _ = command_of(name)
+    arguments = [command.split()[-1], "--config", str(folder / f"{name}.toml"), *options]
+    return (run_retrieval if command.startswith("retrieval") else run_fsl)(arguments)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """A folder with the configs, and the data and weights that smoke configs name, written when first needed."""
+    root = tmp_path_factory.mktemp("papers")
+    shutil.copytree(CONFIGS, root / "configs")
+    return root
+
+
+def prepare(world, name):
+    """Write what a config reads: its data set, and its weights or those it is trained to."""
+    _, model = command_of(name)
+    settings = read_config(world / "configs" / f"{name}.toml", model)
+    if not settings.data.root.exists():
+        official_sets.WRITERS[settings.data.kind](settings.data.root)
+    path = settings.encoder.checkpoint
+    if path is None or path.exists():
+        return
+    trained = path.stem.removeprefix("smoke-").replace("fam-cub", "fam-train-cub") + "-smoke"
+    if path.suffix == ".safetensors":
+        prepare(world, trained)
+        assert run(trained, world / "configs") == 0
+    else:
+        official_sets.write_weights(settings.encoder.name, path)
+
+
+@pytest.mark.parametrize("name", [*PAPERS, *FIGURES])
+def test_says_what_data_are_missing_and_where_to_get_them(name, tmp_path, capsys):
+    shutil.copytree(CONFIGS, tmp_path / "configs")
+    out = ("--out", str(tmp_path / "figure.png")) if name in FIGURES else ()
+    assert run(name, tmp_path / "configs", *out) == 2
+    message = capsys.readouterr().err
+    assert "does not exist; get " in message
+    assert ", from " in message or "LUSSeg/ImageNet-S" in message
+    assert "Traceback" not in message
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_its_smoke_twin_runs(world, name, capsys):
+    twin = f"{name}-smoke"
+    prepare(world, twin)
+    out = () if name.startswith("fam-train") else ("--out", str(world / "results" / twin))
+    assert run(twin, world / "configs", *out) == 0, capsys.readouterr().err
+    if out:
+        assert (world / "results" / twin / "summary.json").exists()
+        assert "fam" in capsys.readouterr().out
+
+
+def test_the_figure_of_two_models_of_a_paper(world):
+    for loss in ("margin", "multi-similarity"):
+        prepare(world, f"fam-table-4-cub-{loss}-smoke")
+    name = "fam-figure-5-cub"
+    settings = (world / "configs" / f"{name}.toml").read_text(encoding="utf-8")
+    small = settings.replace("results/fam-cub", "results/smoke-fam-cub").replace(
+        "cub-retrieval", "../data/smoke-split.csv"
+    )
+    (world / "configs" / "fam-figure-5-cub.toml").write_text(small, encoding="utf-8")
+    assert run(name, world / "configs", "--out", str(world / "figure.png")) == 0
+    assert (world / "figure.png").stat().st_size > 1000
+
+
+def test_weights_that_are_missing_are_named_with_where_they_come_from(world, capsys):
+    prepare(world, "fam-train-cub-conv4net-smoke")
+    missing = ("--set", "encoder.checkpoint=nowhere.safetensors")
+    assert run("fam-table-1-2-cub-conv4net-smoke", world / "configs", *missing) == 2
+    expected = "nowhere.safetensors does not exist; it comes from fsl-explain train --config configs/fam-train-cub"
+    assert expected in " ".join(capsys.readouterr().err.split())
+
+
+def test_every_table_of_the_papers_has_its_configs():
+    few_shot = ("conv4net", "conv64f", "resnet12", "resnet18", "wrn-28-10")
+    expected = {f"fam-table-1-2-cub-{name}" for name in few_shot} | {f"fam-train-cub-{name}" for name in few_shot}
+    expected |= {f"fam-table-3-imagenet-{name}" for name in ("npid-resnet18", "npid-resnet50", "moco-resnet50")}
+    expected |= {f"fam-{kind}-cub-{loss}" for kind in ("table-4", "train") for loss in ("margin", "multi-similarity")}
+    models = ("supervised-resnet50", "simclr-resnet50", "swav-resnet50")
+    expected |= {f"lafam-table-{table}-{model}" for table in ("1-imagenet-s", "2-voc2012") for model in models}
+    assert set(PAPERS) == expected
+    for name in expected:
+        assert tomllib.loads((CONFIGS / f"{name}-smoke.toml").read_text())["extends"] == f"{name}.toml"
