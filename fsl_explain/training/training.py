@@ -32,11 +32,8 @@ from fsl_explain.training.seeds import seeded
 from fsl_explain.training.unfinished import Unfinished
 
 Report = Callable[[int, int], None]  # batches done since the last call, batches in all
-SYNC_BUFFERS = next(  # renamed in PyTorch 2.15
-    name
-    for name in ("forward_sync_buffers", "broadcast_buffers")
-    if name in signature(DistributedDataParallel).parameters
-)
+RENAMED = "forward_sync_buffers" in signature(DistributedDataParallel).parameters  # in PyTorch 2.15
+UNSYNCED: dict[str, Any] = {"forward_sync_buffers" if RENAMED else "broadcast_buffers": False}
 PRECISIONS = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -168,7 +165,7 @@ class _Run:
             return self.objective
         # Mining can leave a parameter, such as the boundary, without a pair. Memory and queue are the same in all
         # processes anyway, and the statistics that are kept are those of the first.
-        return DistributedDataParallel(self.objective, find_unused_parameters=True, **{SYNC_BUFFERS: False})
+        return DistributedDataParallel(self.objective, find_unused_parameters=True, **UNSYNCED)
 
     def state(self) -> dict[str, Any]:
         """Return all that a training needs to go on."""
