@@ -80,7 +80,16 @@ def raw_index(rows: RowsInMemory, index: Index) -> object:
     return made
 
 
-def compare(kind: str, count: int, channels: int, repeats: int) -> None:
+def same_index(index: Index) -> object:
+    """Return what FAISS holds of our index, so that it is searched with the same settings without ours around it."""
+    if index.kind == "hnsw":
+        index.faiss_index.hnsw.efSearch = index.settings["paths"]
+    else:
+        index.faiss_index.nprobe = index.settings["probed"]
+    return index.faiss_index
+
+
+def compare(kind: str, count: int, channels: int, repeats: int, search_only: bool = False) -> None:
     values = clustered(count + 100, channels)
     rows, queries = RowsInMemory(values[:count]), values[count:].clone()
     exact = search(flat("euclidean"), rows, queries, K)
@@ -92,12 +101,7 @@ def compare(kind: str, count: int, channels: int, repeats: int) -> None:
     index = verified.index
     recall = float(recall_against(search(index, rows, queries, K), exact).mean())
     print(f"{kind}  {index.settings}\n  {verified.sentence}; on held-out queries {recall:.4f}", flush=True)
-    before = memory()
-    started = CLOCK()
-    raw = raw_index(rows, index)
-    raw_building, raw_grown = CLOCK() - started, memory() - before
-    print(f"  build   {building:8.1f} s  : {raw_building:8.1f} s  = {building / raw_building:.2f}")
-    print(f"  memory  {grown:8.0f} MiB: {raw_grown:8.0f} MiB = {grown / raw_grown:.2f}", flush=True)
+    raw = same_index(index) if search_only else raw_index_compared(rows, index, building, grown)
     sides = {"search": raw}
     if kind == "ivf-pq":
         refined = faiss.IndexRefineFlat(raw, faiss.swig_ptr(rows.embeddings.numpy()))
@@ -107,6 +111,16 @@ def compare(kind: str, count: int, channels: int, repeats: int) -> None:
         compare_searches(
             name, lambda: search(index, rows, queries, K), partial(side.search, queries.numpy(), K), repeats
         )
+
+
+def raw_index_compared(rows: RowsInMemory, index: Index, building: float, grown: float) -> object:
+    before = memory()
+    started = CLOCK()
+    raw = raw_index(rows, index)
+    raw_building, raw_grown = CLOCK() - started, memory() - before
+    print(f"  build   {building:8.1f} s  : {raw_building:8.1f} s  = {building / raw_building:.2f}")
+    print(f"  memory  {grown:8.0f} MiB: {raw_grown:8.0f} MiB = {grown / raw_grown:.2f}", flush=True)
+    return raw
 
 
 def compare_searches(name: str, ours: Callable[[], object], raw: Callable[[], object], repeats: int) -> None:
@@ -123,13 +137,15 @@ def main() -> None:
     parser.add_argument("--channels", type=int, default=128)
     parser.add_argument("--kinds", nargs="+", default=["ivf", "ivf-pq", "hnsw"])
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--search-only", action="store_true", help="build one index and search it from both sides")
     options = parser.parse_args()
     if len(options.kinds) == 1:
         print(f"{torch.get_num_threads()} threads, {CLOCK.__name__}, {options.rows} × {options.channels}, K = {K}")
-        compare(options.kinds[0], options.rows, options.channels, options.repeats)
+        compare(options.kinds[0], options.rows, options.channels, options.repeats, options.search_only)
         return
     for kind in options.kinds:
         rest = ["--rows", options.rows, "--channels", options.channels, "--repeats", options.repeats, "--kinds", kind]
+        rest += ["--search-only"] if options.search_only else []
         subprocess.run([sys.executable, __file__, *map(str, rest)], check=True)
 
 
