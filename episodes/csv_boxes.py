@@ -70,7 +70,7 @@ class CsvBoxes:
 
     def __getitem__(self, position: int, /) -> LabeledImage:
         path, label = self.paths[position], int(self.labels[position])
-        image = read_image(path)
+        image = read_image(path, upright=False)
         boxes = checked_boxes(torch.tensor(self._boxes[position]), (image.height, image.width), str(path))
         return LabeledImage(image, label, self.classes[label], boxes=boxes, path=path)
 

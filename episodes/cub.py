@@ -57,7 +57,7 @@ class Cub200:
 
     def __getitem__(self, position: int, /) -> LabeledImage:
         path, label = self.paths[position], int(self.labels[position])
-        image = read_image(path)
+        image = read_image(path, upright=False)
         boxes = checked_boxes(torch.tensor([self._boxes[position]]), (image.height, image.width), str(path))
         mask = None if self._segmentations is None else _bird(self._segmentations, path, image)
         return LabeledImage(image, label, self.classes[label], boxes, mask, path)

@@ -61,8 +61,8 @@ class ImageNetValidation:
 
     def __getitem__(self, position: int, /) -> LabeledImage:
         path, label = self.paths[position], int(self.labels[position])
-        image, class_name = read_image(path), self.classes[label]
-        xml = read_xml_boxes(self.annotations / f"{path.stem}.xml")
+        image, class_name = read_image(path, upright=False), self.classes[label]
+        xml = read_xml_boxes(self.annotations / f"{path.stem}.xml", first_pixel=0)
         if class_name not in xml.names:
             raise ValueError(
                 f"{xml.path} is of {xml.names[0]}, but its image is listed as {class_name}; "
@@ -84,7 +84,7 @@ def _existing(root: Path, candidates: Iterable[str], what: str) -> Path:
 def _listed(root: Path, images: Path) -> Listed:
     """Return the path and the WordNet id of each image."""
     with os.scandir(images) as entries:
-        in_class_folders = any(entry.is_dir() for entry in entries)
+        in_class_folders = any(entry.is_dir() and not entry.name.startswith(".") for entry in entries)
     if in_class_folders:
         return [(path, wnid) for wnid, files in images_by_class(images).items() for path in files]
     for folder in (root, root.parent):

@@ -77,7 +77,7 @@ class ImageNetS:
 
     def __getitem__(self, position: int, /) -> LabeledImage:
         path, where, label = self.paths[position], self._masks[position], int(self.labels[position])
-        image, categories = read_image(path), two_byte_categories(where)
+        image, categories = read_image(path, upright=False), two_byte_categories(where)
         check_same_size(categories, image, where)
         _check_known(pixel_counts(categories), self._number_of, where)
         mask = torch.from_numpy(categories == self._number_of[self.classes[label]])

@@ -101,10 +101,11 @@ def _is_file(entry: "os.DirEntry[str]") -> bool:
     return entry.is_file(follow_symlinks=False) or (entry.is_symlink() and Path(entry.path).is_file())
 
 
-def read_image(path: str | Path) -> PIL.Image.Image:
+def read_image(path: str | Path, upright: bool = True) -> PIL.Image.Image:
     """Return a PNG, JPEG or WebP file as an upright RGB image of 8 bits.
 
-    The EXIF orientation is applied, transparency is laid on white, gray and palette and CMYK are
+    The EXIF orientation is applied unless ``upright`` is False, as boxes and masks want it that count the stored
+    pixels; transparency is laid on white, gray and palette and CMYK are
     converted, and 16-bit gray is scaled (not clipped) to 8 bits. Color profiles are not applied.
 
     Raises:
@@ -113,7 +114,7 @@ def read_image(path: str | Path) -> PIL.Image.Image:
             pixels than ``PIXEL_LIMIT``.
     """
     image = decoded(path)
-    turn = UPRIGHT.get(image.getexif().get(EXIF_ORIENTATION, 1))
+    turn = UPRIGHT.get(image.getexif().get(EXIF_ORIENTATION, 1)) if upright else None
     rgb = _as_rgb(image)
     return rgb if turn is None else rgb.transpose(turn)
 

@@ -46,7 +46,7 @@ class OxfordPet:
 
     def __getitem__(self, position: int, /) -> LabeledImage:
         path, label = self.paths[position], int(self.labels[position])
-        image = read_image(path)
+        image = read_image(path, upright=False)
         trimap = self.root / "annotations" / "trimaps" / f"{path.stem}.png"
         mask = _mask(trimap, (image.height, image.width), self._on_object)
         boxes = checked_boxes(mask_box(mask[None]), (image.height, image.width), str(trimap)) if mask.any() else None

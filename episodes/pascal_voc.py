@@ -81,7 +81,7 @@ class PascalVoc:
 
     def __getitem__(self, position: int, /) -> LabeledImage:
         path, label = self.paths[position], int(self.labels[position])
-        image, class_name = read_image(path), self.classes[label]
+        image, class_name = read_image(path, upright=False), self.classes[label]
         size = (image.height, image.width)
         if not self._masked:
             xml = read_xml_boxes(self.root / "Annotations" / f"{path.stem}.xml")

@@ -33,10 +33,10 @@ class XmlBoxes:
     size: tuple[float, float] | None
 
 
-def read_xml_boxes(path: Path) -> XmlBoxes:
-    """Read the objects of an annotation file.
+def read_xml_boxes(path: Path, first_pixel: int = 1) -> XmlBoxes:
+    """Read the objects of an annotation file, which includes xmax and ymax.
 
-    The file counts pixels from 1 and includes xmax and ymax, so that 1 is taken from xmin and ymin.
+    ``first_pixel`` is the number of the first pixel of a row: 1 in Pascal VOC, 0 in ImageNet.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -52,7 +52,7 @@ def read_xml_boxes(path: Path) -> XmlBoxes:
     if not objects:
         raise ValueError(f"{path} lists no object; expected one <object> with name and bndbox per box.")
     names = tuple(_name(node, path) for node in objects)
-    boxes = tuple(_box(node, number, path) for number, node in enumerate(objects, start=1))
+    boxes = tuple(_box(node, number, path, first_pixel) for number, node in enumerate(objects, start=1))
     return XmlBoxes(path, names, boxes, _size(root))
 
 
@@ -66,7 +66,10 @@ def boxes_on_image(xml: XmlBoxes, names: Collection[str], image_size: tuple[int,
     """
     chosen = [box for box, name in zip(xml.boxes, xml.names, strict=True) if name in names]
     boxes = torch.tensor(chosen, dtype=torch.float32).reshape(-1, 4)
-    return checked_boxes(boxes * _scale(xml, image_size), image_size, str(xml.path))
+    annotated = image_size if xml.size is None else (round(xml.size[0]), round(xml.size[1]))
+    # Checked where they were drawn: a pixel over the edge there is several on a larger copy.
+    within = checked_boxes(boxes, annotated, str(xml.path)).as_subclass(Tensor)
+    return checked_boxes(within * _scale(xml, image_size), image_size, str(xml.path))
 
 
 def _scale(xml: XmlBoxes, image_size: tuple[int, int]) -> Float[Tensor, "4"]:
@@ -91,7 +94,7 @@ def _name(node: ElementTree.Element, path: Path) -> str:
     return name
 
 
-def _box(node: ElementTree.Element, number: int, path: Path) -> Box:
+def _box(node: ElementTree.Element, number: int, path: Path, first_pixel: int) -> Box:
     texts = [node.findtext(f"bndbox/{edge}") for edge in EDGES]
     try:
         left, top, right, bottom = (float(text or "") for text in texts)
@@ -100,7 +103,7 @@ def _box(node: ElementTree.Element, number: int, path: Path) -> Box:
             f"{path}: object {number} should have xmin, ymin, xmax and ymax as numbers, but has {texts}; "
             "restore the file."
         ) from None
-    return left - 1, top - 1, right, bottom
+    return left - first_pixel, top - first_pixel, right + 1 - first_pixel, bottom + 1 - first_pixel
 
 
 def _size(root: ElementTree.Element) -> tuple[float, float] | None:

@@ -126,9 +126,7 @@ class Encoder:
 
         Raises: ``ValueError`` for a device that is not there; otherwise as ``named``.
         """
-        path = config.checkpoint
-        if path is not None and config.source is not None and not path.exists():
-            raise FileNotFoundError(f"the checkpoint {path} does not exist; it comes from {config.source}.")
+        config.check_there()
         encoder = cls.named(
             config.name, config.checkpoint, config.pooling, config.head, config.inference, **config.architecture
         )

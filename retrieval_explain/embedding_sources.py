@@ -4,9 +4,7 @@ Formats: ``.npy``, Parquet, ``.safetensors`` and PyTorch's, whose live objects a
 each image (NPID's memory, Wu et al. 2018), or a column (MoCo's queue, He et al. 2020).
 """
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +26,7 @@ KEYS = ("embeddings", "module.queue", "queue", "module.memory", "memory", "lemni
 COLUMN = "embedding"
 LAYOUTS = ("auto", "rows", "columns")
 PIECE_BYTES = 1 << 24
+DEEPEST, LONGEST, MOST = 64, 1000, 1_000_000  # levels above a tensor, letters of its name, entries of a file
 UNIT = 1e-2  # how far from 1 the length of a queue's entries may lie; some are kept in float16
 
 
@@ -136,7 +135,7 @@ def _safetensors(path: Path, key: str | None) -> tuple[str, Any]:
 
 
 def _torch(path: Path, key: str | None) -> tuple[str, Any]:
-    tensors = dict(_tensors(_loaded(path), ""))
+    tensors = _tensors(read_content(path, mapped=True), path)
     name = _chosen(key, list(tensors), [name for name, tensor in tensors.items() if tensor.dim() == 2], path)
     return name, tensors[name]
 
@@ -144,22 +143,33 @@ def _torch(path: Path, key: str | None) -> tuple[str, Any]:
 OPENERS = {".npy": _npy, ".safetensors": _safetensors, ".pt": _torch, ".pth": _torch, ".tar": _torch}
 
 
-def _loaded(path: Path) -> object:
-    with warnings.catch_warnings(), suppress(Exception):  # any damage; the last line says what
-        warnings.simplefilter("ignore")
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    return read_content(path)  # files of before 2020, and those with a live object, cannot be mapped
+def _tensors(content: object, path: Path) -> dict[str, Tensor]:
+    """Return every tensor of nested mappings and modules, its keys joined by dots; a state dict's without its name.
+
+    A mapping that stands in several places is listed at the first.
+    """
+    found: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    waiting: list[tuple[str, object, int]] = [("", content, 0)]
+    while waiting:
+        name, value, depth = waiting.pop()
+        if depth > DEEPEST or len(name) > LONGEST or len(waiting) + len(found) > MOST:
+            raise ValueError(
+                f"expected a matrix of embeddings in {path}, but its content is nested too deeply or holds more than "
+                f"{MOST} entries; save the matrix by itself."
+            )
+        parts = value.parts() if isinstance(value, Inert) else value
+        if isinstance(value, Tensor):
+            found[name or "tensor"] = value
+        elif isinstance(parts, Mapping) and id(value) not in seen:
+            seen.add(id(value))
+            inner = [(_joined(name, key), part, depth + 1) for key, part in parts.items()]
+            waiting += reversed(inner)
+    return found
 
 
-def _tensors(value: object, prefix: str, within: tuple[int, ...] = ()) -> Iterator[tuple[str, Tensor]]:
-    """Yield every tensor of nested mappings and modules, its keys joined by dots; a state dict's without its name."""
-    if isinstance(value, Tensor):
-        yield prefix or "tensor", value
-    parts = value.parts() if isinstance(value, Inert) else value
-    if isinstance(parts, Mapping) and id(value) not in within:
-        for key, inner in parts.items():
-            name = str(key) if prefix in ("", "state_dict") else f"{prefix}.{key}"
-            yield from _tensors(inner, name, (*within, id(value)))
+def _joined(prefix: str, key: object) -> str:
+    return str(key) if prefix in ("", "state_dict") else f"{prefix}.{key}"
 
 
 def _chosen(key: str | None, names: list[str], matrices: list[str], path: Path) -> str:

@@ -1,9 +1,7 @@
 """Files of weights, read as data: safetensors and PyTorch's, never code."""
 
 import hashlib
-import warnings
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from fsl_explain.backbones.legacy_pickle import read_inert
-from fsl_explain.backbones.pickle_names import RefusedPickleError
+from fsl_explain.backbones.pickle_names import DamagedFileError, RefusedPickleError
 
 
 def sha256_of(path: Path) -> str:
@@ -45,17 +43,19 @@ def not_a_state(path: Path, content: object) -> ValueError:
     )
 
 
-def read_content(path: Path) -> Any:
+def read_content(path: Path, mapped: bool = False) -> Any:
     """Read all that a ``.safetensors`` or a PyTorch file holds; live objects of known releases become ``Inert``.
 
-    Nothing that a file names is run. PyTorch's own restricted reader comes first; what it refuses is read as data,
-    if all its names are on the lists of ``pickle_names``.
+    Nothing that a file names is run, and no small file takes much memory. PyTorch's own restricted reader is not asked:
+    it can be made to fill the memory, or to end the interpreter. With ``mapped`` the tensors of PyTorch's archives stay
+    in the file until they are used.
 
-    Raises: ``FileNotFoundError``; ``ValueError`` for a file that is damaged or names anything else.
+    Raises: ``FileNotFoundError``; ``ValueError`` for a file that is damaged or names anything that is not on the lists
+    of ``pickle_names``; ``MemoryError`` for one that is too large for this machine.
     """
     if not path.is_file():
         raise FileNotFoundError(f"expected a checkpoint file, but {path} does not exist.")
-    return _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+    return _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path, mapped)
 
 
 def read_metadata(path: Path) -> dict[str, str]:
@@ -85,18 +85,24 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         ) from error
 
 
-def _read_torch(path: Path) -> Any:
-    with warnings.catch_warnings(), suppress(Exception):  # a damaged file can fail in any way
-        warnings.simplefilter("ignore")
-        return torch.load(path, map_location="cpu", weights_only=True)
+def _read_torch(path: Path, mapped: bool) -> Any:
     try:
-        return read_inert(path)
+        return read_inert(path, mapped)
     except RefusedPickleError as error:
         raise ValueError(
             f"refused {path}: it is a pickle that asks for {error.wanted}, and loading that could run code; "
             "convert it to a plain state dict or to safetensors where you trust it."
         ) from error
-    except Exception as error:
+    except DamagedFileError as error:
+        raise ValueError(
+            f"expected a PyTorch checkpoint, but {path} cannot be read: {error}; download it again."
+        ) from error
+    except MemoryError as error:
+        raise MemoryError(
+            f"expected room in memory for {path} of {path.stat().st_size >> 20} MiB, but there is not enough; end other "
+            "programs or use a larger machine."
+        ) from error
+    except Exception as error:  # a damaged file can fail in any way
         raise ValueError(f"expected a PyTorch checkpoint, but {path} cannot be read; download it again.") from error
 
 

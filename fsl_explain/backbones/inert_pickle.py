@@ -2,17 +2,23 @@
 
 Pickle is a program for a small stack machine. This reader runs that program with names in the place of classes and
 functions. A name that is not on the lists of ``pickle_names`` ends the reading; one that is becomes a plain record.
-Storages and tensors come from functions of the caller's.
+Storages and tensors come from functions of the caller's. What a small file could make large or endlessly deep is
+refused: a container made of anything but a list, more elements copied than the pickle has instructions, and a key that
+is no plain value, because to hash a deep one ends the interpreter.
 """
 
 import pickletools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from torch import Tensor
 
 from fsl_explain.backbones import pickle_names as names
-from fsl_explain.backbones.pickle_names import Inert, Name, RefusedPickleError, known_name
+from fsl_explain.backbones.pickle_names import DamagedFileError, Inert, Name, RefusedPickleError, known_name
+
+KEYS = (str, int, float, bytes, Name, type(None))
+LONGEST_KEY = 8  # plain values in a tuple that is a key
+SPARE_COPIES = 1000
 
 
 class InertReader:
@@ -30,6 +36,7 @@ class InertReader:
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
+        self.copies_left = SPARE_COPIES
 
     def read(self) -> Any:
         """Return what the next pickle describes.
@@ -40,6 +47,7 @@ class InertReader:
         for opcode, argument, _ in pickletools.genops(self.file):
             if opcode.name == "STOP":
                 return self.stack.pop()
+            self.copies_left += 1
             self._run(opcode.name, argument)
         raise EOFError("the pickle has no end")
 
@@ -65,6 +73,13 @@ class InertReader:
     def group(self) -> list[Any]:
         """Take the values since the last mark."""
         return self.last(len(self.stack) - self.marks.pop())
+
+    def counted(self, values: Any) -> Any:
+        """Return values that are about to be copied. Raises: ``DamagedFileError`` where that multiplies the file."""
+        self.copies_left -= len(values)
+        if self.copies_left < 0:
+            raise DamagedFileError("it copies its content over and over")
+        return values
 
 
 def _mark(reader: InertReader, _: Any) -> None:
@@ -92,28 +107,58 @@ def _call(reader: InertReader, _: Any) -> None:
     name, arguments = reader.last(2)
     if not isinstance(name, Name) or not isinstance(arguments, tuple):
         raise RefusedPickleError(f"a call of {_kind(name)}")
-    reader.stack.append(reader.rebuild(arguments) if name.pair in names.TENSORS else _described(name, arguments))
+    reader.stack.append(reader.rebuild(arguments) if name.pair in names.TENSORS else _described(reader, name, arguments))
 
 
-def _described(name: Name, arguments: tuple[Any, ...]) -> Any:
+def _described(reader: InertReader, name: Name, arguments: tuple[Any, ...]) -> Any:
     if name.pair in names.RECONSTRUCTORS and arguments and isinstance(arguments[0], Name):
-        return _described(arguments[0], ())
+        return _described(reader, arguments[0], ())
     if name.is_inert:
         return Inert(str(name), arguments)
     for known, describe in CONTAINERS:
         if name.pair in known:
-            return describe(*arguments)
+            return describe(reader, *arguments)
     raise RefusedPickleError(f"a call of {name}")
 
 
-def _parameter(data: Any, *_: Any) -> Tensor:
+def _parameter(_: InertReader, data: Any, *__: Any) -> Tensor:
     if not isinstance(data, Tensor):
         raise RefusedPickleError("a parameter without a tensor")
     return data
 
 
-def _mapping(pairs: Any = (), *_: Any) -> dict[Any, Any]:
-    return dict(pairs) if isinstance(pairs, list) else {}
+def _mapping(reader: InertReader, items: Any = (), *_: Any) -> dict[Any, Any]:
+    """Describe a mapping of pairs, or a counter; the factory of a ``defaultdict`` says nothing of its content."""
+    if isinstance(items, dict):
+        return dict(reader.counted(items))
+    pairs = reader.counted(items) if isinstance(items, list) else []
+    if not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs):
+        raise DamagedFileError("it describes a dictionary by something else than pairs")
+    return dict(zip(_keys(key for key, _ in pairs), (value for _, value in pairs), strict=True))
+
+
+def _set(reader: InertReader, values: Any = ()) -> set[Any]:
+    return set(_keys(_elements(reader, values)))
+
+
+def _size(reader: InertReader, values: Any = ()) -> tuple[Any, ...]:
+    return tuple(_elements(reader, values))
+
+
+def _elements(reader: InertReader, values: Any) -> Any:
+    if not isinstance(values, list | tuple):
+        raise DamagedFileError(f"it describes a container by {_kind(values)}")
+    return reader.counted(values)
+
+
+def _keys(values: Iterable[Any]) -> list[Any]:
+    """Return values that are to be hashed. Raises: ``DamagedFileError`` for other than plain ones."""
+    keys = list(values)
+    for key in keys:
+        parts = key if isinstance(key, tuple) and len(key) <= LONGEST_KEY else (key,)
+        if not all(isinstance(part, KEYS) for part in parts):
+            raise DamagedFileError("it has keys that are neither names nor numbers")
+    return keys
 
 
 def _state(reader: InertReader, _: Any) -> None:
@@ -121,7 +166,7 @@ def _state(reader: InertReader, _: Any) -> None:
     target, state = reader.last(2)
     if isinstance(target, Inert):
         for part in state if isinstance(state, tuple) else (state,):
-            target.state |= part if isinstance(part, dict) else {}
+            target.state |= reader.counted(part) if isinstance(part, dict) else {}
     elif not isinstance(target, dict | Tensor):
         raise RefusedPickleError(f"a change of {_kind(target)}")
     reader.stack.append(target)
@@ -132,7 +177,7 @@ def _set_items(reader: InertReader, pairs: list[Any]) -> None:
     items = target.items if isinstance(target, Inert) else target
     if not isinstance(items, dict):
         raise RefusedPickleError(f"items of {_kind(target)}")
-    items.update(zip(pairs[::2], pairs[1::2], strict=True))
+    items.update(zip(_keys(pairs[::2]), pairs[1::2], strict=True))
 
 
 def _extend(reader: InertReader, values: list[Any]) -> None:
@@ -140,7 +185,7 @@ def _extend(reader: InertReader, values: list[Any]) -> None:
     if isinstance(target, list):
         target.extend(values)
     elif isinstance(target, set):
-        target.update(values)
+        target.update(_keys(values))
     else:
         raise RefusedPickleError(f"elements of {_kind(target)}")
 
@@ -158,8 +203,8 @@ def _kind(value: Any) -> str:
 CONTAINERS: tuple[tuple[set[tuple[str, str]], Callable[..., Any]], ...] = (
     (names.PARAMETERS, _parameter),
     (names.MAPPINGS, _mapping),
-    (names.SETS, set),
-    (names.SIZES, tuple),
+    (names.SETS, _set),
+    (names.SIZES, _size),
 )
 CONSTANTS: dict[str, Callable[[], Any]] = {
     "NONE": lambda: None,
@@ -188,7 +233,7 @@ STEPS: dict[str, Callable[[InertReader, Any], Any]] = {
     "TUPLE1": lambda reader, _: reader.stack.append(tuple(reader.last(1))),
     "TUPLE2": lambda reader, _: reader.stack.append(tuple(reader.last(2))),
     "TUPLE3": lambda reader, _: reader.stack.append(tuple(reader.last(3))),
-    "FROZENSET": lambda reader, _: reader.stack.append(frozenset(reader.group())),
+    "FROZENSET": lambda reader, _: reader.stack.append(frozenset(_keys(reader.group()))),
     "DICT": _dictionary,
     "SETITEM": lambda reader, _: _set_items(reader, reader.last(2)),
     "SETITEMS": lambda reader, _: _set_items(reader, reader.group()),

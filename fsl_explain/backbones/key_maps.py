@@ -31,7 +31,7 @@ class Release:
 
     ``containers`` are the keys of the file that may hold the state dict, "" for the file itself. A file is recognized
     where every mark is one of its names and none is in ``never``. ``plain`` names may be those of our own networks,
-    or miss what tells releases apart.
+    or miss what tells releases apart. With ``rows`` its statistics of channels may be of shape (1, channels).
     """
 
     name: str
@@ -42,6 +42,7 @@ class Release:
     containers: tuple[str, ...] = ("",)
     settings: Mapping[str, Any] = field(default_factory=dict)
     plain: bool = False
+    rows: bool = False
 
     def rule_for(self, name: str) -> Rule | None:
         """Return the first rule that knows an official name."""

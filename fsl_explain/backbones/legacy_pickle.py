@@ -6,14 +6,17 @@ the keys of its storages) and then the storages' bytes.
 
 import math
 import zipfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from fsl_explain.backbones.inert_pickle import InertReader
-from fsl_explain.backbones.pickle_names import STORAGES, Name, RefusedPickleError
+from fsl_explain.backbones.pickle_names import STORAGES, DamagedFileError, Name, RefusedPickleError
 
 MAGIC = 0x1950A86A20F9469CFC6C
 VERSION = 1001
@@ -22,6 +25,8 @@ DTYPES = {
     "Double": torch.float64,
     "Half": torch.float16,
     "BFloat16": torch.bfloat16,
+    "ComplexFloat": torch.complex64,
+    "ComplexDouble": torch.complex128,
     "Long": torch.int64,
     "Int": torch.int32,
     "Short": torch.int16,
@@ -32,10 +37,10 @@ DTYPES = {
 PROTOCOL = b"\x80"  # how every pickle of a protocol that PyTorch writes begins
 HEADER_BYTES = 8
 MAX_DIMENSIONS = 32
+LOCAL_HEADER = 30  # bytes before the name of an entry, which ends with the lengths of that name and of what follows it
 
-
-class DamagedFileError(ValueError):
-    """A file whose parts do not fit together."""
+Allocate = Callable[[str, torch.dtype, int], Tensor]
+"""Makes room for a storage of so many elements, by its key."""
 
 
 class _Bounded:
@@ -68,8 +73,9 @@ class StorageView:
 class Storages:
     """The storages that a pickle names; their bytes come later, and never more than the file has."""
 
-    def __init__(self, file_bytes: int) -> None:
+    def __init__(self, file_bytes: int, allocate: Allocate) -> None:
         self.free_bytes = file_bytes
+        self.allocate = allocate
         self.data: dict[str, Tensor] = {}
         self.unread: set[str] = set()
 
@@ -88,6 +94,8 @@ class Storages:
         view = saved_id[5] if len(saved_id) == 6 else None
         if view is None:
             return StorageView(data, 0, len(data))
+        if not isinstance(view, tuple) or len(view) != 3:
+            raise RefusedPickleError("a persistent id of unknown form")
         _, first, size = view
         return StorageView(data, _natural(first), _natural(size))
 
@@ -96,7 +104,7 @@ class Storages:
             self.free_bytes -= count * dtype.itemsize
             if self.free_bytes < 0:
                 raise DamagedFileError("its tensors claim more bytes than it has")
-            self.data[key] = torch.empty(count, dtype=dtype)
+            self.data[key] = self.allocate(key, dtype, count)
             self.unread.add(key)
         if len(self.data[key]) != count or self.data[key].dtype != dtype:
             raise DamagedFileError(f"it describes the storage {key} twice, and differently")
@@ -115,12 +123,14 @@ class Storages:
 def rebuild(arguments: tuple[Any, ...]) -> Tensor:
     """Return the view of a storage that a pickle describes by offset, shape and strides."""
     view, offset, shape, strides = arguments[:4]
-    if not isinstance(view, StorageView) or len(shape) != len(strides) or len(shape) > MAX_DIMENSIONS:
+    if not isinstance(view, StorageView) or not all(isinstance(counts, list | tuple) for counts in (shape, strides)):
         raise DamagedFileError("it describes a tensor without a storage")
+    if len(shape) != len(strides) or len(shape) > MAX_DIMENSIONS:
+        raise DamagedFileError("it describes a tensor of an impossible shape")
     sizes, steps = [_natural(size) for size in shape], [_natural(step) for step in strides]
     last = _natural(offset) + sum((size - 1) * step for size, step in zip(sizes, steps, strict=True))
     end = view.first + (last + 1 if math.prod(sizes) else 0)
-    if end > min(view.first + view.count, len(view.data)):
+    if end > min(view.first + view.count, len(view.data)) or math.prod(sizes) > view.count:
         raise DamagedFileError("it describes a tensor that is larger than its storage")
     return view.data.as_strided(sizes, steps, view.first + offset)
 
@@ -131,13 +141,16 @@ def _natural(value: Any) -> int:
     return value
 
 
-def read_inert(path: Path) -> Any:
+def read_inert(path: Path, mapped: bool = False) -> Any:
     """Return the content of a PyTorch file, live objects as records.
 
-    Raises: ``RefusedPickleError`` for a name that is not on the lists; anything else for a damaged file.
+    With ``mapped`` the tensors of an archive stay in the file until they are used.
+
+    Raises: ``RefusedPickleError`` for a name that is not on the lists; ``MemoryError``; anything else for a damaged
+    file.
     """
     if zipfile.is_zipfile(path):
-        return _read_archive(path)
+        return _read_archive(path, mapped)
     size = path.stat().st_size
     with path.open("rb") as file:
         if file.read(1) != PROTOCOL:
@@ -147,7 +160,7 @@ def read_inert(path: Path) -> Any:
 
 
 def _read_pickles(file: "_Bounded", size: int) -> Any:
-    storages = Storages(size)
+    storages = Storages(size, _empty)
     reader = InertReader(file, storages.named, rebuild)
     first = reader.read()
     if first != MAGIC or reader.read() != VERSION:
@@ -156,7 +169,7 @@ def _read_pickles(file: "_Bounded", size: int) -> Any:
     if not isinstance(facts, dict) or not facts.get("little_endian", True):
         raise DamagedFileError("it was written on a machine of another byte order")
     content = reader.read()
-    for key in reader.read():
+    for key in _listed(reader.read()):
         count = int.from_bytes(file.read(HEADER_BYTES), "little")
         if key in storages.data and count != len(storages.data[key]):
             raise DamagedFileError(f"the storage {key} has another size than its tensors say")
@@ -166,18 +179,50 @@ def _read_pickles(file: "_Bounded", size: int) -> Any:
     return content
 
 
-def _read_archive(path: Path) -> Any:
+def _listed(keys: Any) -> list[Any]:
+    if not isinstance(keys, list):
+        raise DamagedFileError("it has no list of its storages")
+    return keys
+
+
+def _read_archive(path: Path, mapped: bool) -> Any:
     with zipfile.ZipFile(path) as archive:
         entries = {entry.filename: entry for entry in archive.infolist()}
         content = next((name for name in entries if name.endswith("/data.pkl")), None)
         if content is None or any(entry.compress_type != zipfile.ZIP_STORED for entry in entries.values()):
             raise DamagedFileError("it is no checkpoint of PyTorch")
         folder = content.removesuffix("data.pkl")
-        storages = Storages(path.stat().st_size)
+        if f"{folder}byteorder" in entries and archive.read(f"{folder}byteorder") != b"little":
+            raise DamagedFileError("it was written on a machine of another byte order")
+        storages = Storages(path.stat().st_size, partial(_mapped, path, archive, folder) if mapped else _empty)
         with archive.open(content) as file:
             bounded = _Bounded(file, entries[content].file_size)
             parsed = InertReader(bounded, storages.named, rebuild).read()
-        for key in storages.data:
+        for key in () if mapped else storages.data:
             with archive.open(f"{folder}data/{key}") as file:
                 storages.fill(key, file)
     return parsed
+
+
+def _empty(_: str, dtype: torch.dtype, count: int) -> Tensor:
+    try:
+        return torch.empty(count, dtype=dtype)
+    except RuntimeError as error:
+        raise MemoryError(f"no room for {count} elements of {dtype}") from error
+
+
+def _mapped(path: Path, archive: zipfile.ZipFile, folder: str, key: str, dtype: torch.dtype, count: int) -> Tensor:
+    """Return a storage that stays in an archive."""
+    entry = archive.getinfo(f"{folder}data/{key}")
+    archive.open(entry).close()  # checks the header in front of it
+    if entry.file_size < count * dtype.itemsize:
+        raise DamagedFileError(f"the storage {key} ends early")
+    if not count:
+        return torch.empty(0, dtype=dtype)
+    with path.open("rb") as file:
+        file.seek(entry.header_offset)
+        header = file.read(LOCAL_HEADER)
+    lengths = sum(int.from_bytes(header[start : start + 2], "little") for start in (26, 28))
+    first = entry.header_offset + LOCAL_HEADER + lengths
+    values = np.memmap(path, np.uint8, "c", first, (count * dtype.itemsize,))
+    return torch.from_numpy(values).view(dtype)

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,35 @@ from torch import Tensor, nn
 
 from fsl_explain.backbones.checkpoint import check_finite, listed, not_a_state, read_content, read_metadata
 from fsl_explain.backbones.key_maps import OURS, Release
-from fsl_explain.backbones.releases import find_release, named_release, state_dicts, state_of, translate
+from fsl_explain.backbones.releases import Translation, find_release, named_release, state_dicts, state_of, translate
+from fsl_explain.backbones.resnet_trunks import STEMS
 
 MANIFEST = "fsl_explain"  # the key of a converted file's metadata
 COUNTER = "num_batches_tracked"
+LARGEST = 4096  # of what a manifest may ask for
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 1 <= value <= LARGEST
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and -LARGEST <= value <= LARGEST
+
+
+def _are_channels(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 3 and all(map(_is_number, value))
+
+
+SETTINGS: Mapping[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(("size", "channels", "depth", "widen_factor", "block_size", "classes"), _is_count),
+    **dict.fromkeys(("negative_slope", "drop_rate"), _is_number),
+    **dict.fromkeys(("mean", "std"), _are_channels),
+    "padding": lambda value: type(value) is int and 0 <= value <= 4,
+    "widths": lambda value: isinstance(value, list) and len(value) <= 8 and all(map(_is_count, value)),
+    "stem": lambda value: isinstance(value, str) and value in STEMS,
+}
+"""The options that a manifest may set, and what is a sane value of each; which weights to load is never among them."""
 
 
 @dataclass(frozen=True)
@@ -87,23 +112,35 @@ def load_weights(network: nn.Module, source: Path | Checkpoint, unused: str | No
     or infinity; nothing is loaded then.
     """
     checkpoint = open_checkpoint(source, "") if isinstance(source, Path) else source
-    expected = network.state_dict()
-    found = translate(checkpoint.release, checkpoint.state, expected, checkpoint.path)
-    aside = [name for name in found.state if unused is not None and name.startswith(unused)]
-    state = {name: value for name, value in found.state.items() if name not in aside}
-    _check_names(state, found.sources, found.unexpected, network, checkpoint)
-    _check_shapes(state, found.sources, expected, checkpoint.path)
+    state, found = fitting(network, checkpoint, unused)
     check_finite(state, str(checkpoint.path))
     network.load_state_dict(state, strict=False)
     return LoadingReport(
         checkpoint.path,
         checkpoint.release.name,
         {name: found.sources[name] for name in state},
-        found.dropped | {found.sources[name]: "head that is not used" for name in aside},
-        tuple(name for name in expected if name not in state),
+        found.dropped | {found.sources[name]: "head that is not used" for name in found.state if name not in state},
+        tuple(name for name in network.state_dict() if name not in state),
         checkpoint.beside,
         checkpoint.settings,
     )
+
+
+def fitting(
+    network: nn.Module, checkpoint: Checkpoint, unused: str | None = None
+) -> tuple[dict[str, Tensor], Translation]:
+    """Return the tensors of a checkpoint for ``network``, whose own may be without content, and the whole translation.
+
+    Raises: ``ValueError`` naming the missing and unexpected tensors, or those whose shapes differ.
+    """
+    expected = network.state_dict()
+    found = translate(checkpoint.release, checkpoint.state, expected, checkpoint.path)
+    state = {
+        name: value for name, value in found.state.items() if unused is None or not name.startswith(unused)
+    }
+    _check_names(state, found.sources, found.unexpected, network, checkpoint)
+    _check_shapes(state, found.sources, expected, checkpoint.path)
+    return state, found
 
 
 def _check_names(
@@ -140,18 +177,24 @@ def _check_shapes(
 def read_manifest(path: Path) -> dict[str, Any] | None:
     """Return what a converted file says of itself, or None for any other file.
 
-    Raises: ``ValueError`` where it says nothing that can be read.
+    Raises: ``ValueError`` where it says nothing that can be read, or asks for options that no network of ours takes.
     """
     text = read_metadata(path).get(MANIFEST)
     if text is None:
         return None
     try:
         manifest = json.loads(text)
-        if isinstance(manifest["network"], str) and isinstance(manifest["settings"], dict):
+        if isinstance(manifest["network"], str) and _are_settings(manifest["settings"]):
             return dict(manifest)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         pass
     raise ValueError(f"expected the manifest of a converted checkpoint in {path}, but it is damaged; convert it again.")
+
+
+def _are_settings(settings: Any) -> bool:
+    return isinstance(settings, dict) and all(
+        name in SETTINGS and SETTINGS[name](value) for name, value in settings.items()
+    )
 
 
 def _converted(path: Path, content: Any, network: str, manifest: Mapping[str, Any]) -> Checkpoint:

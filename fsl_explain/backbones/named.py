@@ -15,7 +15,7 @@ from fsl_explain.backbones import torchvision_models
 from fsl_explain.backbones.capture import activation_maps_of, evaluating, find_layer
 from fsl_explain.backbones.checkpoint import sha256_of
 from fsl_explain.backbones.key_maps import OURS
-from fsl_explain.backbones.loading import Checkpoint, LoadingReport, load_weights, open_checkpoint
+from fsl_explain.backbones.loading import Checkpoint, LoadingReport, fitting, load_weights, open_checkpoint
 from fsl_explain.backbones.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from fsl_explain.backbones.recipes import IMAGENET, NAMES, NO_HEAD, RECIPES, Recipe
 from fsl_explain.config import HeadConfig
@@ -62,6 +62,8 @@ def build_named(
         raise unknown_name("encoder", name, NAMES)
     opened = None if checkpoint is None else open_checkpoint(checkpoint, name, release)
     architecture = {**({} if opened is None else opened.settings), **architecture}
+    if opened is not None and opened.release is OURS and opened.settings and recipe is not None:
+        _check_outline(name, recipe, opened, architecture)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if recipe is None:
@@ -75,6 +77,14 @@ def build_named(
         built = replace(built, weights=_origin(opened), report=report)
     built.network.to(memory_format=torch.channels_last)
     return built
+
+
+def _check_outline(name: str, recipe: Recipe, opened: Checkpoint, architecture: Mapping[str, Any]) -> None:
+    """Refuse a manifest that asks for another network than its weights are of, before memory is taken for it."""
+    options, _ = _separated(name, architecture, inspect.signature(recipe.build).parameters)
+    with torch.device("meta"):
+        network = recipe.build(**options)
+    fitting(network, opened, _beside(network))
 
 
 def _from_recipe(
@@ -139,10 +149,14 @@ def _channels(built: NamedNetwork) -> int:
 
 def _load(built: NamedNetwork, head: nn.Module | None, checkpoint: Checkpoint) -> LoadingReport:
     if head is None:
-        unused = None if hasattr(built.network, HEAD) else f"{HEAD}."
-        return load_weights(built.network, checkpoint, unused)
+        return load_weights(built.network, checkpoint, _beside(built.network))
     with _joined(built.network, head):
         return load_weights(built.network, checkpoint)
+
+
+def _beside(network: nn.Module) -> str | None:
+    """Return how the parameters of a head begin, unless it is a part of the network."""
+    return None if hasattr(network, HEAD) else f"{HEAD}."
 
 
 def _origin(checkpoint: Checkpoint) -> str:

@@ -31,25 +31,34 @@ INERT = {
     ("numpy", "dtype"),
     ("_codecs", "encode"),
     ("torch", "device"),
+    *(("torch", kind) for kind in ("float32", "float64", "float16", "bfloat16", "int64", "int32", "uint8", "bool")),
 }
 INERT_FOLDERS = ("torch.nn.modules.",)
-MAPPINGS = {("collections", "OrderedDict"), ("collections", "defaultdict")}
+MAPPINGS = {("collections", name) for name in ("OrderedDict", "defaultdict", "Counter")}
 RECONSTRUCTORS = {("copy_reg", "_reconstructor"), ("copyreg", "_reconstructor")}
 SETS = {("builtins", "set"), ("__builtin__", "set")}
 SIZES = {("torch", "Size")}
 TENSORS = {("torch._utils", "_rebuild_tensor"), ("torch._utils", "_rebuild_tensor_v2")}
 PARAMETERS = {
     ("torch._utils", "_rebuild_parameter"),
+    ("torch._utils", "_rebuild_parameter_with_state"),
     ("torch.nn.parameter", "Parameter"),
     ("torch.autograd.variable", "Variable"),
 }
 STORAGES = {
     (module, f"{kind}Storage")
     for module in ("torch", "torch.cuda")
-    for kind in ("Float", "Double", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool")
+    for kind in (
+        *("Float", "Double", "Half", "BFloat16", "ComplexFloat", "ComplexDouble"),
+        *("Long", "Int", "Short", "Char", "Byte", "Bool"),
+    )
 }
 KNOWN = INERT | MAPPINGS | RECONSTRUCTORS | SETS | SIZES | TENSORS | PARAMETERS | STORAGES
 REGISTRIES = ("_parameters", "_buffers", "_modules")
+
+
+class DamagedFileError(ValueError):
+    """A file whose parts do not fit together, or one that was made to take more than it holds."""
 
 
 class RefusedPickleError(ValueError):

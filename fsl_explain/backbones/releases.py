@@ -1,7 +1,7 @@
 """Which official release a checkpoint is of, and its tensors under our names."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeGuard
@@ -103,7 +103,9 @@ def state_of(release: Release, states: States, path: Path) -> Mapping[str, Tenso
     )
 
 
-def translate(release: Release, state: Mapping[str, Tensor], expected: Collection[str], path: Path) -> Translation:
+def translate(
+    release: Release, state: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: Path
+) -> Translation:
     """Give the tensors of a release our names; ``expected`` are those that the network has.
 
     Raises: ``ValueError`` where tensors that should be copies of each other differ.
@@ -122,7 +124,14 @@ def translate(release: Release, state: Mapping[str, Tensor], expected: Collectio
             _check_equal({name: state[name] for name in (found.sources[ours], official)}, path)
         else:
             found.state[ours], found.sources[ours] = tensor, official
+    if release.rows:
+        found.state.update({name: _of_channels(tensor, expected.get(name)) for name, tensor in found.state.items()})
     return found
+
+
+def _of_channels(tensor: Tensor, expected: Tensor | None) -> Tensor:
+    is_row = expected is not None and expected.dim() == 1 and tensor.shape == (1, *expected.shape)
+    return tensor.squeeze(0) if is_row else tensor
 
 
 def _check_equal(copies: Mapping[str, Tensor], path: Path) -> None:

@@ -1,8 +1,8 @@
 """The official releases of self-supervised, supervised and metric learning.
 
 MoCo is He et al., 2020; NPID Wu et al., 2018; SwAV Caron et al., 2020; SimCLR and the second SwAV are those of
-Lightning Bolts; ms-loss is the code of Wang et al., 2019, for Multi-Similarity and Margin. timm's residual networks
-have torchvision's names.
+Lightning Bolts; ms-loss is the code of Wang et al., 2019, for Multi-Similarity and Margin, which starts from Cadene's
+weights of ImageNet. timm's residual networks have torchvision's names.
 """
 
 from fsl_explain.backbones.key_maps import TRUNK, Release, Rule
@@ -16,6 +16,7 @@ SWAV_REST = (
     Rule(r"(?:module|model)\.projection_head\..+", reason="projection head"),
     Rule(r"(?:module|model)\.prototypes\..+", reason="prototypes"),
 )
+INCEPTION_TRUNK = r"((?:conv[12]_|inception_[345]).+)"
 TORCHVISION = (Rule(TRUNK, r"\1"), Rule(r"(fc\..+)", r"\1", reason="classifier"))
 
 REPRESENTATION_RELEASES = (
@@ -78,11 +79,18 @@ REPRESENTATION_RELEASES = (
         "ms-loss",
         ("bn-inception",),
         (
-            Rule(r"backbone\.((?:conv[12]_|inception_[345]).+)", r"\1"),
+            Rule(rf"backbone\.{INCEPTION_TRUNK}", r"\1"),
             Rule(r"head\.fc\.(weight|bias)", r"head.0.\1"),
         ),
         marks=(r"backbone\.conv1_7x7_s2\.weight", r"head\.fc\.weight"),
         containers=("model",),
+    ),
+    Release(
+        "cadene-imagenet",
+        ("bn-inception",),
+        (Rule(INCEPTION_TRUNK, r"\1"), Rule(r"last_linear\.(?:weight|bias)", reason="classifier")),
+        marks=(r"conv1_7x7_s2\.weight", r"last_linear\.weight"),
+        rows=True,  # its batch normalization was converted from Caffe's blobs
     ),
     Release("torchvision", ("supervised-resnet50",), TORCHVISION, marks=(r"conv1\.weight", r"fc\.weight")),
     Release(

@@ -12,6 +12,7 @@ from fsl_explain.encoder import Encoder
 from fsl_explain.evaluation.map_grid import map_grid
 from fsl_explain.explainers.methods import find_method
 from fsl_explain.report import draw_grid, write_figure
+from fsl_explain.report.grid_figure import check_ending
 
 
 def figure(
@@ -36,6 +37,7 @@ def figure(
     """
     settings = read_config(config, FigureConfig, set_)
     find_method(settings.shown.method)
+    check_ending(out)
     if settings.run.threads is not None:
         torch.set_num_threads(settings.run.threads)
     dataset = settings.data.open()

@@ -23,7 +23,7 @@ from fsl_explain.training import Unfinished, objective_of, recorded_settings
 from fsl_explain.training import train as train_encoder
 from fsl_explain.training.processes import joined, rank
 
-NOT_OF_THE_WEIGHTS = ("seed", "release", "weights")
+NOT_OF_THE_WEIGHTS = ("seed", "release", "weights", "layer")
 
 
 def train(
@@ -51,6 +51,7 @@ def train(
     if settings.run.threads is not None:
         torch.set_num_threads(settings.run.threads)
     dataset = settings.data.open()
+    settings.encoder.check_there()
     checkpoint = settings.encoder.checkpoint
     made_from = {
         "images": images_used(settings.data, dataset),
@@ -62,6 +63,8 @@ def train(
             f"expected no unfinished training beside the output, but found {unfinished.path}; go on with --resume, "
             "or delete it."
         )
+    if resume and not unfinished.path.exists():
+        note("There is no unfinished training of these settings; it begins at the beginning.")
     with joined(settings.run.device):
         _train(settings, dataset, unfinished, made_from)
 

@@ -34,6 +34,10 @@ class _Data(Settings):
     @abstractmethod
     def _dataset(self) -> LabeledImages: ...
 
+    def _named(self, classes: tuple[str, ...], dataset: LabeledImages) -> tuple[str, ...]:  # noqa: ARG002
+        """Return the classes of the data set that the classes of a split stand for."""
+        return classes
+
     @property
     def loaded_split(self) -> Split | None:
         """The split, read from its file, or None when all classes are used."""
@@ -47,11 +51,13 @@ class _Data(Settings):
         root = getattr(self, "root", None)
         if root is not None and not root.exists():
             there = "" if self.source is None else f"get {self.source}, and "
-            raise FileNotFoundError(f"the folder {root} does not exist; {there}name its place with --set data.root=….")
+            raise FileNotFoundError(
+                f"the folder {root} does not exist; {there}name its place as the root, as in --set data.root=…."
+            )
         dataset = self._dataset()
         split = self.loaded_split
         if split is not None:
-            dataset = select(dataset, split.classes(self.part))
+            dataset = select(dataset, self._named(split.classes(self.part), dataset))
         return dataset if self.classes is None else select(dataset, self.classes)
 
 
@@ -215,6 +221,11 @@ class OmniglotData(_Data):
 
     def _dataset(self) -> LabeledImages:
         return Omniglot(self.root, self.alphabets, rotations=self.rotations)
+
+    def _named(self, classes: tuple[str, ...], dataset: LabeledImages) -> tuple[str, ...]:
+        """Return the characters of a split, and where asked for the turned ones, which belong to the same part."""
+        turned = [name for name in dataset.classes if name.partition(" turned ")[0] in classes]
+        return tuple(dict.fromkeys((*classes, *turned)))
 
 
 DataConfig = Annotated[

@@ -55,3 +55,9 @@ class EncoderConfig(Settings):
     architecture: dict[str, Any] = Field(
         default_factory=dict, description="Further options of the network, and size, mean and std of its images."
     )
+
+    def check_there(self) -> None:
+        """Raise ``FileNotFoundError`` for a checkpoint that is not there, with where it comes from."""
+        if self.checkpoint is not None and not self.checkpoint.exists():
+            where = "check the path" if self.source is None else f"it comes from {self.source}"
+            raise FileNotFoundError(f"the checkpoint {self.checkpoint} does not exist; {where}.")

@@ -41,12 +41,27 @@ def _csv_beside_the_config(name: str, info: Any) -> str:
 SplitName = Annotated[str, AfterValidator(_csv_beside_the_config)]
 """The name of a built-in split, or a CSV file relative to the configuration file that names it."""
 
+PLACES = ("root", "directory", "checkpoint", "output", "categories")
+"""Keys whose values are paths."""
+NAMED_BY_FILE = ("split", "categories", "images", "annotations", "table")
+
+
+def without_places(section: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of data without where on this machine they lie; of a file that matters its name alone."""
+    kept = {key: value for key, value in section.items() if key not in ("root", "directory")}
+    for key in NAMED_BY_FILE:
+        if isinstance(kept.get(key), str) and (key in PLACES or key == "split" or Path(kept[key]).is_absolute()):
+            kept[key] = Path(kept[key]).name
+    return kept
+
+
 AnySettings = TypeVar("AnySettings", bound=Settings)
 
 
 def read_config(path: Path, model: type[AnySettings], overrides: Sequence[str] = ()) -> AnySettings:
     """Read a TOML file into settings; each override is ``section.key=value`` with a TOML value.
 
+    A path in an override is relative to the current folder, one in a file to that file.
     A file that begins with ``extends = "other.toml"`` takes the settings of that file beside it and changes some.
 
     Raises: ``FileNotFoundError`` for a missing file, ``ValueError`` for a file, key or value that is
@@ -101,6 +116,9 @@ def _override(values: dict[str, Any], text: str) -> None:
         values[key] = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         values[key] = value.strip()
+    given = values[key]
+    if isinstance(given, str) and (key in PLACES or (key == "split" and given.endswith(".csv"))):
+        values[key] = str(Path.cwd() / given)
 
 
 def _sentence(error: ValidationError) -> str:

@@ -91,6 +91,13 @@ class AugmentationConfig(Settings):
     grayscale: float = Field(0.0, ge=0, le=1, description="Probability of a gray image.")
     blur: float = Field(0.0, ge=0, le=1, description="Probability of a Gaussian blur of 0.1 to 2 pixels.")
 
+    @model_validator(mode="after")
+    def _cover_a_share(self) -> "AugmentationConfig":
+        low, high = self.scale
+        if not 0 < low <= high <= 1:
+            raise ValueError(f"expected a scale of two rising shares above 0 and up to 1, but got {low}, {high}.")
+        return self
+
 
 class OptimizerConfig(Settings):
     """Steps down the gradient, and how their size changes."""
@@ -150,6 +157,8 @@ class TrainingConfig(Settings):
     def _train_the_network_itself(self) -> "TrainingConfig":
         if self.encoder.inference != "eager":
             raise ValueError(f"training needs encoder.inference 'eager', but got {self.encoder.inference!r}; drop it.")
+        if self.test is not None and self.test.encoder != EncoderConfig():
+            raise ValueError("the test is of the encoder that is trained, but [test.encoder] names one; drop it.")
         if self.output.suffix != ".safetensors":
             raise ValueError(f"expected an output that ends in .safetensors, but got {self.output}.")
         return self

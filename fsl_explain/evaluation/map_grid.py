@@ -20,6 +20,8 @@ from fsl_explain.explainers.explain import explain_compared
 from fsl_explain.explainers.methods import find_method
 from fsl_explain.similarities import SIMILARITIES
 
+ROWS_AT_ONCE = 65536  # of a gallery that is searched
+
 
 @dataclass(frozen=True)
 class ShownMap:
@@ -129,6 +131,21 @@ class _Gallery:
         labels = number[torch.from_numpy(searched.labels.astype(np.int64))]
         return cls(embeddings, labels, classes, _own_places(dataset, searched))
 
+    def nearest(
+        self, queries: Float[Tensor, "query channel"], own: Int[Tensor, "query"], similarity: str, k: int
+    ) -> tuple[Int[Tensor, "_k"], ...]:
+        """Return the k nearest rows of each query but its own, nearest first, ties by row; block by block."""
+        best = torch.empty(len(queries), 0, dtype=torch.long)
+        values = queries.new_empty(len(queries), 0)
+        for start in range(0, len(self.embeddings), ROWS_AT_ONCE):
+            block = self.embeddings[start : start + ROWS_AT_ONCE].double()
+            rows = torch.arange(start, start + len(block)).expand(len(queries), -1)
+            scores = SIMILARITIES[similarity].pairwise(queries, block).masked_fill(rows == own[:, None], -torch.inf)
+            values, rows = torch.cat([values, scores], dim=1), torch.cat([best, rows], dim=1)
+            values, order = values.sort(dim=1, descending=True, stable=True)
+            values, best = values[:, :k], rows.gather(1, order)[:, :k]
+        return tuple(found[found != itself] for found, itself in zip(best, own, strict=True))
+
 
 @dataclass(frozen=True)
 class _Model:
@@ -138,6 +155,7 @@ class _Model:
     dataset: LabeledImages
     store: ImageStore
     gallery: _Gallery | None
+    nearest: dict[int, Int[Tensor, "_k"]]  # of each image that is asked about, where there is a gallery
     config: FigureConfig
 
     @classmethod
@@ -154,10 +172,13 @@ class _Model:
         if config.decision.supports == "episode":
             needed |= {int(i) for one in asked if one.supports is not None for i in one.supports.flat}
         store = embed_unique(encoder, dataset, sorted(needed), size, lambda _: None)
-        found = None
-        if config.decision.supports == "gallery":
-            found = _Gallery.of(encoder, dataset, dataset if gallery is None else gallery, size)
-        return cls(encoder, dataset, store, found, config)
+        decision = config.decision
+        if decision.supports != "gallery":
+            return cls(encoder, dataset, store, None, {}, config)
+        found, images = _Gallery.of(encoder, dataset, gallery or dataset, size), [one.image for one in asked]
+        embeddings = store.embeddings[store.row_of[images]].double()
+        nearest = found.nearest(embeddings, found.place[images], decision.similarity, decision.k)
+        return cls(encoder, dataset, store, found, dict(zip(images, nearest, strict=True)), config)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -186,8 +207,10 @@ class _Model:
         pixels = self.store.images(row)
         compared = Compared(self.encoder, pixels, self.store.features(row), supports, None)
         box, name = self.store.boxes[row[0]], self.classes[target]
-        if target not in labels:
-            return ShownMap(compared.visible_queries[0], torch.zeros(pixels.shape[-2:]), f"{name} (no vote)", box)
+        alone = len(labels) == 1 and find_method(method).explains == "contrast"
+        if alone or target not in labels:
+            why = "no rival" if alone else "no vote"
+            return ShownMap(compared.visible_queries[0], torch.zeros(pixels.shape[-2:]), f"{name} ({why})", box)
         choice = Choice(self.rule, self.config.decision.similarity, labels.index(target))
         found = explain_compared(compared, method, choice)[0]
         return ShownMap(compared.visible_queries[0], found.saliency, name, box)
@@ -200,18 +223,10 @@ class _Model:
             features = self.store.features(rows.flatten()).unflatten(*rows.shape)
             valid = torch.ones(rows.shape, dtype=torch.bool)
             return SupportSet(features.embedding, valid, names, features), list(asked.classes)
-        return self._neighbors(asked.image, cast("_Gallery", self.gallery))
+        return self._neighbors(self.nearest[asked.image], cast("_Gallery", self.gallery))
 
-    def _neighbors(self, image: int, gallery: _Gallery) -> tuple[SupportSet, list[int]]:
-        """Group the k nearest images of the gallery, without the image itself, by their class."""
-        embedding = self.store.embeddings[self.store.row_of[[image]]].double()
-        similarity = SIMILARITIES[self.config.decision.similarity]
-        scores = similarity.pairwise(embedding, gallery.embeddings.double())[0]
-        own = int(gallery.place[image])
-        if own >= 0:
-            scores[own] = -torch.inf
-        count = min(self.config.decision.k, len(scores) - (own >= 0))
-        nearest = scores.sort(descending=True, stable=True).indices[:count]
+    def _neighbors(self, nearest: Int[Tensor, "k"], gallery: _Gallery) -> tuple[SupportSet, list[int]]:
+        """Group the nearest images of the gallery by their class."""
         labels = sorted(set(gallery.labels[nearest].tolist()))
         groups = [nearest[gallery.labels[nearest] == label] for label in labels]
         index = torch.nn.utils.rnn.pad_sequence(groups, batch_first=True, padding_value=-1)

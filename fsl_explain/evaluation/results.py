@@ -20,6 +20,7 @@ from episodes import LabeledImages
 from fsl_explain.backbones.checkpoint import sha256_of
 from fsl_explain.config import EncoderConfig
 from fsl_explain.config.data import DataConfig
+from fsl_explain.config.strict import without_places
 from fsl_explain.encoder import Encoder
 from fsl_explain.evaluation.measurement import Chunk, episode_columns, query_columns
 
@@ -54,11 +55,8 @@ def provenance(config: Recorded, encoder: Encoder, dataset: LabeledImages) -> di
     checkpoint = config.encoder.checkpoint
     settings = config.model_dump(mode="json", exclude={"run"})
     for section in ("data", "gallery"):
-        chosen = settings.get(section) or {}
-        for place in ("root", "directory"):
-            chosen.pop(place, None)
-        if chosen.get("split"):
-            chosen["split"] = Path(chosen["split"]).name
+        if settings.get(section) is not None:
+            settings[section] = without_places(settings[section])
     settings["encoder"]["checkpoint"] = None if checkpoint is None else checkpoint.name
     return {
         "config": settings,

@@ -37,13 +37,18 @@ def draw_grid(grid: MapGrid) -> Figure:
     return figure
 
 
+def check_ending(path: Path) -> None:
+    """Raise ``ValueError`` for a picture of another kind than PNG, PDF and SVG."""
+    if path.suffix not in SUFFIXES:
+        raise ValueError(f"expected a figure that ends in {', '.join(SUFFIXES)}, but got {path}; rename it.")
+
+
 def write_figure(figure: Figure, path: Path) -> None:
     """Write a figure as PNG, PDF or SVG, as its ending says.
 
     Raises: ``ValueError`` for another ending.
     """
-    if path.suffix not in SUFFIXES:
-        raise ValueError(f"expected a figure that ends in {', '.join(SUFFIXES)}, but got {path}; rename it.")
+    check_ending(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
 

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -24,7 +25,8 @@ def joined(device: str) -> Iterator[None]:
         raise ValueError(f"expected run.device 'cuda' in several processes, but got {device!r}; each takes its own.")
     if device == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("nccl" if device == "cuda" else "gloo")
+    # The others wait while the first one measures the accuracy.
+    dist.init_process_group("nccl" if device == "cuda" else "gloo", timeout=timedelta(hours=12))
     try:
         yield
     finally:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from fsl_explain.config import TrainingConfig
+from fsl_explain.config.strict import without_places
 
 PLACES_AND_MACHINE = {"run", "output", "test"}
 
@@ -18,12 +19,10 @@ PLACES_AND_MACHINE = {"run", "output", "test"}
 def recorded_settings(config: TrainingConfig) -> dict[str, Any]:
     """Return the settings that the weights depend on; of a path the last name alone, so that nothing of the machine."""
     settings = config.model_dump(mode="json", exclude=PLACES_AND_MACHINE) | {"precision": config.run.precision}
-    data, encoder = settings["data"], settings["encoder"]
-    data.pop("root", None)
-    for section, key in ((data, "split"), (data, "categories"), (encoder, "checkpoint")):
-        if section.get(key) is not None:
-            section[key] = Path(section[key]).name
-    return settings
+    encoder = settings["encoder"]
+    if encoder["checkpoint"] is not None:
+        encoder["checkpoint"] = Path(encoder["checkpoint"]).name
+    return settings | {"data": without_places(settings["data"])}
 
 
 @dataclass(frozen=True)

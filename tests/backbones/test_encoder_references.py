@@ -67,9 +67,13 @@ def test_leaky_residual_networks_are_those_with_every_rectifier_exchanged():
 
 
 def test_a_class_logit_of_the_supervised_network_is_explained_as_that_of_torchvision():
-    reference = lively(models.resnet50(weights=None))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        reference = lively(models.resnet50(weights=None))
     encoder, batch = Encoder.named("supervised-resnet50"), random_images(2, side=64)
     encoder.network.load_state_dict(reference.state_dict())
-    expected = saliency(Encoder.wrap(reference, "layer4"), batch, "grad-cam", 7)
-    torch.testing.assert_close(saliency(encoder, batch, "grad-cam", 7), expected, rtol=1e-4, atol=1e-4)
-    assert expected.max() == 1
+    wrapped = Encoder.wrap(reference, "layer4")
+    expected = {target: saliency(wrapped, batch, "grad-cam", target) for target in range(8)}
+    target = max(expected, key=lambda label: float(expected[label].sum()))  # random weights speak against most classes
+    torch.testing.assert_close(saliency(encoder, batch, "grad-cam", target), expected[target], rtol=1e-4, atol=1e-4)
+    assert expected[target].max() == 1

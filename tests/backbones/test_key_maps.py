@@ -11,6 +11,7 @@ from fsl_explain.backbones.conversion import convert
 from fsl_explain.backbones.loading import open_checkpoint, read_manifest
 from fsl_explain.backbones.named import build_named
 from fsl_explain.backbones.releases import RELEASES
+from fsl_explain.config import HeadConfig
 
 MINI_IMAGENET = (120.39586422 / 255, 70.68188272 / 255)
 IMAGENET = (0.485, 0.229)
@@ -121,8 +122,38 @@ def test_a_release_that_others_are_named_alike_is_loaded_when_it_is_named(tmp_pa
     check(tmp_path, release, "conv64f", layouts.libfewshot, slope, 84, MINI_IMAGENET, 1, named=release)
 
 
+def test_the_weights_of_imagenet_that_metric_learning_starts_from_are_of_the_trunk_alone(tmp_path):
+    ours, path = random_state("bn-inception", {}), tmp_path / "bn_inception-52deb4733.pth"
+    torch.save(layouts.cadene_imagenet(ours), path)
+    assert torch.load(path, weights_only=True)["conv1_7x7_s2_bn.running_var"].shape == (1, 64)
+    built = build_named("bn-inception", path, head=HeadConfig(fresh=True))
+    assert built.report.release == "cadene-imagenet"
+    assert dict(built.report.dropped) == dict.fromkeys(("last_linear.weight", "last_linear.bias"), "classifier")
+    loaded = built.network.state_dict()
+    assert all(torch.equal(loaded[name], ours[name]) for name in loaded if "num_batches" not in name)
+    with pytest.raises(ValueError, match=r"by the key map of cadene-imagenet: 2 missing \(head.0.weight, head.0.bias\)"):
+        build_named("bn-inception", path)
+
+
+@pytest.mark.parametrize("shape", [(2, 32), (1, 32), (1, 1, 64), (64, 1)], ids=str)
+def test_other_shapes_than_a_row_of_channels_are_refused(tmp_path, shape):
+    official = layouts.cadene_imagenet(random_state("bn-inception", {}))
+    official["conv1_7x7_s2_bn.weight"] = torch.ones(shape)
+    with pytest.raises(ValueError, match=r"expected conv1_7x7_s2_bn.weight of shape \(64,\), but"):
+        build_named("bn-inception", saved(tmp_path, official), head=HeadConfig(kind="none"))
+
+
+def test_rows_of_channels_are_refused_where_a_release_has_none(tmp_path):
+    official = layouts.closer_look_conv4np(random_state("conv64f", {"channels": 2}))
+    for name in ("feature.trunk.0.BN.weight", "feature.trunk.0.trunk.1.weight"):
+        official["state"][name] = torch.ones(1, 2)
+    with pytest.raises(ValueError, match=r"expected layer1.1.weight .* of shape \(2,\), but .* holds \(1, 2\)"):
+        build_named("conv64f", saved(tmp_path, official), channels=2)
+
+
 def test_every_release_is_tested_on_every_network_it_fits():
     tested = {case[:2] for case in (*QUICK, *RESNET50S)} | {(name, "conv64f") for name in NAMED_ONLY}
+    tested |= {("cadene-imagenet", "bn-inception")}
     assert tested == {(name, network) for name, release in RELEASES.items() for network in release.networks}
 
 

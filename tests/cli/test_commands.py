@@ -47,7 +47,10 @@ def test_evaluate_writes_the_same_summary_twice(config, tmp_path, capsys):
 
 def test_an_interrupt_leaves_no_result_and_resume_completes_it(config, tmp_path):
     out = tmp_path / "out"
-    command = [sys.executable, "-c", "from fsl_explain.cli import main; main()", "evaluate", "--config", str(config)]
+    # A shell starts background jobs with interrupts ignored, which they hand on.
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    code += "from fsl_explain.cli import main; main()"
+    command = [sys.executable, "-c", code, "evaluate", "--config", str(config)]
     command += ["--out", str(out), "--set", "episodes.count=2000"]
     running = subprocess.Popen(command, stderr=subprocess.PIPE, env=os.environ | {"OMP_NUM_THREADS": "1"})
     deadline = time.monotonic() + 120

@@ -2,6 +2,7 @@ import pytest
 from pydantic import ValidationError
 
 from fsl_explain.config import EvaluationConfig, TrainingConfig, read_config
+from fsl_explain.config.strict import without_places
 
 DIGITS = '[data]\nkind = "digit-scenes"\n'
 
@@ -152,3 +153,18 @@ def test_a_file_cannot_extend_itself_or_one_elsewhere(tmp_path, name):
     (tmp_path / "round.toml").write_text('extends = "small.toml"\n', encoding="utf-8")
     with pytest.raises(ValueError, match=r"\.toml: expected extends to name another file beside it, but got '"):
         read_config(tmp_path / "small.toml", EvaluationConfig)
+
+
+def test_paths_in_overrides_are_relative_to_the_current_folder(read, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path.parent)
+    config = read('[data]\nkind = "cub"\nroot = "birds"\n', ["data.root=birds", "data.split=mine.csv"])
+    assert config.data.root == tmp_path.parent / "birds"
+    assert config.data.split == str(tmp_path.parent / "mine.csv")
+    assert read('[data]\nkind = "cub"\nroot = "b"\n', ["data.split=cub-frn"]).data.split == "cub-frn"
+
+
+def test_what_is_recorded_of_data_names_no_place():
+    section = {"kind": "imagenet-s", "root": "/a/b", "categories": "/a/c.txt", "split": "../d.csv", "images": "JPEG"}
+    expected = {"kind": "imagenet-s", "categories": "c.txt", "split": "d.csv", "images": "JPEG"}
+    assert without_places(section) == expected
+    assert without_places({"table": "/a/t.csv", "annotations": "x/y"}) == {"table": "t.csv", "annotations": "x/y"}

@@ -77,6 +77,11 @@ def test_the_recipe_of_cross_attention_network_can_be_written(read):
         ('[encoder]\ninference = "bf16"\n', r"training needs encoder.inference 'eager', but got 'bf16'; drop it"),
         ("[run]\nkeep_every = 0\n", r"\[run.keep_every\] .*greater than or equal to 1, but got 0"),
         ('[run]\nprecision = "float16"\n', r"\[run.precision\] .*'float32', 'fp16' or 'bf16', but got 'float16'"),
+        ("[augmentation]\nscale = [1.0, 0.2]\n", r"expected a scale of two rising shares .* but got 1.0, 0.2"),
+        (
+            '[test.data]\nkind = "digit-scenes"\n[test.encoder]\nname = "resnet12"\n',
+            r"\[test.encoder\] names one; drop it",
+        ),
         ("[augmentation]\nflip = 1.5\n", r"\[augmentation.flip\] .*less than or equal to 1, but got 1.5"),
     ],
 )

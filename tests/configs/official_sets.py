@@ -116,6 +116,6 @@ def write_weights(name, path):
         "simclr-resnet50": official_layouts.bolts_simclr,
         "swav-resnet50": official_layouts.swav,
         "supervised-resnet50": dict,
-        "bn-inception": official_layouts.of_trunk,
+        "bn-inception": official_layouts.cadene_imagenet,
     }[name]
     torch.save(layout(random_state(name)), path)

@@ -115,3 +115,16 @@ def test_every_table_of_the_papers_has_its_configs():
     assert set(PAPERS) == expected
     for name in expected:
         assert tomllib.loads((CONFIGS / f"{name}-smoke.toml").read_text())["extends"] == f"{name}.toml"
+
+
+def test_a_figure_of_another_kind_is_refused_before_anything_is_computed(tmp_path, capsys):
+    shutil.copytree(CONFIGS, tmp_path / "configs")
+    assert run("fam-figure-5-cub", tmp_path / "configs", "--out", str(tmp_path / "figure.jpg")) == 2
+    assert "expected a figure that ends in .png, .pdf, .svg" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_training_names_the_weights_that_it_lacks(world, capsys):
+    prepare(world, "fam-train-cub-conv4net-smoke")
+    assert run("fam-train-cub-margin-smoke", world / "configs", "--set", "encoder.checkpoint=nowhere.pth") == 2
+    expected = "nowhere.pth does not exist; it comes from the ImageNet weights of BN-Inception"
+    assert expected in " ".join(capsys.readouterr().err.split())

@@ -52,7 +52,7 @@ def test_imagenet_validation(tmp_path):
     write_image(tmp_path / "pictures" / "n01" / "a.JPEG")
     write_xml(tmp_path / "boxes" / "a.xml", [("n01", 1, 1, 2, 2)])
     dataset = opened(kind="imagenet-validation", root=tmp_path, images="pictures", annotations="boxes")
-    assert dataset[0].boxes.tolist() == [[0, 0, 2, 2]]
+    assert dataset[0].boxes.tolist() == [[1, 1, 3, 3]]
 
 
 def test_imagenet_s(tmp_path):
@@ -82,6 +82,11 @@ def test_pascal_voc(tmp_path):
 def test_omniglot(tmp_path):
     write_image(tmp_path / "images_evaluation" / "ULOG" / "character01" / "a.png")
     assert len(opened(kind="omniglot", root=tmp_path, alphabets="evaluation", rotations=True).classes) == 4
+    name = opened(kind="omniglot", root=tmp_path, alphabets="evaluation").classes[0]
+    write_text(tmp_path / "split.csv", f"class,part\n{name},novel\n")
+    split = {"split": str(tmp_path / "split.csv"), "rotations": True}
+    turned = opened(kind="omniglot", root=tmp_path, alphabets="evaluation", **split).classes
+    assert turned == (name, *(f"{name} turned {turn}°" for turn in (90, 180, 270)))
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def check_the_three_images(photographs):
     assert photographs.classes == ("n01440764", "n02119789")
     assert photographs.labels.tolist() == [1, 0, 1]
     assert [path.name[-6:] for path in photographs.paths] == ["1.JPEG", "2.JPEG", "3.JPEG"]
-    assert photographs[0].boxes.tolist() == [[1, 2, 7, 8]]
+    assert photographs[0].boxes.tolist() == [[2, 3, 8, 9]]
 
 
 def test_classes_from_the_solution(official):
@@ -80,7 +80,7 @@ def test_classes_from_folders(annotated):
     photographs = ImageNetValidation(annotated)
     check_law(photographs)
     assert photographs.labels.tolist() == [0, 1, 1]
-    assert photographs[0].boxes.tolist() == [[1, 2, 7, 8]]
+    assert photographs[0].boxes.tolist() == [[2, 3, 8, 9]]
 
 
 def test_every_class_of_the_mapping_has_a_label(official):
@@ -165,3 +165,8 @@ def test_missing_files_are_named_when_they_are_read(official):
         photographs[0]
     with pytest.raises(FileNotFoundError, match=r"the annotation .*00000002\.xml does not exist"):
         photographs[1]
+
+
+def test_hidden_folders_are_no_classes(official):
+    (official / "ILSVRC" / "Data" / "CLS-LOC" / "val" / ".checkpoints").mkdir()
+    check_the_three_images(ImageNetValidation(official))

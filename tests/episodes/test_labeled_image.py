@@ -235,3 +235,11 @@ def test_no_folder_of_images(tmp_path):
         find_images(tmp_path / "gone")
     with pytest.raises(ValueError, match=r"expected a folder of images, but .*a\.png is a file"):
         find_images(broken(tmp_path / "a.png", b"x"))
+
+
+def test_annotations_in_stored_pixels_want_the_stored_picture(tmp_path):
+    path, exif = tmp_path / "a.jpg", PIL.Image.Exif()
+    exif[0x0112] = 6
+    PIL.Image.new("RGB", (12, 10)).save(path, exif=exif)
+    assert read_image(path).size == (10, 12)
+    assert read_image(path, upright=False).size == (12, 10)

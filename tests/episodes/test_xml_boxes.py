@@ -92,3 +92,17 @@ def test_the_head_boxes_of_the_pets(pets):
         for left, top, right, bottom in boxes.tolist():
             assert 0 <= left < right <= width
             assert 0 <= top < bottom <= height
+
+
+@pytest.mark.parametrize(("first_pixel", "edges"), [(1, (1, 1, 12, 10)), (0, (0, 0, 11, 9))])
+@pytest.mark.parametrize("scale", [1, 4])
+def test_the_whole_picture_by_either_count_of_pixels(tmp_path, first_pixel, edges, scale):
+    write_xml(tmp_path / "a.xml", [("dog", *edges)])
+    xml = read_xml_boxes(tmp_path / "a.xml", first_pixel)
+    whole = boxes_on_image(xml, {"dog"}, (10 * scale, 12 * scale))
+    assert whole.tolist() == [[0, 0, 12 * scale, 10 * scale]]
+
+
+def test_a_pixel_over_the_edge_is_allowed_on_a_larger_copy_too(tmp_path):
+    write_xml(tmp_path / "a.xml", [("dog", 1, 1, 13, 10)])
+    assert boxes_on_image(read_xml_boxes(tmp_path / "a.xml"), {"dog"}, (40, 48)).tolist() == [[0, 0, 48, 40]]

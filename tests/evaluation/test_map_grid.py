@@ -7,6 +7,7 @@ import torch
 from episodes import DigitScenes, EpisodeSampler, prepare, select
 from fsl_explain import Encoder, explain
 from fsl_explain.config import FigureConfig
+from fsl_explain.evaluation import map_grid as map_grid_module
 from fsl_explain.evaluation.map_grid import map_grid
 from fsl_explain.report import draw_grid, write_figure
 from retrieval_explain import MemoryBank
@@ -127,3 +128,22 @@ def test_a_figure_has_a_row_for_each_model(encoders, dataset, tmp_path):
         assert (tmp_path / "new" / f"figure.{ending}").stat().st_size > 1000
     with pytest.raises(ValueError, match=r"expected a figure that ends in .png, .pdf, .svg, but got"):
         write_figure(figure, tmp_path / "figure.jpg")
+
+
+def test_a_gallery_is_searched_in_blocks(encoders, dataset, monkeypatch):
+    decision = {"supports": "gallery", "rule": "knn-vote", "k": 4}
+    settings = settings_of(decision, decisions="wrong", method="exact", among=len(dataset))
+    whole = map_grid(encoders, dataset, None, settings)
+    monkeypatch.setattr(map_grid_module, "ROWS_AT_ONCE", 7)
+    pieces = map_grid(encoders, dataset, None, settings)
+    assert pieces.truths == whole.truths
+    for row, expected in zip(pieces.rows, whole.rows, strict=True):
+        for shown, same in zip(row, expected, strict=True):
+            torch.testing.assert_close(shown.saliency, same.saliency)
+
+
+def test_a_unanimous_vote_has_no_rival_to_contrast_with(encoders, dataset):
+    decision = {"supports": "gallery", "rule": "knn-vote", "k": 1}
+    grid = map_grid([encoders[1]] * 2, dataset, None, settings_of(decision, method="contrast", among=len(dataset)))
+    for row in grid.rows:
+        assert all(shown.explained.endswith("(no rival)") and not shown.saliency.any() for shown in row)

@@ -86,6 +86,15 @@ def ms_loss(ours):
     return {"model": official, "optimizer": {}, "scheduler": {}, "iteration": 3000}
 
 
+def cadene_imagenet(ours):
+    """``pretrained-models.pytorch``: ImageNet's classifier, no counters, and batch normalization in rows of 1×C."""
+    official = {}
+    for name, value in of_trunk(ours).items():
+        if not name.endswith(COUNTERS):
+            official[name] = value.reshape(1, -1) if "_bn." in name else value
+    return official | {"last_linear.weight": noise(1000, 1024), "last_linear.bias": noise(1000)}
+
+
 def torchvision(ours):
     return dict(ours)
 
