@@ -99,8 +99,8 @@ def _read_torch(path: Path, mapped: bool) -> Any:
         ) from error
     except MemoryError as error:
         raise MemoryError(
-            f"expected room in memory for {path} of {path.stat().st_size >> 20} MiB, but there is not enough; end other "
-            "programs or use a larger machine."
+            f"expected room in memory for {path} of {path.stat().st_size >> 20} MiB, but there is not enough; end "
+            "other programs or use a larger machine."
         ) from error
     except Exception as error:  # a damaged file can fail in any way
         raise ValueError(f"expected a PyTorch checkpoint, but {path} cannot be read; download it again.") from error

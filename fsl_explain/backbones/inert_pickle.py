@@ -107,7 +107,9 @@ def _call(reader: InertReader, _: Any) -> None:
     name, arguments = reader.last(2)
     if not isinstance(name, Name) or not isinstance(arguments, tuple):
         raise RefusedPickleError(f"a call of {_kind(name)}")
-    reader.stack.append(reader.rebuild(arguments) if name.pair in names.TENSORS else _described(reader, name, arguments))
+    reader.stack.append(
+        reader.rebuild(arguments) if name.pair in names.TENSORS else _described(reader, name, arguments)
+    )
 
 
 def _described(reader: InertReader, name: Name, arguments: tuple[Any, ...]) -> Any:

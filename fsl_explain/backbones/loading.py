@@ -135,9 +135,7 @@ def fitting(
     """
     expected = network.state_dict()
     found = translate(checkpoint.release, checkpoint.state, expected, checkpoint.path)
-    state = {
-        name: value for name, value in found.state.items() if unused is None or not name.startswith(unused)
-    }
+    state = {name: value for name, value in found.state.items() if unused is None or not name.startswith(unused)}
     _check_names(state, found.sources, found.unexpected, network, checkpoint)
     _check_shapes(state, found.sources, expected, checkpoint.path)
     return state, found

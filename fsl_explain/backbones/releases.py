@@ -103,9 +103,7 @@ def state_of(release: Release, states: States, path: Path) -> Mapping[str, Tenso
     )
 
 
-def translate(
-    release: Release, state: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: Path
-) -> Translation:
+def translate(release: Release, state: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: Path) -> Translation:
     """Give the tensors of a release our names; ``expected`` are those that the network has.
 
     Raises: ``ValueError`` where tensors that should be copies of each other differ.

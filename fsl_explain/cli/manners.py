@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cyclopts import App, CycloptsError
 
-MISTAKES = (ValueError, LookupError, TypeError)
+MISTAKES = (ValueError, LookupError, TypeError, MemoryError)
 """Raised with a sentence for the user; subclasses such as KeyError are faults of ours and keep their traceback."""
 
 

@@ -88,7 +88,9 @@ CLAIMS = {
 @pytest.mark.parametrize("claim", list(CLAIMS))
 def test_claims_that_the_file_does_not_keep_are_refused_before_memory_is_taken(tmp_path, claim):
     path = written(tmp_path / "old.pth", {"x": CLAIMS[claim]}, SIX)
-    with pytest.raises(ValueError, match=r"expected a PyTorch checkpoint, but .*old.pth cannot be read[;:].* download it"):
+    with pytest.raises(
+        ValueError, match=r"expected a PyTorch checkpoint, but .*old.pth cannot be read[;:].* download it"
+    ):
         read_content(path)
 
 

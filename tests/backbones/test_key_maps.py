@@ -131,7 +131,9 @@ def test_the_weights_of_imagenet_that_metric_learning_starts_from_are_of_the_tru
     assert dict(built.report.dropped) == dict.fromkeys(("last_linear.weight", "last_linear.bias"), "classifier")
     loaded = built.network.state_dict()
     assert all(torch.equal(loaded[name], ours[name]) for name in loaded if "num_batches" not in name)
-    with pytest.raises(ValueError, match=r"by the key map of cadene-imagenet: 2 missing \(head.0.weight, head.0.bias\)"):
+    with pytest.raises(
+        ValueError, match=r"by the key map of cadene-imagenet: 2 missing \(head.0.weight, head.0.bias\)"
+    ):
         build_named("bn-inception", path)
 
 
