@@ -1,6 +1,8 @@
 """Episodic training: cross-entropy in episodes plus cross-entropy over all base classes.
 
 Source: the two losses are those of Cross Attention Network (Hou et al., 2019), weighted as Kendall et al. (2018).
+DEVIATION: its official code takes both losses of the queries at every cell of their maps; here they are of embeddings,
+as the decision is, and the loss over all classes is of the supports too.
 """
 
 import numpy as np
