@@ -28,8 +28,8 @@ def augmentation_of(config: AugmentationConfig, size: int, transform: v2.Transfo
     """Return the augmentation to images of ``size`` that ends as ``transform``, the encoder's own, does.
 
     A padded crop is that of few-shot training (resize to size × size, crop with black padding of 8 pixels); a resized
-    crop is that of instance discrimination. DEVIATION: erased rectangles have the mean color; the official code of Cross
-    Attention Network fills them, after normalization, with 0.49, 0.48 and 0.45.
+    crop is that of instance discrimination. DEVIATION: erased rectangles have the mean color; the official code of
+    Cross Attention Network fills them, after normalization, with 0.49, 0.48 and 0.45.
     """
     square = v2.Resize((size, size), antialias=True)
     if config.crop == "padded":
