@@ -94,7 +94,12 @@ def test_a_second_run_gives_equal_bytes(config, tmp_path):
 
 def test_the_json_says_what_was_trained_and_names_no_path(config, tmp_path):
     assert train(config) == 0
-    begun = ["--set", f"encoder.checkpoint={tmp_path}/weights.safetensors", "--set", "output=again.safetensors"]
+    begun = [
+        "--set",
+        f"encoder.checkpoint={tmp_path}/weights.safetensors",
+        "--set",
+        f"output={tmp_path}/again.safetensors",
+    ]
     assert train(config, *begun) == 0
     text = (tmp_path / "again.json").read_text()
     assert str(tmp_path) not in text
@@ -223,7 +228,7 @@ def test_killed_at_random_instants_it_ends_at_the_same_bytes(config, tmp_path, k
     config.write_text(f"{begin}[objective]\n{objective}[optimizer]{end}")
     command = ["train", "--config", str(config), "--set", "optimizer.batches_per_epoch=25"]
     command += ["--set", f"run.keep_every={keep_every}"]
-    keeper.start(*command, "--set", "output=whole.safetensors")
+    keeper.start(*command, "--set", f"output={tmp_path}/whole.safetensors")
     assert keeper.ended() == 0
     kept = tmp_path / "weights.unfinished"
     ends = [kill(keeper, [*command, "--resume"], kept, rng.uniform(0.0, 0.05)) for _ in range(3)]
