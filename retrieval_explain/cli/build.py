@@ -42,11 +42,11 @@ def build(
     bank
         The folder of the bank.
     encoder
-        conv4net, conv64f, resnet12, resnet18, wrn-28-10, bn-inception, efficientnet-lite0, npid-resnet18,
+        conv4net, conv64f, resnet12, can-resnet12, resnet18, wrn-28-10, bn-inception, efficientnet-lite0, npid-resnet18,
         npid-resnet50, moco-resnet50, moco-v2-resnet50, simclr-resnet50, swav-resnet50, supervised-resnet50 or
         torchvision:<name>.
     checkpoint
-        Weights for the encoder, safetensors or a plain state dict.
+        Weights for the encoder: safetensors, a plain state dict, or the file of an official release.
     pooling
         gap, gmp, lse or gem; that of the encoder's paper unless given.
     similarity
