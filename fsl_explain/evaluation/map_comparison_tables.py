@@ -87,9 +87,10 @@ def comparison_columns(measured: MapComparison, classes: Sequence[str], paths: S
     columns: dict[str, Any] = {"method": [method for method in measured.methods for _ in range(count)]}
     columns |= {name: values * repeated for name, values in shared.items()}
     columns["image"] = np.tile(measured.queries.numpy(), repeated)
-    if not decided(measured):
+    if decided(measured):
+        columns["correct"] = np.tile((measured.truth == measured.predicted).numpy(), repeated)
+    else:
         del columns["predicted"]
-    columns["correct"] = np.tile((measured.truth == measured.predicted).numpy(), repeated)
     columns["sampled"] = np.tile(measured.sampled.numpy(), repeated)
     return columns | {name: values.flatten().numpy() for name, values in measured.figures.items()}
 

@@ -1,6 +1,6 @@
 """The six figures that LaFAM reports of a map, from one sort of its pixels.
 
-Each is that of the function of its name, at half the time of calling the six in turn.
+Each is that of the function of its name, in less time than calling the six in turn.
 """
 
 from dataclasses import dataclass, fields

@@ -81,7 +81,9 @@ def test_tables_hold_no_decision(dataset, measured):
     ]
     assert not any("tells maps apart" in table.title for table in tables)
     assert summarize_comparison(measured)["accuracy"] is None
-    assert "predicted" not in comparison_columns(measured, dataset.classes, dataset.paths)
+    columns = comparison_columns(measured, dataset.classes, dataset.paths)
+    assert not {"predicted", "correct"} & set(columns)
+    assert "class" in columns
 
 
 def test_refuses_a_method_that_explains_a_decision(encoder, dataset):

@@ -197,7 +197,7 @@ def test_what_cannot_be_used_is_one_sentence(tmp_path, name, capsys):
     if isinstance(value, bytes):
         (tmp_path / name).write_bytes(value)
     elif name.startswith("objects"):
-        np.save(tmp_path / name, value, allow_pickle=True)
+        np.save(tmp_path / name, value)  # of objects, so that it holds a pickle, which must be refused
     elif value is not None:
         write(tmp_path / name, value)
     with pytest.raises(kind, match=sentence):

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from fsl_explain.similarities import SIMILARITIES
+from fsl_explain.similarities import SIMILARITIES, euclidean
 
 QUERY = torch.tensor([[3.0, 4.0]])
 GALLERY = torch.tensor([[3.0, 4.0], [6.0, 8.0], [-4.0, 3.0], [-3.0, -4.0]])
@@ -30,3 +30,13 @@ def test_a_rounding_error_never_makes_a_squared_distance_negative():
     near = torch.full((1, 3), 1000.1)
     euclidean = SIMILARITIES["euclidean"]
     assert euclidean.pairwise(near, near + 1e-4).max() <= 0
+
+
+def test_the_contributions_of_the_euclidean_similarity_have_a_gradient():
+    query, support = torch.randn(2, 3, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    leaf = query.clone().requires_grad_()
+    euclidean.contributions(leaf, support).sum().backward()
+    torch.testing.assert_close(leaf.grad, -2 * (query - support))
+    given = query.clone()
+    assert torch.equal(euclidean.contributions(given, support), -((query - support) ** 2))
+    assert torch.equal(given, query)
