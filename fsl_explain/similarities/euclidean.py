@@ -19,10 +19,8 @@ def contributions(
     query: Float[Tensor, "*pairs channel"], support: Float[Tensor, "*pairs channel"]
 ) -> Float[Tensor, "*pairs channel"]:
     """Split -‖q - g‖² of each pair into one addend per channel, -(q_n - g_n)², at most 0."""
-    difference = query - support
-    # In place where no gradient is asked for: with fewer large temporaries this takes two thirds of the time.
-    squares = difference.square() if difference.requires_grad else difference.square_()
-    return squares.neg_()
+    # In place: with fewer large temporaries this takes two thirds of the time, and autograd keeps what it needs.
+    return (query - support).square_().neg_()
 
 
 def form(query: Float[Tensor, "*#pairs channel"], support: Float[Tensor, "*#pairs channel"]) -> Form:
