@@ -16,14 +16,15 @@ from episodes import LabeledImages
 from fsl_explain.classifiers import Rule, named_rule
 from fsl_explain.encoder import Encoder
 from fsl_explain.evaluation.episode_evaluation import BASELINES, Report, silent
-from fsl_explain.evaluation.image_store import Advance, ImageStore, embed_in_pieces, embed_unique
+from fsl_explain.evaluation.image_store import Advance, embed_in_pieces
 from fsl_explain.evaluation.masked_queries import Judge
 from fsl_explain.explainers.methods import find_method
 from retrieval_explain.bank_gallery import BankGallery
-from retrieval_explain.explained_decisions import DecisionsToExplain, RuleFigures
+from retrieval_explain.explained_decisions import DecisionsToExplain, RuleFigures, join_figures, maps_in_all
 from retrieval_explain.memory_bank import check_rows
 from retrieval_explain.neighbor_votes import choose
 from retrieval_explain.neighbors import Neighbors
+from retrieval_explain.query_images import QueryImages
 from retrieval_explain.ranked_lists import Tied
 from retrieval_explain.retrieval_scores import Searched, chance_levels, retrieval_scores
 from retrieval_explain.settings import BankEvaluationConfig, NeighborDecisionConfig
@@ -76,18 +77,16 @@ def evaluate_bank(
 
     Raises: ``ValueError`` where there is nothing to search, or an embedding cannot be compared.
     """
-    methods, decision, explanation = measured_methods(config), config.decision, config.explanation
+    methods, decision = measured_methods(config), config.decision
     images = _spread(len(dataset), limit)
-    store, searched, classes = _embed(encoder, dataset, gallery, images, config, report)
+    asked, searched, classes = _embed(encoder, dataset, gallery, images, config, report)
     queries = len(images)
     report("scoring retrieval", 0, queries)
     scores = retrieval_scores(
         searched, decision.k, decision.temperature, lambda n: report("scoring retrieval", n, queries)
     )
     neighbors = searched.neighbors(decision.k)
-    judging = Judge(encoder, store, explanation.masking, explanation.iou_threshold, config.run.batch_size)
     voted = {name: _vote(_rule(name, decision), searched, neighbors, len(classes)) for name in decision.rules}
-    decisions = DecisionsToExplain(judging, store.row_of[images], searched.labels, voted)
     return BankEvaluation(
         images=images,
         labels=searched.labels,
@@ -97,8 +96,28 @@ def evaluate_bank(
         scores=scores,
         chance=chance_levels(searched, decision.k),
         methods=methods,
-        rules=decisions.measure(methods, lambda done, total: report("explaining decisions", done, total)),
+        rules=_explain(asked, voted, searched.labels, methods, config, report),
     )
+
+
+def _explain(
+    asked: QueryImages,
+    voted: dict[str, Voted],
+    labels: Int[Tensor, "query"],
+    methods: tuple[str, ...],
+    config: BankEvaluationConfig,
+    report: Report,
+) -> tuple[RuleFigures, ...]:
+    """Explain and measure the decisions of every rule, some queries at a time."""
+    explanation, size = config.explanation, config.run.batch_size
+    total = maps_in_all(methods, voted, labels)
+    report("explaining decisions", 0, total)
+    measured = []
+    for part, store in asked.pieces():
+        judging = Judge(asked.encoder, store, explanation.masking, explanation.iou_threshold, size)
+        decisions = DecisionsToExplain(judging, labels[part], {name: one.at(part) for name, one in voted.items()})
+        measured.append(decisions.measure(methods, lambda done: report("explaining decisions", done, total)))
+    return tuple(join_figures(of_one_rule) for of_one_rule in zip(*measured, strict=True))
 
 
 def _embed(
@@ -108,33 +127,42 @@ def _embed(
     images: Int[Tensor, "query"],
     config: BankEvaluationConfig,
     report: Report,
-) -> tuple[ImageStore, Searched, tuple[str, ...]]:
+) -> tuple[QueryImages, Searched, tuple[str, ...]]:
     """Embed queries and gallery, and number their classes alike: the gallery's first, in its own order."""
-    needed = images if gallery is not None else torch.arange(len(dataset))
-    total = len(needed) + (0 if gallery is None else len(gallery))
+    of_gallery = dataset if gallery is None else gallery
+    total = len(of_gallery) + (0 if gallery is None else len(images))
 
     def advance(done: int) -> None:
         report("embedding images", done, total)
 
     advance(0)
-    size = config.run.batch_size
-    store = embed_unique(encoder, dataset, needed.tolist(), size, advance)
-    rows = store.row_of[images]
-    known = dataset.classes if gallery is None else gallery.classes
-    classes = tuple(dict.fromkeys((*known, *dataset.classes)))
+    asked = QueryImages.embed(encoder, dataset, images, config.run.batch_size, advance)
+    classes = tuple(dict.fromkeys((*of_gallery.classes, *dataset.classes)))
     number = torch.tensor([classes.index(name) for name in dataset.classes])
     searched = Searched(
-        queries=store.embeddings[rows],
+        queries=asked.embeddings,
         labels=number[torch.from_numpy(dataset.labels)[images]],
-        own=rows if gallery is None else _own_rows(dataset, images, gallery),
-        gallery=store.embeddings if gallery is None else _embeddings(encoder, gallery, config, advance),
-        gallery_labels=torch.from_numpy((dataset if gallery is None else gallery).labels.astype(np.int64)),
+        own=images if gallery is None else _own_rows(dataset, images, gallery),
+        gallery=_with_the_others(asked, advance) if gallery is None else _embeddings(encoder, gallery, config, advance),
+        gallery_labels=torch.from_numpy(of_gallery.labels.astype(np.int64)),
         similarity=config.decision.similarity,
     )
     check_rows(searched.queries, searched.similarity, _names(dataset, images.tolist()), "queries")
-    of_gallery = dataset if gallery is None else gallery
     check_rows(searched.gallery, searched.similarity, _names(of_gallery, range(len(of_gallery))), "gallery images")
-    return store, searched, classes
+    return asked, searched, classes
+
+
+def _with_the_others(asked: QueryImages, advance: Advance) -> Float[Tensor, "image channel"]:
+    """Return the embeddings of the whole data set: those of the queries, and the others'."""
+    is_query = torch.zeros(len(asked.dataset), dtype=torch.bool)
+    is_query[asked.images] = True
+    if bool(is_query.all()):
+        return asked.embeddings
+    found = asked.embeddings.new_empty(len(is_query), asked.embeddings.shape[1])
+    others = (~is_query).nonzero()[:, 0]
+    found[asked.images] = asked.embeddings
+    found[others] = embed_in_pieces(asked.encoder, asked.dataset, others.tolist(), asked.batch_size, advance)
+    return found
 
 
 def _embeddings(
@@ -142,7 +170,7 @@ def _embeddings(
 ) -> Float[Tensor, "image channel"]:
     """Return the embeddings that a bank holds already, or embed a gallery."""
     if not isinstance(gallery, BankGallery):
-        return embed_in_pieces(encoder, gallery, config.run.batch_size, advance)
+        return embed_in_pieces(encoder, gallery, range(len(gallery)), config.run.batch_size, advance)
     gallery.bank.expect_encoder(encoder)
     asked, kept = config.decision.similarity, gallery.bank.similarity
     if asked != kept:

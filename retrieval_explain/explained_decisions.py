@@ -3,7 +3,7 @@
 A query is masked once per method and rule, and once for all rules where the map depends on the query alone.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -41,26 +41,14 @@ class RuleFigures:
 class DecisionsToExplain:
     """Decisions by several rules over the same queries, and what they are measured with."""
 
-    judging: Judge
-    rows: Int[Tensor, "query"]  # of each query in the store
+    judging: Judge  # its store's rows are the queries
     labels: Int[Tensor, "query"]
     voted: Mapping[str, Voted]  # by rule
 
-    def measure(self, methods: tuple[str, ...], report: Callable[[int, int], None]) -> tuple[RuleFigures, ...]:
-        """Explain the correct decisions of every rule by every method; ``report`` is told of maps done, and of all."""
-        correct = {rule: one.chosen.predicted == self.labels for rule, one in self.voted.items()}
+    def measure(self, methods: tuple[str, ...], advance: Advance) -> tuple[RuleFigures, ...]:
+        """Explain the correct decisions of every rule by every method; ``advance`` is told of maps done."""
+        correct = _correct(self.voted, self.labels)
         of_any_rule = torch.stack(list(correct.values())).any(dim=0)
-        maps_in_all = sum(
-            sum(int(right.sum()) for right in correct.values())
-            if METHODS[name].uses_supports
-            else int(of_any_rule.sum())
-            for name in methods
-        )
-
-        def advance(done: int) -> None:
-            report(done, maps_in_all)
-
-        advance(0)
         by_method = {name: self._judged(name, correct, of_any_rule, advance) for name in methods}
         return tuple(
             self._figures(rule, right, {name: judged[rule] for name, judged in by_method.items()})
@@ -81,17 +69,16 @@ class DecisionsToExplain:
         method = LAFAM_OF_THE_TABLES if name == "lafam" else METHODS[name]
         parts = []
         for batch in self._batches(which.nonzero()[:, 0]):
-            rows = self.rows[batch]
-            features = self.judging.store.features(rows)
+            features = self.judging.store.features(batch)
             question = voted.question(self.judging.encoder, features, batch, method.explains)
-            parts.append(judge(self.judging, method, question, rows))
+            parts.append(judge(self.judging, method, question, batch))
             advance(len(batch))
         return join(parts) if parts else self._nothing()
 
     def _figures(self, rule: str, correct: Bool[Tensor, "query"], judged: Mapping[str, Judged]) -> RuleFigures:
         """Write each method's figures at the places of the correct decisions."""
         voted, right, wrong = self.voted[rule], correct.nonzero()[:, 0], (~correct).nonzero()[:, 0]
-        kept = self.judging.store.embeddings[self.rows].double()
+        kept = self.judging.store.embeddings.double()
         # The right ones apart, in the same batches as when masked: an unchanged query has to keep its very score.
         score = kept.new_empty(len(correct))
         score[right] = self._similarities(voted, kept[right], right)
@@ -130,6 +117,31 @@ class DecisionsToExplain:
     def _batches(self, numbers: Int[Tensor, "some"]) -> Iterator[Int[Tensor, "_batch"]]:
         size = self.judging.batch_size
         return (numbers[start : start + size] for start in range(0, len(numbers), size))
+
+
+def maps_in_all(methods: tuple[str, ...], voted: Mapping[str, Voted], labels: Int[Tensor, "query"]) -> int:
+    """Count the maps that measuring takes: one per correct decision of a rule, or of any rule."""
+    correct = torch.stack(list(_correct(voted, labels).values()))
+    apart, together = int(correct.sum()), int(correct.any(dim=0).sum())
+    return sum(apart if METHODS[name].uses_supports else together for name in methods)
+
+
+def join_figures(parts: Sequence[RuleFigures]) -> RuleFigures:
+    """Put the figures of consecutive queries together."""
+    chosen = {name: torch.cat([getattr(part.chosen, name) for part in parts]) for name in vars(parts[0].chosen)}
+    figures = {name: torch.cat([part.figures[name] for part in parts], dim=1) for name in parts[0].figures}
+    return RuleFigures(
+        rule=parts[0].rule,
+        chosen=Chosen(**chosen),
+        correct=torch.cat([part.correct for part in parts]),
+        score=torch.cat([part.score for part in parts]),
+        masked_score=torch.cat([part.masked_score for part in parts], dim=1),
+        figures=figures,
+    )
+
+
+def _correct(voted: Mapping[str, Voted], labels: Int[Tensor, "query"]) -> dict[str, Bool[Tensor, "query"]]:
+    return {rule: one.chosen.predicted == labels for rule, one in voted.items()}
 
 
 def _placed(values: list[Tensor], where: Bool[Tensor, "query"]) -> Float[Tensor, "method query"]:

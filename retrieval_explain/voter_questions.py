@@ -3,7 +3,7 @@
 A class's score depends on its own voters alone, so two classes answer for the decision over all of them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -30,6 +30,11 @@ class Voted:
     neighbors: Int[Tensor, "query k"]  # rows of the gallery, nearest first
     labels: Int[Tensor, "query k"]  # their classes
     gallery: Float[Tensor, "gallery channel"]
+
+    def at(self, part: slice) -> "Voted":
+        """Take consecutive queries."""
+        chosen = Chosen(**{name: values[part] for name, values in vars(self.chosen).items()})
+        return replace(self, chosen=chosen, neighbors=self.neighbors[part], labels=self.labels[part])
 
     def voters(self, queries: Int[Tensor, "batch"]) -> SupportSet:
         """Gather the neighbors of the predicted class and of the runner-up, nearest first, in float64.

@@ -74,11 +74,10 @@ def embed_unique(
 
 
 def embed_in_pieces(
-    encoder: Encoder, dataset: LabeledImages, batch_size: int, advance: Advance
+    encoder: Encoder, dataset: LabeledImages, indices: Sequence[int], batch_size: int, advance: Advance
 ) -> Float[Tensor, "image channel"]:
-    """Embed a whole data set piece by piece: its pixels and maps are not kept."""
-    starts = range(0, len(dataset), IMAGES_AT_ONCE)
-    pieces = (range(start, min(start + IMAGES_AT_ONCE, len(dataset))) for start in starts)
+    """Embed images, given in ascending order, piece by piece: their pixels and maps are not kept."""
+    pieces = (indices[start : start + IMAGES_AT_ONCE] for start in range(0, len(indices), IMAGES_AT_ONCE))
     return torch.cat([embed_unique(encoder, dataset, piece, batch_size, advance).embeddings for piece in pieces])
 
 

@@ -127,7 +127,7 @@ class _Gallery:
     def of(cls, encoder: Encoder, dataset: LabeledImages, searched: LabeledImages, batch_size: int) -> "_Gallery":
         classes = tuple(dict.fromkeys((*dataset.classes, *searched.classes)))
         number = torch.tensor([classes.index(name) for name in searched.classes])
-        embeddings = embed_in_pieces(encoder, searched, batch_size, lambda _: None)
+        embeddings = embed_in_pieces(encoder, searched, range(len(searched)), batch_size, lambda _: None)
         labels = number[torch.from_numpy(searched.labels.astype(np.int64))]
         return cls(embeddings, labels, classes, _own_places(dataset, searched))
 
