@@ -84,6 +84,9 @@ def main() -> None:
         memory_of(options.only_memory_of)
         return
     print(f"{torch.get_num_threads()} threads, {CLOCK.__name__}, batches of {BATCH_SIZE}")
+    whole_chunks = 4 * BATCH_SIZE if options.masks > 4 * BATCH_SIZE else BATCH_SIZE
+    if options.masks % whole_chunks:
+        parser.error(f"expected a multiple of {whole_chunks} masks, but got {options.masks}")
     time_ratio(options.encoder, options.masks, options.repeats)
     print("largest resident memory of a fresh process, one convolution at 224×224", flush=True)
     for masks in options.memory:

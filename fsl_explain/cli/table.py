@@ -37,7 +37,7 @@ def table(
     layout
         fam-1, fam-2, fam-3 or fam-4 (FAM Tables I to IV), or lafam (LaFAM Tables 1 and 2).
     methods
-        Show this method only; may be repeated.
+        Show this method, beside the trivial maps; may be repeated.
     figures
         Show this figure instead of the layout's, for example auc; may be repeated.
     against

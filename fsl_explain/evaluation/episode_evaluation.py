@@ -27,7 +27,7 @@ from fsl_explain.explainers.lafam import LAFAM_OF_THE_TABLES
 from fsl_explain.explainers.methods import METHODS, find_method
 from fsl_explain.similarities import SIMILARITIES
 
-BASELINES = ("lafam", "centered-gaussian", "random-blurred", "all-ones")
+BASELINES = ("grad-cam", "lafam", "centered-gaussian", "random-blurred", "all-ones")
 EPISODES_IN_A_CHUNK = 25
 Report = Callable[[str, int, int], None]  # stage, units done since the last call, units in all (0: unknown)
 

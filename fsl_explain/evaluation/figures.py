@@ -8,12 +8,13 @@ class Figure(NamedTuple):
 
     heading: str
     factor: float = 100.0
-    higher_is_better: bool = True
+    higher_is_better: bool | None = True  # None: neither side is better
 
     @property
     def title(self) -> str:
-        """The heading with an arrow that points to the better side."""
-        return f"{self.heading} {'↑' if self.higher_is_better else '↓'}"
+        """The heading with an arrow that points to the better side, where there is one."""
+        arrow = {True: " ↑", False: " ↓", None: ""}[self.higher_is_better]
+        return self.heading + arrow
 
 
 FIGURES = {
@@ -30,7 +31,7 @@ FIGURES = {
     "sparseness": Figure("Sparseness %"),
     "insertion": Figure("Insertion ×100"),
     "deletion": Figure("Deletion ×100", higher_is_better=False),
-    "reference_correlation": Figure("Other reference", 1.0, higher_is_better=False),
+    "reference_correlation": Figure("Other reference", 1.0, higher_is_better=None),
 }
 LAYOUTS = {
     "fam-1": ("accuracy", "proportion", "intersection_over_union"),

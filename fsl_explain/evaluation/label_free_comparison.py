@@ -23,6 +23,7 @@ from fsl_explain.evaluation.map_comparison import (
     MapComparison,
     compared_methods,
     kept,
+    part_path,
     sampled_places,
 )
 from fsl_explain.explainers.explained_score import score_of
@@ -56,7 +57,7 @@ def compare_label_free(
         for row, (name, method) in enumerate(methods.items()):
             if method.perturbs and not bool(sampled[batch].all()):
                 continue
-            path = None if partial is None else partial / f"{name}-{number:05}.safetensors"
+            path = part_path(partial, name, number, config.run.batch_size)
             for figure, values in kept(path, functools.partial(measured.figures, method)).items():
                 figures[figure][row, batch] = values.double()
         report("comparing maps", len(batch), len(dataset))

@@ -33,6 +33,7 @@ from fsl_explain.similarities import SIMILARITIES
 LOCALIZATION = tuple(field.name for field in fields(metrics.MapFigures))
 DISCRIMINATION = ("reference_correlation", "insertion", "deletion")
 FIGURES = (*DISCRIMINATION, *LOCALIZATION)
+CLASSES_OF_TWO_PAIRS = 4
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ class _Run:
         report("comparing maps", 0, total)
         for row, (name, method) in enumerate(methods.items()):
             for number, part in enumerate(works[row]):
-                path = None if partial is None else partial / f"{name}-{number:05}.safetensors"
+                path = part_path(partial, name, number, self.config.run.batch_size)
                 found = kept(path, functools.partial(self._measure, method, part, scores[part], sampled[part]))
                 for figure, values in found.items():
                     figures[figure][row, part] = values.double()
@@ -173,9 +174,29 @@ class _Run:
         target, other = scores.argmax(dim=-1), self._other(part, scores)
         saliency = self._saliency(method, rows, scores, target)
         found = vars(metrics.map_figures(saliency, self.store.masks[rows]))
-        swapped = self._saliency(method, rows, scores, other) if method.uses_supports else saliency
-        found["reference_correlation"] = metrics.map_correlation(saliency, swapped)
+        found["reference_correlation"] = self._correlation(method, rows, scores, saliency, other)
         return found | (self._curves(rows, saliency, scores) if bool(sampled.all()) else {})
+
+    def _correlation(
+        self,
+        method: Method,
+        rows: Int[Tensor, "batch"],
+        scores: Float[Tensor, "batch way"],
+        saliency: Float[Tensor, "batch height width"],
+        other: Int[Tensor, "batch"],
+    ) -> Float[Tensor, "batch"]:
+        """Return how alike the maps of the predicted and of another class are.
+
+        Of a contrast the two pairs of class and rival share no class: with a shared one even unrelated maps of the
+        classes would correlate. Below four classes there are no such pairs, so it is NaN.
+        """
+        if method.explains == "contrast" and scores.shape[1] < CLASSES_OF_TWO_PAIRS:
+            return torch.full_like(scores[:, 0], torch.nan)
+        if not method.uses_supports:
+            return metrics.map_correlation(saliency, saliency)
+        first_pair = scores.topk(2).indices
+        rivals = scores.scatter(1, first_pair, -torch.inf)
+        return metrics.map_correlation(saliency, self._saliency(method, rows, scores, other, rivals))
 
     def _saliency(
         self,
@@ -183,11 +204,13 @@ class _Run:
         rows: Int[Tensor, "batch"],
         scores: Float[Tensor, "batch way"],
         target: Int[Tensor, "batch"],
+        rivals: Float[Tensor, "batch way"] | None = None,
     ) -> Float[Tensor, "batch height width"]:
+        """Return the maps of each query's target; its best rival is the runner-up, or the largest of ``rivals``."""
         settings, supports = self.config.maps, self._support_set(len(rows))
         explained = score_of(scores, target)
         if method.explains == "contrast":
-            explained = lead_over(scores, scores, target, None, self.classes)
+            explained = lead_over(scores, scores if rivals is None else rivals, target, None, self.classes)
         question = Question(
             query=self.store.features(rows),
             supports=supports,
@@ -239,6 +262,11 @@ class _Run:
         valid = torch.ones(self.supports.shape, dtype=torch.bool)
         shape = (queries, *embeddings.shape)
         return SupportSet(embeddings.expand(shape), valid.expand(shape[:-1]), self.classes)
+
+
+def part_path(partial: Path | None, method: str, number: int, batch_size: int) -> Path | None:
+    """Name the file of a batch: which images it holds depends on the size of a batch."""
+    return None if partial is None else partial / f"{method}-{number:05}-of-{batch_size}.safetensors"
 
 
 def kept(path: Path | None, measure: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:

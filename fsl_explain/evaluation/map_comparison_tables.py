@@ -19,7 +19,7 @@ from fsl_explain.evaluation.text_table import Table
 AGAINST = "lafam"
 WHAT_TELLS_APART = (
     "Other reference: the correlation of a method's maps under the predicted class and under another one; at 1 it "
-    "looks at the image alone.",
+    "looks at the image alone. The two contrasts share no class, which takes four classes: –, where there are fewer.",
     "Insertion and deletion: the mean lead over the runner-up while the pixels of the largest values are put back, or "
     "removed; the trivial maps say what any order of pixels reaches.",
 )

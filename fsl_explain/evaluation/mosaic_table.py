@@ -13,7 +13,7 @@ CEILINGS = {"one_reference": "tile alone, one reference", "contrast": "tile alon
 FIGURES = {
     "hit": ("maximum in the right tile, % ↑", 100.0, 1),
     "energy": ("positive mass in the right tile, % ↑", 100.0, 1),
-    "correlation": ("correlation of the maps under two references ↓", 1.0, 2),
+    "correlation": ("correlation of the maps under two references", 1.0, 2),
 }
 """Title, factor and decimals of each table."""
 
@@ -60,7 +60,10 @@ def _notes(summary: Mapping[str, Any], figure: str) -> tuple[str, ...]:
             "of the absolute terms.",
         ],
         "energy": [],
-        "correlation": ["1: the map is the same whichever class it is asked about. –: the map is constant."],
+        "correlation": [
+            "1: the map is the same whichever class it is asked about. –: the map is constant. Two contrasts against "
+            "all others share their classes: -0.33 is what maps of the classes reach that have nothing in common."
+        ],
     }[figure]
     if figure != "correlation" and silent:
         notes.append(f"Maps without a positive pixel are left out: up to {silent} of a method.")

@@ -22,7 +22,8 @@ def comparison_table(
     """Lay out one row for each method, under its model where there are several: mean ± half a 95 % interval.
 
     An entry is bold where its method beats every other one of the same results, trivial maps included, in a paired
-    bootstrap; a trivial map never is. ``methods`` shows some of them only; all take part in the test.
+    bootstrap; a trivial map never is. ``methods`` shows some of them only, beside the trivial maps; all take part in
+    the test.
 
     Raises: ``LookupError`` for a method or figure that the results do not have.
     """
@@ -31,8 +32,8 @@ def comparison_table(
     bold: set[tuple[int, int]] = set()
     named = 1 if len(results) == 1 else 2
     for one in results:
-        best = {name: clearly_best(one.of(name), FIGURES[name].higher_is_better) for name in figures}
-        for method in one.figures if methods is None else methods:
+        best = {name: _clearly_best(one, name) for name in figures}
+        for method in one.figures if methods is None else _with_trivial(one, methods):
             entries = [_mean(one, method, name) for name in figures]
             names = (one.name, method)[-named:]
             if method not in TRIVIAL:
@@ -75,8 +76,17 @@ def difference_table(results: StoredResults, figures: Sequence[str], against: st
     )
 
 
+def _clearly_best(results: StoredResults, figure: str) -> str | None:
+    direction = FIGURES[figure].higher_is_better
+    return None if direction is None else clearly_best(results.of(figure), direction)
+
+
+def _with_trivial(results: StoredResults, methods: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*methods, *(name for name in TRIVIAL if name in results.figures))))
+
+
 def _mean(results: StoredResults, method: str, figure: str) -> str:
-    values = results.figures[method].get(figure)
+    values = results.figures.get(method, {}).get(figure)
     if values is None:
         return UNKNOWN
     mean, half_width, counted = metrics.mean_interval(torch.from_numpy(values))
@@ -100,7 +110,7 @@ def _notes(results: Sequence[StoredResults], figures: Sequence[str]) -> tuple[st
 
 def _trivial_winner(results: StoredResults, figure: str) -> str | None:
     """Return the map that looks at nothing and has the best mean; None where a real method has it."""
-    if figure == "accuracy":
+    if figure == "accuracy" or FIGURES[figure].higher_is_better is None:
         return None
     sign = 1 if FIGURES[figure].higher_is_better else -1
     means = {
@@ -116,7 +126,7 @@ def _check(results: Sequence[StoredResults], figures: Sequence[str], methods: Se
     for name in figures:
         if name not in FIGURES:
             raise unknown_name("figure", name, FIGURES)
-    for one in results:
-        for method in methods or ():
-            if method not in one.figures:
-                raise unknown_name(f"method in {one.name}", method, one.figures)
+    known = dict.fromkeys(method for one in results for method in one.figures)
+    for method in methods or ():
+        if method not in known:
+            raise unknown_name(f"method in {', '.join(one.name for one in results)}", method, known)

@@ -31,7 +31,8 @@ class StoredResults:
 def read_results(folder: str | Path) -> list[StoredResults]:
     """Read what an evaluation wrote to a folder: one entry, or one for each rule of an evaluation of a bank.
 
-    Figures of a few-shot evaluation are means over the queries of an episode.
+    Figures of a few-shot evaluation are means over the queries of an episode. A comparison of which some methods took
+    a sample of the images gives two entries: the other methods on all images, and all methods on the sample.
 
     Raises: ``FileNotFoundError`` where there are no results; ``ValueError`` for a file that is no table of them.
     """
@@ -45,10 +46,28 @@ def read_results(folder: str | Path) -> list[StoredResults]:
     if "method" not in table.column_names:
         raise ValueError(f"expected a column method in {path}, but there is none; use the results of an evaluation.")
     name = Path(folder).resolve().name
+    if "sampled" in table.column_names:
+        return _of_comparison(table, name)
     if "rule" not in table.column_names:
         return [_results(table, name)]
     rules = dict.fromkeys(table["rule"].to_pylist())
     return [_results(table.filter(pa.compute.equal(table["rule"], rule)), f"{name}, {rule}") for rule in rules]
+
+
+def _of_comparison(table: pa.Table, name: str) -> list[StoredResults]:
+    sampled = table["sampled"].to_numpy()
+    if sampled.all():
+        return [_results(table, name)]
+    figures = [column for column in _figure_columns(table).values() if column != "correct"]
+    measured = ~np.isnan(np.stack([_numbers(table, column) for column in figures])).all(axis=0)
+    methods = np.array(table["method"].to_pylist())
+    on_all = np.isin(methods, np.unique(methods[measured & ~sampled]))
+    parts = (table.filter(pa.array(chosen)) for chosen in (on_all, sampled))
+    return [_results(part, f"{name}, {_images(part)} images") for part in parts]
+
+
+def _images(table: pa.Table) -> int:
+    return len(table) // len(table["method"].unique())
 
 
 def _results(table: pa.Table, name: str) -> StoredResults:

@@ -3,11 +3,14 @@
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from fsl_explain.explainers.explanation import Attribution, Method, Question, SupportAttribution
 from fsl_explain.explainers.normalization import min_max_map, upsample
+
+ORDERED_CHANNELS = 5
+"""Their order numbers images: with up to 4,096 channels the number fits into 63 bits."""
 
 
 def all_ones(height: int, width: int) -> Float[Tensor, "height width"]:
@@ -34,6 +37,12 @@ def random_cells(seed: int, height: int, width: int) -> Float[Tensor, "height wi
     return torch.rand(height, width, generator=torch.Generator().manual_seed(seed))
 
 
+def image_seeds(pooled: Float[Tensor, "*batch channel"]) -> Int[Tensor, "*batch"]:
+    """Number images by the order of their strongest channels, which survives rounding."""
+    order = pooled.topk(min(ORDERED_CHANNELS, pooled.shape[-1])).indices
+    return (order * pooled.shape[-1] ** torch.arange(order.shape[-1], device=order.device)).sum(dim=-1)
+
+
 def baseline(draw: Callable[[int, int], Tensor]) -> Method:
     """Make a method of a map that depends on the size of the image alone; it has no contributions."""
 
@@ -55,10 +64,10 @@ def baseline(draw: Callable[[int, int], Tensor]) -> Method:
 
 
 def attribute_at_random(question: Question) -> Attribution:
-    """Return noise whose seed is the image's strongest channel: another map for another image, always the same one."""
+    """Return another noise for another image, and always the same one for the same."""
     pooled, maps = question.query.pooled, question.query.maps
     height, width = maps.shape[-2:]
-    drawn = [random_cells(seed, height, width) for seed in pooled.argmax(dim=-1).flatten().tolist()]
+    drawn = [random_cells(seed, height, width) for seed in image_seeds(pooled).flatten().tolist()]
     undefined = pooled.new_full(pooled.shape, float("nan"))
     return Attribution(
         undefined, torch.stack(drawn).to(maps).reshape(*maps.shape[:-3], height, width), undefined[..., 0]

@@ -42,7 +42,7 @@ class OcclusionOptions:
             )
 
     def window_and_stride(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Return both for an image of this size; a stride beyond an unnamed window is cut to it."""
+        """Return both for an image of this size; an unnamed window grows to a larger stride."""
         window = self.window or max(1, min(size) // 7, self.stride or 1)
         return window, self.stride or max(1, window // 2)
 

@@ -59,6 +59,11 @@ class RelaxOptions:
             raise ValueError(f"RELAX needs a seed of at least 0, but got {self.seed}; raise it.")
         if not 0 < self.keep <= 1:
             raise ValueError(f"RELAX needs a keep probability above 0 and up to 1, but got {self.keep}; use 0.5.")
+        if self.until_stable is not None and not self.until_stable <= 1:
+            raise ValueError(
+                f"stability is a correlation of at most 1, but until_stable is {self.until_stable}, which no map "
+                "reaches; use 0.95."
+            )
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,8 @@ def noisy_linear_imputation(
         raise ValueError(f"expected some pixels kept in every image, but image {empty[0]} keeps none; remove fewer.")
     pairs = zip(images.detach().cpu().double().numpy(), kept.cpu().numpy(), strict=True)
     filled = torch.from_numpy(np.stack([_filled(image, stays) for image, stays in pairs])).to(images)
-    added = noise * torch.randn(images.shape, generator=generator, dtype=torch.float64).to(images)
+    drawn = torch.stack([torch.randn(image.shape, generator=generator, dtype=torch.float64) for image in images])
+    added = noise * drawn.to(images)
     return torch.where(kept[:, None].to(images.device), images, filled + added)
 
 

@@ -18,7 +18,8 @@ Explain = Callable[[Tensor], Tensor]
 class Stability:
     """How the map of each image answered to noise. Smaller is better, and 0 for a map that does not look at the image.
 
-    NaN where a map has a NaN or infinite pixel; ``largest_change`` and ``mean_change`` also for a map of zeros.
+    NaN where a map of the image, with or without noise, has a NaN or infinite pixel; ``largest_change`` and
+    ``mean_change`` also where the map without noise is all zeros.
     """
 
     lipschitz: Float[Tensor, "batch"]  # the largest ‖change of the map‖ / ‖noise‖, in units of the map over the image's
@@ -54,7 +55,9 @@ def stability(
         noise = (2 * radius) * (torch.rand(images.shape, generator=generator, dtype=torch.float64) - 0.5)
         noise = noise.to(images)
         change = (explain(images + noise).detach().flatten(1) - maps).norm(dim=1)
+        change = torch.where(change.isfinite(), change, torch.nan)
+        relative = torch.where(length > 0, change / length, torch.nan)
         lipschitz = torch.maximum(lipschitz, change / noise.flatten(1).norm(dim=1).to(change))
-        largest = torch.maximum(largest, change / length)
-        total = total + change / length
+        largest = torch.maximum(largest, relative)
+        total = total + relative
     return Stability(lipschitz, largest, total / samples)

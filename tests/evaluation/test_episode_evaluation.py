@@ -162,8 +162,8 @@ def test_every_image_is_embedded_once_and_only_what_needs_it_is_masked(encoder, 
     sampler = EpisodeSampler(dataset.labels, 5, 2, 4, seed=0)
     unique = {int(i) for n in range(3) for part in (sampler[n].support, sampler[n].query) for i in part.flat}
     correct = int((chunk.decisions.truth == chunk.decisions.predicted).sum())
-    # fam, exact and contrast once per query; lafam, the Gaussian and noise once per image; ones never
-    assert sum(seen) == len(unique) + 3 * correct + 3 * len(unique)
+    # fam, exact, contrast and grad-cam once per query; lafam, the Gaussian and noise once per image; ones never
+    assert sum(seen) == len(unique) + 4 * correct + 3 * len(unique)
 
 
 def test_an_episode_without_a_correct_decision_is_counted_out(measured, encoder, dataset):

@@ -1,9 +1,10 @@
 """Explainers compared on annotated images, against the public functions one image at a time."""
 
+import numpy as np
 import pytest
 import torch
 
-from episodes import DigitScenes, prepare
+from episodes import DigitScenes, prepare, select
 from fsl_explain import Encoder, explain, metrics
 from fsl_explain.config import ComparisonConfig
 from fsl_explain.evaluation.map_comparison import FIGURES, compare_maps, draw_supports
@@ -86,10 +87,37 @@ def test_a_map_that_knows_no_reference_stays_the_same(measured):
     assert correlation[measured.methods.index("contrast")].nanmean() < 0.5
 
 
-def test_the_other_reference_is_neither_the_predicted_class_nor_its_rival(measured):
-    """The lead of the rival over the predicted class has the map turned round, that of the predicted class the same."""
-    correlation = measured.figures["reference_correlation"][measured.methods.index("contrast")]
-    assert correlation.abs().max() < 0.9999
+@pytest.mark.parametrize("method", ["exact", "contrast"])
+def test_the_other_reference_shares_no_class_with_the_decision(method, measured, supports):
+    drawn = np.random.default_rng(settings_of().maps.seed).integers(2, 5, len(measured.queries))
+    for column in (0, 7, -1):
+        image = prepare(DATASET[int(measured.queries[column])], ENCODER.transform)
+        first = explain(ENCODER, image.pixels, supports, method, rule="prototype")
+        ranked = first.decision.scores.argsort(descending=True).tolist()
+        other = ranked[int(drawn[column])]
+        rival = next(label for label in ranked[2:] if label != other)
+        named = {"against": rival} if method == "contrast" else {}
+        second = explain(ENCODER, image.pixels, supports, method, rule="prototype", target=other, **named)
+        expected = metrics.map_correlation(first.saliency[None].double(), second.saliency[None].double())
+        found = measured.figures["reference_correlation"][measured.methods.index(method), column]
+        assert float(found) == pytest.approx(float(expected), abs=1e-4)
+
+
+def test_contrasts_of_three_classes_cannot_be_kept_apart():
+    three = select(DATASET, DATASET.classes[:3])
+    found = compare_maps(ENCODER, three, settings_of(methods=("exact", "contrast")))
+    correlation = found.figures["reference_correlation"]
+    assert correlation[found.methods.index("contrast")].isnan().all()
+    assert not correlation[found.methods.index("exact")].isnan().any()
+
+
+def test_batches_of_another_size_are_measured_anew(measured, tmp_path):
+    compare_maps(ENCODER, DATASET, settings_of(), tmp_path)
+    settings = settings_of()
+    larger = settings.model_copy(update={"run": settings.run.model_copy(update={"batch_size": 5})})
+    found = compare_maps(ENCODER, DATASET, larger, tmp_path)
+    for name in FIGURES:
+        torch.testing.assert_close(found.figures[name], measured.figures[name], equal_nan=True, rtol=0, atol=1e-5)
 
 
 def test_what_asks_the_network_again_is_measured_on_the_sample(measured):

@@ -168,7 +168,7 @@ def test_a_larger_mosaic_needs_a_known_normalization(encoder, dataset):
 def test_the_tables_show_every_method_and_head_and_the_ceilings(measured):
     summary = summarize_mosaics(measured[1])
     hit, energy, correlation = mosaic_tables(summary, "digits")
-    methods = ["all-ones", "random-blurred", "centered-gaussian", "lafam", "fam", "grad-cam", "exact", "contrast"]
+    methods = ["all-ones", "random-blurred", "centered-gaussian", "lafam", "grad-cam", "fam", "exact", "contrast"]
     assert hit.columns == ("method", "none (6)", "class-pca (4)")
     assert [row[0] for row in hit.rows] == [*methods, "tile alone, one reference", "tile alone, contrast"]
     assert [row[0] for row in energy.rows] == [row[0] for row in correlation.rows] == methods

@@ -57,7 +57,7 @@ def test_one_pair_proves_nothing():
 
 
 def test_equal_differences_have_no_width():
-    found = paired_difference(np.arange(5.0) + 1, np.arange(5.0))
+    found = paired_difference(np.arange(25.0) + 1, np.arange(25.0))
     assert (found.low, found.high) == (1.0, 1.0)
 
 
@@ -76,6 +76,15 @@ def test_the_best_must_beat_every_other_one():
     assert clearly_best(figures, higher_is_better=False) == "far"
     assert clearly_best({"alone": OURS}, higher_is_better=True) is None
     assert clearly_best({"ours": OURS, "none": np.full(300, np.nan)}, higher_is_better=True) is None
+
+
+def test_a_few_pairs_prove_nothing():
+    few = {"ours": np.linspace(0.6, 0.7, 19), "theirs": np.linspace(0.1, 0.2, 19)}
+    found = paired_difference(few["ours"], few["theirs"])
+    assert (found.low, found.high, found.pairs) == (-np.inf, np.inf, 19)
+    assert clearly_best(few, higher_is_better=True) is None
+    more = {name: np.append(values, values[-1]) for name, values in few.items()}
+    assert clearly_best(more, higher_is_better=True) == "ours"
 
 
 def test_many_rivals_ask_for_more():

@@ -35,9 +35,29 @@ def test_means_intervals_and_bold_entries():
 
 
 def test_methods_that_are_not_shown_still_take_part_in_the_test():
-    table = comparison_table("T", [STORED], ("average_drop",), methods=("exact", "fam"))
-    assert len(table.rows) == 2
+    rivals = {name: values for name, values in STORED.figures.items() if name != "all-ones"}
+    better = {"gradient": {"proportion": IMAGES + 0.2}}
+    table = comparison_table(
+        "T", [StoredResults("birds", "queries", rivals | better)], ("proportion",), ("exact", "fam")
+    )
+    assert [row[0] for row in table.rows] == ["exact", "fam"]
     assert not table.bold
+
+
+def test_trivial_maps_stand_in_every_table():
+    assert [row[0] for row in comparison_table("T", [STORED], ("proportion",), ("exact",)).rows] == [
+        "exact",
+        "all-ones",
+    ]
+
+
+def test_a_figure_without_a_better_side_has_neither_arrow_nor_bold_entry():
+    values = {"reference_correlation": IMAGES - 1}
+    found = results(exact=values, fam={"reference_correlation": IMAGES}, all_ones={"reference_correlation": IMAGES - 2})
+    table = comparison_table("T", [found], ("reference_correlation",))
+    assert table.columns == ("method", "Other reference")
+    assert not table.bold
+    assert len(table.notes) == 1
 
 
 def test_each_model_is_tested_alone():
@@ -49,6 +69,8 @@ def test_each_model_is_tested_alone():
 
 
 def test_what_is_not_measured_is_a_dash():
+    others = results(exact={"proportion": IMAGES})
+    assert [row[2] for row in comparison_table("T", [STORED, others], ("proportion",), ("fam",)).rows][-1] == "–"
     partly = results(exact={"proportion": np.full(3, np.nan)}, fam={})
     assert [row[1] for row in comparison_table("T", [partly], ("proportion",)).rows] == ["–", "–"]
     assert difference_table(partly, ("proportion",), "fam").rows == [("exact", "–")]
@@ -103,6 +125,34 @@ def test_every_rule_of_a_bank_is_an_entry_of_its_own(tmp_path):
     found = read_results(folder)
     assert [(one.name, one.unit) for one in found] == [("bank, a", "queries"), ("bank, b", "queries")]
     assert found[1].figures["exact"]["auc"].tolist() == [0.3, 0.4]
+
+
+def test_a_sample_and_all_images_of_a_comparison_are_two_entries(tmp_path):
+    folder = stored_table(
+        tmp_path / "birds",
+        method=["relax"] * 3 + ["exact"] * 3 + ["all-ones"] * 3,
+        sampled=[False, True, True] * 3,
+        correct=[True] * 9,
+        auc=[np.nan, 0.7, 0.8, 0.1, 0.2, 0.3, 0.5, 0.5, 0.5],
+        insertion=[np.nan, 2.0, 3.0] * 3,
+        deletion=[np.nan] * 9,
+    )
+    every, sample = read_results(folder)
+    assert (every.name, sample.name) == ("birds, 3 images", "birds, 2 images")
+    assert list(every.figures) == ["exact", "all-ones"]
+    assert every.figures["exact"]["auc"].tolist() == [0.1, 0.2, 0.3]
+    assert {method: values["auc"].tolist() for method, values in sample.figures.items()} == {
+        "relax": [0.7, 0.8],
+        "exact": [0.2, 0.3],
+        "all-ones": [0.5, 0.5],
+    }
+    shown = comparison_table("T", [every, sample], ("auc",), ("relax",)).rows
+    assert [row[1:3] for row in shown][::2] == [("relax", "–"), ("relax", "75.00 ± 6.93")]
+
+
+def test_a_comparison_of_all_images_is_one_entry(tmp_path):
+    folder = stored_table(tmp_path / "all", method=["relax", "exact"], sampled=[True, True], auc=[0.1, 0.2])
+    assert [one.name for one in read_results(folder)] == ["all"]
 
 
 def test_folders_that_hold_no_results(tmp_path):

@@ -78,7 +78,7 @@ def test_files_agree_with_the_summary(parts, tmp_path):
     summary = json.loads((tmp_path / "summary.json").read_text())
     episodes = pq.read_table(tmp_path / "episodes.parquet").to_pydict()
     queries = pq.read_table(tmp_path / "queries.parquet").to_pydict()
-    assert len(queries["method"]) == 5 * (4 * 10)
+    assert len(queries["method"]) == 6 * (4 * 10)
     ours = [value for method, value in zip(episodes["method"], episodes["accuracy"], strict=True) if method == "exact"]
     assert sum(ours) / len(ours) == pytest.approx(summary["accuracy"]["mean"])
     right = [c for m, c in zip(queries["method"], queries["correct"], strict=True) if m == "exact"]

@@ -10,7 +10,7 @@ from tiny_encoder import IMAGE, images, random_head, tiny_encoder
 
 from fsl_explain import explain, saliency
 from fsl_explain.explainers import METHODS
-from fsl_explain.explainers.baselines import all_ones, centered_gaussian
+from fsl_explain.explainers.baselines import all_ones, centered_gaussian, image_seeds
 
 SLOW = {"bilinear": reference.saliency_bilinear, "nearest": reference.saliency_nearest}
 
@@ -49,6 +49,16 @@ def test_a_label_free_map_ignores_supports_and_target_and_claims_no_contribution
     assert first.residual.isnan()
     assert first.saliency.min() >= 0
     assert first.saliency.max() <= 1
+
+
+def test_every_image_has_a_noise_of_its_own_that_rounding_does_not_change():
+    pooled = torch.rand(200, 12, generator=torch.Generator().manual_seed(0))
+    seeds = image_seeds(pooled)
+    assert len(seeds.unique()) > 195
+    assert torch.equal(image_seeds(pooled.double() * (1 + 1e-7)), seeds)
+    strongest = pooled.argmax(dim=-1)
+    assert any(len(seeds[strongest == channel].unique()) > 1 for channel in range(12))
+    assert image_seeds(torch.rand(3, 4096).sort(dim=-1).values).min() > 0
 
 
 def test_maps_of_methods_that_use_supports_change_with_them():

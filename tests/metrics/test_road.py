@@ -6,6 +6,7 @@ from map_strategies import random_target
 from references import perturbation as reference
 
 from fsl_explain import metrics
+from fsl_explain.metrics.road import noisy_linear_imputation
 
 
 def random_images(batch=2, height=6, width=5, dtype=torch.float64):
@@ -103,6 +104,14 @@ def test_the_noise_depends_on_the_seed_alone():
     assert torch.equal(once, again)
     assert not torch.equal(once, other)
     assert torch.equal(state, torch.get_rng_state())
+
+
+def test_the_noise_of_an_image_does_not_depend_on_those_behind_it():
+    images, kept = torch.rand(2, 3, 9, 7, dtype=torch.float64), torch.rand(2, 9, 7) > 0.5
+    alone, both = (
+        noisy_linear_imputation(images[:count], kept[:count], 0.1, torch.Generator().manual_seed(0)) for count in (1, 2)
+    )
+    assert torch.equal(alone[0], both[0])
 
 
 def test_one_batch_at_a_time_and_maps_that_say_nothing_are_nan():

@@ -83,6 +83,21 @@ def test_maps_without_a_length_or_with_a_hole_are_nan():
     assert found.largest_change.isnan().tolist() == found.mean_change.isnan().tolist() == [False, True, True]
 
 
+def test_a_map_of_zeros_that_noise_wakes_and_an_infinite_pixel_are_nan():
+    images = random_images()
+
+    def explain(pixels):
+        maps = squares(pixels)
+        maps[1] *= float(not torch.equal(pixels, images))
+        maps[2, 0, 0] = torch.inf if torch.equal(pixels, images) else 1.0
+        return maps
+
+    found = metrics.stability(explain, images)
+    assert found.lipschitz.isnan().tolist() == [False, False, True]
+    assert found.largest_change.isnan().tolist() == found.mean_change.isnan().tolist() == [False, True, True]
+    assert found.lipschitz[:2].isfinite().all()
+
+
 def test_the_seed_decides_and_the_global_generator_does_not():
     images, state = random_images(), torch.get_rng_state()
     once, again, other = (metrics.stability(squares, images, seed=seed).mean_change for seed in (1, 1, 2))

@@ -70,10 +70,11 @@ def test_the_same_tables_summary_rows_and_page_twice(config, tmp_path, capsys):
     assert summary["provenance"]["config"]["decision"]["k"] == 5
     assert summary["provenance"]["dataset"]["images"] == 20
     rows = pq.read_table(tmp_path / "one" / "queries.parquet")
-    assert rows.num_rows == 9 * 2 * 6
+    assert rows.num_rows == 9 * 2 * 7
     assert set(rows["method"].to_pylist()) == {
         "exact",
         "fam",
+        "grad-cam",
         "lafam",
         "centered-gaussian",
         "random-blurred",
