@@ -100,7 +100,7 @@ class Encoder:
         network. ``head`` is a module ready for use, or a description: ``HeadConfig(kind="none")`` for none.
 
         A checkpoint may be an official one: its release is recognized by its names, or named with ``release``, and
-        the activation and the images that it was trained with are taken unless others are given.
+        the activation, the pooling and the images that it was trained with are taken unless others are given.
 
         Raises: ``LookupError`` for an unknown name, with the nearest ones; ``ValueError`` for a checkpoint
         that does not fit.

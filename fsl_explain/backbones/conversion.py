@@ -5,6 +5,7 @@ puts both in place.
 """
 
 import json
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ from typing import Any
 from safetensors.torch import save_file
 
 from fsl_explain.backbones.checkpoint import sha256_of
-from fsl_explain.backbones.loading import MANIFEST, LoadingReport
+from fsl_explain.backbones.loading import MANIFEST, LoadingReport, trained_on
 from fsl_explain.backbones.named import HEAD, NamedNetwork, build_named
+from fsl_explain.backbones.trained_on import TRAINED_ON
 
 RECORDED = ("fsl-explain", "torch", "safetensors")
 
@@ -34,7 +36,7 @@ def convert(path: Path, network: str, out: Path, release: str | None = None, **a
     built = build_named(network, path, release=release, **architecture)
     if built.report is None:
         raise ValueError(f"expected weights in {path}, but none were loaded; check the file.")
-    manifest = {
+    manifest: dict[str, Any] = {
         "network": network,
         "settings": {**built.report.settings, **architecture},
         "release": built.report.release,
@@ -44,6 +46,9 @@ def convert(path: Path, network: str, out: Path, release: str | None = None, **a
         "beside": list(built.report.beside),
         "versions": {name: version(name) for name in RECORDED},
     }
+    learned = trained_on(path)
+    if learned:
+        manifest[TRAINED_ON] = [asdict(one) for one in learned]
     _write(built, built.report, manifest, out)
     return built.report
 

@@ -3,6 +3,11 @@
 A Closer Look (Chen et al., 2019) registers every layer of its convolutional blocks twice. FRN is Wertheimer et al.,
 2021; MetaOptNet Lee et al., 2019; CAN, Cross Attention Network, Hou et al., 2019; LibFewShot Li et al., 2021;
 Relation Network Sung et al., 2018. All but those of residual blocks with LeakyReLU were trained with ReLU.
+
+A file of LibFewShot does not show how its Conv64F was set up. The releases here are for ReLU and for LeakyReLU 0.2, as
+``conv4net`` with max pooling in all four blocks (``last_pool`` and ``maxpool_last2``), as ``conv64f`` with neither.
+``nopad`` is its older class Conv64FReLU, without padding in the first two blocks. No network here has its default of
+three poolings (``maxpool_last2`` alone).
 """
 
 from fsl_explain.backbones.key_maps import PARAMETER, TRUNK, Release, Rule
@@ -20,6 +25,7 @@ RESIDUAL_PARTS = {
     "BNshortcut": "downsample.1",
 }
 RELU = {"negative_slope": 0.0}
+LEAKY_RELU = {"negative_slope": 0.2}
 MINI_IMAGENET = {
     "mean": [120.39586422 / 255, 115.59361427 / 255, 104.54012653 / 255],
     "std": [70.68188272 / 255, 68.27635443 / 255, 72.54505529 / 255],
@@ -142,28 +148,23 @@ FEW_SHOT_RELEASES = (
         settings=RELATION_NETWORK,
         plain=True,
     ),
-    Release(
-        "libfewshot",
-        ("conv4net",),
-        _libfewshot("conv4net"),
-        marks=LIBFEWSHOT_CONV,
-        containers=LIBFEWSHOT_FILES,
-        settings=RELU | MINI_IMAGENET,
-    ),
     *(
         Release(
-            f"libfewshot-conv64f-{activation}",
-            ("conv64f",),
-            _libfewshot("conv64f"),
+            f"libfewshot-{network}-{variant}",
+            (network,),
+            _libfewshot(network),
             marks=LIBFEWSHOT_CONV,
             containers=LIBFEWSHOT_FILES,
             settings=settings | MINI_IMAGENET,
             plain=True,
         )
-        for activation, settings in {
-            "relu": RELU | {"padding": 0},
-            "leaky-relu": {"negative_slope": 0.2, "padding": 1},
-        }.items()
+        for network, variant, settings in (
+            ("conv4net", "relu", RELU),
+            ("conv4net", "leaky-relu", LEAKY_RELU),
+            ("conv64f", "relu", RELU | {"padding": 1}),
+            ("conv64f", "relu-nopad", RELU | {"padding": 0}),
+            ("conv64f", "leaky-relu", LEAKY_RELU | {"padding": 1}),
+        )
     ),
     *(
         Release(
@@ -179,7 +180,7 @@ FEW_SHOT_RELEASES = (
         for network, mark, settings in (
             ("resnet12", r"layer1\.0\.conv1\.weight", {}),
             ("resnet18", r"layer1\.0\.conv1\.weight", RELU | {"stem": "3x3"}),
-            ("wrn-28-10", r"block1\.layer\.0\.conv1\.weight", RELU),
+            ("wrn-28-10", r"block1\.layer\.0\.conv1\.weight", RELU | {"pooling": "gmp"}),
         )
     ),
 )

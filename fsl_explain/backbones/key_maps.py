@@ -1,7 +1,7 @@
 """What is known of an official release: how its files name the parameters, and what its weights expect.
 
 A release is data. Its marks say how its files are recognized, its rules turn official names into ours or say why a
-tensor is not needed, and its settings are options of the named network and of its images.
+tensor is not needed, and its settings are options of the named network and of its images, and its pooling.
 """
 
 import re

@@ -13,6 +13,8 @@ from fsl_explain.backbones.checkpoint import check_finite, listed, not_a_state, 
 from fsl_explain.backbones.key_maps import OURS, Release
 from fsl_explain.backbones.releases import Translation, find_release, named_release, state_dicts, state_of, translate
 from fsl_explain.backbones.resnet_trunks import STEMS
+from fsl_explain.backbones.trained_on import TRAINED_ON, TrainedOn, is_record, read_record
+from fsl_explain.heads import POOLINGS
 
 MANIFEST = "fsl_explain"  # the key of a converted file's metadata
 COUNTER = "num_batches_tracked"
@@ -38,6 +40,7 @@ SETTINGS: Mapping[str, Callable[[Any], bool]] = {
     "padding": lambda value: type(value) is int and 0 <= value <= 4,
     "widths": lambda value: isinstance(value, list) and len(value) <= 8 and all(map(_is_count, value)),
     "stem": lambda value: isinstance(value, str) and value in STEMS,
+    "pooling": lambda value: isinstance(value, str) and value in POOLINGS,
 }
 """The options that a manifest may set, and what is a sane value of each; which weights to load is never among them."""
 
@@ -46,7 +49,8 @@ SETTINGS: Mapping[str, Callable[[Any], bool]] = {
 class Checkpoint:
     """An opened file of weights: the release it is of, its tensors under official names, what it wants of a network.
 
-    ``settings`` are options of the named network and of its images. ``beside`` names what else the file holds.
+    ``settings`` are options of the named network and of its images, and its pooling. ``beside`` names what else the
+    file holds.
     """
 
     path: Path
@@ -182,11 +186,18 @@ def read_manifest(path: Path) -> dict[str, Any] | None:
         return None
     try:
         manifest = json.loads(text)
-        if isinstance(manifest["network"], str) and _are_settings(manifest["settings"]):
+        known = isinstance(manifest["network"], str) and _are_settings(manifest["settings"])
+        if known and is_record(manifest.get(TRAINED_ON, [])):
             return dict(manifest)
     except (ValueError, KeyError, TypeError, RecursionError):
         pass
     raise ValueError(f"expected the manifest of a converted checkpoint in {path}, but it is damaged; convert it again.")
+
+
+def trained_on(path: Path | None) -> tuple[TrainedOn, ...]:
+    """Return the classes whose labels weights were trained with, as far as their file says it. Raises: as above."""
+    manifest = None if path is None else read_manifest(path)
+    return () if manifest is None else read_record(manifest)
 
 
 def _are_settings(settings: Any) -> bool:

@@ -24,6 +24,7 @@ from fsl_explain.heads import projection_head
 __all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "NamedNetwork", "build_named"]
 
 OF_THE_IMAGES = ("size", "mean", "std")
+POOLING = "pooling"
 HEAD = "head"  # what a head's parameters are called in a checkpoint, before the dot
 
 
@@ -52,8 +53,8 @@ def build_named(
 
     ``head`` is the network's own unless given. A checkpoint holds the head's parameters too, below ``head.``, and they
     are left aside where the head is another, ``none`` or ``fresh``. An official checkpoint's ``release`` is recognized
-    unless named, and its activation and images are taken unless given. ``size``, ``mean`` and ``std`` are those of the
-    images; further keywords go to the network.
+    unless named, and its activation and images are taken unless given; its pooling wins over the network's. ``size``,
+    ``mean`` and ``std`` are those of the images; further keywords go to the network.
 
     Raises: ``LookupError`` for an unknown name or option; ``ValueError`` for a checkpoint that does not fit.
     """
@@ -61,7 +62,9 @@ def build_named(
     if recipe is None and not name.startswith("torchvision:"):
         raise unknown_name("encoder", name, NAMES)
     opened = None if checkpoint is None else open_checkpoint(checkpoint, name, release)
-    architecture = {**({} if opened is None else opened.settings), **architecture}
+    settings = {} if opened is None else dict(opened.settings)
+    pooling = settings.pop(POOLING, None)
+    architecture = {**settings, **architecture}
     if opened is not None and opened.release is OURS and opened.settings and recipe is not None:
         _check_outline(name, recipe, opened, architecture)
     with torch.random.fork_rng(devices=[]):
@@ -72,6 +75,8 @@ def build_named(
             built = _from_recipe(name, recipe, checkpoint, seed, architecture)
         config = _head_config(recipe, head)
         built = replace(built, head=_head(built, config))
+    if pooling is not None:
+        built = replace(built, pooling=pooling)
     if opened is not None:
         report = _load(built, None if config.fresh else built.head, opened)
         built = replace(built, weights=_origin(opened), report=report)

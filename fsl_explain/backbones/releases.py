@@ -64,7 +64,7 @@ def find_release(states: States, network: str, path: Path) -> Release:
         names = ", ".join(release.name for release in fitting)
         raise ValueError(
             f"expected a checkpoint of one release, but the names in {path} are those of {names}, which differ in "
-            f"activation or images; say which it is with the release, for example {fitting[0].name}."
+            f"activation, padding or images; say which it is with the release, for example {fitting[0].name}."
         )
     strangers = [release for release in recognized if not release.plain]
     if not fitting and strangers and path.suffix != ".safetensors":  # a bare one may be ours, which loading will see

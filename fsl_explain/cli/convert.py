@@ -10,8 +10,8 @@ from fsl_explain.evaluation import Table
 def convert(checkpoint: Path, *, encoder: str, out: Path, release: str | None = None) -> None:
     """Write an official checkpoint as safetensors under our names, and print what became of every tensor.
 
-    The file's header records the source, its release, the activation and images that the weights expect, and the
-    tensors that were left out; an encoder that loads it takes them from there.
+    The file's header records the source, its release, the activation, pooling and images that the weights expect, and
+    the tensors that were left out; an encoder that loads it takes them from there.
 
     Parameters
     ----------

@@ -1,5 +1,6 @@
 """``fsl-explain evaluate``."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +13,7 @@ from fsl_explain.cli.manners import check_results_folder
 from fsl_explain.cli.progress import note, progress_bars, show_table
 from fsl_explain.config import EvaluationConfig, read_config
 from fsl_explain.encoder import Encoder
-from fsl_explain.evaluation import evaluate_episodes, summarize, table_of
+from fsl_explain.evaluation import Table, evaluate_episodes, summarize, table_of
 from fsl_explain.evaluation.episode_evaluation import measured_methods
 from fsl_explain.evaluation.measurement import Chunk
 from fsl_explain.evaluation.results import (
@@ -22,6 +23,7 @@ from fsl_explain.evaluation.results import (
     uninterrupted,
     write_results,
 )
+from fsl_explain.evaluation.seen_classes import SeenClasses, check_evaluated
 from fsl_explain.report import Page, write_page
 
 
@@ -73,18 +75,26 @@ def run_evaluation(
     resume: bool = False,
     title: str = "evaluation",
 ) -> dict[str, Any]:
-    """Evaluate, print the table, and write the results; return the summary."""
-    recorded = provenance(settings, encoder, dataset)
+    """Evaluate, print the table, and write the results; return the summary.
+
+    Raises: ``ValueError`` for classes that the encoder was trained on, unless its settings allow them.
+    """
+    seen = check_evaluated(settings.encoder, settings.data, dataset)
+    recorded = provenance(settings, encoder, dataset) | seen.recorded
     partial = None if out is None else partial_folder(out, recorded, resume)
     with progress_bars() as report:
         chunk = evaluate_episodes(encoder, dataset, settings, partial, report)
     summary = summarize(chunk) | {"provenance": recorded}
-    table = table_of(summary, title)
-    show_table(table)
+    show_table(_table(summary, title, seen))
     if out is not None:
-        _write(out, summary, chunk, dataset, settings, encoder, title)
+        _write(out, summary, chunk, dataset, settings, encoder, title, seen)
         note(f"Results: {out / 'summary.json'} and, for people, {out / 'index.html'}")
     return summary
+
+
+def _table(summary: dict[str, Any], title: str, seen: SeenClasses) -> Table:
+    table = table_of(summary, title)
+    return replace(table, notes=(*seen.sentences, *table.notes))
 
 
 def _write(
@@ -95,8 +105,8 @@ def _write(
     settings: EvaluationConfig,
     encoder: Encoder,
     title: str,
+    seen: SeenClasses,
 ) -> None:
-    table = table_of(summary, title)
     sizes = settings.episodes
     page = Page(
         title=f"Explanations measured: {title}",
@@ -108,7 +118,7 @@ def _write(
             "Removed pixels become": settings.explanation.masking,
             "Seed": str(sizes.seed),
         },
-        tables=(table,),
+        tables=(_table(summary, title, seen),),
         cases=episode_cases(settings, encoder, dataset, chunk),
     )
     with uninterrupted():

@@ -1,6 +1,8 @@
 """``fsl-explain train``."""
 
 import json
+from collections.abc import Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,11 +15,13 @@ from safetensors.torch import save_file
 from episodes import LabeledImages
 from fsl_explain.backbones.checkpoint import sha256_of
 from fsl_explain.backbones.loading import MANIFEST, open_checkpoint
+from fsl_explain.backbones.trained_on import TRAINED_ON, TrainedOn
 from fsl_explain.cli.progress import note, progress_bars
 from fsl_explain.config import EncoderConfig, TrainingConfig, read_config
 from fsl_explain.encoder import Encoder
 from fsl_explain.evaluation import accuracy_over_episodes
 from fsl_explain.evaluation.results import RECORDED, images_used
+from fsl_explain.evaluation.seen_classes import SeenClasses, check_tested, learned_by
 from fsl_explain.metrics import mean_interval
 from fsl_explain.training import Unfinished, objective_of, recorded_settings
 from fsl_explain.training import train as train_encoder
@@ -72,8 +76,10 @@ def train(
 def _train(settings: TrainingConfig, dataset: LabeledImages, unfinished: Unfinished, made_from: dict[str, Any]) -> None:
     encoder = Encoder.from_config(settings.encoder, settings.run.device)
     objective_of(encoder, dataset, settings)  # a mistake shows before the first accuracy is measured
+    learned = learned_by(settings, dataset)
+    seen = check_tested(settings, learned)
     if rank() == 0:
-        _print_accuracy("before training", encoder, settings)
+        _print_accuracy("before training", encoder, settings, seen)
     with progress_bars() as bars:
 
         def report(done: int, total: int) -> None:
@@ -82,27 +88,27 @@ def _train(settings: TrainingConfig, dataset: LabeledImages, unfinished: Unfinis
 
         losses = train_encoder(encoder, dataset, settings, unfinished, report)
     if rank() == 0:
-        _save(encoder, settings, made_from | {"epoch_losses": losses})
+        _save(encoder, settings, made_from | {"epoch_losses": losses}, learned)
         unfinished.remove()
         note(f"Mean loss of the first epoch {losses[0]:.3f}, of the last {losses[-1]:.3f}.")
-        _print_accuracy("after training", encoder, settings)
+        _print_accuracy("after training", encoder, settings, seen)
         Console().print(f"Weights: {settings.output}", soft_wrap=True)
 
 
-def _print_accuracy(when: str, encoder: Encoder, settings: TrainingConfig) -> None:
-    if settings.test is None:
+def _print_accuracy(when: str, encoder: Encoder, settings: TrainingConfig, seen: SeenClasses | None) -> None:
+    if settings.test is None or seen is None:
         return
     test = settings.test
     mean, half_width, episodes = mean_interval(accuracy_over_episodes(encoder, test.data.open(), test))
-    sizes = test.episodes
+    sizes, stated = test.episodes, "".join(f" {sentence}" for sentence in seen.sentences)
     Console(highlight=False).print(
         f"Accuracy {when}: {100 * mean:.2f} ± {100 * half_width:.2f} % "
-        f"over {episodes} {sizes.n_way}-way {sizes.n_shot}-shot episodes.",
+        f"over {episodes} {sizes.n_way}-way {sizes.n_shot}-shot episodes.{stated}",
         soft_wrap=True,
     )
 
 
-def _save(encoder: Encoder, settings: TrainingConfig, made_from: dict[str, Any]) -> None:
+def _save(encoder: Encoder, settings: TrainingConfig, made_from: dict[str, Any], learned: Sequence[TrainedOn]) -> None:
     """Write the weights of network and head aside, and rename them; then the JSON."""
     path = settings.output
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -114,11 +120,12 @@ def _save(encoder: Encoder, settings: TrainingConfig, made_from: dict[str, Any])
         "settings": _options(settings.encoder),
         "release": "fsl-explain train",
     }
+    classes = {TRAINED_ON: [asdict(one) for one in learned]} if learned else {}
     weights = {name: value.cpu().contiguous() for name, value in state.items()}
-    save_file(weights, aside, metadata={MANIFEST: json.dumps(manifest)})
+    save_file(weights, aside, metadata={MANIFEST: json.dumps(manifest | classes)})
     aside.replace(path)
     versions = {name: version(name) for name in RECORDED}
-    recorded = {"training": recorded_settings(settings), "versions": versions} | made_from
+    recorded = {"training": recorded_settings(settings), "versions": versions} | made_from | classes
     path.with_suffix(".json").write_text(json.dumps(recorded, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

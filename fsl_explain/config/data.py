@@ -25,7 +25,7 @@ from fsl_explain.config.strict import LocalPath, Settings, SplitName
 
 
 class _Data(Settings):
-    source: ClassVar[str | None] = None  # where the official data comes from
+    origin: ClassVar[str | None] = None  # where the official data come from
 
     split: SplitName | None = Field(None, description="A built-in split, or a CSV file of class and part; None: all.")
     part: Literal["base", "validation", "novel"] = Field("novel", description="The part of the split to use.")
@@ -43,16 +43,24 @@ class _Data(Settings):
         """The split, read from its file, or None when all classes are used."""
         return None if self.split is None else Split.load(self.split)
 
-    def open(self) -> LabeledImages:
+    @property
+    def _where_to_get(self) -> str | None:
+        """Where the data come from, or None when that is not known."""
+        return self.origin
+
+    def open(self, section: str = "data") -> LabeledImages:
         """Open the data set, restricted to the chosen part or classes. Images are read when asked for.
+
+        ``section`` is where the settings stand, which an error names.
 
         Raises: ``FileNotFoundError`` that says where to get the data, and ``ValueError`` for data that are wrong.
         """
         root = getattr(self, "root", None)
         if root is not None and not root.exists():
-            there = "" if self.source is None else f"get {self.source}, and "
+            where = self._where_to_get
+            there = "" if where is None else f"get {where}, and "
             raise FileNotFoundError(
-                f"the folder {root} does not exist; {there}name its place as the root, as in --set data.root=…."
+                f"the folder {root} does not exist; {there}name its place as the root, as in --set {section}.root=…."
             )
         dataset = self._dataset()
         split = self.loaded_split
@@ -77,7 +85,7 @@ class DigitScenesData(_Data):
 class CubData(_Data):
     """CUB-200-2011 in its official layout."""
 
-    source: ClassVar[str | None] = "CUB-200-2011, from vision.caltech.edu/datasets/cub_200_2011"
+    origin: ClassVar[str | None] = "CUB-200-2011, from vision.caltech.edu/datasets/cub_200_2011"
 
     kind: Literal["cub"]
     root: LocalPath = Field(description="The folder that holds images.txt.")
@@ -93,6 +101,11 @@ class FolderData(_Data):
 
     kind: Literal["image-folder"]
     root: LocalPath = Field(description="The folder that holds one folder per class.")
+    source: str | None = Field(None, description="Where the images come from, to be said when they are missing.")
+
+    @property
+    def _where_to_get(self) -> str | None:
+        return self.source
 
     def _dataset(self) -> LabeledImages:
         return ImageFolder(self.root)
@@ -123,7 +136,7 @@ class CsvData(_Data):
 class PetData(_Data):
     """Oxford-IIIT Pet in its official layout, with trimaps as masks."""
 
-    source: ClassVar[str | None] = "the Oxford-IIIT Pet images and annotations, from robots.ox.ac.uk/~vgg/data/pets"
+    origin: ClassVar[str | None] = "the Oxford-IIIT Pet images and annotations, from robots.ox.ac.uk/~vgg/data/pets"
 
     kind: Literal["oxford-pet"]
     root: LocalPath = Field(description="The folder that holds images/ and annotations/.")
@@ -135,7 +148,7 @@ class PetData(_Data):
 class MiniImageNetData(_Data):
     """miniImageNet: train.csv, val.csv, test.csv and images/, or the folders train, val, test."""
 
-    source: ClassVar[str | None] = "miniImageNet, from ImageNet's training images and the tables of Ravi and Larochelle"
+    origin: ClassVar[str | None] = "miniImageNet, from ImageNet's training images and the tables of Ravi and Larochelle"
 
     kind: Literal["mini-imagenet"]
     root: LocalPath = Field(description="The folder that holds the tables and images, or the three folders.")
@@ -147,7 +160,7 @@ class MiniImageNetData(_Data):
 class TieredImageNetData(_Data):
     """tieredImageNet as the folders train, val and test."""
 
-    source: ClassVar[str | None] = "tieredImageNet, from ImageNet's training images and the splits of Ren et al."
+    origin: ClassVar[str | None] = "tieredImageNet, from ImageNet's training images and the splits of Ren et al."
 
     kind: Literal["tiered-imagenet"]
     root: LocalPath = Field(description="The folder that holds train, val and test.")
@@ -159,7 +172,7 @@ class TieredImageNetData(_Data):
 class ImageNetValidationData(_Data):
     """ImageNet's validation images with XML boxes."""
 
-    source: ClassVar[str | None] = "the validation images of ILSVRC 2012 and their bounding boxes, from image-net.org"
+    origin: ClassVar[str | None] = "the validation images of ILSVRC 2012 and their bounding boxes, from image-net.org"
 
     kind: Literal["imagenet-validation"]
     root: LocalPath = Field(description="The folder that holds ILSVRC, or ILSVRC itself, or that of val.")
@@ -173,7 +186,7 @@ class ImageNetValidationData(_Data):
 class ImageNetSData(_Data):
     """ImageNet-S: images with the mask of their class."""
 
-    source: ClassVar[str | None] = "ImageNet-S, made from ImageNet by the tools of its authors, LUSSeg/ImageNet-S"
+    origin: ClassVar[str | None] = "ImageNet-S, made from ImageNet by the tools of its authors, LUSSeg/ImageNet-S"
 
     kind: Literal["imagenet-s"]
     root: LocalPath = Field(description="The folder of one subset, such as ImageNetS919.")
@@ -188,7 +201,7 @@ class ImageNetSData(_Data):
 class PascalVocData(_Data):
     """PASCAL VOC 2007 or 2012 with boxes or masks."""
 
-    source: ClassVar[str | None] = "PASCAL VOC, from host.robots.ox.ac.uk/pascal/VOC"
+    origin: ClassVar[str | None] = "PASCAL VOC, from host.robots.ox.ac.uk/pascal/VOC"
 
     kind: Literal["pascal-voc"]
     root: LocalPath = Field(description="The folder that holds VOCdevkit, or VOC2012, or ImageSets.")
@@ -212,7 +225,7 @@ class PascalVocData(_Data):
 class OmniglotData(_Data):
     """Omniglot: handwritten characters, without annotations."""
 
-    source: ClassVar[str | None] = "Omniglot, from github.com/brendenlake/omniglot"
+    origin: ClassVar[str | None] = "Omniglot, from github.com/brendenlake/omniglot"
 
     kind: Literal["omniglot"]
     root: LocalPath = Field(description="The folder that holds omniglot-py, or the two image folders.")

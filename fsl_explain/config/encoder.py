@@ -52,6 +52,9 @@ class EncoderConfig(Settings):
     inference: Literal["eager", "folded", "bf16"] = Field(
         "eager", description="eager; folded: batch normalization inside the convolutions; bf16: that in bfloat16."
     )
+    seen_classes: Literal["refuse", "allow"] = Field(
+        "refuse", description="What an evaluation does where it meets classes that the weights were trained on."
+    )
     architecture: dict[str, Any] = Field(
         default_factory=dict, description="Further options of the network, and size, mean and std of its images."
     )

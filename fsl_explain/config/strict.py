@@ -47,8 +47,8 @@ NAMED_BY_FILE = ("split", "categories", "images", "annotations", "table")
 
 
 def without_places(section: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of data without where on this machine they lie; of a file that matters its name alone."""
-    kept = {key: value for key, value in section.items() if key not in ("root", "directory")}
+    """Return the settings of data without where they lie or come from; of a file that matters its name alone."""
+    kept = {key: value for key, value in section.items() if key not in ("root", "directory", "source")}
     for key in NAMED_BY_FILE:
         if isinstance(kept.get(key), str) and (key in PLACES or key == "split" or Path(kept[key]).is_absolute()):
             kept[key] = Path(kept[key]).name

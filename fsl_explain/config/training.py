@@ -1,6 +1,6 @@
 """The settings of a training: what is learned, from which images, by which steps."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -13,6 +13,8 @@ from fsl_explain.config.strict import LocalPath, Settings
 class EpisodicObjective(Settings):
     """Few-shot tasks and, beside them, all base classes at once: the recipe of Cross Attention Network."""
 
+    uses_labels: ClassVar[bool] = True
+
     kind: Literal["episodic"] = "episodic"
     n_way: int = Field(5, ge=2, description="Classes in an episode.")
     n_shot: int = Field(1, ge=1, description="Support images per class.")
@@ -22,6 +24,8 @@ class EpisodicObjective(Settings):
 
 
 class _ClassBatches(Settings):
+    uses_labels: ClassVar[bool] = True
+
     classes_per_batch: int = Field(16, ge=2, description="Classes in a batch.")
     images_per_class: int = Field(5, ge=2, description="Images of each of them; a small class repeats its own.")
 
@@ -52,6 +56,8 @@ class MarginObjective(_ClassBatches):
 class InstanceObjective(Settings):
     """NPID's discrimination of instances with a memory bank (Wu et al., 2018)."""
 
+    uses_labels: ClassVar[bool] = False
+
     kind: Literal["instance-discrimination"]
     batch_size: int = Field(256, ge=2, description="Images in a batch.")
     temperature: float = Field(0.07, gt=0, description="τ.")
@@ -61,6 +67,8 @@ class InstanceObjective(Settings):
 
 class MomentumContrastObjective(Settings):
     """Momentum contrast with a queue of keys; defaults of MoCo v2 (Chen et al., 2020)."""
+
+    uses_labels: ClassVar[bool] = False
 
     kind: Literal["momentum-contrast"]
     batch_size: int = Field(256, ge=2, description="Images in a batch.")

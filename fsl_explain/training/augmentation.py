@@ -9,6 +9,8 @@ from torchvision.transforms import v2
 from fsl_explain.config.training import AugmentationConfig
 
 CROP_PADDING = 8
+ERASED_AREA = (0.02, 0.4)  # share of the image
+ERASED_ASPECT = (0.3, 1 / 0.3)
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,9 @@ def augmentation_of(config: AugmentationConfig, size: int, transform: v2.Transfo
     """Return the augmentation to images of ``size`` that ends as ``transform``, the encoder's own, does.
 
     A padded crop is that of few-shot training (resize to size × size, crop with black padding of 8 pixels); a resized
-    crop is that of instance discrimination. DEVIATION: erased rectangles have the mean color; the official code of
-    Cross Attention Network fills them, after normalization, with 0.49, 0.48 and 0.45.
+    crop is that of instance discrimination. Erased rectangles are of Cross Attention Network's areas and aspects.
+    DEVIATION: their aspect is log-uniform between 0.3 and 1 / 0.3, and they have the mean color; the official code
+    draws it uniformly, and fills them, after normalization, with 0.49, 0.48 and 0.45.
     """
     square = v2.Resize((size, size), antialias=True)
     if config.crop == "padded":
@@ -60,4 +63,6 @@ def _color(config: AugmentationConfig) -> list[v2.Transform]:
 
 
 def _erasing(config: AugmentationConfig) -> list[v2.Transform]:
-    return [v2.ToPureTensor(), v2.RandomErasing(config.erasing)] if config.erasing else []
+    if not config.erasing:
+        return []
+    return [v2.ToPureTensor(), v2.RandomErasing(config.erasing, ERASED_AREA, ERASED_ASPECT)]

@@ -20,6 +20,7 @@ def recorded_settings(config: TrainingConfig) -> dict[str, Any]:
     """Return the settings that the weights depend on; of a path the last name alone, so that nothing of the machine."""
     settings = config.model_dump(mode="json", exclude=PLACES_AND_MACHINE) | {"precision": config.run.precision}
     encoder = settings["encoder"]
+    del encoder["seen_classes"]  # of the test alone
     if encoder["checkpoint"] is not None:
         encoder["checkpoint"] = Path(encoder["checkpoint"]).name
     return settings | {"data": without_places(settings["data"])}

@@ -1,5 +1,6 @@
 """``retrieval-explain evaluate``."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ from fsl_explain.cli.progress import note, progress_bars, show_table
 from fsl_explain.config import read_config
 from fsl_explain.encoder import Encoder
 from fsl_explain.evaluation.results import images_used, provenance, write_tables
+from fsl_explain.evaluation.seen_classes import check_evaluated
 from fsl_explain.report import Page, render_page
 from retrieval_explain.bank_evaluation import BankEvaluation, evaluate_bank, measured_methods
 from retrieval_explain.bank_gallery import BankGallery
@@ -55,13 +57,14 @@ def evaluate(
     dataset = settings.data.open()
     gallery = _gallery(settings)
     encoder = Encoder.from_config(settings.encoder, settings.run.device)
-    recorded = provenance(settings, encoder, dataset)
+    seen = check_evaluated(settings.encoder, settings.data, dataset)
+    recorded = provenance(settings, encoder, dataset) | seen.recorded
     if gallery is not None:
         recorded["gallery"] = images_used(None if isinstance(settings.gallery, BankData) else settings.gallery, gallery)
     with progress_bars() as report:
         measured = evaluate_bank(encoder, dataset, settings, gallery, limit, report)
     summary = summarize_bank(measured) | {"provenance": recorded}
-    tables = bank_tables(summary, config.stem)
+    tables = [replace(one, notes=(*seen.sentences, *one.notes)) for one in bank_tables(summary, config.stem)]
     for table in tables:
         show_table(table)
     if out is None:
@@ -70,7 +73,7 @@ def evaluate(
         title=f"Retrieval and its explanations measured: {config.stem}",
         lead=f"{summary['queries']} queries of {dataset.name} with {encoder.description}.",
         facts=_facts(settings, dataset, gallery),
-        tables=tables,
+        tables=tuple(tables),
     )
     _write(out, summary, measured, dataset, gallery, page)
     note(f"Results: {out / 'summary.json'} and, for people, {out / 'index.html'}")
@@ -79,7 +82,7 @@ def evaluate(
 def _gallery(settings: BankEvaluationConfig) -> LabeledImages | None:
     if isinstance(settings.gallery, BankData):
         return BankGallery(MemoryBank.load(settings.gallery.directory), settings.gallery.directory.name)
-    return None if settings.gallery is None else settings.gallery.open()
+    return None if settings.gallery is None else settings.gallery.open("gallery")
 
 
 def _facts(settings: BankEvaluationConfig, dataset: LabeledImages, gallery: LabeledImages | None) -> dict[str, str]:

@@ -12,6 +12,7 @@ from fsl_explain.backbones.loading import open_checkpoint, read_manifest
 from fsl_explain.backbones.named import build_named
 from fsl_explain.backbones.releases import RELEASES
 from fsl_explain.config import HeadConfig
+from fsl_explain.heads import pooling_name
 
 MINI_IMAGENET = (120.39586422 / 255, 70.68188272 / 255)
 IMAGENET = (0.485, 0.229)
@@ -32,7 +33,6 @@ QUICK = (
     ("metaoptnet", "resnet12", layouts.metaoptnet, 0.1, 84, MINI_IMAGENET, 0),
     ("can", "can-resnet12", layouts.can, 0.0, 84, IMAGENET, 2),
     ("relation-network", "conv64f", layouts.relation_network, 0.0, 84, (0.92206, 0.08426), 0),
-    ("libfewshot", "conv4net", layouts.libfewshot_conv4, 0.0, 84, MINI_IMAGENET, 1),
     ("libfewshot-resnet12", "resnet12", layouts.libfewshot, 0.1, 84, MINI_IMAGENET, 1),
     ("libfewshot-resnet12", "resnet12", layouts.libfewshot_last, 0.1, 84, MINI_IMAGENET, 1),
     ("libfewshot-resnet18", "resnet18", layouts.libfewshot, 0.0, 84, MINI_IMAGENET, 1),
@@ -52,7 +52,15 @@ RESNET50S = (
     ("bolts-simclr", "simclr-resnet50", layouts.bolts_simclr, 0.0, 224, IMAGENET, 5),
     ("torchvision", "supervised-resnet50", layouts.torchvision, 0.0, 224, IMAGENET, 0),
 )
-NAMED_ONLY = {"libfewshot-conv64f-relu": 0.0, "libfewshot-conv64f-leaky-relu": 0.2}
+# release, network, layout, LeakyReLU's slope, side of the maps of 84×84 pixels
+NAMED_ONLY = (
+    ("libfewshot-conv4net-relu", "conv4net", layouts.libfewshot_conv4, 0.0, 5),
+    ("libfewshot-conv4net-leaky-relu", "conv4net", layouts.libfewshot_conv4, 0.2, 5),
+    ("libfewshot-conv64f-relu", "conv64f", layouts.libfewshot, 0.0, 21),
+    ("libfewshot-conv64f-relu-nopad", "conv64f", layouts.libfewshot, 0.0, 19),
+    ("libfewshot-conv64f-leaky-relu", "conv64f", layouts.libfewshot, 0.2, 21),
+)
+MAX_POOLED = ("libfewshot-wrn-28-10", "ms-loss", "cadene-imagenet")
 
 
 def short_resnet(weights=None, **options):
@@ -80,12 +88,14 @@ def slope_of(network):
 
 def check(tmp_path, release, network, layout, slope, size, normalization, left_out, named=None):
     options = SMALL.get(network, {})
-    ours = random_state(network, options | dict(RELEASES[release].settings))
+    expected = {name: value for name, value in RELEASES[release].settings.items() if name != "pooling"}
+    ours = random_state(network, options | expected)
     official, converted = tmp_path / "official.pth.tar", tmp_path / "converted.safetensors"
     torch.save(layout(ours), official)
     direct = Encoder.named(network, checkpoint=official, release=named, **options)
     assert f"of {release}, sha256" in direct.description
     assert (slope_of(direct.network), direct.image_size) == (slope, size)
+    assert pooling_name(direct.pooling) == ("gmp" if release in MAX_POOLED else "gap")
     assert (direct.normalization[0][0], direct.normalization[1][0]) == pytest.approx(normalization)
     loaded = direct.network.state_dict() | {f"head.{n}": value for n, value in direct.head.state_dict().items()}
     assert all(torch.equal(loaded[name], value) or "num_batches" in name for name, value in ours.items())
@@ -96,6 +106,7 @@ def check(tmp_path, release, network, layout, slope, size, normalization, left_o
     assert read_manifest(converted)["release"] == release
     again = Encoder.named(network, checkpoint=converted)
     assert (again.image_size, again.normalization) == (direct.image_size, direct.normalization)
+    assert pooling_name(again.pooling) == pooling_name(direct.pooling)
     image = torch.rand(1, 3, 64, 64)
     for part in ("maps", "embedding"):
         assert torch.equal(getattr(direct(image), part), getattr(again(image), part)), part
@@ -117,9 +128,27 @@ def test_an_official_file_of_full_size_and_its_conversion_compute_the_same(tmp_p
     check(tmp_path, *next(case for case in RESNET50S if case[0] == "moco-v2"))
 
 
-@pytest.mark.parametrize(("release", "slope"), NAMED_ONLY.items(), ids=list(NAMED_ONLY))
-def test_a_release_that_others_are_named_alike_is_loaded_when_it_is_named(tmp_path, release, slope):
-    check(tmp_path, release, "conv64f", layouts.libfewshot, slope, 84, MINI_IMAGENET, 1, named=release)
+@pytest.mark.parametrize("case", NAMED_ONLY, ids=lambda case: case[0])
+def test_a_release_that_others_are_named_alike_is_loaded_when_it_is_named(tmp_path, case):
+    release, network, layout, slope, side = case
+    check(tmp_path, release, network, layout, slope, 84, MINI_IMAGENET, 1, named=release)
+    for path, name in (("official.pth.tar", release), ("converted.safetensors", None)):
+        encoder = Encoder.named(network, checkpoint=tmp_path / path, release=name, **SMALL[network])
+        assert encoder(torch.zeros(1, 3, 84, 84)).maps.shape == (1, 3, side, side)
+
+
+def test_a_pooling_that_is_given_wins_over_the_releases_and_that_over_the_networks(tmp_path):
+    options = SMALL["wrn-28-10"]
+    path = saved(tmp_path, layouts.libfewshot(random_state("wrn-28-10", options)))
+    convert(path, "wrn-28-10", tmp_path / "converted.safetensors", **options)
+    assert read_manifest(tmp_path / "converted.safetensors")["settings"]["pooling"] == "gmp"
+    for given, expected in ((None, "gmp"), ("gap", "gap"), ("lse", "lse")):
+        for weights in (path, tmp_path / "converted.safetensors"):
+            encoder = Encoder.named("wrn-28-10", checkpoint=weights, pooling=given, **options)
+            assert pooling_name(encoder.pooling) == expected
+    assert pooling_name(Encoder.named("wrn-28-10", **options).pooling) == "gap"
+    features = Encoder.named("wrn-28-10", checkpoint=path, **options)(torch.rand(1, 3, 84, 84))
+    torch.testing.assert_close(features.pooled, torch.nn.functional.adaptive_max_pool2d(features.maps, 1)[..., 0, 0])
 
 
 def test_the_weights_of_imagenet_that_metric_learning_starts_from_are_of_the_trunk_alone(tmp_path):
@@ -154,8 +183,7 @@ def test_rows_of_channels_are_refused_where_a_release_has_none(tmp_path):
 
 
 def test_every_release_is_tested_on_every_network_it_fits():
-    tested = {case[:2] for case in (*QUICK, *RESNET50S)} | {(name, "conv64f") for name in NAMED_ONLY}
-    tested |= {("cadene-imagenet", "bn-inception")}
+    tested = {case[:2] for case in (*QUICK, *RESNET50S, *NAMED_ONLY)} | {("cadene-imagenet", "bn-inception")}
     assert tested == {(name, network) for name, release in RELEASES.items() for network in release.networks}
 
 
@@ -175,10 +203,15 @@ def test_names_of_several_releases_are_refused_until_one_is_named(tmp_path, conv
         ValueError, match=r"one release, but the names in .*weights.pth are those of libfewshot-conv64f"
     ):
         open_checkpoint(path, "conv64f")
-    bare = saved(tmp_path, conv64f, "bare.pth")
+    four = random_state("conv4net", {"channels": 2})
     with pytest.raises(
-        ValueError, match=r"relu, libfewshot-conv64f-leaky-relu, fsl-explain, which differ in activation"
+        ValueError,
+        match=r"are those of libfewshot-conv4net-relu, libfewshot-conv4net-leaky-relu, which differ in activation,",
     ):
+        open_checkpoint(saved(tmp_path, layouts.libfewshot_conv4(four), "four.pth"), "conv4net")
+    bare = saved(tmp_path, conv64f, "bare.pth")
+    variants = r"libfewshot-conv64f-relu, libfewshot-conv64f-relu-nopad, libfewshot-conv64f-leaky-relu, fsl-explain"
+    with pytest.raises(ValueError, match=rf"{variants}, which differ in .*for example libfewshot-conv64f-relu\."):
         open_checkpoint(bare, "conv64f")
     assert open_checkpoint(bare, "conv64f", "fsl-explain").settings == {}
 

@@ -42,6 +42,7 @@ MISTAKES = {
     "widths": [3, [2] * 9, [10**6] * 4, [True] * 4, "1234"],
     "padding": [-1, 5, 10**9, 0.5],
     "stem": ["9x9", 7, ["7x7"], ""],
+    "pooling": ["max", 1, ["gap"], None],
     **{name: ["DEFAULT", 1] for name in ("weights", "seed", "layer", "release", "head", "checkpoint", "name")},
 }
 
@@ -88,4 +89,4 @@ def test_to_look_at_a_network_first_does_not_change_what_is_drawn(tmp_path):
 
 def test_every_option_of_a_network_may_stand_in_a_manifest():
     options = {name for recipe in RECIPES.values() for name in inspect.signature(recipe.build).parameters}
-    assert set(SETTINGS) == options | set(OF_THE_IMAGES)
+    assert set(SETTINGS) == options | {*OF_THE_IMAGES, "pooling"}

@@ -167,4 +167,5 @@ def test_what_is_recorded_of_data_names_no_place():
     section = {"kind": "imagenet-s", "root": "/a/b", "categories": "/a/c.txt", "split": "../d.csv", "images": "JPEG"}
     expected = {"kind": "imagenet-s", "categories": "c.txt", "split": "d.csv", "images": "JPEG"}
     assert without_places(section) == expected
+    assert without_places({"kind": "image-folder", "source": "a site"}) == {"kind": "image-folder"}
     assert without_places({"table": "/a/t.csv", "annotations": "x/y"}) == {"table": "t.csv", "annotations": "x/y"}

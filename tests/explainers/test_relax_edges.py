@@ -62,6 +62,8 @@ def test_a_constant_map_correlates_with_nothing():
         ({"seed": -1}, ValueError, "RELAX needs a seed of at least 0, but got -1"),
         ({"keep": 0.0}, ValueError, r"keep probability above 0 and up to 1, but got 0\.0"),
         ({"keep": 1.5}, ValueError, r"keep probability above 0 and up to 1, but got 1\.5"),
+        ({"until_stable": 95.0}, ValueError, r"a correlation of at most 1, but until_stable is 95\.0, which no map"),
+        ({"until_stable": float("nan")}, ValueError, "but until_stable is nan"),
         ({"variant": "oficial"}, LookupError, "unknown variant of RELAX 'oficial'; did you mean 'official'"),
     ],
     ids=str,

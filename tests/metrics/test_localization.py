@@ -152,6 +152,13 @@ def test_pointing_splits_the_hit_among_tied_maxima():
     assert metrics.pointing_game(saliency, mask).tolist() == [0.25]
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_only_equal_values_of_half_precision_are_tied(dtype):
+    saliency = torch.tensor([[[1.0, 0.99, 0.95, 1.0]]], dtype=dtype)
+    mask = torch.tensor([[[True, False, False, False]]])
+    assert float(metrics.pointing_game(saliency, mask)) == 0.5
+
+
 def test_top_k_divides_by_k_even_if_the_mask_is_smaller():
     saliency, mask = torch.arange(12.0).reshape(1, 3, 4), torch.zeros(1, 3, 4, dtype=torch.bool)
     mask[0, 2, 3] = True

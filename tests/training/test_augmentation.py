@@ -94,7 +94,28 @@ def test_probability_0_changes_nothing_and_1_always_does(seed):
     assert torch.equal(gray[0], gray[1])
     assert torch.equal(gray[0], gray[2])
     erased = drawn(whole(erasing=1.0), red, seed)
-    assert 0.01 < float((erased == 0).all(dim=0).float().mean()) < 0.4
+    assert 0.01 < float((erased == 0).all(dim=0).float().mean()) < 0.42
+
+
+def erased_sides(transform, white, seeds):
+    """Return the height and the width of every erased rectangle; the pixels are 1 elsewhere."""
+    for seed in seeds:
+        erased = (drawn(transform, white, seed) == 0).all(dim=0)
+        yield int(erased.any(dim=1).sum()), int(erased.any(dim=0).sum())
+
+
+def test_erased_rectangles_have_the_areas_and_aspects_of_cross_attention_network():
+    size = 96
+    exact = direct_resize(size, (0.0,) * 3, (1.0,) * 3)
+    whole_image = AugmentationConfig(crop="resized", scale=(1.0, 1.0), flip=0.0, erasing=1.0)
+    white = PIL.Image.new("RGB", (size, size), (255, 255, 255))
+    sides = np.array(list(erased_sides(augmentation_of(whole_image, size, exact), white, range(300))), dtype=float)
+    areas, aspects = sides.prod(axis=1) / size**2, sides[:, 0] / sides[:, 1]
+    assert areas.min() == pytest.approx(0.02, abs=0.01)
+    assert areas.max() == pytest.approx(0.4, abs=0.03)
+    assert np.mean(areas > 0.34) > 0.08
+    assert aspects.min() == pytest.approx(0.3, abs=0.05)
+    assert aspects.max() == pytest.approx(1 / 0.3, abs=0.5)
 
 
 @pytest.mark.parametrize("seed", range(5))
