@@ -48,7 +48,8 @@ def test_a_comparison_is_written_printed_and_laid_out_again(config, tmp_path, ca
     text = capsys.readouterr().out
     auc = 100 * summary["methods"]["exact"]["auc"]["mean"]
     assert f"{auc:.2f} ± " in text
-    assert "**results: difference from lafam**" in text
+    for images in (summary["images"], summary["sample"]):
+        assert f"**results, {images} images: difference from lafam**" in text
     assert run([*table, "--format", "latex", "--out", str(tmp_path / "paper" / "t.tex")]) == 0
     assert r"\toprule" in (tmp_path / "paper" / "t.tex").read_text()
     assert run(table) == 0
