@@ -18,6 +18,8 @@ FIGURES = sorted(path.stem for path in CONFIGS.glob("fam-figure-*.toml"))
 PAPERS = sorted(
     path.stem for path in CONFIGS.glob("*fam-*.toml") if not path.stem.endswith("-smoke") and path.stem not in FIGURES
 )
+FEW_SHOT = ("conv4net", "conv64f", "resnet12", "resnet18", "wrn-28-10")
+BANKS = ("npid-resnet18", "npid-resnet50", "moco-resnet50")
 COMMANDS = {
     "fam-train": ("train", TrainingConfig),
     "fam-table-1": ("evaluate", EvaluationConfig),
@@ -89,17 +91,26 @@ def test_its_smoke_twin_runs(world, name, capsys):
         assert set(asked) <= set(judged["methods"])
 
 
-def test_the_figure_of_two_models_of_a_paper(world):
-    for loss in ("margin", "multi-similarity"):
-        prepare(world, f"fam-table-4-cub-{loss}-smoke")
-    name = "fam-figure-5-cub"
-    settings = (world / "configs" / f"{name}.toml").read_text(encoding="utf-8")
-    small = settings.replace("results/fam-cub", "results/smoke-fam-cub").replace(
-        "cub-retrieval", "../data/smoke-split.csv"
-    )
-    (world / "configs" / "fam-figure-5-cub.toml").write_text(small, encoding="utf-8")
-    assert run(name, world / "configs", "--out", str(world / "figure.png")) == 0
-    assert (world / "figure.png").stat().st_size > 1000
+FIGURE_PARTS = {
+    "fam-figure-2-cub": [f"fam-table-1-2-cub-{name}" for name in FEW_SHOT],
+    "fam-figure-3-imagenet": [f"fam-table-3-imagenet-{name}" for name in BANKS],
+    "fam-figure-5-cub": [f"fam-table-4-cub-{loss}" for loss in ("margin", "multi-similarity")],
+}
+
+
+@pytest.mark.parametrize(("name", "decisions"), [*((name, "correct") for name in FIGURES), (FIGURES[0], "wrong")])
+def test_the_figures_of_the_papers_run(world, name, decisions, capsys):
+    for table in FIGURE_PARTS[name]:
+        prepare(world, f"{table}-smoke")
+    written = (CONFIGS / f"{name}.toml").read_text(encoding="utf-8")
+    for split in ("cub-closer-look", "cub-retrieval"):
+        written = written.replace(f'"{split}"', '"../data/smoke-split.csv"')
+    written = written.replace("results/fam-cub", "results/smoke-fam-cub").replace("k = 200", "k = 3")
+    (world / "configs" / f"{name}.toml").write_text(written, encoding="utf-8")
+    out = world / f"{name}-{decisions}.png"
+    small = ("--set", "episodes.n_query=2", "--set", f"shown.decisions={decisions}")
+    assert run(name, world / "configs", "--out", str(out), *small) == 0, capsys.readouterr().err
+    assert out.stat().st_size > 1000
 
 
 def test_weights_that_are_missing_are_named_with_where_they_come_from(world, capsys):
@@ -111,9 +122,8 @@ def test_weights_that_are_missing_are_named_with_where_they_come_from(world, cap
 
 
 def test_every_table_of_the_papers_has_its_configs():
-    few_shot = ("conv4net", "conv64f", "resnet12", "resnet18", "wrn-28-10")
-    expected = {f"fam-table-1-2-cub-{name}" for name in few_shot} | {f"fam-train-cub-{name}" for name in few_shot}
-    expected |= {f"fam-table-3-imagenet-{name}" for name in ("npid-resnet18", "npid-resnet50", "moco-resnet50")}
+    expected = {f"fam-table-1-2-cub-{name}" for name in FEW_SHOT} | {f"fam-train-cub-{name}" for name in FEW_SHOT}
+    expected |= {f"fam-table-3-imagenet-{name}" for name in BANKS}
     expected |= {f"fam-{kind}-cub-{loss}" for kind in ("table-4", "train") for loss in ("margin", "multi-similarity")}
     models = ("supervised-resnet50", "simclr-resnet50", "swav-resnet50")
     expected |= {f"lafam-table-{table}-{model}" for table in ("1-imagenet-s", "2-voc2012") for model in models}
