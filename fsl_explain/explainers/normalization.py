@@ -11,19 +11,25 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+ROUNDING_STEPS = 8
+"""Enlarging a constant map changes its values by a few units of rounding, which are no picture of anything."""
+
 
 def min_max(values: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch n"]:
     """Rescale to [0, 1] over the last dimension (FAM Eq. 12).
 
-    Constant values carry no ranking, so they become all ones. DEVIATION: the papers leave 0/0 open.
+    Values that are constant but for rounding carry no ranking, so they become all ones. DEVIATION: the papers leave
+    0/0 open.
     """
     low, high = values.aminmax(dim=-1, keepdim=True)
     spread = high - low
-    return torch.where(spread > 0, (values - low) / torch.where(spread > 0, spread, 1), 1)
+    unit = min(torch.finfo(values.dtype).eps, torch.finfo(torch.float32).eps)
+    is_constant = (spread <= ROUNDING_STEPS * unit * torch.maximum(low.abs(), high.abs())) & spread.isfinite()
+    return torch.where(is_constant, 1, (values - low) / torch.where(is_constant, 1, spread))
 
 
 def min_max_map(maps: Float[Tensor, "*batch h w"]) -> Float[Tensor, "*batch h w"]:
-    """Rescale each map to [0, 1] over its cells; a constant map becomes all ones."""
+    """Rescale each map to [0, 1] over its cells; a map that is constant but for rounding becomes all ones."""
     return min_max(maps.flatten(start_dim=-2)).reshape(maps.shape)
 
 

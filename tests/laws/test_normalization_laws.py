@@ -34,6 +34,22 @@ def test_constant_values_become_ones():
     )
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_rounding_is_no_picture(dtype):
+    """One cell enlarged to odd sizes is constant but for rounding, which must not be stretched to [0, 1]."""
+    cells = torch.rand(200, 1, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(dtype)
+    enlarged = upsample(1e3 * cells, (29, 31))
+    assert (enlarged.amax(dim=(1, 2)) > enlarged.amin(dim=(1, 2))).any()
+    assert torch.equal(min_max_map(enlarged), torch.ones_like(enlarged))
+    little = min_max(torch.tensor([1.0, 1.0 + 1e-5], dtype=dtype))
+    assert torch.equal(little, torch.tensor([0.0, 1.0], dtype=dtype))
+
+
+def test_what_is_not_a_number_stays_so():
+    assert min_max(torch.tensor([[0.0, torch.nan], [1.0, 3.0]])).isnan().tolist() == [[True, True], [False, False]]
+    assert min_max(torch.tensor([0.0, torch.inf])).isnan().any()
+
+
 @given(maps=quarters(2, 2, 3))
 def test_a_map_is_rescaled_over_all_its_cells(maps):
     expected = [fam.min_max_map(cells) for cells in maps.tolist()]
