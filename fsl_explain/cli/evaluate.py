@@ -37,7 +37,7 @@ def evaluate(
 ) -> None:
     """Measure explanations over few-shot episodes: accuracy, AD, IC, Proportion, IoU and pointing per method.
 
-    Every table carries the baselines lafam, centered-gaussian, random-blurred and all-ones. With --out the
+    Every table carries the baselines grad-cam, lafam, centered-gaussian, random-blurred and all-ones. With --out the
     folder gets summary.json, queries.parquet, episodes.parquet and index.html; they appear together when all is done.
 
     Parameters

@@ -33,7 +33,7 @@ def evaluate(
 
     Prints Recall@1, 2, 4, 8, R-precision, mAP@R and the accuracy of k-NN votes with ties counted three ways, beside
     chance; then AD, IC, Proportion, IoU and pointing per method over the correct decisions of each rule, beside the
-    baselines lafam, centered-gaussian, random-blurred and all-ones. With --out the folder gets summary.json,
+    baselines grad-cam, lafam, centered-gaussian, random-blurred and all-ones. With --out the folder gets summary.json,
     queries.parquet and index.html; they appear together when all is done.
 
     Parameters
