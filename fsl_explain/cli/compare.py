@@ -21,6 +21,7 @@ from fsl_explain.evaluation.mosaic_store import embed_mosaics
 from fsl_explain.evaluation.mosaic_table import mosaic_tables, summarize_mosaics
 from fsl_explain.evaluation.mosaics import evaluate_mosaics
 from fsl_explain.evaluation.results import partial_folder, provenance, remove_partial, write_tables
+from fsl_explain.evaluation.seen_classes import check_evaluated
 from fsl_explain.explainers.choice import Choice
 from fsl_explain.explainers.compared import compare as compare_images
 from fsl_explain.report import Case, Page, render_page
@@ -63,13 +64,15 @@ def compare(
     compared_methods(settings.maps)
     dataset = settings.data.open()
     encoder = Encoder.from_config(settings.encoder, settings.run.device)
-    recorded = provenance(settings, encoder, dataset)
+    seen = check_evaluated(settings.encoder, settings.data, dataset)
+    recorded = provenance(settings, encoder, dataset) | seen.recorded
     partial = None if out is None else partial_folder(out, recorded, resume)
     with progress_bars() as report:
         first = _mosaics(settings, encoder, dataset, report)
         measuring = compare_maps if settings.maps.shots else compare_label_free
         measured = measuring(encoder, dataset, settings, partial, report)
-    tables = (*first, *comparison_tables(measured, config.stem, settings.encoder.name))
+    found = (*first, *comparison_tables(measured, config.stem, settings.encoder.name))
+    tables = tuple(seen.beside(table) for table in found)
     for table in tables:
         show_table(table)
     if out is None:

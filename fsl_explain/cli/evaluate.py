@@ -1,6 +1,5 @@
 """``fsl-explain evaluate``."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,7 +22,7 @@ from fsl_explain.evaluation.results import (
     uninterrupted,
     write_results,
 )
-from fsl_explain.evaluation.seen_classes import SeenClasses, check_evaluated
+from fsl_explain.evaluation.seen_classes import check_evaluated
 from fsl_explain.report import Page, write_page
 
 
@@ -85,16 +84,12 @@ def run_evaluation(
     with progress_bars() as report:
         chunk = evaluate_episodes(encoder, dataset, settings, partial, report)
     summary = summarize(chunk) | {"provenance": recorded}
-    show_table(_table(summary, title, seen))
+    table = seen.beside(table_of(summary, title))
+    show_table(table)
     if out is not None:
-        _write(out, summary, chunk, dataset, settings, encoder, title, seen)
+        _write(out, summary, chunk, dataset, settings, encoder, title, table)
         note(f"Results: {out / 'summary.json'} and, for people, {out / 'index.html'}")
     return summary
-
-
-def _table(summary: dict[str, Any], title: str, seen: SeenClasses) -> Table:
-    table = table_of(summary, title)
-    return replace(table, notes=(*seen.sentences, *table.notes))
 
 
 def _write(
@@ -105,7 +100,7 @@ def _write(
     settings: EvaluationConfig,
     encoder: Encoder,
     title: str,
-    seen: SeenClasses,
+    table: Table,
 ) -> None:
     sizes = settings.episodes
     page = Page(
@@ -118,7 +113,7 @@ def _write(
             "Removed pixels become": settings.explanation.masking,
             "Seed": str(sizes.seed),
         },
-        tables=(_table(summary, title, seen),),
+        tables=(table,),
         cases=episode_cases(settings, encoder, dataset, chunk),
     )
     with uninterrupted():

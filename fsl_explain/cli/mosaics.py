@@ -26,6 +26,7 @@ from fsl_explain.evaluation.mosaic_store import (
 from fsl_explain.evaluation.mosaic_table import mosaic_tables, summarize_mosaics
 from fsl_explain.evaluation.mosaics import TILE_NAMES, evaluate_mosaics, fitted_head, measured_methods
 from fsl_explain.evaluation.results import provenance, uninterrupted
+from fsl_explain.evaluation.seen_classes import check_evaluated
 from fsl_explain.explainers.choice import Choice
 from fsl_explain.explainers.compared import compare
 from fsl_explain.report import Case, Page, write_page
@@ -66,12 +67,13 @@ def mosaics(
     measured_methods(settings)
     dataset = settings.data.open()
     encoder = Encoder.from_config(settings.encoder, settings.run.device)
-    recorded = provenance(settings, encoder, dataset)
+    seen = check_evaluated(settings.encoder, settings.data, dataset)
+    recorded = provenance(settings, encoder, dataset) | seen.recorded
     with progress_bars() as report:
         store = embed_mosaics(encoder, dataset, settings, report)
         figures = evaluate_mosaics(store, encoder.pooling, settings, report)
     summary = summarize_mosaics(figures) | {"provenance": recorded}
-    tables = mosaic_tables(summary, config.stem)
+    tables = tuple(seen.beside(table) for table in mosaic_tables(summary, config.stem))
     for table in tables:
         show_table(table)
     if out is None:

@@ -92,7 +92,7 @@ def _train(settings: TrainingConfig, dataset: LabeledImages, unfinished: Unfinis
         unfinished.remove()
         note(f"Mean loss of the first epoch {losses[0]:.3f}, of the last {losses[-1]:.3f}.")
         _print_accuracy("after training", encoder, settings, seen)
-        Console().print(f"Weights: {settings.output}", soft_wrap=True)
+        Console().print(f"Weights: {settings.output.resolve()}", soft_wrap=True)
 
 
 def _print_accuracy(when: str, encoder: Encoder, settings: TrainingConfig, seen: SeenClasses | None) -> None:

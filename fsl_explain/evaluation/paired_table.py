@@ -71,6 +71,7 @@ def difference_table(results: StoredResults, figures: Sequence[str], against: st
         (
             f"Mean of the paired differences over {results.unit}, with a percentile interval of "
             f"{100 * CONFIDENCE:g} % from {RESAMPLES:,} resamples of them; bold: it excludes zero.",
+            *results.caveats,
         ),
         frozenset(bold),
     )
@@ -100,6 +101,7 @@ def _notes(results: Sequence[StoredResults], figures: Sequence[str]) -> tuple[st
         f"Mean over {' or '.join(units)} ± 1.96 standard errors. Bold: better than every other method of the same "
         f"results, trivial maps included, in a paired bootstrap at {100 * CONFIDENCE:g} % for all comparisons together."
     ]
+    notes += [f"{one.name}: {caveat}" for one in results for caveat in one.caveats]
     for name in figures:
         winners = {one.name: trivial for one in results if (trivial := _trivial_winner(one, name)) is not None}
         if winners:

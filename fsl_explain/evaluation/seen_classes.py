@@ -5,8 +5,8 @@ several ways (CUB-200-2011 as such, as a table, as folders), and a figure that i
 name that has to be allowed.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from fsl_explain.backbones.loading import trained_on
 from fsl_explain.backbones.trained_on import TrainedOn
 from fsl_explain.config import EncoderConfig, TrainingConfig
 from fsl_explain.config.data import DataConfig
+from fsl_explain.evaluation.text_table import Table
 
 SHOWN = 3
 
@@ -25,6 +26,12 @@ class SeenClasses:
 
     names: tuple[str, ...] | None
     evaluated: int
+
+    @classmethod
+    def recalled(cls, provenance: Mapping[str, Any]) -> "SeenClasses":
+        """Return what was ``recorded`` with figures that are stored."""
+        names = provenance.get("classes_seen_in_training")
+        return cls(None if names is None else tuple(names), provenance["dataset"]["classes"])
 
     @property
     def recorded(self) -> dict[str, Any]:
@@ -37,6 +44,10 @@ class SeenClasses:
         if not self.names:
             return ()
         return (f"The encoder was trained on {len(self.names)} of the {self.evaluated} classes ({_some(self.names)}).",)
+
+    def beside(self, table: Table) -> Table:
+        """Return the table with the sentences as its first notes."""
+        return replace(table, notes=(*self.sentences, *table.notes))
 
 
 def check_evaluated(encoder: EncoderConfig, data: DataConfig, dataset: LabeledImages) -> SeenClasses:

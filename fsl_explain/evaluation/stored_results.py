@@ -1,7 +1,8 @@
 """Measurements that stand in a folder of results, ready to be laid out again or compared."""
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ import pyarrow.parquet as pq
 from jaxtyping import Float, Int
 
 from fsl_explain.evaluation.figures import FIGURES
+from fsl_explain.evaluation.seen_classes import SeenClasses
 
 TABLE = "queries.parquet"
+SUMMARY = "summary.json"
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,7 @@ class StoredResults:
     name: str
     unit: str  # what an interval is over: episodes or queries
     figures: Mapping[str, Mapping[str, Float[np.ndarray, "unit"]]]  # method → figure → values
+    caveats: tuple[str, ...] = ()  # what has to stand beside every figure
 
     def of(self, figure: str) -> dict[str, Float[np.ndarray, "unit"]]:
         """Return one figure of every method that has it."""
@@ -45,7 +49,21 @@ def read_results(folder: str | Path) -> list[StoredResults]:
         raise ValueError(f"{path} is no table of measurements or is damaged; run the evaluation again.") from error
     if "method" not in table.column_names:
         raise ValueError(f"expected a column method in {path}, but there is none; use the results of an evaluation.")
-    name = Path(folder).resolve().name
+    caveats = _caveats(path.with_name(SUMMARY))
+    return [replace(one, caveats=caveats) for one in _parts(table, Path(folder).resolve().name)]
+
+
+def _caveats(path: Path) -> tuple[str, ...]:
+    try:
+        provenance = json.loads(path.read_text(encoding="utf-8"))["provenance"]
+        return SeenClasses.recalled(provenance).sentences
+    except FileNotFoundError:
+        return (f"There is no {SUMMARY} beside the figures: what they were measured on is not known.",)
+    except (ValueError, LookupError, TypeError) as error:
+        raise ValueError(f"{path} is no summary of an evaluation or is damaged; run the evaluation again.") from error
+
+
+def _parts(table: pa.Table, name: str) -> list[StoredResults]:
     if "sampled" in table.column_names:
         return _of_comparison(table, name)
     if "rule" not in table.column_names:

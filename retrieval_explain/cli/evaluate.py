@@ -1,6 +1,5 @@
 """``retrieval-explain evaluate``."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -64,7 +63,7 @@ def evaluate(
     with progress_bars() as report:
         measured = evaluate_bank(encoder, dataset, settings, gallery, limit, report)
     summary = summarize_bank(measured) | {"provenance": recorded}
-    tables = [replace(one, notes=(*seen.sentences, *one.notes)) for one in bank_tables(summary, config.stem)]
+    tables = [seen.beside(one) for one in bank_tables(summary, config.stem)]
     for table in tables:
         show_table(table)
     if out is None:

@@ -1,5 +1,7 @@
 """Tables of stored measurements."""
 
+import json
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -153,6 +155,36 @@ def test_a_sample_and_all_images_of_a_comparison_are_two_entries(tmp_path):
 def test_a_comparison_of_all_images_is_one_entry(tmp_path):
     folder = stored_table(tmp_path / "all", method=["relax", "exact"], sampled=[True, True], auc=[0.1, 0.2])
     assert [one.name for one in read_results(folder)] == ["all"]
+
+
+@pytest.mark.parametrize(
+    ("summary", "caveat"),
+    [
+        ({"classes_seen_in_training": ["a", "b"]}, "The encoder was trained on 2 of the 7 classes (a, b)."),
+        ({"classes_seen_in_training": []}, None),
+        ({"classes_seen_in_training": None}, None),
+        ({}, None),
+        (None, "There is no summary.json beside the figures: what they were measured on is not known."),
+    ],
+    ids=["met", "not met", "unknown", "older", "no summary"],
+)
+def test_seen_classes_stand_below_every_table(tmp_path, summary, caveat):
+    folder = stored_table(tmp_path / "run", method=["exact", "fam"], auc=[0.1, 0.2])
+    if summary is not None:
+        text = json.dumps({"provenance": summary | {"dataset": {"classes": 7}}})
+        (folder / "summary.json").write_text(text)
+    (found,) = read_results(folder)
+    assert found.caveats == (() if caveat is None else (caveat,))
+    for table in (comparison_table("T", [found], ("auc",)), difference_table(found, ("auc",), "fam")):
+        assert [note.removeprefix("run: ") for note in table.notes[1 : 1 + len(found.caveats)]] == list(found.caveats)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"provenance": {"classes_seen_in_training": ["a"]}}'])
+def test_a_damaged_summary_is_no_summary(tmp_path, text):
+    folder = stored_table(tmp_path / "run", method=["exact"], auc=[0.1])
+    (folder / "summary.json").write_text(text)
+    with pytest.raises(ValueError, match=r"summary.json is no summary of an evaluation or is damaged; run the"):
+        read_results(folder)
 
 
 def test_folders_that_hold_no_results(tmp_path):
