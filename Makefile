@@ -2,6 +2,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 OUT ?= demo
+WORKERS ?= 2
 
 .PHONY: demo test learn2learn check lint types contracts clean
 
@@ -9,7 +10,7 @@ demo: .venv/installed
 	$(BIN)/fsl-explain demo --out $(OUT)
 
 test: .venv/installed
-	$(BIN)/pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(WORKERS) --dist worksteal
 
 # The package's C files build on this Python with one option only, and its metadata forbids numpy 2: hence an
 # environment of its own on top of the other one.
