@@ -1,5 +1,6 @@
 """Encoders: from images to activation maps, pooled values and embeddings, with the network left untouched."""
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +15,14 @@ from torchvision.transforms import v2
 from episodes import BlueGreenRed, direct_resize
 from episodes.naming import unknown_name
 from fsl_explain.backbones.capture import activation_maps_of, evaluating, find_layer
-from fsl_explain.backbones.checkpoint import check_finite
+from fsl_explain.backbones.checkpoint import check_usable
 from fsl_explain.backbones.inference_modes import for_inference
 from fsl_explain.backbones.named import IMAGENET_MEAN, IMAGENET_STD, NamedNetwork, build_named
 from fsl_explain.config import EncoderConfig, HeadConfig
 from fsl_explain.heads import POOLINGS, Pooling
 
 Preprocess = Callable[[Image.Image], Tensor]
+HALF = (torch.float16, torch.bfloat16)
 
 
 @dataclass(frozen=True)
@@ -49,13 +51,14 @@ class Features:
 class Encoder:
     """A network seen as images → activation maps → pooled → embedding.
 
-    Calling it runs in eval mode without gradients, on the network's own device and in its own dtype,
-    and gives the network back as it was. ``mean`` and ``std`` are those of the normalized pixels, or
-    None where a preprocessing of the user's own hides them.
+    Calling it runs in eval mode without gradients, on the network's own device, in its own dtype and layout, and
+    gives the network back as it was. What a network in half precision computes is pooled and embedded in float32,
+    by a copy of its head where that is in half precision too. ``mean`` and ``std`` are those of the normalized
+    pixels, or None where a preprocessing of the user's own hides them.
 
     ``inference`` is ``eager``, the network itself; ``folded``, a copy of it as it is now, channels last and with
     batch normalization folded into the convolutions before it, which is faster and equal up to rounding; or
-    ``bf16``, that copy in bfloat16, whose features come in float32.
+    ``bf16``, that copy in bfloat16.
     """
 
     def __init__(
@@ -70,10 +73,10 @@ class Encoder:
     ) -> None:
         self.inference = inference
         self.pooling = _pooling(pooling)
-        self.head = nn.Identity() if head is None else head
+        self.head = nn.Identity() if head is None else _head_in_full_precision(head)
         self.transform: Preprocess = preprocess or direct_resize(224, IMAGENET_MEAN, IMAGENET_STD)
         self.description = description or type(network).__name__
-        check_finite(network.state_dict(), self.description)
+        check_usable(network, self.description)
         self.network, self.layer = for_inference(network, layer, inference)
 
     @classmethod
@@ -162,20 +165,18 @@ class Encoder:
         with evaluating(self.network, self.head):
             layer = self.layer
             maps = self.network(images) if layer is None else activation_maps_of(self.network, layer, images)
-            maps = self.in_full_precision(maps)
-            pooled = self.pooling(maps)
-            # a copy, because a head may begin with a layer that overwrites its input
-            return Features(maps.detach(), pooled, self.head(pooled.clone()))
+            with torch.autocast(maps.device.type, enabled=False):
+                maps = in_full_precision(maps)
+                pooled = self.pooling(maps)
+                # a copy, because a head may begin with a layer that overwrites its input
+                return Features(maps.detach(), pooled, self.head(pooled.clone()))
 
     def placed(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 3 height width"]:
-        """Return images on the network's device, in its dtype, channels last."""
+        """Return images on the network's device, in its dtype, and channels last where its filters are."""
         parameter = next(self.network.parameters(), images)
-        layout = torch.channels_last if images.dim() == 4 else torch.preserve_format
+        last = images.dim() == 4 and any(map(_is_channels_last, self.network.parameters()))
+        layout = torch.channels_last if last else torch.preserve_format
         return images.to(parameter.device, parameter.dtype, memory_format=layout)
-
-    def in_full_precision(self, values: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
-        """Return what a network in ``bf16`` computed in float32; of every other network, as it is."""
-        return values.float() if self.inference == "bf16" else values
 
     def preprocess(self, images: Sequence[Image.Image]) -> Float[Tensor, "batch 3 height width"]:
         """Turn PIL images into one batch, on the CPU; grayscale and palette images become RGB."""
@@ -216,6 +217,19 @@ class Encoder:
             return None
         mean, std = (torch.tensor(values)[:, None, None] for values in self.normalization)
         return -mean / std
+
+
+def in_full_precision(values: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
+    """Return values of half precision in float32, others as they are."""
+    return values.float() if values.dtype in HALF else values
+
+
+def _head_in_full_precision(head: nn.Module) -> nn.Module:
+    return copy.deepcopy(head).float() if any(value.dtype in HALF for value in head.parameters()) else head
+
+
+def _is_channels_last(weight: Tensor) -> bool:
+    return weight.dim() == 4 and not weight.is_contiguous() and weight.is_contiguous(memory_format=torch.channels_last)
 
 
 def _steps(transform: object) -> list[object]:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from fsl_explain.backbones.legacy_pickle import read_inert
 from fsl_explain.backbones.pickle_names import DamagedFileError, RefusedPickleError
@@ -74,6 +74,12 @@ def check_finite(state: Mapping[str, Tensor], source: str) -> None:
             f"expected finite weights, but {listed('NaN or infinite', broken)} in {source}; "
             "train again or use another checkpoint."
         )
+
+
+def check_usable(network: nn.Module, source: str) -> None:
+    """Refuse parameters that hold NaN or infinity, and buffers that hold NaN: a mask may be infinite."""
+    buffers = {name: value for name, value in network.named_buffers() if value.isnan().any()}
+    check_finite(dict(network.named_parameters()) | buffers, source)
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:

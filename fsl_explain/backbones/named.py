@@ -68,7 +68,7 @@ def build_named(
     if opened is not None and opened.release is OURS and opened.settings and recipe is not None:
         _check_outline(name, recipe, opened, architecture)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every GPU, for good
         if recipe is None:
             built = _from_torchvision(name.removeprefix("torchvision:"), seed, architecture)
         else:

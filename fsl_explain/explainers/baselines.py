@@ -34,7 +34,7 @@ def center_pixel(height: int, width: int) -> Float[Tensor, "height width"]:
 
 def random_cells(seed: int, height: int, width: int) -> Float[Tensor, "height width"]:
     """Return uniform noise, which is blurred when the cells are enlarged."""
-    return torch.rand(height, width, generator=torch.Generator().manual_seed(seed))
+    return torch.rand(height, width, generator=torch.Generator().manual_seed(seed), device="cpu")
 
 
 def image_seeds(pooled: Float[Tensor, "*batch channel"]) -> Int[Tensor, "*batch"]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from episodes.naming import unknown_name
 from fsl_explain.backbones.capture import evaluating, leaf_activations, the_maps
-from fsl_explain.encoder import Encoder
+from fsl_explain.encoder import Encoder, in_full_precision
 from fsl_explain.explainers.altered_queries import pixels_of
 from fsl_explain.explainers.cellwise_cam import hirescam, layercam
 from fsl_explain.explainers.explanation import Attribution, Method, Question
@@ -56,7 +56,7 @@ def class_logit_map(
         maps, found = _maps_and_logits(encoder, encoder.placed(images))
         logits = _checked(found, encoder)
         gradients = _gradients(logits, _targets(logits, target, encoder), maps)
-        return FORMULAS[method](*(encoder.in_full_precision(values) for values in (maps.detach(), gradients)))
+        return FORMULAS[method](*(in_full_precision(values) for values in (maps.detach(), gradients)))
 
 
 def saliency(

@@ -69,7 +69,7 @@ def as_batch(images: Tensor) -> Float[Tensor, "batch 3 height width"]:
         raise TypeError(f"expected a preprocessed tensor, but got {type(images).__name__}; use encoder.preprocess.")
     if images.dim() not in (3, 4) or images.shape[-3] != 3 or len(images) == 0:
         raise ValueError(f"expected an image (3, H, W) or a batch (B, 3, H, W), but got shape {tuple(images.shape)}.")
-    return images if images.dim() == 4 else images[None]
+    return (images if images.dim() == 4 else images[None]).detach()
 
 
 def _gather(encoder: Encoder, supports: Supports) -> tuple[SupportSet, Tensor | None]:
@@ -80,12 +80,13 @@ def _gather(encoder: Encoder, supports: Supports) -> tuple[SupportSet, Tensor | 
                 f"{tuple(supports.embedding.shape)}."
             )
         way, shot = supports.embedding.shape[:2]
-        flat = Features(supports.maps.flatten(0, 1), supports.pooled.flatten(0, 1), supports.embedding.flatten(0, 1))
+        parts = (supports.maps, supports.pooled, supports.embedding)
+        flat = Features(*(part.detach().flatten(0, 1) for part in parts))
         return support_set(flat, (shot,) * way, _numbered(way)), None
     groups = supports if isinstance(supports, Mapping) else _by_class(supports)
     _check_groups(groups)
     shots = tuple(len(images) for images in groups.values())
-    stacked = torch.cat(list(groups.values()))
+    stacked = torch.cat(list(groups.values())).detach()
     index, _ = padded_index(shots)
     return support_set(encoder(stacked), shots, tuple(groups)), stacked[index.to(stacked.device)]
 
@@ -94,6 +95,11 @@ def _check_groups(groups: Mapping[str, Tensor]) -> None:
     if not groups:
         raise ValueError("expected supports of at least one class, but got none.")
     for name, images in groups.items():
+        if not isinstance(name, str):
+            raise TypeError(
+                f"expected class names as the keys of the supports, but got {name!r}, which could be taken for a "
+                "position; use str(label)."
+            )
         if not isinstance(images, Tensor):
             raise TypeError(
                 f"expected a tensor (shot, 3, H, W) of supports for {name}, but got {type(images).__name__}; "

@@ -11,7 +11,7 @@ from torch import Tensor
 from episodes.naming import unknown_name
 
 ClassReference = int | str
-Against = ClassReference | Sequence[ClassReference] | Literal["others"] | None
+Against = ClassReference | Sequence[ClassReference] | Int[Tensor, "*rival"] | Literal["others"] | None
 
 
 def class_index(reference: ClassReference, classes: Sequence[str]) -> int:
@@ -49,6 +49,7 @@ def rival_weights(
     if isinstance(against, str) and against == "others":
         rivals = torch.ones_like(scores).scatter(-1, target[..., None], 0)
         return rivals / rivals.sum(dim=-1, keepdim=True)
+    against = against.tolist() if isinstance(against, Tensor) else against
     chosen = list(against) if isinstance(against, Iterable) and not isinstance(against, str) else [against]
     if not chosen:
         raise ValueError("expected at least one class to contrast with, but got an empty list; use against=None.")

@@ -1,5 +1,6 @@
 """The main road: from a query and its supports to an explanation of the decision."""
 
+from dataclasses import replace
 from math import nan
 
 import torch
@@ -15,7 +16,7 @@ from fsl_explain.explainers.compared import Compared, Supports, as_batch, compar
 from fsl_explain.explainers.contrast_weights import Against, ClassReference
 from fsl_explain.explainers.decomposition import support_addends
 from fsl_explain.explainers.explanation import Explanation, Method, Question, SupportAttribution
-from fsl_explain.explainers.methods import find_method
+from fsl_explain.explainers.methods import find_method, name_of
 from fsl_explain.explainers.relax import RelaxOptions, relax
 from fsl_explain.explainers.relax import saliency as scaled_importance
 from fsl_explain.similarities import Similarity
@@ -59,8 +60,13 @@ def explain(
 
 
 def explain_compared(compared: Compared, method: str | Method, choice: Choice) -> Explanation:
-    """Explain a batch of queries by one method."""
-    explainer, name = find_method(method), method if isinstance(method, str) else method.name
+    """Explain a batch of queries by one method; autocast, which has served the network, ends here."""
+    with torch.autocast(compared.features.maps.device.type, enabled=False):
+        return _explained(compared, method, choice)
+
+
+def _explained(compared: Compared, method: str | Method, choice: Choice) -> Explanation:
+    explainer, name = find_method(method), name_of(method)
     _check_options(explainer, name, choice)
     size, supports = (compared.queries.shape[-2], compared.queries.shape[-1]), compared.supports
     question = ask(compared, choice, explainer.explains)
@@ -69,9 +75,10 @@ def explain_compared(compared: Compared, method: str | Method, choice: Choice) -
     dtype, rivals = attribution.cells.dtype, question.explained.rivals
     shares, biases = support_addends(question)
     similarities = pairwise_to_supports(question.query.embedding, supports, question.similarity)
+    decision = decide(question.ranking.cpu(), supports.classes)  # in float64, as the target was found
     return Explanation(
         method=name,
-        decision=decide(question.ranking.to("cpu", dtype), supports.classes),
+        decision=replace(decision, scores=decision.scores.to(dtype)),
         target=question.target.cpu(),
         against=None if rivals is None else rivals.to("cpu", dtype),
         score=question.explained.value.to("cpu", dtype),

@@ -119,8 +119,8 @@ class Method:
 class Explanation:
     """Why images were given their class: each channel's and each cell's share of the decision's score.
 
-    All tensors are on the CPU. A batch of queries adds one leading dimension to every tensor but
-    ``support_images``; index the explanation to get that of one query.
+    All tensors but those of ``question`` are on the CPU. A batch of queries adds one leading dimension to every tensor
+    but ``support_images``; index the explanation to get that of one query.
     """
 
     method: str

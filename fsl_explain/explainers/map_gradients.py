@@ -34,7 +34,7 @@ def map_gradients(question: Question) -> Float[Tensor, "*batch channel h w"]:
     with evaluating(question.head), torch.inference_mode(False), torch.enable_grad():
         maps = question.query.maps.detach().clone().requires_grad_()
         pooled = question.pooling(maps)
-        embedding = question.head(pooled.reshape(-1, pooled.shape[-1])).double()
+        embedding = question.head(pooled.reshape(-1, pooled.shape[-1]).clone()).double()
         supports, weights = _ordinary(question.supports), question.explained.class_weights.clone()
         scores = question.rule.class_scores(embedding.reshape(*leading, -1), supports, question.similarity)
         (gradient,) = torch.autograd.grad(combined(weights, scores).sum(), maps)

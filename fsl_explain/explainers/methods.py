@@ -43,6 +43,13 @@ TRIVIAL = ("all-ones", "centered-gaussian", "random-blurred", "center-pixel")
 """Maps that do not look at the image."""
 
 
+def name_of(method: str | Method) -> str:
+    """Return the name of an explainer that was given by name or as an object."""
+    if isinstance(method, str):
+        return method
+    return next((name for name, known in METHODS.items() if known is method), method.name)
+
+
 def find_method(method: str | Method) -> Method:
     """Return an explainer by name, or the one given.
 

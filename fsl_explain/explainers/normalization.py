@@ -63,10 +63,10 @@ def upsample_sum_kept(
 @lru_cache(maxsize=64)
 def _mass_keeping_matrix(cells: int, pixels: int) -> Float[Tensor, "pixels cells"]:
     """Return the bilinear matrix with columns that sum to 1; with fewer pixels than cells, area shares instead."""
-    unit = torch.eye(cells, dtype=torch.float64)[:, None]
+    unit = torch.eye(cells, dtype=torch.float64, device="cpu")[:, None]
     if pixels >= cells:
         matrix = F.interpolate(unit, size=pixels, mode="linear", align_corners=False)[:, 0].T
     else:
-        position = (torch.arange(cells, dtype=torch.float64) + 0.5) * pixels / cells
+        position = (torch.arange(cells, dtype=torch.float64, device="cpu") + 0.5) * pixels / cells
         matrix = F.one_hot(position.long(), pixels).T.double()
     return matrix / matrix.sum(dim=0, keepdim=True)

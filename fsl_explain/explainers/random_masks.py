@@ -70,6 +70,6 @@ def _shifted_matrices(grid: int, pixels: int) -> Float[Tensor, "shift pixels gri
             f"expected images of more than {reach} pixels a side for masks of a {grid}×{grid} grid, "
             f"but got {pixels}; lower grid, or choose variant='lafam'."
         )
-    enlarged = F.interpolate(torch.eye(grid, dtype=torch.float64)[:, None], size=pixels, mode="linear")
+    enlarged = F.interpolate(torch.eye(grid, dtype=torch.float64, device="cpu")[:, None], size=pixels, mode="linear")
     padded = F.pad(enlarged, (reach, reach), mode="reflect")[:, 0]
     return padded.unfold(1, pixels, 1).permute(1, 2, 0).contiguous()

@@ -59,7 +59,7 @@ def test_the_map_lies_where_the_class_reads():
     """Channel 0 copies red and channel 1 green; class 1 is greenness, and green is the right half."""
     network = nn.Sequential(nn.Conv2d(3, 2, 1, bias=False), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 2))
     network[0].weight.data = torch.tensor([[1.0, 0, 0], [0, 1.0, 0]])[..., None, None]
-    network[3].weight.data = torch.eye(2)
+    network[3].weight.data, network[3].bias.data = torch.eye(2), torch.zeros(2)
     image = torch.zeros(3, 4, 4)
     image[0, :, :2], image[1, :, 2:] = 1, 2
     encoder = Encoder.wrap(network, "0")
