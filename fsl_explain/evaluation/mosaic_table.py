@@ -56,8 +56,7 @@ def _notes(summary: Mapping[str, Any], figure: str) -> tuple[str, ...]:
             "dimensions of the embedding. Heads are fitted on crops that appear in no mosaic.",
             "The last two rows are no maps: the model itself is shown each tile alone, at full size, and asked which "
             "is the most similar to the reference, and which leads most over the other three classes' references.",
-            f"Exact and contrast add up to the score: largest residual {_largest_residual(summary):.0e} of the sum "
-            "of the absolute terms.",
+            *_residual_notes(summary),
         ],
         "energy": [],
         "correlation": [
@@ -70,9 +69,16 @@ def _notes(summary: Mapping[str, Any], figure: str) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _largest_residual(summary: Mapping[str, Any]) -> float:
-    rows = [head["methods"].get(name) for head in summary["heads"].values() for name in ("exact", "contrast")]
-    return max((row["largest_residual"] for row in rows if row is not None), default=0.0)
+def _residual_notes(summary: Mapping[str, Any]) -> tuple[str, ...]:
+    """Say how well the methods add up that promise to; nothing where no residual is known."""
+    rows = [(name, head["methods"].get(name)) for head in summary["heads"].values() for name in ("exact", "contrast")]
+    known = [(name, row["largest_residual"]) for name, row in rows if row and row["largest_residual"] is not None]
+    if not known:
+        return ()
+    names = list(dict.fromkeys(name for name, _ in known))
+    adding = f"{' and '.join(names).capitalize()} add{'s' if len(names) == 1 else ''}"
+    largest = max(residual for _, residual in known)
+    return (f"{adding} up to the score: largest residual {largest:.0e} of the sum of the absolute terms.",)
 
 
 def _head(head: HeadFigures) -> dict[str, Any]:

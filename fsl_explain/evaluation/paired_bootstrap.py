@@ -59,15 +59,18 @@ def paired_difference(
 
 
 def clearly_best(figures: Mapping[str, Float[np.ndarray, "unit"]], higher_is_better: bool) -> str | None:
-    """Return the method that beats every other one on the same units; None where no method does.
+    """Return the method that beats every other one, each on the units that both have; None where no method does.
 
-    Each of its differences excludes zero at a level that holds for all of them together (Bonferroni).
+    Each of its differences excludes zero at a level that holds for all of them together (Bonferroni). Means over units
+    that others lack choose nothing, and of two methods one at most leads on those that they share.
     """
     sign = 1.0 if higher_is_better else -1.0
     known = {name: sign * values for name, values in figures.items() if not np.isnan(values).all()}
     if len(known) < 2:
         return None
-    best = max(known, key=lambda name: float(np.nanmean(known[name])))
     level = 1 - (1 - CONFIDENCE) / (len(known) - 1)
-    others = (values for name, values in known.items() if name != best)
-    return best if all(paired_difference(known[best], other, level).low > 0 for other in others) else None
+    for name, ours in known.items():
+        rivals = [theirs for other, theirs in known.items() if other != name]
+        if all(np.nansum(ours - theirs) > 0 for theirs in rivals):
+            return name if all(paired_difference(ours, theirs, level).low > 0 for theirs in rivals) else None
+    return None

@@ -1,6 +1,6 @@
 """Tables of stored measurements: means with intervals, bold only where a test says so, and paired differences."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import torch
@@ -40,7 +40,8 @@ def comparison_table(
                 bold |= {(len(rows), named + place) for place, name in enumerate(figures) if best[name] == method}
             rows.append((*names, *entries))
     columns = (*("model", "method")[-named:], *(FIGURES[name].title for name in figures))
-    return Table(title, columns, rows, _notes(results, figures), frozenset(bold), named)
+    notes = _notes(results, figures, {row[named - 1] for row in rows})
+    return Table(title, columns, rows, notes, frozenset(bold), named)
 
 
 def difference_table(results: StoredResults, figures: Sequence[str], against: str) -> Table:
@@ -70,7 +71,8 @@ def difference_table(results: StoredResults, figures: Sequence[str], against: st
         rows,
         (
             f"Mean of the paired differences over {results.unit}, with a percentile interval of "
-            f"{100 * CONFIDENCE:g} % from {RESAMPLES:,} resamples of them; bold: it excludes zero.",
+            f"{100 * CONFIDENCE:g} % from {RESAMPLES:,} resamples of them; bold: it excludes zero. Each entry is "
+            "tested alone: of twenty without any difference about one is bold by chance.",
             *results.caveats,
         ),
         frozenset(bold),
@@ -95,13 +97,14 @@ def _mean(results: StoredResults, method: str, figure: str) -> str:
     return f"{factor * mean:.2f} ± {factor * half_width:.2f}" if counted else UNKNOWN
 
 
-def _notes(results: Sequence[StoredResults], figures: Sequence[str]) -> tuple[str, ...]:
+def _notes(results: Sequence[StoredResults], figures: Sequence[str], shown: Collection[str]) -> tuple[str, ...]:
     units = sorted({one.unit for one in results})
     notes = [
         f"Mean over {' or '.join(units)} ± 1.96 standard errors. Bold: better than every other method of the same "
         f"results, trivial maps included, in a paired bootstrap at {100 * CONFIDENCE:g} % for all comparisons together."
     ]
     notes += [f"{one.name}: {caveat}" for one in results for caveat in one.caveats]
+    notes += [note for name in figures for one in results for note in _fewer_units(one, name, shown)]
     for name in figures:
         winners = {one.name: trivial for one in results if (trivial := _trivial_winner(one, name)) is not None}
         if winners:
@@ -110,17 +113,30 @@ def _notes(results: Sequence[StoredResults], figures: Sequence[str]) -> tuple[st
     return tuple(notes)
 
 
+def _fewer_units(results: StoredResults, figure: str, shown: Collection[str]) -> tuple[str, ...]:
+    """Name the methods whose mean is over fewer units than another's: their means do not compare."""
+    counts = {method: int((~np.isnan(values)).sum()) for method, values in results.of(figure).items()}
+    most = max(counts.values(), default=0)
+    fewer = [f"{method} ({count})" for method, count in counts.items() if method in shown and 0 < count < most]
+    if not fewer:
+        return ()
+    title = FIGURES[figure].title
+    return (f"{results.name}: {title} is of {most} {results.unit}, but of fewer for {', '.join(fewer)}.",)
+
+
 def _trivial_winner(results: StoredResults, figure: str) -> str | None:
-    """Return the map that looks at nothing and has the best mean; None where a real method has it."""
+    """Return the map that looks at nothing and has the best mean over the units that every method has.
+
+    None where a real method has it, and where the methods share no unit.
+    """
     if figure == "accuracy" or FIGURES[figure].higher_is_better is None:
         return None
     sign = 1 if FIGURES[figure].higher_is_better else -1
-    means = {
-        method: sign * float(np.nanmean(values))
-        for method, values in results.of(figure).items()
-        if not np.isnan(values).all()
-    }
-    best = max(means, key=lambda method: means[method], default=None)
+    known = {method: sign * values for method, values in results.of(figure).items() if not np.isnan(values).all()}
+    everywhere = ~np.isnan([*known.values()]).any(axis=0)
+    if not everywhere.any():
+        return None
+    best = max(known, key=lambda method: float(known[method][everywhere].mean()), default=None)
     return best if best in TRIVIAL else None
 
 

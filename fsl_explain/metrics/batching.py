@@ -15,17 +15,17 @@ Metric = TypeVar("Metric", bound=Callable[..., Tensor])
 def a_few_at_a_time(metric: Metric) -> Metric:
     """Let a metric of independent maps see ``MAPS_AT_ONCE`` of a batch at a time; the figures stay the same.
 
-    Every further tensor has one entry a map. Twice as fast on a processor, and the memory beyond the maps does not
+    Every further tensor is a mask for each map. Twice as fast on a processor, and the memory beyond the maps does not
     grow with the batch.
 
-    Raises: ``ValueError`` for a further tensor with another number of entries.
+    Raises: ``ValueError`` for another number of masks than of maps; ``TypeError`` for a mask that is not boolean.
     """
 
     @wraps(metric)
     def in_pieces(saliency: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         for value in (*args, *kwargs.values()):
-            if isinstance(value, Tensor) and len(value) != len(saliency):
-                raise ValueError(f"expected one mask a map, {len(saliency)} of them, but got {len(value)}; pair them.")
+            if isinstance(value, Tensor):
+                check_masks(saliency, value)
         if len(saliency) <= MAPS_AT_ONCE or saliency.device.type != "cpu":
             return metric(saliency, *args, **kwargs)
         starts = range(0, len(saliency), MAPS_AT_ONCE)
@@ -42,6 +42,20 @@ def a_few_at_a_time(metric: Metric) -> Metric:
         )
 
     return cast("Metric", in_pieces)
+
+
+def check_masks(saliency: Tensor, masks: Tensor) -> None:
+    """Raise ValueError for another number of masks than of maps, and TypeError for masks that are not boolean."""
+    check_one_each(saliency, masks, "mask")
+    # The complement of an integer 1 is -2.
+    if masks.dtype != torch.bool:
+        raise TypeError(f"expected boolean masks, but got {masks.dtype}; say what is inside, such as masks > 0.")
+
+
+def check_one_each(saliency: Tensor, targets: Tensor, name: str) -> None:
+    """Raise ValueError for another number of targets, masks or boxes, than of maps."""
+    if len(targets) != len(saliency):
+        raise ValueError(f"expected one {name} a map, {len(saliency)} of them, but got {len(targets)}; pair them.")
 
 
 def _part(value: Any, piece: slice) -> Any:

@@ -9,6 +9,7 @@ from jaxtyping import Float, Real
 from torch import Tensor
 from torchvision.ops import box_area
 
+from fsl_explain.metrics.batching import check_one_each
 from fsl_explain.metrics.connected_components import boxes_of_largest_components
 from fsl_explain.metrics.positive_part import positive_part, says_something, undefined_unless
 
@@ -23,8 +24,9 @@ def intersection_over_union(
     area, for a map without a positive pixel and for one with a NaN or infinite pixel.
 
     Raises:
-        ValueError: the threshold does not lie above 0 and up to 1.
+        ValueError: the threshold does not lie above 0 and up to 1, or there is not one box for each map.
     """
+    check_one_each(saliency, boxes, "box")
     found = largest_component_boxes(saliency, threshold)
     true = boxes.to(found)
     top_left, bottom_right = torch.maximum(found[:, :2], true[:, :2]), torch.minimum(found[:, 2:], true[:, 2:])
@@ -41,7 +43,8 @@ def largest_component_boxes(
 
     The positive part of the map counts. Pixels that touch at a corner are connected (8-connectivity); of regions of
     the same size the one whose first pixel comes first, row by row, counts. Boxes are (left, top, right, bottom) in
-    pixels, half-open. Four NaN for a map without a positive pixel and for one with a NaN or infinite pixel.
+    pixels, half-open, in single precision at least. Four NaN for a map without a positive pixel and for one with a NaN
+    or infinite pixel.
 
     Raises:
         ValueError: the threshold does not lie above 0 and up to 1.
@@ -54,4 +57,6 @@ def largest_component_boxes(
     positive = positive_part(saliency)
     drawn = says_something(saliency)
     is_bright = (positive >= threshold * positive.amax(dim=(1, 2), keepdim=True)) & drawn[:, None, None]
-    return torch.from_numpy(boxes_of_largest_components(is_bright.cpu().numpy())).to(saliency)
+    boxes = torch.from_numpy(boxes_of_largest_components(is_bright.cpu().numpy()))
+    # Half precision holds neither every pixel's place nor the area of a photograph.
+    return boxes.to(saliency.device, torch.promote_types(saliency.dtype, torch.float32))

@@ -33,8 +33,12 @@ class BoxAccuracy:
 
     @property
     def best_threshold(self) -> Float[Tensor, "overlap"]:
-        """The lowest of the best thresholds. It is chosen on the very images, so compare methods by it, not figures."""
-        return self.thresholds[self.accuracy.argmax(dim=1)]
+        """The lowest of the best thresholds; NaN where no image counts.
+
+        It is chosen on the very images, so compare methods by it, not figures.
+        """
+        lowest = self.thresholds[self.accuracy.argmax(dim=1)]
+        return torch.where(self.best.isnan(), torch.nan, lowest)
 
 
 def intersections_over_unions(
@@ -45,7 +49,7 @@ def intersections_over_unions(
     """Return ``intersection_over_union`` at every threshold.
 
     Raises:
-        ValueError: a threshold does not lie above 0 and up to 1.
+        ValueError: a threshold does not lie above 0 and up to 1, or there is not one box for each map.
     """
     return torch.stack([intersection_over_union(saliency, boxes, threshold) for threshold in thresholds], dim=1)
 

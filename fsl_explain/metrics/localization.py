@@ -42,8 +42,8 @@ def pointing_game(
     """
     lowest_tied = _lowest_tied(saliency.flatten(1).amax(dim=1), saliency.dtype)[:, None, None]
     is_maximum = saliency >= lowest_tied
-    share = _count(is_maximum & mask, saliency.dtype) / _count(is_maximum, saliency.dtype)
-    return undefined_unless(can_be_judged(saliency, mask), share)
+    share = _count(is_maximum & mask) / _count(is_maximum)
+    return undefined_unless(can_be_judged(saliency, mask), share.to(saliency.dtype))
 
 
 @a_few_at_a_time
@@ -88,9 +88,9 @@ def relevance_mass_accuracy(
     On the same map it equals FAM's Proportion.
     """
     positive = positive_part(saliency)
-    inside = (positive * mask).sum(dim=(1, 2))
-    outside = (positive * ~mask).sum(dim=(1, 2))
-    return undefined_unless(can_be_judged(saliency, mask), inside / (inside + outside))
+    inside, outside = _mass(positive * mask), _mass(positive * ~mask)
+    share = inside / (inside + outside)
+    return undefined_unless(can_be_judged(saliency, mask), share.to(saliency.dtype))
 
 
 @a_few_at_a_time
@@ -103,8 +103,8 @@ def proportion(
     for the paper's figure.
     """
     positive = positive_part(saliency)
-    inside = torch.where(mask, positive, 0).sum(dim=(1, 2))
-    return undefined_unless(can_be_judged(saliency, mask), inside / positive.sum(dim=(1, 2)))
+    share = _mass(torch.where(mask, positive, 0)) / _mass(positive)
+    return undefined_unless(can_be_judged(saliency, mask), share.to(saliency.dtype))
 
 
 @a_few_at_a_time
@@ -148,9 +148,14 @@ def _lowest_tied(maximum: Float[Tensor, "batch"], dtype: torch.dtype) -> Float[T
     return (1 - TIED_WITHIN * min(torch.finfo(dtype).eps, torch.finfo(torch.float32).eps)) * maximum
 
 
-def _count(pixels: Bool[Tensor, "batch height width"], dtype: torch.dtype) -> Float[Tensor, "batch"]:
+def _mass(positive: Float[Tensor, "batch height width"]) -> Float[Tensor, "batch"]:
+    # In half precision the mass of a photograph's map is infinite; sums in double take several times as long.
+    return positive.sum(dim=(1, 2), dtype=torch.promote_types(positive.dtype, torch.float32))
+
+
+def _count(pixels: Bool[Tensor, "batch height width"]) -> Float[Tensor, "batch"]:
     # Bytes are summed twice as fast as booleans.
-    return pixels.view(torch.uint8).sum(dim=(1, 2), dtype=torch.int32).to(dtype)
+    return pixels.view(torch.uint8).sum(dim=(1, 2), dtype=torch.int32).double()
 
 
 def check_places(k: int) -> None:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from fsl_explain.metrics.batching import MAPS_AT_ONCE
+from fsl_explain.metrics.batching import MAPS_AT_ONCE, check_masks
 from fsl_explain.metrics.localization import can_be_judged, check_places, share_of_k_largest, share_of_maxima_inside
 from fsl_explain.metrics.pixel_ranking import (
     inside_up_to,
@@ -42,9 +42,11 @@ def map_figures(
     Memory beyond the maps themselves does not grow with the batch.
 
     Raises:
-        ValueError: k is below 1.
+        ValueError: k is below 1, or there is not one mask for each map.
+        TypeError: the mask is not boolean.
     """
     check_places(k)
+    check_masks(saliency, mask)
     pairs = zip(saliency.split(MAPS_AT_ONCE), mask.split(MAPS_AT_ONCE), strict=True)
     parts = [_figures(maps, masks, k) for maps, masks in pairs]
     return MapFigures(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(MapFigures)))

@@ -46,5 +46,6 @@ def _deviations(maps: Float[Tensor, "batch height width"]) -> Float[Tensor, "bat
 
 def _ranks(saliency: Float[Tensor, "batch height width"]) -> Float[Tensor, "batch height width"]:
     is_finite = saliency.isfinite().all(dim=2).all(dim=1)
-    ranks = torch.from_numpy(rankdata(saliency.detach().cpu().flatten(1).numpy(), axis=1)).reshape(saliency.shape)
+    pixels = saliency.detach().cpu().flatten(1).double().numpy()
+    ranks = torch.from_numpy(rankdata(pixels, axis=1)).reshape(saliency.shape)
     return torch.where(is_finite[:, None, None], ranks.to(saliency.device), torch.nan)

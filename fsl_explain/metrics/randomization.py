@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from fsl_explain.metrics.derived_seed import derived_seed
 from fsl_explain.metrics.map_similarity import map_correlation, map_rank_correlation
 
 Similarity = Callable[[Tensor, Tensor], Tensor]
@@ -115,10 +116,14 @@ def _restore(tensors: Sequence[Tensor], kept: Sequence[Tensor]) -> None:
 
 
 def _seed(network: nn.Module, seed: int) -> None:
-    """Seed the generators of the devices that the network is on, and no others."""
-    torch.default_generator.manual_seed(seed)
+    """Seed the generators of the devices that the network is on, and no others.
+
+    With the seed itself they would draw the weights of a network that was built with the same seed once more.
+    """
+    derived = derived_seed("weight randomization", seed)
+    torch.default_generator.manual_seed(derived)
     for device in {parameter.device for parameter in network.parameters() if parameter.device.type == "cuda"}:
-        torch.cuda.default_generators[device.index].manual_seed(seed)
+        torch.cuda.default_generators[device.index].manual_seed(derived)
 
 
 def _layers_with_weights(network: nn.Module) -> list[str]:

@@ -32,12 +32,15 @@ Score = Callable[..., Tensor]
 class RemovalCurve:
     """The score of each image after each step; NaN for an image whose map says nothing."""
 
-    shares: Float[Tensor, "step"]  # of the pixels that are removed (deletion) or put back (insertion), from 0 to 1
+    shares: Float[Tensor, "step"]  # of the pixels that are removed (deletion, ROAD) or put back (insertion)
     scores: Float[Tensor, "batch step"]
 
     @property
     def area(self) -> Float[Tensor, "batch"]:
-        """The area under each curve, by trapezoids, in units of the score."""
+        """The area under each curve from its first share to its last, by trapezoids, in units of the score.
+
+        Insertion and deletion go from 0 to 1; the shares of ROAD do not reach the ends.
+        """
         area: Tensor = torch.trapezoid(self.scores, self.shares.to(self.scores), dim=1)
         return area
 
@@ -122,7 +125,7 @@ def _images(
     kept: Callable[[Tensor, int], Bool[Tensor, "batch _ _"]],
 ) -> Iterator[Float[Tensor, "batch 3 _ _"]]:
     for side, place in zip(sides, places, strict=True):
-        count = round(share * place[0].numel())
+        count = round(share * place.flatten(1).shape[1])
         stays = kept(place, count)[:, None].to(side.images.device)
         removed = torch.as_tensor(side.removed, dtype=side.images.dtype, device=side.images.device)
         yield torch.where(stays, side.images, removed)

@@ -17,6 +17,7 @@ from scipy.sparse import csc_array, csr_array, diags_array
 from scipy.sparse.linalg import splu
 from torch import Tensor
 
+from fsl_explain.metrics.derived_seed import derived_seed
 from fsl_explain.metrics.positive_part import says_something, undefined_unless
 from fsl_explain.metrics.removal_curves import RemovalCurve, Score, one_score_each, removal_places
 
@@ -63,15 +64,15 @@ def road(
             f"expected shares of pixels between 0 and 1, but got {list(shares)}; leave some pixels to see."
         )
     place = removal_places(saliency)
-    pixels = place[0].numel()
+    pixels = place.flatten(1).shape[1]
     defined = says_something(saliency)
 
     def curve(*, most_first: bool) -> RemovalCurve:
         measured = []
-        for number, share in enumerate(shares):
+        for share in shares:
             count = min(max(1, round(share * pixels)), pixels - 1)
             kept = place >= count if most_first else place < pixels - count
-            generator = torch.Generator().manual_seed(seed + number)
+            generator = torch.Generator().manual_seed(derived_seed("road", seed, share))
             filled = noisy_linear_imputation(images, kept, noise, generator)
             scores = one_score_each(score(filled), len(images))
             measured.append(undefined_unless(defined.to(scores.device), scores))
@@ -97,6 +98,8 @@ def noisy_linear_imputation(
     empty = (~kept).all(dim=2).all(dim=1).nonzero().flatten().tolist()
     if empty:
         raise ValueError(f"expected some pixels kept in every image, but image {empty[0]} keeps none; remove fewer.")
+    if not len(images):
+        return images.clone()
     pairs = zip(images.detach().cpu().double().numpy(), kept.cpu().numpy(), strict=True)
     filled = torch.from_numpy(np.stack([_filled(image, stays) for image, stays in pairs])).to(images)
     drawn = torch.stack([torch.randn(image.shape, generator=generator, dtype=torch.float64) for image in images])

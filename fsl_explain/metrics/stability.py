@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from fsl_explain.metrics.derived_seed import derived_seed
+
 Explain = Callable[[Tensor], Tensor]
 
 
@@ -37,8 +39,8 @@ def stability(
     """Return how much the maps of ``explain``, from images to one map each, change under small noise on the images.
 
     The noise is uniform in [-radius, radius] for every pixel and channel, in the units of the preprocessed images; it
-    depends on seed and sample, not on the global generator. A sampled largest value is a lower bound of the true one.
-    One sample is held at a time.
+    depends on the seed, the sample, the place in the batch and the size of the images alone. A sampled largest value is
+    a lower bound of the true one. One sample is held at a time.
 
     Raises:
         ValueError: radius is not above 0, or samples is below 1.
@@ -47,13 +49,11 @@ def stability(
         raise ValueError(
             f"expected a radius above 0 and at least 1 sample, but got {radius} and {samples}; raise the lower one."
         )
-    generator = torch.Generator().manual_seed(seed)
     maps = explain(images).detach().flatten(1)
     length = maps.norm(dim=1)
     lipschitz, largest, total = (torch.zeros_like(length) for _ in range(3))
-    for _ in range(samples):
-        noise = (2 * radius) * (torch.rand(images.shape, generator=generator, dtype=torch.float64) - 0.5)
-        noise = noise.to(images)
+    for sample in range(samples):
+        noise = _uniform(images, radius, derived_seed("stability", seed, sample))
         change = (explain(images + noise).detach().flatten(1) - maps).norm(dim=1)
         change = torch.where(change.isfinite(), change, torch.nan)
         relative = torch.where(length > 0, change / length, torch.nan)
@@ -61,3 +61,11 @@ def stability(
         largest = torch.maximum(largest, relative)
         total = total + relative
     return Stability(lipschitz, largest, total / samples)
+
+
+def _uniform(images: Float[Tensor, "batch 3 height width"], radius: float, seed: int) -> Float[Tensor, "batch 3 _ _"]:
+    """Draw in [-radius, radius] image by image: the noise of each is the same whatever stands behind it."""
+    generator, noise = torch.Generator().manual_seed(seed), torch.empty(images.shape, dtype=torch.float64)
+    for one in noise:
+        one.uniform_(-radius, radius, generator=generator)
+    return noise.to(images)

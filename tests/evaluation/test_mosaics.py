@@ -1,5 +1,7 @@
 """The benchmark against the public functions, mosaic by mosaic, and where the right answer can be seen."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -177,6 +179,26 @@ def test_the_tables_show_every_method_and_head_and_the_ceilings(measured):
     share = 100 * float(measured[1]["class-pca"].contrast.mean())
     assert hit.rows[-1][2].startswith(f"{share:.1f} ± ")
     assert "6 mosaics" in hit.notes[0]
+
+
+def residual_notes(measured, **residuals):
+    """Each method's residuals, one head each; None: it is not measured."""
+    figures = {}
+    for place, head in enumerate(measured.values()):
+        methods = {"fam": head.methods["fam"]}
+        for name, of_heads in residuals.items():
+            methods[name] = replace(head.methods["fam"], residual=torch.full((6,), of_heads[place]))
+        figures[f"head {place}"] = replace(head, methods=methods)
+    notes = mosaic_tables(summarize_mosaics(figures), "digits")[0].notes
+    return [note for note in notes if "up to the score" in note]
+
+
+def test_only_measured_residuals_are_told(measured):
+    largest = "up to the score: largest residual 3e-06 of the sum of the absolute terms."
+    known, partly, unknown = (2e-6, 3e-6), (torch.nan, 3e-6), (torch.nan, torch.nan)
+    assert residual_notes(measured[1], exact=known, contrast=known) == [f"Exact and contrast add {largest}"]
+    assert residual_notes(measured[1], exact=partly) == [f"Exact adds {largest}"]
+    assert residual_notes(measured[1], exact=unknown, contrast=unknown) == residual_notes(measured[1]) == []
 
 
 def test_unknown_names_are_answered_before_anything_is_embedded():

@@ -78,6 +78,21 @@ def test_the_best_must_beat_every_other_one():
     assert clearly_best({"ours": OURS, "none": np.full(300, np.nan)}, higher_is_better=True) is None
 
 
+def test_the_best_is_found_on_shared_units_alone():
+    """A method that has no figure where images are hard has the largest mean and beats nobody."""
+    hard, shy = IMAGES - 5 * (np.arange(300) < 240), THEIRS.copy()
+    shy[:240] = np.nan
+    figures = {"shy": shy, "theirs": hard - 0.5, "ours": hard + 0.5}
+    assert max(figures, key=lambda name: np.nanmean(figures[name])) == "shy"
+    assert clearly_best(figures, higher_is_better=True) == "ours"
+    assert clearly_best({name: -values for name, values in figures.items()}, higher_is_better=False) == "ours"
+    shy[240:] += 2
+    assert clearly_best(figures, higher_is_better=True) == "shy"
+    shy[240:] = np.nan
+    shy[:20] = 9.0
+    assert clearly_best(figures | {"ours": np.where(np.arange(300) < 20, np.nan, hard + 9)}, True) is None
+
+
 def test_a_few_pairs_prove_nothing():
     few = {"ours": np.linspace(0.6, 0.7, 19), "theirs": np.linspace(0.1, 0.2, 19)}
     found = paired_difference(few["ours"], few["theirs"])

@@ -36,6 +36,36 @@ def test_means_intervals_and_bold_entries():
     assert not any("Proportion % ↑ has" in note for note in table.notes)
 
 
+HARD = np.where(np.arange(200) < 160, 0.2, 0.7) + 0.01 * RNG.normal(size=200)
+SHY = np.where(np.arange(200) < 160, np.nan, HARD - 0.1)  # without a figure on the hard images
+
+
+def test_means_over_other_units_are_named_and_choose_nothing():
+    found = results(
+        grad_cam={"proportion": SHY, "auc": HARD},
+        exact={"proportion": HARD, "auc": HARD},
+        all_ones={"proportion": HARD - 0.2, "auc": HARD},
+    )
+    table = comparison_table("T", [found], ("proportion", "auc"))
+    assert table.rows[0][1] > table.rows[1][1]
+    assert table.bold == {(1, 1)}
+    fewer = "birds: Proportion % ↑ is of 200 queries, but of fewer for grad-cam (40)."
+    assert [note for note in table.notes if "fewer" in note] == [fewer]
+    hidden = comparison_table("T", [found], ("proportion",), ("exact",))
+    assert not [note for note in hidden.notes if "fewer" in note]
+
+
+def test_a_trivial_map_wins_on_shared_units_or_not_at_all():
+    shy = results(exact={"proportion": HARD}, all_ones={"proportion": SHY})
+    assert not [note for note in comparison_table("T", [shy], ("proportion",)).notes if "trivial map as" in note]
+    rest = np.where(np.isnan(SHY), HARD, np.nan)
+    apart = results(exact={"proportion": rest}, all_ones={"proportion": SHY})
+    assert not [note for note in comparison_table("T", [apart], ("proportion",)).notes if "trivial map as" in note]
+    first = results(exact={"proportion": SHY}, all_ones={"proportion": HARD})
+    (note,) = [note for note in comparison_table("T", [first], ("proportion",)).notes if "trivial map as" in note]
+    assert "all-ones in birds" in note
+
+
 def test_methods_that_are_not_shown_still_take_part_in_the_test():
     rivals = {name: values for name, values in STORED.figures.items() if name != "all-ones"}
     better = {"gradient": {"proportion": IMAGES + 0.2}}
@@ -85,6 +115,7 @@ def test_differences_from_a_method():
     assert table.rows[0][1].startswith(f"{mean:+.2f} [")
     assert table.rows[0][2] == "+0.00 [+0.00, +0.00]"
     assert table.bold == {(0, 1), (1, 1), (1, 2)}
+    assert "Each entry is tested alone" in table.notes[0]
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+import jaxtyping
 import pytest
 import torch
 from hypothesis import given
@@ -108,6 +109,21 @@ def test_nothing_to_judge_is_nan(dtype):
 def test_a_box_with_an_unknown_corner_is_nan():
     boxes = torch.tensor([[0.0, 0.0, torch.nan, 2.0]])
     assert intersection_over_union(torch.ones(1, 4, 4), boxes).isnan().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_holds_the_boxes_of_a_photograph(dtype):
+    """Areas above the largest number of half precision, and places between the steps of the shorter one."""
+    boxes = torch.tensor([[0.0, 0.0, 300.0, 300.0], [257.0, 259.0, 299.0, 283.0]])
+    mask = masks_of(boxes, 300, 300)
+    assert largest_component_boxes(mask.to(dtype)).tolist() == boxes.tolist()
+    assert intersection_over_union(mask.to(dtype), boxes).tolist() == [1, 1]
+
+
+def test_one_box_for_several_maps_is_refused(monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # the checks of annotations are the tests' alone
+    with pytest.raises(ValueError, match=r"expected one box a map, 3 of them, but got 1; pair them"):
+        intersection_over_union(torch.ones(3, 4, 4), torch.tensor([[0.0, 0.0, 2.0, 2.0]]))
 
 
 def test_an_empty_batch_and_a_batch_without_regions_give_what_they_have():

@@ -46,6 +46,14 @@ def test_of_equally_good_thresholds_the_lowest_is_named():
     assert accuracy.best_threshold.item() == pytest.approx(0.4)
 
 
+def test_where_no_image_counts_no_threshold_is_best():
+    accuracy = metrics.box_accuracy(torch.tensor([[0.1, torch.nan]]), (0.2, 0.4), (0.3, 0.5))
+    assert accuracy.counted == 0
+    assert accuracy.best.isnan().all()
+    assert accuracy.best_threshold.isnan().all()
+    assert accuracy.best_threshold.shape == (2,)
+
+
 def test_stricter_overlaps_are_reached_by_fewer():
     target = random_target(batch=8, height=20, width=20)
     found = metrics.intersections_over_unions(target.saliency, target.boxes)

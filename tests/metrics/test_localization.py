@@ -159,6 +159,26 @@ def test_only_equal_values_of_half_precision_are_tied(dtype):
     assert float(metrics.pointing_game(saliency, mask)) == 0.5
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("name", METRICS)
+def test_half_precision_holds_the_pixels_of_a_photograph(name, dtype):
+    """A map of 90,000 pixels: its mass and its count of pixels are above the largest number of half precision."""
+    saliency, mask = torch.ones(1, 300, 300, dtype=dtype), torch.zeros(1, 300, 300, dtype=torch.bool)
+    mask[:, :75] = True
+    for maps in (saliency, saliency * (1 + mask)):
+        values = METRICS[name][0](maps, mask)
+        assert values.dtype == dtype
+        assert_agree(values, METRICS[name][0](maps.double(), mask), 1e-2)
+
+
+@every_metric
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.float32])
+def test_masks_that_are_not_boolean_are_refused(fast, slow, dtype):
+    target = random_target(batch=2, height=6, width=7)
+    with pytest.raises(TypeError, match=rf"expected boolean masks, but got {dtype}; say what is inside, such as"):
+        fast(target.saliency, target.mask.to(dtype))
+
+
 def test_top_k_divides_by_k_even_if_the_mask_is_smaller():
     saliency, mask = torch.arange(12.0).reshape(1, 3, 4), torch.zeros(1, 3, 4, dtype=torch.bool)
     mask[0, 2, 3] = True

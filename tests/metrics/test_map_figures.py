@@ -2,6 +2,7 @@
 
 from dataclasses import fields
 
+import jaxtyping
 import pytest
 import torch
 from hypothesis import given
@@ -73,6 +74,28 @@ def test_maps_that_say_nothing_are_nan_and_their_neighbors_are_not():
 def test_refuses_fewer_than_one_pixel():
     with pytest.raises(ValueError, match=r"needs k of 1 or more, but k is 0\. Raise k\."):
         metrics.map_figures(torch.ones(1, 2, 2), torch.ones(1, 2, 2, dtype=torch.bool), k=0)
+
+
+@pytest.mark.parametrize(
+    ("masks", "error", "sentence"),
+    [
+        (
+            torch.ones(17, 2, 2, dtype=torch.bool),
+            ValueError,
+            "expected one mask a map, 20 of them, but got 17; pair them",
+        ),
+        (
+            torch.ones(20, 2, 2, dtype=torch.uint8),
+            TypeError,
+            r"expected boolean masks, but got torch\.uint8; say what is",
+        ),
+    ],
+    ids=["too few", "not boolean"],
+)
+def test_masks_that_are_none_of_the_maps_are_refused(masks, error, sentence, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # the checks of annotations are the tests' alone
+    with pytest.raises(error, match=sentence):
+        metrics.map_figures(torch.ones(20, 2, 2), masks)
 
 
 def test_an_empty_batch_gives_no_values():

@@ -48,6 +48,15 @@ def test_scale_and_offset_change_nothing_and_the_sign_turns_it(fast, slow, scipy
 
 
 @both_measures
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_read_as_it_is(fast, slow, scipy, dtype):
+    one, other = random_target(2, 6, 6).saliency.to(dtype), random_target(2, 6, 6).saliency.flip(0).to(dtype)
+    found = fast(one, other)
+    assert found.dtype == dtype
+    torch.testing.assert_close(found.double(), fast(one.double(), other.double()), rtol=0, atol=1e-2)
+
+
+@both_measures
 def test_constant_and_broken_maps_have_no_correlation(fast, slow, scipy):
     one = torch.rand(5, 3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     other = one.flip(0).clone()

@@ -136,6 +136,21 @@ def test_an_explanation_depends_on_the_weights():
     assert isinstance(encoder, Encoder)
 
 
+def test_random_weights_are_not_those_that_the_same_seed_built():
+    built = Encoder.named("conv4net").network.eval()
+    photographs = torch.rand(2, 3, 84, 84, generator=torch.Generator().manual_seed(0))
+    weights = built.get_parameter("blocks.block1.conv.weight").detach().clone()
+    drawn = []
+
+    def maps():
+        drawn.append(built.get_parameter("blocks.block1.conv.weight").detach().clone())
+        return built(photographs).mean(dim=1)
+
+    assert (metrics.weight_randomization(maps, built).abs() < 0.99).all()
+    assert torch.equal(drawn[0], weights)
+    assert not torch.equal(drawn[1], weights)
+
+
 def test_a_network_without_weights_is_refused():
     with pytest.raises(ValueError, match=r"expected a network with weights, but ReLU has none; pass the network that"):
         metrics.weight_randomization(lambda: pixels()[:, 0], nn.ReLU())

@@ -113,6 +113,13 @@ def test_a_map_that_says_nothing_has_no_curve():
     assert curve.area.isnan().tolist() == [False, True, True, False]
 
 
+@both_ways
+def test_an_empty_batch_gives_no_values(fast, slow):
+    curve = fast(lambda images: images.mean(dim=(1, 2, 3)), Side(random_images()[:0], torch.ones(0, 6, 5)), steps=3)
+    assert curve.scores.shape == (0, 4)
+    assert curve.area.shape == (0,)
+
+
 def test_one_batch_is_scored_at_a_time_whatever_the_number_of_steps():
     sizes = []
 

@@ -114,6 +114,34 @@ def test_the_noise_of_an_image_does_not_depend_on_those_behind_it():
     assert torch.equal(alone[0], both[0])
 
 
+def test_the_noise_of_a_share_does_not_depend_on_the_others():
+    images, saliency = random_images(), random_target(2, 6, 5).saliency.abs() + 0.1
+    two, alone = (metrics.road(brightness_of_the_left, images, saliency, shares) for shares in ((0.2, 0.5), (0.5,)))
+    for name in ("most_relevant_first", "least_relevant_first"):
+        assert torch.equal(getattr(two, name).scores[:, 1], getattr(alone, name).scores[:, 0])
+
+
+def test_no_noise_is_that_of_the_next_seed():
+    """With a flat image only the noise tells two filled images apart."""
+    images, saliency, seen = torch.zeros(1, 3, 6, 5), random_target(1, 6, 5).saliency.abs() + 0.1, []
+
+    def kept(pixels):
+        seen.append(tuple(pixels[pixels != 0].tolist()[:9]))
+        return brightness_of_the_left(pixels)
+
+    for seed in (0, 1):
+        metrics.road(kept, images, saliency, shares=(0.5, 0.51), seed=seed)
+    assert len(set(seen[::4] + seen[1::4])) == 4
+
+
+def test_an_empty_batch_gives_no_values():
+    images, kept = random_images()[:0], random_kept()[:0]
+    assert metrics.noisy_linear_imputation(images, kept).shape == (0, 3, 6, 5)
+    found = metrics.road(brightness_of_the_left, images, torch.ones(0, 6, 5), shares=(0.2, 0.5))
+    assert found.score.shape == (0,)
+    assert found.most_relevant_first.scores.shape == (0, 2)
+
+
 def test_one_batch_at_a_time_and_maps_that_say_nothing_are_nan():
     images, saliency = random_images(3), random_target(3, 6, 5).saliency
     saliency[1] = 0

@@ -106,6 +106,38 @@ def test_the_seed_decides_and_the_global_generator_does_not():
     assert torch.equal(state, torch.get_rng_state())
 
 
+def test_the_noise_of_an_image_does_not_depend_on_those_behind_it_nor_a_sample_on_those_before():
+    images, seen = random_images(), []
+
+    def explain(pixels):
+        seen.append(pixels)
+        return squares(pixels)
+
+    metrics.stability(explain, images, samples=3)
+    metrics.stability(explain, images[:2], samples=3)
+    both, fewer = seen[1:4], seen[5:]
+    assert all(torch.equal(one[:2], other) for one, other in zip(both, fewer, strict=True))
+    assert not torch.equal(both[0][0] - images[0], both[0][1] - images[1])
+
+
+def test_no_sample_is_that_of_the_next_seed():
+    images, seen = torch.zeros(1, 3, 4, 5), []
+
+    def explain(pixels):
+        seen.append(pixels)
+        return squares(pixels)
+
+    for seed in (0, 1):
+        metrics.stability(explain, images, samples=3, seed=seed)
+    drawn = [pixels for pixels in seen if pixels.any()]
+    assert len({tuple(pixels.flatten().tolist()) for pixels in drawn}) == 6
+
+
+def test_an_empty_batch_gives_no_values():
+    found = metrics.stability(squares, random_images()[:0])
+    assert found.lipschitz.shape == found.largest_change.shape == found.mean_change.shape == (0,)
+
+
 @pytest.mark.parametrize(("radius", "samples"), [(0.0, 3), (0.1, 0), (float("nan"), 3)])
 def test_no_noise_is_refused(radius, samples):
     with pytest.raises(
