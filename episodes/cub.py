@@ -85,7 +85,8 @@ class Cub200:
 
 def _official_folder(root: Path) -> Path:
     if not root.is_dir():
-        raise FileNotFoundError(f"the CUB folder {root} does not exist; check the path.")
+        what = "is a file" if root.exists() else "does not exist"
+        raise FileNotFoundError(f"the CUB folder {root} {what}; check the path.")
     inner = root / "CUB_200_2011"
     return inner if inner.is_dir() else root
 

@@ -54,7 +54,8 @@ def read_content(path: Path, mapped: bool = False) -> Any:
     of ``pickle_names``; ``MemoryError`` for one that is too large for this machine.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"expected a checkpoint file, but {path} does not exist.")
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise FileNotFoundError(f"expected a checkpoint file, but {path} {what}.")
     return _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path, mapped)
 
 

@@ -29,8 +29,10 @@ class Preprocessing:
     bgr: bool = False
 
     def __post_init__(self) -> None:
-        if self.size < 1:
-            raise ValueError(f"expected images of at least 1 pixel, but got size {self.size}; give the side in pixels.")
+        if not isinstance(self.size, int) or self.size < 1:
+            raise ValueError(
+                f"expected images of at least 1 pixel, but got size {self.size!r}; give the side in pixels."
+            )
         if len(self.mean) != 3 or len(self.std) != 3 or not all(value > 0 for value in self.std):
             raise ValueError(
                 f"expected a mean and a positive standard deviation for each of three channels, but got "

@@ -8,6 +8,7 @@ from rich.console import Console
 from episodes import ImageFolder, find_images, read_image
 from fsl_explain.classifiers import named_rule
 from fsl_explain.cli.cases import make_case
+from fsl_explain.cli.manners import check_output_file
 from fsl_explain.cli.progress import note, show_table
 from fsl_explain.encoder import Encoder
 from fsl_explain.evaluation import Table
@@ -49,20 +50,21 @@ def explain(
     query
         The image to explain.
     support
-        Folder with one folder of images per class: DIR/<class>/<image>.
+        Folder with one folder of images per class: DIR/CLASS/IMAGE.
     out
         The HTML page to write.
     encoder
         conv4net, conv64f, resnet12, can-resnet12, resnet18, wrn-28-10, bn-inception, efficientnet-lite0, npid-resnet18,
         npid-resnet50, moco-resnet50, moco-v2-resnet50, simclr-resnet50, swav-resnet50, supervised-resnet50 or
-        torchvision:<name>.
+        torchvision:NAME.
     checkpoint
         Weights for the encoder: safetensors, a plain state dict, or the file of an official release.
     pooling
         gap, gmp, lse or gem; that of the encoder's paper unless given.
     method
-        exact, contrast, log-probability, verification, fam, lafam or grad-cam; may be repeated. By default exact,
-        contrast, fam and lafam, as far as the classes and the similarity allow.
+        exact, contrast, log-probability, verification, fam, lafam, grad-cam, relax, occlusion, score-cam or another
+        that the README lists; may be repeated. By default exact, contrast, fam and lafam, as far as the classes and
+        the similarity allow.
     rule
         mean-similarity, prototype, nearest-neighbor, knn-vote, majority-vote, logistic-regression or
         cosine-classifier.
@@ -85,6 +87,7 @@ def explain(
     """
     for name in method:
         find_method(name)
+    check_output_file(out)
     image = read_image(query)
     groups = _support_files(support, shots)
     classes = tuple(groups)

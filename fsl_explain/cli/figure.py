@@ -6,6 +6,7 @@ from typing import Annotated
 import torch
 from cyclopts import Parameter
 
+from fsl_explain.cli.manners import check_output_file
 from fsl_explain.cli.progress import note
 from fsl_explain.config import FigureConfig, read_config
 from fsl_explain.encoder import Encoder
@@ -38,6 +39,7 @@ def figure(
     settings = read_config(config, FigureConfig, set_)
     find_method(settings.shown.method)
     check_ending(out)
+    check_output_file(out)
     if settings.run.threads is not None:
         torch.set_num_threads(settings.run.threads)
     dataset = settings.data.open()

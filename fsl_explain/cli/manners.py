@@ -1,5 +1,6 @@
 """How every command ends: 0, 2 with one sentence for a user's mistake, 130 after Ctrl-C."""
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,9 +31,29 @@ def run(app: App, arguments: Sequence[str], interrupted: str) -> int:
 
 
 def check_results_folder(out: Path | None) -> None:
-    """Refuse a file where a command writes a folder of results, before it starts. Raises: ``ValueError``."""
-    if out is not None and out.exists() and not out.is_dir():
+    """Refuse what cannot become a folder of results, before a command starts. Raises: ``ValueError``."""
+    if out is None:
+        return
+    if out.exists() and not out.is_dir():
         raise ValueError(f"expected a folder for the results, but {out} is a file; choose another --out.")
+    _check_writable(out)
+
+
+def check_output_file(out: Path | None) -> None:
+    """Refuse what cannot become a file, before a command starts. Raises: ``ValueError``."""
+    if out is None:
+        return
+    if out.is_dir():
+        raise ValueError(f"expected a file to write, but {out} is a folder; name a file in it with --out.")
+    _check_writable(out.parent)
+
+
+def _check_writable(folder: Path) -> None:
+    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise ValueError(f"expected a folder to write to, but {there} is a file; choose another --out.")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ValueError(f"expected a folder to write to, but {there} is read-only; choose another --out.")
 
 
 def _complain(name: str, sentence: str) -> int:

@@ -79,7 +79,8 @@ def read_config(path: Path, model: type[AnySettings], overrides: Sequence[str] =
 def _values(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     """Return the values of a file, on top of those of the file that it extends."""
     if not path.is_file():
-        raise FileNotFoundError(f"expected a configuration file, but {path} does not exist.")
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise FileNotFoundError(f"expected a configuration file, but {path} {what}.")
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -116,9 +117,16 @@ def _override(values: dict[str, Any], text: str) -> None:
         values[key] = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         values[key] = value.strip()
-    given = values[key]
+    values[key] = _from_here(key, values[key])
+
+
+def _from_here(key: str, given: Any) -> Any:
+    """Take paths relative to the current folder, also those in a table."""
+    if isinstance(given, dict):
+        return {inner: _from_here(inner, value) for inner, value in given.items()}
     if isinstance(given, str) and (key in PLACES or (key == "split" and given.endswith(".csv"))):
-        values[key] = str(Path.cwd() / given)
+        return str(Path.cwd() / given)
+    return given
 
 
 def _sentence(error: ValidationError) -> str:

@@ -38,13 +38,14 @@ def build(
     Parameters
     ----------
     images
-        A folder with one folder of images per class, a folder of images, or a TOML file whose [data] names a data set.
+        A folder with one folder of images per class, a folder of images, or a TOML file of retrieval-explain evaluate,
+        whose [data] names a data set.
     bank
         The folder of the bank.
     encoder
         conv4net, conv64f, resnet12, can-resnet12, resnet18, wrn-28-10, bn-inception, efficientnet-lite0, npid-resnet18,
         npid-resnet50, moco-resnet50, moco-v2-resnet50, simclr-resnet50, swav-resnet50, supervised-resnet50 or
-        torchvision:<name>.
+        torchvision:NAME.
     checkpoint
         Weights for the encoder: safetensors, a plain state dict, or the file of an official release.
     pooling

@@ -7,6 +7,7 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from fsl_explain.classifiers import KnnVote, MajorityVote, named_rule
+from fsl_explain.cli.manners import check_output_file
 from fsl_explain.cli.progress import note, show_table
 from fsl_explain.evaluation import Table
 from fsl_explain.report import Page
@@ -68,7 +69,7 @@ def inspect(
     index
         Search through hnsw, ivf or ivf-pq, whose measured recall is said; without one the search is exact.
     encoder
-        The encoder that made the bank, by its name or torchvision:<name>.
+        The encoder that made the bank, by its name or torchvision:NAME.
     checkpoint
         Its weights.
     pooling
@@ -77,6 +78,7 @@ def inspect(
     vote = named_rule(rule, k, temperature)
     if not isinstance(vote, KnnVote | MajorityVote):
         raise ValueError(f"expected a vote of the neighbors, knn-vote or majority-vote, but got {rule}.")
+    check_output_file(out)
     opened, network = open_bank_for(bank, encoder, checkpoint, pooling, index, k)
     asked = open_query(query, network, box)
     note(f"Searching {len(opened)} images for {asked.words} …")

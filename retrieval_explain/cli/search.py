@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from fsl_explain.cli.manners import check_output_file
 from fsl_explain.cli.progress import show_table
 from fsl_explain.evaluation import Table
 from retrieval_explain.cli.opened import (
@@ -57,7 +58,7 @@ def search(
     index
         Search through hnsw, ivf or ivf-pq, whose measured recall is said; without one the search is exact.
     encoder
-        The encoder that made the bank, by its name or torchvision:<name>.
+        The encoder that made the bank, by its name or torchvision:NAME.
     checkpoint
         Its weights.
     pooling
@@ -65,6 +66,7 @@ def search(
     out
         Also write the neighbors to this JSON file.
     """
+    check_output_file(out)
     opened, network = open_bank_for(bank, encoder, checkpoint, pooling, index, k)
     asked = open_query(query, network, box)
     embedding, among = network(asked.image[None]).embedding, labels_given(opened, classes)

@@ -169,6 +169,8 @@ def test_damaged_bytes_never_end_in_another_error(tmp_path):
 
 
 def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"expected a checkpoint file, but .* is a folder"):
+        read_state(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"expected a checkpoint file, but .*nowhere.pt does not exist"):
         Encoder.named("conv4net", checkpoint=tmp_path / "nowhere.pt")
 

@@ -201,6 +201,7 @@ def test_evaluation_mistakes(capsys, config, tmp_path):
     assert "--limit of at least 1" in complaint(capsys, "evaluate", "--config", config, "--limit", "0")
     (tmp_path / "file").write_text("x")
     assert "is a file" in complaint(capsys, "evaluate", "--config", config, "--out", tmp_path / "file")
+    assert "is a file" in complaint(capsys, "evaluate", "--config", config, "--out", tmp_path / "file" / "in" / "it")
     assert "did you mean" in complaint(capsys, "evaluate", "--config", config, "--set", "explanation.methods=['exat']")
 
 
@@ -216,6 +217,21 @@ def test_box_outside_its_image(capsys, tmp_path):
     said = complaint(capsys, "evaluate", "--config", config)
     assert "b2.png" in said
     assert "40" in said
+
+
+def test_a_page_that_cannot_be_written_is_refused_before_the_work(capsys, monkeypatch, query, supports, tmp_path):
+    monkeypatch.setattr(Encoder, "named", lambda *_, **__: pytest.fail("the work began"))
+    (tmp_path / "file").write_text("x")
+    call = ("explain", query, "--support", supports, "--out")
+    assert "expected a file to write, but" in complaint(capsys, *call, tmp_path)
+    assert "is a file; choose another --out" in complaint(capsys, *call, tmp_path / "file" / "page.html")
+    monkeypatch.setattr("os.access", lambda *_: False)
+    assert "is read-only; choose another --out" in complaint(capsys, *call, tmp_path / "page.html")
+
+
+def test_help_shows_how_folders_lie(capsys):
+    run(["explain", "--help"])
+    assert "DIR/CLASS/IMAGE" in capsys.readouterr().out
 
 
 def test_unknown_command_and_option(capsys):

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
@@ -61,6 +63,11 @@ def test_overrides_take_toml_values_and_bare_words(read):
     assert config.decision.similarity == "euclidean"
     assert config.explanation.methods == ("fam",)
     assert config.encoder.architecture == {"size": 32}
+
+
+@pytest.mark.parametrize("override", ["encoder.checkpoint=a.pt", 'encoder={checkpoint="a.pt"}'])
+def test_paths_in_overrides_are_taken_relative_to_the_current_folder(read, override):
+    assert read(DIGITS, [override]).encoder.checkpoint == Path.cwd() / "a.pt"
 
 
 def test_settings_cannot_be_changed(read):
@@ -130,6 +137,8 @@ def test_a_wrong_override_is_one_sentence(read, override, sentence):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"expected a configuration file, but .*nowhere.toml does not exist"):
         read_config(tmp_path / "nowhere.toml", EvaluationConfig)
+    with pytest.raises(FileNotFoundError, match=r"expected a configuration file, but .* is a folder"):
+        read_config(tmp_path, EvaluationConfig)
 
 
 def test_a_file_that_is_no_text_is_one_sentence(tmp_path):

@@ -85,6 +85,9 @@ def test_a_line_that_cannot_be_read(official, table, text, fault):
 
 
 def test_a_missing_root_and_image(official, tmp_path):
+    (tmp_path / "text").write_text("x")
+    with pytest.raises(FileNotFoundError, match="text is a file; check the path"):
+        Cub200(tmp_path / "text")
     with pytest.raises(FileNotFoundError, match="gone does not exist"):
         Cub200(tmp_path / "gone")
     (official / "images" / "002.Auk" / "b.jpg").unlink()
