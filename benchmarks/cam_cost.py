@@ -7,7 +7,7 @@ ResNet-50 of torchvision with random weights, images of 224×224; the maps of on
 images' size on every side. Prints ours : captum (required at most 1.00), pytorch-grad-cam : ours (at least 1.30),
 Grad-CAM : the forward pass, and LaFAM : the forward pass (at most 1.02), each the median over repeats of ratios
 measured side after side in turn; then how far our cells are from captum's. ``bare`` is the encoder's own call, the
-forward pass on the same images.
+forward pass on the same images in the same memory format.
 """
 
 import argparse
@@ -58,7 +58,7 @@ def main() -> None:
 
     def bare() -> object:
         with torch.no_grad():
-            return network(encoder.placed(images))
+            return network(images.contiguous(memory_format=torch.channels_last))
 
     sides: dict[str, Callable[[], object]] = {
         "ours": lambda: saliency(encoder, images, "grad-cam", TARGET),

@@ -4,7 +4,7 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -22,6 +22,7 @@ from fsl_explain.config import EncoderConfig, HeadConfig
 from fsl_explain.heads import POOLINGS, Pooling
 
 Preprocess = Callable[[Image.Image], Tensor]
+Found = TypeVar("Found")
 HALF = (torch.float16, torch.bfloat16)
 
 
@@ -51,8 +52,8 @@ class Features:
 class Encoder:
     """A network seen as images → activation maps → pooled → embedding.
 
-    Calling it runs in eval mode without gradients, on the network's own device, in its own dtype and layout, and
-    gives the network back as it was. What a network in half precision computes is pooled and embedded in float32,
+    Calling it runs in eval mode without gradients, on the network's own device and in its own dtype, and gives the
+    network back as it was. What a network in half precision computes is pooled and embedded in float32,
     by a copy of its head where that is in half precision too. ``mean`` and ``std`` are those of the normalized
     pixels, or None where a preprocessing of the user's own hides them.
 
@@ -78,6 +79,7 @@ class Encoder:
         self.description = description or type(network).__name__
         check_usable(network, self.description)
         self.network, self.layer = for_inference(network, layer, inference)
+        self._channels_last = True
 
     @classmethod
     def named(
@@ -161,22 +163,35 @@ class Encoder:
 
     def __call__(self, images: Float[Tensor, "batch 3 height width"]) -> Features:
         """Return activation maps, pooled values and embeddings of a batch of preprocessed images."""
-        images = self.placed(images)
         with evaluating(self.network, self.head):
-            layer = self.layer
-            maps = self.network(images) if layer is None else activation_maps_of(self.network, layer, images)
+            maps = self.run(self._maps, images)
             with torch.autocast(maps.device.type, enabled=False):
                 maps = in_full_precision(maps)
                 pooled = self.pooling(maps)
                 # a copy, because a head may begin with a layer that overwrites its input
                 return Features(maps.detach(), pooled, self.head(pooled.clone()))
 
-    def placed(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 3 height width"]:
-        """Return images on the network's device, in its dtype, and channels last where its filters are."""
+    def run(self, forward: Callable[[Tensor], Found], images: Float[Tensor, "batch 3 height width"]) -> Found:
+        """Call a forward pass with images on the network's device, in its dtype, channels last if it bears that.
+
+        Convolutions are faster so, but a network that flattens its maps with ``view`` fails; it is called again with
+        the images as they are, and from then on only so.
+        """
         parameter = next(self.network.parameters(), images)
-        last = images.dim() == 4 and any(map(_is_channels_last, self.network.parameters()))
-        layout = torch.channels_last if last else torch.preserve_format
-        return images.to(parameter.device, parameter.dtype, memory_format=layout)
+        placed = images.to(parameter.device, parameter.dtype)
+        if self._channels_last and images.dim() == 4:
+            try:
+                return forward(placed.contiguous(memory_format=torch.channels_last))
+            except RuntimeError as error:
+                if "view" not in str(error):
+                    raise
+                self._channels_last = False
+        return forward(placed)
+
+    def _maps(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch channel h w"]:
+        layer = self.layer
+        maps: Tensor = self.network(images) if layer is None else activation_maps_of(self.network, layer, images)
+        return maps
 
     def preprocess(self, images: Sequence[Image.Image]) -> Float[Tensor, "batch 3 height width"]:
         """Turn PIL images into one batch, on the CPU; grayscale and palette images become RGB."""
@@ -226,10 +241,6 @@ def in_full_precision(values: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
 
 def _head_in_full_precision(head: nn.Module) -> nn.Module:
     return copy.deepcopy(head).float() if any(value.dtype in HALF for value in head.parameters()) else head
-
-
-def _is_channels_last(weight: Tensor) -> bool:
-    return weight.dim() == 4 and not weight.is_contiguous() and weight.is_contiguous(memory_format=torch.channels_last)
 
 
 def _steps(transform: object) -> list[object]:

@@ -4,6 +4,7 @@ The gradient goes from the logit to the explained layer and no further, and reac
 networks and in inference mode, and costs little over the forward pass.
 """
 
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -53,7 +54,7 @@ def class_logit_map(
     if method not in FORMULAS:
         raise unknown_name("method for a class logit", method, FORMULAS)
     with torch.inference_mode(False), evaluating(encoder.network):
-        maps, found = _maps_and_logits(encoder, encoder.placed(images))
+        maps, found = encoder.run(partial(_maps_and_logits, encoder), images)
         logits = _checked(found, encoder)
         gradients = _gradients(logits, _targets(logits, target, encoder), maps)
         return FORMULAS[method](*(in_full_precision(values) for values in (maps.detach(), gradients)))

@@ -28,13 +28,25 @@ class Flattening(nn.Module):
         return self.classifier(maps.view(maps.size(0), -1))
 
 
-@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_images_have_the_layout_of_the_filters(layout):
-    network = tiny_network().to(memory_format=layout)
-    seen = []
+@pytest.mark.parametrize(("network", "layouts"), [(tiny_network, "ll"), (Flattening, "lcc")])
+def test_images_are_channels_last_unless_the_network_flattens_its_maps(network, layouts):
+    network, seen = network(), []
+    network.register_forward_pre_hook(
+        lambda _, args: seen.append("l" if args[0].is_contiguous(memory_format=torch.channels_last) else "c")
+    )
+    encoder, batch = Encoder.wrap(network, "conv"), images(2, dtype=torch.float32)
+    first, second = encoder(batch), encoder(batch)
+    assert "".join(seen) == layouts
+    torch.testing.assert_close(first.maps, network.conv(batch))
+    torch.testing.assert_close(second.maps, first.maps)
+
+
+def test_an_error_of_the_network_is_its_own():
+    network, seen = tiny_network(), []
     network.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
-    Encoder.wrap(network, "conv")(images(2, dtype=torch.float32))
-    assert seen[0].is_contiguous(memory_format=layout)
+    with pytest.raises(RuntimeError, match="Kernel size"):
+        Encoder.wrap(network, "conv")(torch.zeros(2, 3, 1, 1))
+    assert len(seen) == 1
 
 
 @pytest.mark.parametrize("method", ["lafam", "grad-cam", "relax"])
