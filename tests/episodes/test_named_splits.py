@@ -5,8 +5,8 @@ import re
 import numpy as np
 import pytest
 
-from episodes.csv_boxes import CsvBoxes
-from episodes.cub import Cub200
+from episodes.datasets.csv_boxes import CsvBoxes
+from episodes.datasets.cub import Cub200
 from episodes.split import BUILT_IN, Split, select
 
 COUNTS = {

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from episodes.digit_scenes import DigitScenes
+from episodes.datasets.digit_scenes import DigitScenes
 from episodes.labeled_image import LabeledImage, LabeledImages
 from episodes.split import Split, select
 

@@ -12,14 +12,14 @@ from tiny_training import OBJECTIVES
 
 from fsl_explain.training import processes
 
-HERE = Path(__file__).parent
+FIXTURES = Path(__file__).parents[1] / "fixtures"
 
 
 @pytest.fixture(scope="module")
 def of_two(tmp_path_factory):
     folder = tmp_path_factory.mktemp("two")
-    command = [sys.executable, str(HERE / "two_processes.py"), str(folder)]
-    beside = os.environ | {"PYTHONPATH": str(HERE.parents[1])}
+    command = [sys.executable, str(FIXTURES / "two_processes.py"), str(folder)]
+    beside = os.environ | {"PYTHONPATH": str(FIXTURES.parents[1])}
     ended = subprocess.run(command, capture_output=True, timeout=300, check=False, env=beside)
     assert ended.returncode == 0, ended.stderr.decode()
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]

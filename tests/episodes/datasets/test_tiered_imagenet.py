@@ -1,8 +1,8 @@
 import pytest
 from image_sets import check_law, forbid_reading, write_image
 
-from episodes import tiered_imagenet
-from episodes.tiered_imagenet import TieredImageNet
+from episodes.datasets import tiered_imagenet
+from episodes.datasets.tiered_imagenet import TieredImageNet
 
 
 @pytest.fixture

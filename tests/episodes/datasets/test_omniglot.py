@@ -4,8 +4,8 @@ from image_sets import check_law, forbid_reading, write_image
 from PIL import Image
 from torchvision import datasets
 
-from episodes import omniglot
-from episodes.omniglot import Omniglot
+from episodes.datasets import omniglot
+from episodes.datasets.omniglot import Omniglot
 
 CHARACTERS = ("background/Greek/character01", "background/Greek/character02", "evaluation/ULOG/character01")
 

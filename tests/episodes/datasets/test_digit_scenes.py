@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from episodes.annotation import box_mask, mask_box
-from episodes.digit_scenes import LUMINANCE, DigitScenes, _handwriting, _ink, _paint
+from episodes.datasets.digit_scenes import LUMINANCE, DigitScenes, _handwriting, _ink, _paint
 from episodes.labeled_image import LabeledImages
 
 
@@ -62,7 +62,7 @@ def test_the_digit_is_painted_under_its_mask_and_nowhere_else(monkeypatch):
     """Without its paint the scene is the bare photograph: they differ on the mask, and nowhere beyond its soft edge."""
     scenes = DigitScenes("novel", per_class=8)
     painted = [(pixels(labeled).astype(int), labeled.mask.numpy()) for labeled in scenes]
-    monkeypatch.setattr("episodes.digit_scenes._paint", lambda *_: None)
+    monkeypatch.setattr("episodes.datasets.digit_scenes._paint", lambda *_: None)
     for (scene, mask), bare in zip(painted, scenes, strict=True):
         changed = np.abs(scene - pixels(bare)).max(axis=2)
         assert (changed[mask] > 5).mean() > 0.95
@@ -78,7 +78,7 @@ def test_the_mask_is_where_ink_covers_more_than_half(monkeypatch):
         pixels[:] = 0
         pixels[top : top + ink.shape[0], left : left + ink.shape[1]] = 255 * ink[..., None]
 
-    monkeypatch.setattr("episodes.digit_scenes._paint", white_on_black)
+    monkeypatch.setattr("episodes.datasets.digit_scenes._paint", white_on_black)
     for labeled in DigitScenes("base", per_class=2):
         assert np.array_equal(pixels(labeled)[:, :, 0] > 127, labeled.mask.numpy())
 
@@ -144,7 +144,7 @@ def test_a_distractor_is_of_any_other_class(monkeypatch):
         drawn.append((digit_of[source.tobytes()], turn))
         return _ink(source, turn, side)
 
-    monkeypatch.setattr("episodes.digit_scenes._ink", recorded)
+    monkeypatch.setattr("episodes.datasets.digit_scenes._ink", recorded)
     pairs = set()
     for labeled in DigitScenes("base", per_class=6, distractor=True):
         target, *tries = drawn
@@ -158,8 +158,10 @@ def test_a_distractor_is_of_any_other_class(monkeypatch):
 
 def test_the_smallest_distractor_fits_beside_the_largest_digit(monkeypatch):
     """Were digits full squares, there would still be room."""
-    monkeypatch.setattr("episodes.digit_scenes._ink", lambda _source, _turn, side: np.ones((side, side), np.float32))
-    monkeypatch.setattr("episodes.digit_scenes.DIGIT_SHARES", (0.52, 0.52))
+    monkeypatch.setattr(
+        "episodes.datasets.digit_scenes._ink", lambda _source, _turn, side: np.ones((side, side), np.float32)
+    )
+    monkeypatch.setattr("episodes.datasets.digit_scenes.DIGIT_SHARES", (0.52, 0.52))
     for size in (32, 84):
         assert all(labeled.mask.any() for labeled in DigitScenes("base", per_class=4, size=size, distractor=True))
 

@@ -9,9 +9,9 @@ import numpy as np
 import scipy.io
 from jaxtyping import Int64
 
-from episodes.class_folders import images_by_class
+from episodes.datasets.class_folders import images_by_class
+from episodes.datasets.xml_boxes import boxes_on_image, read_xml_boxes
 from episodes.labeled_image import LabeledImage, read_image
-from episodes.xml_boxes import boxes_on_image, read_xml_boxes
 
 IMAGES = ("Data/CLS-LOC/val", "ILSVRC/Data/CLS-LOC/val", "ILSVRC2012_img_val", "val")
 ANNOTATIONS = ("Annotations/CLS-LOC/val", "ILSVRC/Annotations/CLS-LOC/val", "ILSVRC2012_bbox_val_v3/val", "bbox_val")

@@ -4,8 +4,8 @@ import torch
 from PIL import Image
 
 from episodes.annotation import mask_box
+from episodes.datasets.oxford_pet import OxfordPet
 from episodes.labeled_image import LabeledImages
-from episodes.oxford_pet import OxfordPet
 
 LIST = "#Image CLASS-ID SPECIES BREED ID\nBengal_2 6 1 2\nAbyssinian_10 1 1 1\namerican_bulldog_3 2 2 1\n"
 

@@ -5,8 +5,8 @@ from image_sets import check_law, forbid_reading, write_image, write_text, write
 from PIL import Image
 from torchvision.datasets import VOCDetection, VOCSegmentation
 
-from episodes import pascal_voc
-from episodes.pascal_voc import VOC_CLASSES, PascalVoc
+from episodes.datasets import pascal_voc
+from episodes.datasets.pascal_voc import VOC_CLASSES, PascalVoc
 
 OBJECTS = {
     "2007_000001": [("dog", 1, 1, 4, 4), ("cat", 1, 1, 12, 10), ("dog", 5, 5, 6, 6)],

@@ -1,7 +1,7 @@
 import pytest
 from PIL import Image
 
-from episodes.image_folder import ImageFolder
+from episodes.datasets.image_folder import ImageFolder
 from episodes.labeled_image import LabeledImages
 
 

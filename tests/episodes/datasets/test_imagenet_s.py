@@ -3,8 +3,8 @@ import pytest
 from image_sets import check_law, forbid_reading, write_image, write_text
 from PIL import Image
 
-from episodes import imagenet_s
-from episodes.imagenet_s import ImageNetS
+from episodes.datasets import imagenet_s
+from episodes.datasets.imagenet_s import ImageNetS
 
 # Category 300 needs both channels; 1 and 2 are its neighbors in the list.
 WNIDS = [f"n{number:08d}" for number in range(1, 301)]

@@ -4,7 +4,7 @@ import torch
 from image_sets import check_law, write_image
 from torchvision import datasets, transforms
 
-from episodes.torchvision_images import TorchvisionImages
+from episodes.datasets.torchvision_images import TorchvisionImages
 
 
 @pytest.fixture

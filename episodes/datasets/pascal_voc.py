@@ -9,10 +9,10 @@ from jaxtyping import Int64
 from torchvision import tv_tensors
 
 from episodes.annotation import checked_boxes, mask_box
-from episodes.category_masks import check_same_size, palette_categories, pixel_counts_of
+from episodes.datasets.category_masks import check_same_size, palette_categories, pixel_counts_of
+from episodes.datasets.xml_boxes import XmlBoxes, boxes_on_image, read_xml_boxes
 from episodes.labeled_image import LabeledImage, read_image
 from episodes.naming import unknown_name
-from episodes.xml_boxes import XmlBoxes, boxes_on_image, read_xml_boxes
 
 YEARS = ("2007", "2012")
 LISTS = {"boxes": "Main", "masks": "Segmentation"}

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int64
 
-from episodes.class_folders import images_by_class, repeated_labels
+from episodes.datasets.class_folders import images_by_class, repeated_labels
 from episodes.labeled_image import LabeledImage, read_image
 
 

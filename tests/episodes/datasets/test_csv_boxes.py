@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from episodes.annotation import box_mask
-from episodes.csv_boxes import CsvBoxes
+from episodes.datasets.csv_boxes import CsvBoxes
 from episodes.labeled_image import LabeledImages
 
 HEADER = "file,class,xmin,ymin,xmax,ymax\n"

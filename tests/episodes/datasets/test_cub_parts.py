@@ -3,8 +3,8 @@ import pytest
 from image_sets import check_law, write_image, write_text
 from PIL import Image
 
-from episodes.cub import Cub200
-from episodes.cub_parts import PartLocation
+from episodes.datasets.cub import Cub200
+from episodes.datasets.cub_parts import PartLocation
 
 TABLES = {
     "classes.txt": "1 001.Auk\n2 002.Wren\n",

@@ -10,8 +10,8 @@ from jaxtyping import Int64
 from torchvision import tv_tensors
 
 from episodes.annotation import checked_boxes
-from episodes.category_masks import check_same_size
-from episodes.cub_parts import PartLocation, part_locations
+from episodes.datasets.category_masks import check_same_size
+from episodes.datasets.cub_parts import PartLocation, part_locations
 from episodes.labeled_image import LabeledImage, decoded, read_image
 from episodes.naming import unknown_name
 

@@ -2,7 +2,7 @@ import pytest
 from image_sets import write_text, write_xml
 from PIL import Image
 
-from episodes.xml_boxes import boxes_on_image, read_xml_boxes
+from episodes.datasets.xml_boxes import boxes_on_image, read_xml_boxes
 
 EDGES = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>2</xmax><ymax>2</ymax></bndbox>"
 

@@ -6,7 +6,7 @@ import numpy as np
 import PIL.Image
 from jaxtyping import Int64
 
-from episodes.class_folders import class_folders, images_by_class
+from episodes.datasets.class_folders import class_folders, images_by_class
 from episodes.labeled_image import LabeledImage, read_image
 from episodes.naming import unknown_name
 

@@ -4,7 +4,7 @@ import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from episodes.class_folders import images_by_class
+from episodes.datasets.class_folders import images_by_class
 from episodes.naming import unknown_name
 
 PARTS = ("train", "val", "test")

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from episodes.annotation import box_mask
-from episodes.cub import Cub200
+from episodes.datasets.cub import Cub200
 from episodes.labeled_image import LabeledImages
 
 TABLES = {

@@ -9,8 +9,8 @@ from jaxtyping import Int64
 from torchvision import tv_tensors
 
 from episodes.annotation import checked_boxes, mask_box
-from episodes.category_masks import check_same_size, pixel_counts, pixel_counts_of, two_byte_categories
-from episodes.class_folders import images_by_class
+from episodes.datasets.category_masks import check_same_size, pixel_counts, pixel_counts_of, two_byte_categories
+from episodes.datasets.class_folders import images_by_class
 from episodes.labeled_image import LabeledImage, read_image
 from episodes.naming import unknown_name
 

@@ -6,8 +6,8 @@ import scipy.io
 from image_sets import check_law, forbid_reading, write_image, write_text, write_xml
 from torchvision.datasets import imagenet as torchvision_imagenet
 
-from episodes import imagenet
-from episodes.imagenet import ImageNetValidation
+from episodes.datasets import imagenet
+from episodes.datasets.imagenet import ImageNetValidation
 
 WNID_OF = {1: "n02119789", 2: "n01440764", 3: "n02119789"}
 SOLUTION = (

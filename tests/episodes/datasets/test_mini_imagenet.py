@@ -1,8 +1,8 @@
 import pytest
 from image_sets import check_law, forbid_reading, write_image, write_text
 
-from episodes import mini_imagenet
-from episodes.mini_imagenet import MiniImageNet
+from episodes.datasets import mini_imagenet
+from episodes.datasets.mini_imagenet import MiniImageNet
 from episodes.split import Split, select
 
 TABLES = {

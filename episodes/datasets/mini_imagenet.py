@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int64
 
-from episodes.few_shot_parts import PARTS, Listed, chosen_parts, images_of_folders, images_of_tables
+from episodes.datasets.few_shot_parts import PARTS, Listed, chosen_parts, images_of_folders, images_of_tables
 from episodes.labeled_image import LabeledImage, read_image
 
 
