@@ -15,9 +15,9 @@ from torchvision.transforms import v2
 from episodes import BlueGreenRed, direct_resize
 from episodes.naming import unknown_name
 from fsl_explain.backbones.capture import activation_maps_of, evaluating, find_layer
-from fsl_explain.backbones.checkpoint import check_usable
 from fsl_explain.backbones.inference_modes import for_inference
 from fsl_explain.backbones.named import IMAGENET_MEAN, IMAGENET_STD, NamedNetwork, build_named
+from fsl_explain.backbones.weights.checkpoint import check_usable
 from fsl_explain.config import EncoderConfig, HeadConfig
 from fsl_explain.heads import POOLINGS, Pooling
 

@@ -19,8 +19,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from episodes.naming import unknown_name
-from fsl_explain.backbones.checkpoint import read_content
-from fsl_explain.backbones.pickle_names import Inert
+from fsl_explain.backbones.weights.checkpoint import read_content
+from fsl_explain.backbones.weights.pickle_names import Inert
 
 KEYS = ("embeddings", "module.queue", "queue", "module.memory", "memory", "lemniscate.memory")
 COLUMN = "embedding"

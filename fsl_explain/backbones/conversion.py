@@ -12,10 +12,10 @@ from typing import Any
 
 from safetensors.torch import save_file
 
-from fsl_explain.backbones.checkpoint import sha256_of
-from fsl_explain.backbones.loading import MANIFEST, LoadingReport, trained_on
 from fsl_explain.backbones.named import HEAD, NamedNetwork, build_named
-from fsl_explain.backbones.trained_on import TRAINED_ON
+from fsl_explain.backbones.weights.checkpoint import sha256_of
+from fsl_explain.backbones.weights.loading import MANIFEST, LoadingReport, trained_on
+from fsl_explain.backbones.weights.trained_on import TRAINED_ON
 
 RECORDED = ("fsl-explain", "torch", "safetensors")
 

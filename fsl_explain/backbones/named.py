@@ -11,13 +11,13 @@ import torch
 from torch import nn
 
 from episodes.naming import unknown_name
-from fsl_explain.backbones import torchvision_models
 from fsl_explain.backbones.capture import activation_maps_of, evaluating, find_layer
-from fsl_explain.backbones.checkpoint import sha256_of
-from fsl_explain.backbones.key_maps import OURS
-from fsl_explain.backbones.loading import Checkpoint, LoadingReport, fitting, load_weights, open_checkpoint
+from fsl_explain.backbones.networks import torchvision_models
 from fsl_explain.backbones.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from fsl_explain.backbones.recipes import IMAGENET, NAMES, NO_HEAD, RECIPES, Recipe
+from fsl_explain.backbones.weights.checkpoint import sha256_of
+from fsl_explain.backbones.weights.key_maps import OURS
+from fsl_explain.backbones.weights.loading import Checkpoint, LoadingReport, fitting, load_weights, open_checkpoint
 from fsl_explain.config import HeadConfig
 from fsl_explain.heads import projection_head
 

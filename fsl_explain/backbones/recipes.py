@@ -12,15 +12,15 @@ from pathlib import Path
 
 from torch import nn
 
-from fsl_explain.backbones.bn_inception import BNInception
-from fsl_explain.backbones.can_resnet12 import CanResNet12
-from fsl_explain.backbones.conv4 import Conv4Net
-from fsl_explain.backbones.conv64f import Conv64F
-from fsl_explain.backbones.efficientnet_lite import EfficientNetLite0, published_weights
+from fsl_explain.backbones.networks.bn_inception import BNInception
+from fsl_explain.backbones.networks.can_resnet12 import CanResNet12
+from fsl_explain.backbones.networks.conv4 import Conv4Net
+from fsl_explain.backbones.networks.conv64f import Conv64F
+from fsl_explain.backbones.networks.efficientnet_lite import EfficientNetLite0, published_weights
+from fsl_explain.backbones.networks.resnet12 import ResNet12
+from fsl_explain.backbones.networks.resnet_trunks import ResNetClassifier, resnet18, resnet50
+from fsl_explain.backbones.networks.wide_resnet import WideResNet
 from fsl_explain.backbones.preprocessing import Preprocessing
-from fsl_explain.backbones.resnet12 import ResNet12
-from fsl_explain.backbones.resnet_trunks import ResNetClassifier, resnet18, resnet50
-from fsl_explain.backbones.wide_resnet import WideResNet
 from fsl_explain.config import HeadConfig
 
 NO_HEAD = HeadConfig(kind="none")

@@ -13,9 +13,9 @@ from rich.console import Console
 from safetensors.torch import save_file
 
 from episodes import LabeledImages
-from fsl_explain.backbones.checkpoint import sha256_of
-from fsl_explain.backbones.loading import MANIFEST, open_checkpoint
-from fsl_explain.backbones.trained_on import TRAINED_ON, TrainedOn
+from fsl_explain.backbones.weights.checkpoint import sha256_of
+from fsl_explain.backbones.weights.loading import MANIFEST, open_checkpoint
+from fsl_explain.backbones.weights.trained_on import TRAINED_ON, TrainedOn
 from fsl_explain.cli.progress import note, progress_bars
 from fsl_explain.config import EncoderConfig, TrainingConfig, read_config
 from fsl_explain.encoder import Encoder

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from episodes import LabeledImages
-from fsl_explain.backbones.checkpoint import sha256_of
+from fsl_explain.backbones.weights.checkpoint import sha256_of
 from fsl_explain.config import EncoderConfig
 from fsl_explain.config.data import DataConfig
 from fsl_explain.config.strict import without_places

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from episodes import LabeledImages
-from fsl_explain.backbones.loading import trained_on
-from fsl_explain.backbones.trained_on import TrainedOn
+from fsl_explain.backbones.weights.loading import trained_on
+from fsl_explain.backbones.weights.trained_on import TrainedOn
 from fsl_explain.config import EncoderConfig, TrainingConfig
 from fsl_explain.config.data import DataConfig
 from fsl_explain.evaluation.text_table import Table

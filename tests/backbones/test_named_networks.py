@@ -3,7 +3,8 @@ import torch
 from torchvision.models import DenseNet
 
 from fsl_explain import Encoder
-from fsl_explain.backbones import Conv4Net, torchvision_models
+from fsl_explain.backbones import Conv4Net
+from fsl_explain.backbones.networks import torchvision_models
 
 
 def random_batch(size, count=1):

@@ -10,8 +10,8 @@ from safetensors import safe_open
 from torch import nn
 
 from fsl_explain import Encoder
-from fsl_explain.backbones.checkpoint import sha256_of
 from fsl_explain.backbones.named import build_named
+from fsl_explain.backbones.weights.checkpoint import sha256_of
 from fsl_explain.cli.app import run
 
 

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from fsl_explain import Encoder
-from fsl_explain.backbones.checkpoint import read_state
+from fsl_explain.backbones.weights.checkpoint import read_state
 from fsl_explain.cli.app import run
 from fsl_explain.config import HeadConfig
 

@@ -6,7 +6,7 @@ from safetensors.torch import save_file
 
 from episodes import DigitScenes
 from fsl_explain import Encoder
-from fsl_explain.backbones.checkpoint import sha256_of
+from fsl_explain.backbones.weights.checkpoint import sha256_of
 from fsl_explain.config import EvaluationConfig
 from fsl_explain.evaluation.results import fingerprint, provenance
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from test_checkpoint_pickles import archive, legacy
 
-from fsl_explain.backbones.checkpoint import read_content
-from fsl_explain.backbones.legacy_pickle import MAGIC, VERSION, read_inert
-from fsl_explain.backbones.pickle_names import DamagedFileError
+from fsl_explain.backbones.weights.checkpoint import read_content
+from fsl_explain.backbones.weights.legacy_pickle import MAGIC, VERSION, read_inert
+from fsl_explain.backbones.weights.pickle_names import DamagedFileError
 
 
 class Saved:

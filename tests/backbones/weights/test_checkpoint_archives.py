@@ -6,7 +6,7 @@ import pytest
 import torch
 from test_checkpoint_pickles import tensors
 
-from fsl_explain.backbones.checkpoint import read_content
+from fsl_explain.backbones.weights.checkpoint import read_content
 
 KINDS = [torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.bool, torch.complex64]
 

@@ -10,10 +10,10 @@ from safetensors.torch import save_file
 
 from fsl_explain import Encoder
 from fsl_explain.backbones import Conv4Net
-from fsl_explain.backbones.loading import SETTINGS, read_manifest
 from fsl_explain.backbones.named import OF_THE_IMAGES
+from fsl_explain.backbones.networks.wide_resnet import WideResNet
 from fsl_explain.backbones.recipes import RECIPES
-from fsl_explain.backbones.wide_resnet import WideResNet
+from fsl_explain.backbones.weights.loading import SETTINGS, read_manifest
 from fsl_explain.config import HeadConfig
 
 TINY = Conv4Net(channels=2).state_dict()

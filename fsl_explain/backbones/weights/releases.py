@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from episodes.naming import unknown_name
-from fsl_explain.backbones.few_shot_releases import FEW_SHOT_RELEASES
-from fsl_explain.backbones.key_maps import OURS, Release
-from fsl_explain.backbones.representation_releases import REPRESENTATION_RELEASES
+from fsl_explain.backbones.weights.few_shot_releases import FEW_SHOT_RELEASES
+from fsl_explain.backbones.weights.key_maps import OURS, Release
+from fsl_explain.backbones.weights.representation_releases import REPRESENTATION_RELEASES
 
 RELEASES = {release.name: release for release in (OURS, *REPRESENTATION_RELEASES, *FEW_SHOT_RELEASES)}
 CONTAINERS = tuple(dict.fromkeys(key for release in RELEASES.values() for key in release.containers))

@@ -5,7 +5,7 @@ Lightning Bolts; ms-loss is the code of Wang et al., 2019, for Multi-Similarity 
 weights of ImageNet. timm's residual networks have torchvision's names.
 """
 
-from fsl_explain.backbones.key_maps import TRUNK, Release, Rule
+from fsl_explain.backbones.weights.key_maps import TRUNK, Release, Rule
 
 MOCO_REST = (
     Rule(r"module\.encoder_k\..+", reason="momentum encoder"),

@@ -8,10 +8,10 @@ from conftest import SHARED
 from torch.nn import functional as F
 
 from fsl_explain import Encoder, explain
-from fsl_explain.backbones.checkpoint import read_content
 from fsl_explain.backbones.conversion import convert
-from fsl_explain.backbones.legacy_pickle import read_inert
 from fsl_explain.backbones.named import build_named
+from fsl_explain.backbones.weights.checkpoint import read_content
+from fsl_explain.backbones.weights.legacy_pickle import read_inert
 from fsl_explain.config import EvaluationConfig, read_config
 from fsl_explain.evaluation import accuracy_over_episodes
 from fsl_explain.metrics import mean_interval
@@ -88,7 +88,7 @@ def test_prototypes_of_the_published_encoder_beat_random_weights_and_chance(tiny
     weights("feature_encoder", 5)
     bounds = {}
     for name in ("relation-network", "relation-network-random"):
-        config = Path(__file__).parents[2] / "configs" / f"{name}-tiny-imagenet-boxes.toml"
+        config = Path(__file__).parents[3] / "configs" / f"{name}-tiny-imagenet-boxes.toml"
         settings = read_config(config, EvaluationConfig, ("episodes.count=40",))
         few = settings.data.model_copy(update={"classes": settings.data.classes[:10]})
         accuracy = accuracy_over_episodes(Encoder.from_config(settings.encoder), few.open(), settings)

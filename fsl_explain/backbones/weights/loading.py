@@ -9,11 +9,18 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from fsl_explain.backbones.checkpoint import check_finite, listed, not_a_state, read_content, read_metadata
-from fsl_explain.backbones.key_maps import OURS, Release
-from fsl_explain.backbones.releases import Translation, find_release, named_release, state_dicts, state_of, translate
-from fsl_explain.backbones.resnet_trunks import STEMS
-from fsl_explain.backbones.trained_on import TRAINED_ON, TrainedOn, is_record, read_record
+from fsl_explain.backbones.networks.resnet_trunks import STEMS
+from fsl_explain.backbones.weights.checkpoint import check_finite, listed, not_a_state, read_content, read_metadata
+from fsl_explain.backbones.weights.key_maps import OURS, Release
+from fsl_explain.backbones.weights.releases import (
+    Translation,
+    find_release,
+    named_release,
+    state_dicts,
+    state_of,
+    translate,
+)
+from fsl_explain.backbones.weights.trained_on import TRAINED_ON, TrainedOn, is_record, read_record
 from fsl_explain.heads import POOLINGS
 
 MANIFEST = "fsl_explain"  # the key of a converted file's metadata

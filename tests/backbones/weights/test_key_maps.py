@@ -8,9 +8,9 @@ from torchvision.models.resnet import Bottleneck, ResNet
 
 from fsl_explain import Encoder
 from fsl_explain.backbones.conversion import convert
-from fsl_explain.backbones.loading import open_checkpoint, read_manifest
 from fsl_explain.backbones.named import build_named
-from fsl_explain.backbones.releases import RELEASES
+from fsl_explain.backbones.weights.loading import open_checkpoint, read_manifest
+from fsl_explain.backbones.weights.releases import RELEASES
 from fsl_explain.config import HeadConfig
 from fsl_explain.heads import pooling_name
 

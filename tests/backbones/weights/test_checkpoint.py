@@ -8,8 +8,8 @@ from safetensors.torch import save_file
 
 from fsl_explain import Encoder
 from fsl_explain.backbones import Conv4Net
-from fsl_explain.backbones.checkpoint import check_finite, read_state, sha256_of
-from fsl_explain.backbones.loading import load_weights
+from fsl_explain.backbones.weights.checkpoint import check_finite, read_state, sha256_of
+from fsl_explain.backbones.weights.loading import load_weights
 
 SMALL = {"channels": 2}
 
@@ -120,7 +120,9 @@ def test_a_checkpoint_that_wants_to_run_code_is_refused_before_it_does(tmp_path,
 
 def test_a_whole_model_is_refused_by_the_name_of_its_class(tmp_path):
     torch.save(small(), tmp_path / "model.pt")
-    with pytest.raises(ValueError, match=r"asks for fsl_explain.backbones.conv4.Conv4Net, and loading that could run"):
+    with pytest.raises(
+        ValueError, match=r"asks for fsl_explain.backbones.networks.conv4.Conv4Net, and loading that could run"
+    ):
         read_state(tmp_path / "model.pt")
 
 

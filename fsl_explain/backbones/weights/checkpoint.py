@@ -10,8 +10,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from fsl_explain.backbones.legacy_pickle import read_inert
-from fsl_explain.backbones.pickle_names import DamagedFileError, RefusedPickleError
+from fsl_explain.backbones.weights.legacy_pickle import read_inert
+from fsl_explain.backbones.weights.pickle_names import DamagedFileError, RefusedPickleError
 
 
 def sha256_of(path: Path) -> str:

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fsl_explain.backbones.inert_pickle import InertReader
-from fsl_explain.backbones.pickle_names import STORAGES, DamagedFileError, Name, RefusedPickleError
+from fsl_explain.backbones.weights.inert_pickle import InertReader
+from fsl_explain.backbones.weights.pickle_names import STORAGES, DamagedFileError, Name, RefusedPickleError
 
 MAGIC = 0x1950A86A20F9469CFC6C
 VERSION = 1001

@@ -13,8 +13,8 @@ from typing import Any
 
 from torch import Tensor
 
-from fsl_explain.backbones import pickle_names as names
-from fsl_explain.backbones.pickle_names import DamagedFileError, Inert, Name, RefusedPickleError, known_name
+from fsl_explain.backbones.weights import pickle_names as names
+from fsl_explain.backbones.weights.pickle_names import DamagedFileError, Inert, Name, RefusedPickleError, known_name
 
 KEYS = (str, int, float, bytes, Name, type(None))
 LONGEST_KEY = 8  # plain values in a tuple that is a key

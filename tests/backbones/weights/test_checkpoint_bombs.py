@@ -10,13 +10,13 @@ import torch
 from test_checkpoint_pickles import FORMATS, legacy, name
 from test_checkpoint_storages import SIX, Saved, storage, tensor, written
 
-from fsl_explain.backbones import legacy_pickle
-from fsl_explain.backbones.checkpoint import read_content
+from fsl_explain.backbones.weights import legacy_pickle
+from fsl_explain.backbones.weights.checkpoint import read_content
 
 MANY = 10**7
 PROGRAM = """
 import pathlib, sys
-from fsl_explain.backbones.checkpoint import read_content
+from fsl_explain.backbones.weights.checkpoint import read_content
 for path in sorted(pathlib.Path(sys.argv[1]).iterdir()):
     try:
         read_content(path)

@@ -10,7 +10,7 @@ A file of LibFewShot does not show how its Conv64F was set up. The releases here
 three poolings (``maxpool_last2`` alone).
 """
 
-from fsl_explain.backbones.key_maps import PARAMETER, TRUNK, Release, Rule
+from fsl_explain.backbones.weights.key_maps import PARAMETER, TRUNK, Release, Rule
 
 OUR_BLOCKS = {
     "conv4net": (r"blocks.block{}.conv.\1", r"blocks.block{}.norm.\1"),

@@ -13,9 +13,9 @@ import torch
 from live_npid import NCEAverage, official_names, save_npid
 from torch import nn
 
-from fsl_explain.backbones.checkpoint import read_content
-from fsl_explain.backbones.legacy_pickle import MAGIC, VERSION
-from fsl_explain.backbones.pickle_names import Inert
+from fsl_explain.backbones.weights.checkpoint import read_content
+from fsl_explain.backbones.weights.legacy_pickle import MAGIC, VERSION
+from fsl_explain.backbones.weights.pickle_names import Inert
 
 FACTS = {"protocol_version": 1001, "little_endian": True, "type_sizes": {"short": 2, "int": 4, "long": 4}}
 

@@ -7,8 +7,8 @@ from safetensors.torch import save_file
 
 from fsl_explain import Encoder
 from fsl_explain.backbones import Conv4Net
-from fsl_explain.backbones.loading import trained_on
-from fsl_explain.backbones.trained_on import TrainedOn
+from fsl_explain.backbones.weights.loading import trained_on
+from fsl_explain.backbones.weights.trained_on import TrainedOn
 
 LEARNED = {"data": "cub", "split": "cub-frn", "classes": ["a", "b"]}
 MISTAKES = [
