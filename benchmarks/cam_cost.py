@@ -21,7 +21,7 @@ from torch import Tensor
 from torchvision.models import resnet50
 
 from fsl_explain import Encoder, saliency
-from fsl_explain.explainers.class_logit import class_logit_map
+from fsl_explain.explainers.methods.class_logit import class_logit_map
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

@@ -16,7 +16,7 @@ import torch
 from fsl_explain import Encoder
 from fsl_explain.explainers.choice import Choice, ask
 from fsl_explain.explainers.compared import compare
-from fsl_explain.explainers.methods import find_method
+from fsl_explain.explainers.methods.named import find_method
 
 
 def seconds(function: Callable[[], object]) -> float:

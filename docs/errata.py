@@ -13,8 +13,8 @@ from worked_example import demo_encoder, pixels
 
 from episodes import DigitScenes
 from fsl_explain import Encoder, explain, metrics
-from fsl_explain.explainers.fam import contribution_weights, feature_activation_map, project
-from fsl_explain.explainers.grad_cam import channel_gradients
+from fsl_explain.explainers.methods.fam import contribution_weights, feature_activation_map, project
+from fsl_explain.explainers.methods.grad_cam import channel_gradients
 from fsl_explain.heads.pooling import weighted_sum
 from fsl_explain.similarities import cosine
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from fsl_explain import metrics
-from fsl_explain.explainers.picture import as_png, overlay
+from fsl_explain.pictures.picture import as_png, overlay
 
 SHOWN = 13
 SIGNED = ("exact", "contrast", "exact, moved")

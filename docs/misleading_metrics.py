@@ -17,7 +17,7 @@ from worked_example import demo_encoder, pixels
 
 from episodes import DigitScenes
 from fsl_explain import Encoder, explain, metrics
-from fsl_explain.explainers.baselines import all_ones, centered_gaussian
+from fsl_explain.explainers.methods.baselines import all_ones, centered_gaussian
 
 PER_CLASS = 4
 STEPS = 4

@@ -12,7 +12,7 @@ import torch
 from episodes import DigitScenes, EpisodeSampler
 from fsl_explain import Encoder, Explanation, correspondence, counterfactual, explain, support_audit
 from fsl_explain.classifiers import KnnVote
-from fsl_explain.explainers.correspondence import tables
+from fsl_explain.explainers.analysis.correspondence import tables
 from fsl_explain.heads import Center
 
 SHOTS = 3

@@ -18,7 +18,7 @@ from fsl_explain.encoder import Encoder
 from fsl_explain.evaluation.episode_evaluation import BASELINES, Report, silent
 from fsl_explain.evaluation.image_store import Advance, embed_in_pieces
 from fsl_explain.evaluation.masked_queries import Judge
-from fsl_explain.explainers.methods import find_method
+from fsl_explain.explainers.methods.named import find_method
 from retrieval_explain.bank_gallery import BankGallery
 from retrieval_explain.explained_decisions import DecisionsToExplain, RuleFigures, join_figures, maps_in_all
 from retrieval_explain.memory_bank import check_rows

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from fsl_explain import metrics
 from fsl_explain.evaluation.masked_queries import Judge, Judged, join, judge
-from fsl_explain.explainers.lafam import LAFAM_OF_THE_TABLES
-from fsl_explain.explainers.methods import METHODS
+from fsl_explain.explainers.methods.lafam import LAFAM_OF_THE_TABLES
+from fsl_explain.explainers.methods.named import METHODS
 from retrieval_explain.neighbor_votes import Chosen
 from retrieval_explain.voter_questions import Voted
 

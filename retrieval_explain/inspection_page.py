@@ -10,7 +10,7 @@ import torch
 
 from fsl_explain.evaluation import Table
 from fsl_explain.explainers import Explanation
-from fsl_explain.explainers.picture import support_overlay
+from fsl_explain.pictures.picture import support_overlay
 from fsl_explain.report import Page
 from fsl_explain.report.bars import Bars, bars
 from fsl_explain.report.heatmap import Picture, picture

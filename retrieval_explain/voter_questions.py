@@ -12,7 +12,7 @@ from torch import Tensor
 from fsl_explain.classifiers import NearestNeighbor, Rule, SupportSet, mean_similarity
 from fsl_explain.encoder import Encoder, Features
 from fsl_explain.explainers.explained_score import Quantity, lead_over, score_of
-from fsl_explain.explainers.explanation import Question
+from fsl_explain.explainers.question import Question
 from fsl_explain.similarities import SIMILARITIES
 from retrieval_explain.neighbor_votes import Chosen
 from retrieval_explain.retrieval import places_of

@@ -9,8 +9,8 @@ from hypothesis import settings
 settings.register_profile("project", deadline=None, derandomize=True, max_examples=30)
 settings.load_profile("project")
 
-# fsl_explain.explainers.relax, as an attribute, is the function
-RELAX_MODULE = "fsl_explain.explainers.relax"
+# fsl_explain.explainers.methods.relax, as an attribute, is the function
+RELAX_MODULE = "fsl_explain.explainers.methods.relax"
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 

@@ -12,11 +12,11 @@ from fsl_explain.config import EvaluationConfig
 from fsl_explain.encoder import Encoder
 from fsl_explain.evaluation.measurement import Chunk
 from fsl_explain.evaluation.query_figures import figures_of
+from fsl_explain.explainers.analysis.counterfactual import EDITS, counterfactual_of
 from fsl_explain.explainers.choice import Choice
 from fsl_explain.explainers.compared import Compared, compare
-from fsl_explain.explainers.counterfactual import EDITS, counterfactual_of
 from fsl_explain.explainers.explain import explain_compared
-from fsl_explain.explainers.methods import find_method
+from fsl_explain.explainers.methods.named import find_method
 from fsl_explain.report import Case
 
 CASES_ON_A_PAGE = 4

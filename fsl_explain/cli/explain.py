@@ -12,11 +12,11 @@ from fsl_explain.cli.manners import check_output_file
 from fsl_explain.cli.progress import note, show_table
 from fsl_explain.encoder import Encoder
 from fsl_explain.evaluation import Table
+from fsl_explain.explainers.analysis.support_audit import support_audit
 from fsl_explain.explainers.choice import Choice
 from fsl_explain.explainers.compared import compare
 from fsl_explain.explainers.contrast_weights import class_index
-from fsl_explain.explainers.methods import find_method
-from fsl_explain.explainers.support_audit import support_audit
+from fsl_explain.explainers.methods.named import find_method
 from fsl_explain.heads import pooling_name
 from fsl_explain.report import Case, Page, write_page
 from fsl_explain.report.support_view import decided_by_supports, receipt_title

@@ -11,7 +11,7 @@ from fsl_explain.cli.progress import note
 from fsl_explain.config import FigureConfig, read_config
 from fsl_explain.encoder import Encoder
 from fsl_explain.evaluation.map_grid import map_grid
-from fsl_explain.explainers.methods import find_method
+from fsl_explain.explainers.methods.named import find_method
 from fsl_explain.report import draw_grid, write_figure
 from fsl_explain.report.grid_figure import check_ending
 

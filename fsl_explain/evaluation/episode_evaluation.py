@@ -22,9 +22,10 @@ from fsl_explain.evaluation.masked_queries import Judge, Judged, join, judge, su
 from fsl_explain.evaluation.measurement import Chunk, Decisions, Measurements, load_chunk, save_chunk
 from fsl_explain.evaluation.measurement import join as join_chunks
 from fsl_explain.explainers.explained_score import lead_over, score_of
-from fsl_explain.explainers.explanation import Method, Pixels, Question
-from fsl_explain.explainers.lafam import LAFAM_OF_THE_TABLES
-from fsl_explain.explainers.methods import METHODS, find_method
+from fsl_explain.explainers.method import Method
+from fsl_explain.explainers.methods.lafam import LAFAM_OF_THE_TABLES
+from fsl_explain.explainers.methods.named import METHODS, find_method
+from fsl_explain.explainers.question import Pixels, Question
 from fsl_explain.similarities import SIMILARITIES
 
 BASELINES = ("grad-cam", "lafam", "centered-gaussian", "random-blurred", "all-ones")

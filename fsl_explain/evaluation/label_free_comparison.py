@@ -27,7 +27,8 @@ from fsl_explain.evaluation.map_comparison import (
     sampled_places,
 )
 from fsl_explain.explainers.explained_score import score_of
-from fsl_explain.explainers.explanation import Method, Pixels, Question
+from fsl_explain.explainers.method import Method
+from fsl_explain.explainers.question import Pixels, Question
 from fsl_explain.similarities import SIMILARITIES
 
 

@@ -22,12 +22,13 @@ from fsl_explain.config.comparison import ComparisonConfig, MapsConfig
 from fsl_explain.encoder import Encoder
 from fsl_explain.evaluation.episode_evaluation import Report, silent
 from fsl_explain.evaluation.image_store import ImageStore, embed_unique
-from fsl_explain.explainers.class_logit import CLASS_LOGIT
 from fsl_explain.explainers.explained_score import lead_over, score_of
-from fsl_explain.explainers.explanation import Method, Pixels, Question
-from fsl_explain.explainers.lafam import LAFAM_OF_THE_TABLES
-from fsl_explain.explainers.methods import TRIVIAL, find_method
-from fsl_explain.explainers.relax import RelaxOptions, relax_method
+from fsl_explain.explainers.method import Method
+from fsl_explain.explainers.methods.class_logit import CLASS_LOGIT
+from fsl_explain.explainers.methods.lafam import LAFAM_OF_THE_TABLES
+from fsl_explain.explainers.methods.named import TRIVIAL, find_method
+from fsl_explain.explainers.methods.relax import RelaxOptions, relax_method
+from fsl_explain.explainers.question import Pixels, Question
 from fsl_explain.similarities import SIMILARITIES
 
 LOCALIZATION = tuple(field.name for field in fields(metrics.MapFigures))

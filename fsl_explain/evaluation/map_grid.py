@@ -17,7 +17,7 @@ from fsl_explain.evaluation.image_store import ImageStore, embed_in_pieces, embe
 from fsl_explain.explainers.choice import Choice
 from fsl_explain.explainers.compared import Compared
 from fsl_explain.explainers.explain import explain_compared
-from fsl_explain.explainers.methods import find_method
+from fsl_explain.explainers.methods.named import find_method
 from fsl_explain.similarities import SIMILARITIES
 
 ROWS_AT_ONCE = 65536  # of a gallery that is searched

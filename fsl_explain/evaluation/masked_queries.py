@@ -10,7 +10,8 @@ from fsl_explain import metrics
 from fsl_explain.classifiers import SupportSet
 from fsl_explain.encoder import Encoder
 from fsl_explain.evaluation.image_store import ImageStore
-from fsl_explain.explainers.explanation import Method, Question
+from fsl_explain.explainers.method import Method
+from fsl_explain.explainers.question import Question
 
 
 @dataclass(frozen=True)

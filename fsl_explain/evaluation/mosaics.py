@@ -21,8 +21,9 @@ from fsl_explain.evaluation.fitted_heads import find_head
 from fsl_explain.evaluation.mosaic_images import TILES
 from fsl_explain.evaluation.mosaic_store import MosaicStore
 from fsl_explain.explainers.explained_score import lead_over, score_of
-from fsl_explain.explainers.explanation import Attribution, Method, Question
-from fsl_explain.explainers.methods import METHODS, find_method
+from fsl_explain.explainers.method import Attribution, Method
+from fsl_explain.explainers.methods.named import METHODS, find_method
+from fsl_explain.explainers.question import Question
 from fsl_explain.heads import Pooling
 from fsl_explain.similarities import SIMILARITIES
 

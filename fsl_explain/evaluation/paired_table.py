@@ -11,7 +11,7 @@ from fsl_explain.evaluation.figures import FIGURES
 from fsl_explain.evaluation.paired_bootstrap import CONFIDENCE, RESAMPLES, clearly_best, paired_difference
 from fsl_explain.evaluation.stored_results import StoredResults
 from fsl_explain.evaluation.text_table import Table
-from fsl_explain.explainers.methods import TRIVIAL
+from fsl_explain.explainers.methods.named import TRIVIAL
 
 UNKNOWN = "–"
 

@@ -18,7 +18,7 @@ from fsl_explain.explainers.explained_score import (
     log_probability,
     score_of,
 )
-from fsl_explain.explainers.explanation import Pixels, Question
+from fsl_explain.explainers.question import Pixels, Question
 from fsl_explain.similarities import SIMILARITIES, Mahalanobis, Similarity
 
 

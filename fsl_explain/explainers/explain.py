@@ -10,15 +10,17 @@ from torch import Tensor
 from episodes.naming import unknown_name
 from fsl_explain.classifiers import Rule, decide, pairwise_to_supports
 from fsl_explain.encoder import Encoder
-from fsl_explain.explainers import class_logit, eigen_cam, lafam, map_gradients
 from fsl_explain.explainers.choice import Choice, ask
 from fsl_explain.explainers.compared import Compared, Supports, as_batch, compare
 from fsl_explain.explainers.contrast_weights import Against, ClassReference
-from fsl_explain.explainers.decomposition import support_addends
-from fsl_explain.explainers.explanation import Explanation, Method, Question, SupportAttribution
-from fsl_explain.explainers.methods import find_method, name_of
-from fsl_explain.explainers.relax import RelaxOptions, relax
-from fsl_explain.explainers.relax import saliency as scaled_importance
+from fsl_explain.explainers.explanation import Explanation
+from fsl_explain.explainers.method import Method, SupportAttribution
+from fsl_explain.explainers.methods import class_logit, eigen_cam, lafam, map_gradients
+from fsl_explain.explainers.methods.exact import support_addends
+from fsl_explain.explainers.methods.named import find_method, name_of
+from fsl_explain.explainers.methods.relax import RelaxOptions, relax
+from fsl_explain.explainers.methods.relax import saliency as scaled_importance
+from fsl_explain.explainers.question import Question
 from fsl_explain.similarities import Similarity
 
 LABEL_FREE = {

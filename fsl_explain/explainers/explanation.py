@@ -1,118 +1,20 @@
-"""What an explainer is asked, what it answers, and the explanation a user gets."""
+"""The explanation a user gets: each channel's and each cell's share of a decision's score, and its receipt."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from functools import cached_property
+from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from fsl_explain.classifiers import Decision, Rule, SupportSet, Weights
-from fsl_explain.encoder import Encoder, Features
-from fsl_explain.explainers import picture
-from fsl_explain.explainers.explained_score import ExplainedScore, Quantity
+from fsl_explain.classifiers import Decision
 from fsl_explain.explainers.receipt import Receipt, SupportLine
-from fsl_explain.heads import Pooling
-from fsl_explain.similarities import Similarity
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-
-@dataclass(frozen=True)
-class Pixels:
-    """The queries' preprocessed images and the encoder that embeds them, for methods that change the image."""
-
-    encoder: Encoder
-    images: Float[Tensor, "*batch 3 height width"]
-
-
-@dataclass(frozen=True)
-class Question:
-    """One decision per query: its features, its supports, and the combination of class scores to explain.
-
-    Embeddings and pooled values are in float64 whatever the network's dtype: a contrast is a small
-    difference of large similarities, and its receipt has to survive that.
-    """
-
-    query: Features  # leading dimensions: *batch
-    supports: SupportSet  # the same leading dimensions, or none: shared by all queries
-    explained: ExplainedScore
-    ranking: Float[Tensor, "*batch way"]  # what the decision is the largest of
-    target: Int[Tensor, "*batch"]
-    rule: Rule
-    similarity: Similarity
-    pooling: Pooling
-    head: torch.nn.Module
-    pixels: Pixels | None = None  # None where only features were kept
-
-    @cached_property
-    def weights(self) -> Weights:
-        """The weight of each support's similarity in the explained score, and the rule's constants."""
-        weigh = self.rule.weights
-        return weigh(self.explained.class_weights, self.query.embedding, self.supports, self.similarity)
-
-    @property
-    def constants(self) -> dict[str, Float[Tensor, "*batch"]]:
-        """What no similarity holds, each by what it stands for."""
-        return {**self.weights.constants, **self.explained.constants}
-
-    @property
-    def constant(self) -> Float[Tensor, "*batch"]:
-        """The sum of the constants."""
-        return sum(self.constants.values(), torch.zeros_like(self.explained.value))
-
-    def __getitem__(self, index: int) -> "Question":
-        """Return the question about one query of a batch."""
-        shared = self.supports.embeddings.dim() == 3
-        explained = self.explained
-        return replace(
-            self,
-            query=self.query[index],
-            supports=self.supports if shared else self.supports[index],
-            explained=ExplainedScore(
-                explained.value[index],
-                explained.class_weights[index],
-                {name: value[index] for name, value in explained.constants.items()},
-                None if explained.rivals is None else explained.rivals[index],
-            ),
-            ranking=self.ranking[index],
-            target=self.target[index],
-            pixels=None if self.pixels is None else replace(self.pixels, images=self.pixels.images[index]),
-        )
-
-
-@dataclass(frozen=True)
-class Attribution:
-    """The query side of an answer. NaN where a method does not split the score."""
-
-    contributions: Float[Tensor, "*batch channel"]
-    cells: Float[Tensor, "*batch h w"]
-    bias: Float[Tensor, "*batch"]
-
-
-@dataclass(frozen=True)
-class SupportAttribution:
-    """The support side of an answer. Padding and supports without a say are 0."""
-
-    cells: Float[Tensor, "*batch way shot h w"]
-    bias: Float[Tensor, "*batch"]
-
-
-@dataclass(frozen=True)
-class Method:
-    """An explainer: how it attributes each side, and how its cells become a saliency of image size."""
-
-    attribute: Callable[[Question], Attribution]
-    attribute_supports: Callable[[Question], SupportAttribution]
-    saliency: Callable[[Tensor, tuple[int, int]], Tensor]
-    explains: Quantity = "score"  # which number of the decision is explained
-    uses_supports: bool = True  # False: the map depends on the query alone
-    signed: bool = False  # the saliency has a sign, and no scale
-    perturbs: bool = False  # asks the network again about altered images, so the question needs their pixels
-    name: str = ""  # of a method that is no entry of METHODS, for the explanation
+from fsl_explain.explainers.question import Question
 
 
 @dataclass(frozen=True)
@@ -190,7 +92,16 @@ class Explanation:
 
     def plot(self) -> "Figure":
         """Draw the query, its map, and the supports that were compared with it."""
-        return picture.draw(self)
+        figure: Figure = _pictures().draw(self)
+        return figure
 
     def _repr_png_(self) -> bytes | None:
-        return picture.as_png(self.plot()) if self.score.dim() == 0 else None
+        if self.score.dim() != 0:
+            return None
+        png: bytes = _pictures().as_png(self.plot())
+        return png
+
+
+def _pictures() -> ModuleType:
+    """Load what draws only when something is drawn: pictures stand above the explanations, and bring matplotlib."""
+    return import_module("fsl_explain.pictures.picture")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from fsl_explain.evaluation import Table
 from fsl_explain.explainers import Explanation
-from fsl_explain.explainers.picture import has_say, shots, support_overlay
+from fsl_explain.pictures.picture import has_say, shots, support_overlay
 from fsl_explain.report.bars import Bars, bars
 from fsl_explain.report.counterfactual_view import CounterfactualView, counterfactual_view
 from fsl_explain.report.heatmap import Picture, picture

@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from fsl_explain.evaluation.map_grid import MapGrid, ShownMap
-from fsl_explain.explainers.picture import overlay
+from fsl_explain.pictures.picture import overlay
 
 SUFFIXES = (".png", ".pdf", ".svg")
 CELL = 1.5  # inches

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from fsl_explain.explainers.picture import colorize
+from fsl_explain.pictures.picture import colorize
 
 QUALITY = 82
 STOPS = 17

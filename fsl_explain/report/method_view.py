@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from fsl_explain.explainers import Explanation
-from fsl_explain.explainers.picture import color_meanings, colorize, overlay
+from fsl_explain.pictures.picture import color_meanings, colorize, overlay
 from fsl_explain.report.bars import Bars, bars
 from fsl_explain.report.heatmap import Picture, gradient, picture
 from fsl_explain.report.numbers import decimals, fixed

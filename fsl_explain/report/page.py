@@ -10,7 +10,7 @@ from torch import Tensor
 from episodes.naming import unknown_name
 from fsl_explain.evaluation import Table
 from fsl_explain.explainers import Counterfactual, Explanation
-from fsl_explain.explainers.picture import shots
+from fsl_explain.pictures.picture import shots
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """What the page says about an explanation, in words a user knows: class names, never indices."""
 
 from fsl_explain.explainers import Explanation
-from fsl_explain.explainers.picture import named_rivals, rivals
+from fsl_explain.pictures.picture import named_rivals, rivals
 
 DESCRIPTIONS = {
     "exact": "Each cell's share of the score of {target}.",

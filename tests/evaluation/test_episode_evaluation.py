@@ -10,7 +10,7 @@ from fsl_explain import Encoder, explain, metrics
 from fsl_explain.config import EvaluationConfig
 from fsl_explain.evaluation import accuracy_over_episodes, evaluate_episodes, summarize, table_of
 from fsl_explain.evaluation.measurement import METRICS, episode_means
-from fsl_explain.explainers.baselines import centered_gaussian
+from fsl_explain.explainers.methods.baselines import centered_gaussian
 
 
 def settings_of(**sections):

@@ -15,7 +15,7 @@ from fsl_explain.evaluation.map_comparison_tables import (
     decided,
     summarize_comparison,
 )
-from fsl_explain.explainers.relax import RelaxOptions
+from fsl_explain.explainers.methods.relax import RelaxOptions
 
 
 def settings_of(methods=("relax", "eigen-cam"), batch_size=4):

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fsl_explain import explain
 from fsl_explain.classifiers import KnnVote
-from fsl_explain.explainers.correspondence import tables
+from fsl_explain.explainers.analysis.correspondence import tables
 from fsl_explain.similarities import Form, euclidean, inner_product
 
 SHOTS = {"a": 3, "b": 1, "c": 2}

@@ -10,7 +10,7 @@ from tiny_encoder import images, random_head, tiny_encoder
 
 from fsl_explain import explain, saliency
 from fsl_explain.explainers import METHODS
-from fsl_explain.explainers.class_logit import FORMULAS
+from fsl_explain.explainers.methods.class_logit import FORMULAS
 
 
 def live():

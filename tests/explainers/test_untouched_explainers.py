@@ -13,7 +13,7 @@ from torch import nn
 import fsl_explain
 from fsl_explain import Encoder, explain, saliency
 from fsl_explain.explainers import METHODS
-from fsl_explain.explainers.class_logit import FORMULAS
+from fsl_explain.explainers.methods.class_logit import FORMULAS
 
 WITHOUT_SUPPORTS = ["lafam", "eigen-cam", *FORMULAS]
 FIRST = {"fam": "l2"}  # its head has to be linear

@@ -5,8 +5,8 @@ from hypothesis import assume, given
 from references import fam as reference
 from torch import nn
 
-from fsl_explain.explainers.fam import contribution_weights, feature_activation_map, project
-from fsl_explain.explainers.lafam import mean_activation_map
+from fsl_explain.explainers.methods.fam import contribution_weights, feature_activation_map, project
+from fsl_explain.explainers.methods.lafam import mean_activation_map
 from fsl_explain.explainers.normalization import min_max, min_max_map
 from fsl_explain.heads import L2Normalize
 from fsl_explain.similarities import SIMILARITIES

@@ -5,8 +5,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from references import fam, lafam, upsampling
 
-from fsl_explain.explainers.lafam import mean_activation_map
-from fsl_explain.explainers.lafam import saliency as lafam_saliency
+from fsl_explain.explainers.methods.lafam import mean_activation_map
+from fsl_explain.explainers.methods.lafam import saliency as lafam_saliency
 from fsl_explain.explainers.normalization import min_max, min_max_map, upsample, upsample_sum_kept
 
 SIZES = [(2, 3), (5, 7), (6, 8), (9, 4), (1, 1)]

@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from fsl_explain import Encoder, explain, saliency
-from fsl_explain.explainers.class_logit import FORMULAS, class_logit_map
-from fsl_explain.explainers.eigen_cam import principal_map
-from fsl_explain.explainers.map_gradients import map_gradients
+from fsl_explain.explainers.methods.class_logit import FORMULAS, class_logit_map
+from fsl_explain.explainers.methods.eigen_cam import principal_map
+from fsl_explain.explainers.methods.map_gradients import map_gradients
 from fsl_explain.explainers.normalization import min_max_map
 
 with warnings.catch_warnings():

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from fsl_explain.explainers.picture import colorize
+from fsl_explain.pictures.picture import colorize
 from fsl_explain.report.heatmap import gradient, picture
 
 

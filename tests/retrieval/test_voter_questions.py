@@ -11,7 +11,7 @@ from references import votes as reference
 
 from fsl_explain.classifiers import KnnVote, MajorityVote, NearestNeighbor, SupportSet, decide
 from fsl_explain.encoder import Encoder, Features
-from fsl_explain.explainers.methods import METHODS
+from fsl_explain.explainers.methods.named import METHODS
 from fsl_explain.similarities import SIMILARITIES
 from retrieval_explain.neighbor_votes import NOBODY, choose, class_scores
 from retrieval_explain.neighbors import RowsInMemory, scan

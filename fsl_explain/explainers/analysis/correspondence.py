@@ -1,0 +1,204 @@
+"""Correspondence: which cell of the query met which cell of a support, in numbers that add up.
+
+One support's addend w_k S_k is split over pairs of cells by writing both embeddings as sums over cells,
+z' = Σ_p G_z P_p + b_z and q' = Σ_r G_q Q_r + b_q, each with gains frozen at its own image. A row and a column
+for the biases hold what belongs to one image, or to none.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from fsl_explain.encoder import Features
+from fsl_explain.explainers.contrast_weights import ClassReference, class_index
+from fsl_explain.explainers.explanation import Explanation
+from fsl_explain.explainers.question import Question
+from fsl_explain.heads import linearize
+
+
+@dataclass(frozen=True)
+class Match:
+    """Two cells, each as (row, column), and the signed share of the score that they make together."""
+
+    query: tuple[int, int]
+    support: tuple[int, int]
+    amount: float
+
+
+@dataclass(frozen=True)
+class Part:
+    """One singular part of the table: a pattern of query cells that met a pattern of support cells.
+
+    The part of the table is ``strength`` · query ⊗ support; both patterns have norm 1.
+    """
+
+    strength: float  # singular value
+    query: Float[Tensor, "h w"]
+    support: Float[Tensor, "_h _w"]
+
+    @property
+    def amount(self) -> float:
+        """The share of the score that the part holds."""
+        return float(self.strength * self.query.sum() * self.support.sum())
+
+
+@dataclass(frozen=True)
+class Correspondence:
+    """Query cells × support cells of one support; all entries sum to its addend w_k S_k.
+
+    The last row holds what the support's cells make with the query's bias, the last column what the
+    query's cells make with the support's. Row sums are the query's cells, column sums the support's.
+    """
+
+    table: Float[Tensor, "cells _cells"]  # float64, on the CPU, signed, in the unit of the score
+    shape: tuple[int, int]  # h, w of the query's cells
+    support_shape: tuple[int, int]
+    class_name: str
+    shot: int
+    weight: float  # w_k
+    similarity: float  # S_k
+
+    @property
+    def pairs(self) -> Float[Tensor, "h w _h _w"]:
+        """The table without its bias row and column."""
+        return self.table[:-1, :-1].reshape(*self.shape, *self.support_shape)
+
+    @property
+    def cells(self) -> tuple[Float[Tensor, "h w"], Float[Tensor, "_h _w"]]:
+        """What each query cell, and what each support cell, holds of the addend, biases of the other side included."""
+        rows, columns = self.table.sum(dim=1)[:-1], self.table.sum(dim=0)[:-1]
+        return rows.reshape(self.shape), columns.reshape(self.support_shape)
+
+    @property
+    def folded(self) -> Float[Tensor, "h w _h _w"]:
+        """The pairs with row, column and corner of the biases spread evenly; for display.
+
+        It sums to the addend, but its marginals are not the cell maps. For the Euclidean similarity a pair
+        is then as negative as its cells are different.
+        """
+        rows, columns = math.prod(self.shape), math.prod(self.support_shape)
+        column, row, corner = self.table[:-1, -1:], self.table[-1:, :-1], self.table[-1, -1]
+        spread = self.table[:-1, :-1] + column / columns + row / rows + corner / (rows * columns)
+        return spread.reshape(*self.shape, *self.support_shape)
+
+    def strongest(self, count: int = 5) -> tuple[Match, ...]:
+        """Return the pairs of cells with the largest absolute share, the first of ties first."""
+        order = self.pairs.flatten().abs().argsort(descending=True, stable=True)[:count].tolist()
+        return tuple(_match(self.pairs, place) for place in order)
+
+    def strongest_regions(self, count: int = 4, side: int = 2) -> tuple[Match, ...]:
+        """Return the strongest pairs of square regions, ``side`` cells wide, named by their upper left cells.
+
+        The amount of a pair is the sum over all pairs of their cells. No two returned regions of an image overlap.
+        """
+        sums = self.pairs
+        for dimension in range(4):
+            sums = sums.unfold(dimension, min(side, self.pairs.shape[dimension]), 1).sum(dim=-1)
+        found: list[Match] = []
+        for place in sums.flatten().abs().argsort(descending=True, stable=True).tolist():
+            match = _match(sums, place)
+            if all(
+                _apart(match.query, other.query, side) and _apart(match.support, other.support, side) for other in found
+            ):
+                found.append(match)
+            if len(found) == count:
+                break
+        return tuple(found)
+
+    def parts(self, count: int = 3) -> tuple[Part, ...]:
+        """Return the strongest singular parts of the pairs; all of them together are the pairs.
+
+        The sign of a part is chosen so that its query pattern sums to a positive number.
+        """
+        left, strengths, right = torch.linalg.svd(self.table[:-1, :-1], full_matrices=False)
+        signs = torch.where(left.sum(dim=0) < 0, -1.0, 1.0).to(left)
+        left, right = left * signs, right * signs[:, None]
+        return tuple(
+            Part(float(strengths[i]), left[:, i].reshape(self.shape), right[i].reshape(self.support_shape))
+            for i in range(min(count, len(strengths)))
+        )
+
+
+def _match(pairs: Float[Tensor, "h w _h _w"], place: int) -> Match:
+    row, column, other_row, other_column = (int(i) for i in np.unravel_index(place, tuple(pairs.shape)))
+    return Match((row, column), (other_row, other_column), float(pairs[row, column, other_row, other_column]))
+
+
+def _apart(one: tuple[int, int], other: tuple[int, int], side: int) -> bool:
+    return max(abs(one[0] - other[0]), abs(one[1] - other[1])) >= side
+
+
+def correspondence(
+    explanation: Explanation, label: ClassReference | None = None, shot: int | None = None
+) -> Correspondence:
+    """Split one support's addend over pairs of cells, from the cached features.
+
+    ``label`` is the class of the support, the explained one if None; ``shot`` its number within the class,
+    the one with the largest absolute addend if None.
+
+    Raises: ``ValueError`` for the explanation of a batch, or supports whose activation maps were not kept;
+    ``LookupError`` for a support that is not there.
+    """
+    if explanation.score.dim() != 0:
+        raise ValueError("expected the explanation of one query, but got that of a batch; index it.")
+    question, classes = explanation.question, explanation.decision.classes
+    chosen = int(explanation.target) if label is None else class_index(label, classes)
+    addends = explanation.support_weights[chosen] * explanation.similarities[chosen]
+    shots = int((~addends.isnan()).sum())
+    number = int(addends.nan_to_num().abs().argmax()) if shot is None else shot
+    if not 0 <= number < shots:
+        raise LookupError(f"expected a shot of {classes[chosen]} from 0 to {shots - 1}, but got {number}.")
+    return Correspondence(
+        table=tables(question, (slice(chosen, chosen + 1), slice(number, number + 1)))[0, 0].cpu(),
+        shape=_size(question.query),
+        support_shape=_size(_features(question)),
+        class_name=classes[chosen],
+        shot=number,
+        weight=float(explanation.support_weights[chosen, number]),
+        similarity=float(explanation.similarities[chosen, number]),
+    )
+
+
+def tables(
+    question: Question, chosen: tuple[slice, slice] = (slice(None), slice(None))
+) -> Float[Tensor, "*batch way shot cells _cells"]:
+    """Return the table of every support, T_pr = w_k P_pᵀ G_zᵀ M_k G_q Q_r; ``chosen`` picks those of one query.
+
+    All tables and the decision's constants sum to the score. Both sides are projected to the embedding
+    first, so that a table costs one product of cells × embedding × cells.
+    """
+    supports = _features(question)[chosen]
+    one_sided = question.query.embedding[..., None, None, :]
+    form = question.similarity.form(one_sided, question.supports.embeddings[chosen])
+    left, right = _addends(question.query, question)[..., None, None, :, :], _addends(supports, question)
+    moved = right if form.metric is None else right @ form.metric.T
+    table = form.scale[..., None, None] * (left @ moved.transpose(-1, -2))
+    if form.query_slope is not None:
+        table[..., -1] += (left @ form.query_slope[..., None]).squeeze(-1)
+    if form.support_slope is not None:
+        table[..., -1, :] += (right @ form.support_slope[..., None]).squeeze(-1)
+    if form.constant is not None:
+        table[..., -1, -1] += form.constant
+    weighted: Tensor = question.weights.supports[chosen][..., None, None] * table
+    return weighted
+
+
+def _addends(features: Features, question: Question) -> Float[Tensor, "*batch cells embedding"]:
+    """Write each embedding as a sum over cells, with the head's bias as the last addend."""
+    head = linearize(question.head, features.pooled)
+    shares = question.pooling.shares(features.maps).flatten(start_dim=-2).transpose(-1, -2)
+    return torch.cat([head.push_forward(shares.to(features.pooled)), head.offset[..., None, :]], dim=-2)
+
+
+def _features(question: Question) -> Features:
+    if question.supports.features is None:
+        raise ValueError("a correspondence needs the supports' activation maps, but only embeddings were kept.")
+    return question.supports.features
+
+
+def _size(features: Features) -> tuple[int, int]:
+    return features.maps.shape[-2], features.maps.shape[-1]

@@ -1,0 +1,92 @@
+"""Which supports carried a decision: what each added, and what is decided without it."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from fsl_explain.classifiers import KnnVote, MajorityVote, Rule, SupportSet
+from fsl_explain.explainers.explanation import Explanation
+from fsl_explain.explainers.question import Question
+
+
+@dataclass(frozen=True)
+class SupportAudit:
+    """The say of every support in a decision, from cached embeddings alone.
+
+    Entries of supports that are not there are NaN, or the decision itself.
+    """
+
+    addends: Float[Tensor, "*batch way shot"]  # w_k S_k, signed, in the unit of the explained score
+    scores_without: Float[Tensor, "*batch way shot way"]  # what the decision is the largest of, one support left out
+    labels_without: Int[Tensor, "*batch way shot"]
+    flips: Bool[Tensor, "*batch way shot"]  # whether leaving the support out changes the decision
+    leads_without: Float[
+        Tensor, "*batch way shot"
+    ]  # lead of the decided class over the best other; below 0 if it flips
+    cells: Float[Tensor, "*batch way shot h w"]  # the regions through which each support spoke, signed
+    classes: tuple[str, ...]
+
+    def __str__(self) -> str:
+        if self.flips.dim() != 2:
+            raise ValueError("expected the audit of one query, but got that of a batch; index the explanation first.")
+        width = max(len(name) for name in self.classes) + 12
+        rows = [f"{'left out':{width}}  {'its addend':>11}  {'lead without it':>15}"]
+        spoken = [at for at in self.strongest_first() if self.addends[at] != 0 or self.flips[at]]
+        for label, shot in spoken:
+            verdict = f"  flips to {self.classes[int(self.labels_without[label, shot])]}"
+            name = f"{self.classes[label]}, support {shot + 1}"
+            numbers = f"{float(self.addends[label, shot]):+11.6f}  {float(self.leads_without[label, shot]):+15.6f}"
+            rows.append(f"{name:{width}}  {numbers}{verdict if self.flips[label, shot] else ''}")
+        silent = len(self.strongest_first()) - len(spoken)
+        return "\n".join([*rows, f"the other {silent} have no say, and none flips it"] if silent else rows)
+
+    def strongest_first(self) -> list[tuple[int, int]]:
+        """Return (class, shot) from the support whose absence hurts the decision most to the one that helps it most."""
+        real = (~self.addends.isnan()).nonzero().tolist()
+        return sorted(((label, shot) for label, shot in real), key=lambda at: float(self.leads_without[at]))
+
+
+def support_audit(explanation: Explanation) -> SupportAudit:
+    """Leave each support out in turn and decide again; no image is embedded again.
+
+    A class that loses its only support cannot be decided. Rules that are fitted are fitted again for each.
+    """
+    question = explanation.question
+    way, shot = question.supports.valid.shape[-2:]
+    scores = decision_without_each(question).unflatten(0, (way, shot)).movedim((0, 1), (-3, -2)).cpu()
+    real = ~explanation.similarities.isnan()
+    usual = question.ranking.cpu().argmax(dim=-1)[..., None, None]
+    labels = torch.where(real, scores.argmax(dim=-1), usual)
+    kept = torch.nn.functional.one_hot(usual.expand(labels.shape), way).bool()
+    own = scores.masked_fill(~kept, -torch.inf).amax(dim=-1)
+    best_other = scores.masked_fill(kept, -torch.inf).amax(dim=-1)
+    return SupportAudit(
+        addends=explanation.support_weights * explanation.similarities,
+        scores_without=scores.masked_fill(~real[..., None], torch.nan),
+        labels_without=labels,
+        flips=labels != usual,
+        leads_without=(own - best_other).masked_fill(~real, torch.nan),
+        cells=explanation.support_cells,
+        classes=explanation.decision.classes,
+    )
+
+
+def decision_without_each(question: Question) -> Float[Tensor, "supports *batch way"]:
+    """Return the decision's scores with each support left out in turn, class after class."""
+    supports, query = question.supports, question.query.embedding
+    way, shot = supports.valid.shape[-2:]
+    apart = torch.eye(way * shot, dtype=torch.bool, device=query.device).unflatten(1, (way, shot))
+    others = ~apart.reshape(way * shot, *(1,) * (query.dim() - 1), way, shot)
+    fewer = SupportSet(supports.embeddings, supports.valid & others, supports.classes)
+    return _for_fewer(question.rule, int(supports.valid.sum(dim=(-2, -1)).amin())).decision_scores(
+        query, fewer, question.similarity
+    )
+
+
+def _for_fewer(rule: Rule, supports: int) -> Rule:
+    """Let a vote of all supports be a vote of all but the one left out."""
+    if isinstance(rule, KnnVote | MajorityVote) and rule.k == supports:
+        return replace(rule, k=supports - 1)
+    return rule

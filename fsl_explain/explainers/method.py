@@ -1,0 +1,41 @@
+"""What an explainer is, and what it answers: one attribution of each side of a question."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from fsl_explain.explainers.explained_score import Quantity
+from fsl_explain.explainers.question import Question
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """The query side of an answer. NaN where a method does not split the score."""
+
+    contributions: Float[Tensor, "*batch channel"]
+    cells: Float[Tensor, "*batch h w"]
+    bias: Float[Tensor, "*batch"]
+
+
+@dataclass(frozen=True)
+class SupportAttribution:
+    """The support side of an answer. Padding and supports without a say are 0."""
+
+    cells: Float[Tensor, "*batch way shot h w"]
+    bias: Float[Tensor, "*batch"]
+
+
+@dataclass(frozen=True)
+class Method:
+    """An explainer: how it attributes each side, and how its cells become a saliency of image size."""
+
+    attribute: Callable[[Question], Attribution]
+    attribute_supports: Callable[[Question], SupportAttribution]
+    saliency: Callable[[Tensor, tuple[int, int]], Tensor]
+    explains: Quantity = "score"  # which number of the decision is explained
+    uses_supports: bool = True  # False: the map depends on the query alone
+    signed: bool = False  # the saliency has a sign, and no scale
+    perturbs: bool = False  # asks the network again about altered images, so the question needs their pixels
+    name: str = ""  # of a method that is no entry of METHODS, for the explanation

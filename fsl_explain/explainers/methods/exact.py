@@ -1,0 +1,93 @@
+"""Exact contributions of channels, cells and supports to a similarity decision.
+
+Source: the four primitives (pooling shares, head linearization, similarity form, decision weights).
+Notation: g = Σ_k w_k (M_k q'_k + u_k) is the effective reference, G and b the linearized head.
+"""
+
+from dataclasses import replace
+
+from jaxtyping import Float
+from torch import Tensor
+
+from fsl_explain.classifiers import pairwise_to_supports
+from fsl_explain.explainers.method import Attribution, Method, SupportAttribution
+from fsl_explain.explainers.normalization import upsample_sum_kept
+from fsl_explain.explainers.question import Question
+from fsl_explain.heads import linearize
+from fsl_explain.similarities import Form, effective_reference, inner_product
+
+
+def attribute(question: Question) -> Attribution:
+    """Split the decision's score into one addend per query channel, or per query cell, and a bias.
+
+    Channels sum to cells; both add up to the score with the bias. The bias is computed from its own
+    formula, g·b + Σ_k w_k (v_k·q'_k + k_k) + the decision's constants. Exact at the last activation maps
+    with norms and other gains frozen; it makes no claim about pixels.
+    """
+    weights, form, supports = question.weights.supports, pair_form(question), question.supports.embeddings
+    reference = effective_reference(form, weights, supports)
+    head = linearize(question.head, question.query.pooled)
+    pulled = head.pull_back(reference)
+    beside = (weights * form.along_support(supports)).sum(dim=(-2, -1))
+    return Attribution(
+        contributions=question.query.pooled * pulled,
+        cells=question.pooling.spread(question.query.maps, pulled),
+        bias=(reference * head.offset).sum(dim=-1) + beside + question.constant,
+    )
+
+
+def attribute_supports(question: Question) -> SupportAttribution:
+    """Split the same score into one addend per cell of every support, and a bias of its own."""
+    features = question.supports.features
+    if features is None:
+        raise ValueError("the support side needs the supports' activation maps, but only embeddings were kept.")
+    weights, form, query = question.weights.supports, pair_form(question), question.query.embedding[..., None, None, :]
+    references = weights[..., None] * form.on_support(query)
+    head = linearize(question.head, features.pooled)
+    moved = question.query.embedding if form.metric is None else question.query.embedding @ form.metric
+    on_biases = form.scale * pairwise_to_supports(
+        moved, replace(question.supports, embeddings=head.offset), inner_product
+    )
+    if form.support_slope is not None:
+        on_biases = on_biases + (form.support_slope * head.offset).sum(dim=-1)
+    bias = (weights * (on_biases + form.along_query(query))).sum(dim=(-2, -1))
+    cells = question.pooling.spread(features.maps, head.pull_back(references))
+    return SupportAttribution(cells=cells, bias=bias + question.constant)
+
+
+def support_addends(
+    question: Question,
+) -> tuple[Float[Tensor, "*batch way shot"], Float[Tensor, "*batch way shot"]]:
+    """Split each support's w_k S_k into what the query's cells hold, and what none of them holds.
+
+    The former is w_k (M_k q'_k + u_k)·G z, summed over the supports the sum of the query's cells; the
+    latter w_k ((M_k q'_k + u_k)·b + v_k·q'_k + k_k).
+    """
+    offset = linearize(question.head, question.query.pooled).offset
+    form, weights = pair_form(question), question.weights.supports
+    on_cells, on_bias = (_on_references(question, form, part) for part in (question.query.embedding - offset, offset))
+    return weights * on_cells, weights * (on_bias + form.along_support(question.supports.embeddings))
+
+
+def _on_references(
+    question: Question, form: Form, part: Float[Tensor, "*batch embedding"]
+) -> Float[Tensor, "*batch way shot"]:
+    """Return (M_k q'_k + u_k)·x for a part x of the query's embedding, without writing the references out."""
+    supports = question.supports
+    if form.metric is not None:
+        supports = replace(supports, embeddings=supports.embeddings @ form.metric.T)
+    products = form.scale * pairwise_to_supports(part, supports, inner_product)
+    return (
+        products if form.query_slope is None else products + (form.query_slope * part[..., None, None, :]).sum(dim=-1)
+    )
+
+
+def pair_form(question: Question) -> Form:
+    """Write the similarity of the query to each of its supports as linear in either side."""
+    return question.similarity.form(question.query.embedding[..., None, None, :], question.supports.embeddings)
+
+
+EXACT = Method(attribute, attribute_supports, upsample_sum_kept, signed=True)
+CONTRAST = Method(attribute, attribute_supports, upsample_sum_kept, signed=True, explains="contrast")
+LOG_PROBABILITY = Method(attribute, attribute_supports, upsample_sum_kept, signed=True, explains="log-probability")
+VERIFICATION = Method(attribute, attribute_supports, upsample_sum_kept, signed=True, explains="verification")

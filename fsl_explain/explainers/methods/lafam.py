@@ -1,0 +1,51 @@
+"""LaFAM: label-free activation maps.
+
+Source: Karjauv, Albayrak, "Unsupervised Feature Attribution with Label-free Activation Maps", 2024.
+"""
+
+from functools import partial
+
+from jaxtyping import Float
+from torch import Tensor
+
+from fsl_explain.explainers.method import Attribution, Method, SupportAttribution
+from fsl_explain.explainers.normalization import min_max_map, upsample
+from fsl_explain.explainers.question import Question
+
+
+def mean_activation_map(maps: Float[Tensor, "*batch channel h w"]) -> Float[Tensor, "*batch h w"]:
+    """Average the activation maps over channels (LaFAM Eq. 1)."""
+    return maps.mean(dim=-3)
+
+
+def saliency(
+    cells: Float[Tensor, "*batch h w"], size: tuple[int, int], interpolation: str = "bilinear"
+) -> Float[Tensor, "*batch height width"]:
+    """Rescale the mean map to [0, 1], then enlarge it (LaFAM Eq. 2).
+
+    The paper's tables use ``nearest``; ``bilinear`` is for looking at.
+    """
+    return upsample(min_max_map(cells), size, interpolation)
+
+
+def attribute(question: Question) -> Attribution:
+    """Return the mean map; the method has no channel weights, so contributions and bias are NaN."""
+    pooled = question.query.pooled
+    undefined = pooled.new_full(pooled.shape, float("nan"))
+    return Attribution(undefined, mean_activation_map(question.query.maps), undefined[..., 0])
+
+
+def attribute_supports(question: Question) -> SupportAttribution:
+    """Return the mean map of every support."""
+    features = question.supports.features
+    if features is None:
+        raise ValueError("the support side needs the supports' activation maps, but only embeddings were kept.")
+    batch = question.target.shape
+    cells = mean_activation_map(features.maps)
+    return SupportAttribution(cells.expand(*batch, *cells.shape[-4:]), cells.new_full(batch, float("nan")))
+
+
+LAFAM = Method(attribute, attribute_supports, saliency, uses_supports=False)
+LAFAM_OF_THE_TABLES = Method(
+    attribute, attribute_supports, partial(saliency, interpolation="nearest"), uses_supports=False
+)

@@ -1,0 +1,73 @@
+"""The gradient of an explained score at the activation maps, and explainers made of the two.
+
+The gradient starts at the maps, so that the network itself is not run again and its parameters are not touched.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from fsl_explain.backbones.capture import evaluating
+from fsl_explain.classifiers import SupportSet, combined
+from fsl_explain.explainers.method import Attribution, Method, SupportAttribution
+from fsl_explain.explainers.normalization import max_scaled, upsample
+from fsl_explain.explainers.question import Question
+
+
+@dataclass(frozen=True)
+class ActivationMap:
+    """A class activation map before its ReLU, and what each channel has to do with it."""
+
+    channels: Float[Tensor, "*batch channel"]  # the weight of each map, or what it adds where it has no one weight
+    cells: Float[Tensor, "*batch h w"]
+
+
+Formula = Callable[[Float[Tensor, "*batch channel h w"], Float[Tensor, "*batch channel h w"]], ActivationMap]
+"""From activation maps and the gradient of a score at them to its class activation map."""
+
+
+def map_gradients(question: Question) -> Float[Tensor, "*batch channel h w"]:
+    """Return the derivative of the explained score by every activation; no other parameter gets a gradient."""
+    leading = question.target.shape
+    with evaluating(question.head), torch.inference_mode(False), torch.enable_grad():
+        maps = question.query.maps.detach().clone().requires_grad_()
+        pooled = question.pooling(maps)
+        embedding = question.head(pooled.reshape(-1, pooled.shape[-1]).clone()).double()
+        supports, weights = _ordinary(question.supports), question.explained.class_weights.clone()
+        scores = question.rule.class_scores(embedding.reshape(*leading, -1), supports, question.similarity)
+        (gradient,) = torch.autograd.grad(combined(weights, scores).sum(), maps)
+    return gradient
+
+
+def gradient_cam(formula: Formula) -> Method:
+    """Make an explainer of a formula; it has no receipt, because a gradient does not add up."""
+
+    def attribute(question: Question) -> Attribution:
+        drawn = formula(question.query.maps, map_gradients(question))
+        return Attribution(
+            drawn.channels.double(), drawn.cells.clamp(min=0), drawn.cells.new_zeros(question.target.shape)
+        )
+
+    return Method(attribute, attribute_supports, saliency)
+
+
+def attribute_supports(question: Question) -> SupportAttribution:
+    """Draw nothing on the supports: the gradient is taken at the query's maps."""
+    shape = (*question.target.shape, *question.supports.valid.shape[-2:], *question.query.maps.shape[-2:])
+    zeros = question.query.maps.new_zeros(shape)
+    return SupportAttribution(zeros, zeros.new_zeros(question.target.shape))
+
+
+def saliency(
+    cells: Float[Tensor, "*batch h w"], size: tuple[int, int], interpolation: str = "bilinear"
+) -> Float[Tensor, "*batch height width"]:
+    """Enlarge the positive part of the cells, then divide by the maximum."""
+    return max_scaled(upsample(cells.clamp(min=0), size, interpolation))
+
+
+def _ordinary(supports: SupportSet) -> SupportSet:
+    """Return supports that a gradient may pass through, also where they were embedded in inference mode."""
+    return SupportSet(supports.embeddings.clone(), supports.valid.clone(), supports.classes)
