@@ -14,7 +14,7 @@ from torch import Tensor
 
 from episodes import LabeledImages
 from fsl_explain.encoder import Encoder
-from fsl_explain.evaluation.episode_evaluation import Report, silent
+from fsl_explain.progress import Report, silent
 from retrieval_explain.bank_changes import append
 from retrieval_explain.bank_files import open_bank
 from retrieval_explain.bank_rows import LABELS, NAMES, rows_table

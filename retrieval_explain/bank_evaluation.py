@@ -15,10 +15,11 @@ from torch import Tensor
 from episodes import LabeledImages
 from fsl_explain.classifiers import Rule, named_rule
 from fsl_explain.encoder import Encoder
-from fsl_explain.evaluation.episode_evaluation import BASELINES, Report, silent
+from fsl_explain.evaluation.episodes import BASELINES
 from fsl_explain.evaluation.image_store import Advance, embed_in_pieces
 from fsl_explain.evaluation.masked_queries import Judge
 from fsl_explain.explainers.methods.named import find_method
+from fsl_explain.progress import Report, silent
 from retrieval_explain.bank_gallery import BankGallery
 from retrieval_explain.explained_decisions import DecisionsToExplain, RuleFigures, join_figures, maps_in_all
 from retrieval_explain.memory_bank import check_rows

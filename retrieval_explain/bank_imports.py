@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from episodes.naming import unknown_name
-from fsl_explain.evaluation.episode_evaluation import Report, silent
+from fsl_explain.progress import Report, silent
 from fsl_explain.similarities import SIMILARITIES
 from retrieval_explain.bank_rows import LABELS, NAMES, NUMBERS
 from retrieval_explain.bank_writer import BankWriter

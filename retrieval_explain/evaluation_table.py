@@ -12,7 +12,7 @@ from torch import Tensor
 from fsl_explain import metrics
 from fsl_explain.evaluation import Table
 from fsl_explain.evaluation.measurement import METRICS
-from fsl_explain.evaluation.table import COLUMNS
+from fsl_explain.evaluation.tables.episode_summary import COLUMNS
 from retrieval_explain.bank_evaluation import BankEvaluation
 from retrieval_explain.explained_decisions import RuleFigures
 from retrieval_explain.neighbor_votes import NOBODY

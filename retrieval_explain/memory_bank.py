@@ -11,7 +11,7 @@ from torch import Tensor
 from episodes import LabeledImages
 from episodes.naming import unknown_name
 from fsl_explain.encoder import Encoder
-from fsl_explain.evaluation.episode_evaluation import Report, silent
+from fsl_explain.progress import Report, silent
 from fsl_explain.similarities import SIMILARITIES
 from retrieval_explain.bank_building import STAGE, build_on_disk, embedded, label_names, path_texts
 from retrieval_explain.bank_files import open_bank

@@ -13,17 +13,21 @@ from fsl_explain.cli.progress import note, progress_bars, show_table
 from fsl_explain.config import ComparisonConfig, MosaicsConfig, read_config
 from fsl_explain.encoder import Encoder
 from fsl_explain.evaluation import Table
-from fsl_explain.evaluation.episode_evaluation import Report
-from fsl_explain.evaluation.label_free_comparison import compare_label_free
-from fsl_explain.evaluation.map_comparison import MapComparison, compare_maps, compared_methods, draw_supports
-from fsl_explain.evaluation.map_comparison_tables import comparison_columns, comparison_tables, summarize_comparison
-from fsl_explain.evaluation.mosaic_store import embed_mosaics
-from fsl_explain.evaluation.mosaic_table import mosaic_tables, summarize_mosaics
-from fsl_explain.evaluation.mosaics import evaluate_mosaics
-from fsl_explain.evaluation.results import partial_folder, provenance, remove_partial, write_tables
+from fsl_explain.evaluation.comparison.comparison_tables import (
+    comparison_columns,
+    comparison_tables,
+    summarize_comparison,
+)
+from fsl_explain.evaluation.comparison.label_free import compare_label_free
+from fsl_explain.evaluation.comparison.with_supports import MapComparison, compare_maps, compared_methods, draw_supports
+from fsl_explain.evaluation.mosaics.measured_mosaics import evaluate_mosaics
+from fsl_explain.evaluation.mosaics.mosaic_store import embed_mosaics
+from fsl_explain.evaluation.mosaics.mosaic_table import mosaic_tables, summarize_mosaics
+from fsl_explain.evaluation.results.written import partial_folder, provenance, remove_partial, write_tables
 from fsl_explain.evaluation.seen_classes import check_evaluated
 from fsl_explain.explainers.choice import Choice
 from fsl_explain.explainers.compared import compare as compare_images
+from fsl_explain.progress import Report
 from fsl_explain.report import Case, Page, render_page
 
 EXAMPLES = 4

@@ -13,9 +13,9 @@ from fsl_explain.cli.progress import note, progress_bars, show_table
 from fsl_explain.config import EvaluationConfig, read_config
 from fsl_explain.encoder import Encoder
 from fsl_explain.evaluation import Table, evaluate_episodes, summarize, table_of
-from fsl_explain.evaluation.episode_evaluation import measured_methods
+from fsl_explain.evaluation.episodes import measured_methods
 from fsl_explain.evaluation.measurement import Chunk
-from fsl_explain.evaluation.results import (
+from fsl_explain.evaluation.results.written import (
     partial_folder,
     provenance,
     remove_partial,

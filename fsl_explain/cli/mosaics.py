@@ -13,8 +13,9 @@ from fsl_explain.cli.manners import check_results_folder
 from fsl_explain.cli.progress import note, progress_bars, show_table
 from fsl_explain.config import MosaicsConfig, read_config
 from fsl_explain.encoder import Encoder
-from fsl_explain.evaluation.mosaic_images import Mosaic, crop_area, cut, tile_boxes, tile_masks
-from fsl_explain.evaluation.mosaic_store import (
+from fsl_explain.evaluation.mosaics.measured_mosaics import TILE_NAMES, evaluate_mosaics, fitted_head, measured_methods
+from fsl_explain.evaluation.mosaics.mosaic_images import Mosaic, crop_area, cut, tile_boxes, tile_masks
+from fsl_explain.evaluation.mosaics.mosaic_store import (
     MosaicStore,
     draw_mosaics,
     embed_mosaics,
@@ -23,9 +24,8 @@ from fsl_explain.evaluation.mosaic_store import (
     picture_of,
     side_of,
 )
-from fsl_explain.evaluation.mosaic_table import mosaic_tables, summarize_mosaics
-from fsl_explain.evaluation.mosaics import TILE_NAMES, evaluate_mosaics, fitted_head, measured_methods
-from fsl_explain.evaluation.results import provenance, uninterrupted
+from fsl_explain.evaluation.mosaics.mosaic_table import mosaic_tables, summarize_mosaics
+from fsl_explain.evaluation.results.written import provenance, uninterrupted
 from fsl_explain.evaluation.seen_classes import check_evaluated
 from fsl_explain.explainers.choice import Choice
 from fsl_explain.explainers.compared import compare

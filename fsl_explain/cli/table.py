@@ -8,8 +8,8 @@ from cyclopts import Parameter
 from episodes.naming import unknown_name
 from fsl_explain.cli.progress import note, show_table
 from fsl_explain.evaluation.figures import LAYOUTS
-from fsl_explain.evaluation.paired_table import comparison_table, difference_table
-from fsl_explain.evaluation.stored_results import read_results
+from fsl_explain.evaluation.results.read_back import read_results
+from fsl_explain.evaluation.tables.paired_table import comparison_table, difference_table
 from fsl_explain.report.table_formats import FORMATS
 
 TEXT = "text"

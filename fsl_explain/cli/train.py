@@ -20,7 +20,7 @@ from fsl_explain.cli.progress import note, progress_bars
 from fsl_explain.config import EncoderConfig, TrainingConfig, read_config
 from fsl_explain.encoder import Encoder
 from fsl_explain.evaluation import accuracy_over_episodes
-from fsl_explain.evaluation.results import RECORDED, images_used
+from fsl_explain.evaluation.results.written import RECORDED, images_used
 from fsl_explain.evaluation.seen_classes import SeenClasses, check_tested, learned_by
 from fsl_explain.metrics import mean_interval
 from fsl_explain.training import Unfinished, objective_of, recorded_settings

@@ -15,7 +15,7 @@ from fsl_explain.backbones.weights.loading import trained_on
 from fsl_explain.backbones.weights.trained_on import TrainedOn
 from fsl_explain.config import EncoderConfig, TrainingConfig
 from fsl_explain.config.data import DataConfig
-from fsl_explain.evaluation.text_table import Table
+from fsl_explain.evaluation.table import Table
 
 SHOWN = 3
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from fsl_explain.cli.manners import check_results_folder
 from fsl_explain.cli.progress import note, show_table
-from fsl_explain.evaluation.results import write_tables
+from fsl_explain.evaluation.results.written import write_tables
 from fsl_explain.report import Page
 from retrieval_explain.audit import audit as audit_bank
 from retrieval_explain.audit import inject_label_noise

@@ -11,7 +11,7 @@ from fsl_explain.cli.manners import check_results_folder
 from fsl_explain.cli.progress import note, progress_bars, show_table
 from fsl_explain.config import read_config
 from fsl_explain.encoder import Encoder
-from fsl_explain.evaluation.results import images_used, provenance, write_tables
+from fsl_explain.evaluation.results.written import images_used, provenance, write_tables
 from fsl_explain.evaluation.seen_classes import check_evaluated
 from fsl_explain.report import Page, render_page
 from retrieval_explain.bank_evaluation import BankEvaluation, evaluate_bank, measured_methods

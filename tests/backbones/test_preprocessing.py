@@ -9,7 +9,7 @@ from torchvision.transforms import v2
 from episodes import BlueGreenRed, LabeledImage, box_mask, center_crop, direct_resize, prepare, training_transform
 from fsl_explain import Encoder
 from fsl_explain.backbones.preprocessing import Preprocessing
-from fsl_explain.evaluation.mosaic_store import mosaic_pixels
+from fsl_explain.evaluation.mosaics.mosaic_store import mosaic_pixels
 from fsl_explain.explainers.compared import visible
 from fsl_explain.metrics.masking import removed_pixels
 

@@ -20,7 +20,6 @@ from fsl_explain import metrics
 from fsl_explain.classifiers import RULES, SupportSet, combined
 from fsl_explain.config.comparison import ComparisonConfig, MapsConfig
 from fsl_explain.encoder import Encoder
-from fsl_explain.evaluation.episode_evaluation import Report, silent
 from fsl_explain.evaluation.image_store import ImageStore, embed_unique
 from fsl_explain.explainers.explained_score import lead_over, score_of
 from fsl_explain.explainers.method import Method
@@ -29,6 +28,7 @@ from fsl_explain.explainers.methods.lafam import LAFAM_OF_THE_TABLES
 from fsl_explain.explainers.methods.named import TRIVIAL, find_method
 from fsl_explain.explainers.methods.relax import RelaxOptions, relax_method
 from fsl_explain.explainers.question import Pixels, Question
+from fsl_explain.progress import Report, silent
 from fsl_explain.similarities import SIMILARITIES
 
 LOCALIZATION = tuple(field.name for field in fields(metrics.MapFigures))

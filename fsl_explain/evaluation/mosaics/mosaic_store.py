@@ -12,8 +12,7 @@ from torch import Tensor
 from episodes import LabeledImages, direct_resize
 from fsl_explain.config import MosaicsConfig
 from fsl_explain.encoder import Encoder, Features
-from fsl_explain.evaluation.episode_evaluation import Report, silent
-from fsl_explain.evaluation.mosaic_images import (
+from fsl_explain.evaluation.mosaics.mosaic_images import (
     Mosaic,
     Parts,
     crop_area,
@@ -23,6 +22,7 @@ from fsl_explain.evaluation.mosaic_images import (
     split_images,
     tile_masks,
 )
+from fsl_explain.progress import Report, silent
 
 SIDE_UNLESS_SHOWN = 224  # of a mosaic, where the encoder's preprocessing does not show its size
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from fsl_explain.evaluation.paired_bootstrap import clearly_best, paired_difference
+from fsl_explain.evaluation.tables.paired_bootstrap import clearly_best, paired_difference
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.normal(size=300)  # what makes an image easy for every method

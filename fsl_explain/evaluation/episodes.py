@@ -4,7 +4,7 @@ Every image is embedded once; episodes only gather. Masked queries of many episo
 and maps that do not depend on the supports are masked once per image.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,15 +26,11 @@ from fsl_explain.explainers.method import Method
 from fsl_explain.explainers.methods.lafam import LAFAM_OF_THE_TABLES
 from fsl_explain.explainers.methods.named import METHODS, find_method
 from fsl_explain.explainers.question import Pixels, Question
+from fsl_explain.progress import Report, silent
 from fsl_explain.similarities import SIMILARITIES
 
 BASELINES = ("grad-cam", "lafam", "centered-gaussian", "random-blurred", "all-ones")
 EPISODES_IN_A_CHUNK = 25
-Report = Callable[[str, int, int], None]  # stage, units done since the last call, units in all (0: unknown)
-
-
-def silent(_stage: str, _done: int, _total: int) -> None:
-    """Report nothing."""
 
 
 def measured_methods(config: EvaluationConfig) -> tuple[str, ...]:

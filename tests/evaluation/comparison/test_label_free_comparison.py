@@ -7,14 +7,14 @@ from episodes import DigitScenes, prepare
 from fsl_explain import Encoder, metrics
 from fsl_explain import saliency as without_supports
 from fsl_explain.config import ComparisonConfig
-from fsl_explain.evaluation.label_free_comparison import compare_label_free
-from fsl_explain.evaluation.map_comparison import LOCALIZATION
-from fsl_explain.evaluation.map_comparison_tables import (
+from fsl_explain.evaluation.comparison.comparison_tables import (
     comparison_columns,
     comparison_tables,
     decided,
     summarize_comparison,
 )
+from fsl_explain.evaluation.comparison.label_free import compare_label_free
+from fsl_explain.evaluation.comparison.with_supports import LOCALIZATION
 from fsl_explain.explainers.methods.relax import RelaxOptions
 
 

@@ -8,9 +8,9 @@ import torch
 from episodes.naming import unknown_name
 from fsl_explain import metrics
 from fsl_explain.evaluation.figures import FIGURES
-from fsl_explain.evaluation.paired_bootstrap import CONFIDENCE, RESAMPLES, clearly_best, paired_difference
-from fsl_explain.evaluation.stored_results import StoredResults
-from fsl_explain.evaluation.text_table import Table
+from fsl_explain.evaluation.results.read_back import StoredResults
+from fsl_explain.evaluation.table import Table
+from fsl_explain.evaluation.tables.paired_bootstrap import CONFIDENCE, RESAMPLES, clearly_best, paired_difference
 from fsl_explain.explainers.methods.named import TRIVIAL
 
 UNKNOWN = "–"

@@ -16,9 +16,7 @@ from fsl_explain import metrics
 from fsl_explain.classifiers import RULES, SupportSet
 from fsl_explain.config.comparison import ComparisonConfig
 from fsl_explain.encoder import Encoder
-from fsl_explain.evaluation.episode_evaluation import Report, silent
-from fsl_explain.evaluation.image_store import ImageStore, embed_unique
-from fsl_explain.evaluation.map_comparison import (
+from fsl_explain.evaluation.comparison.with_supports import (
     LOCALIZATION,
     MapComparison,
     compared_methods,
@@ -26,9 +24,11 @@ from fsl_explain.evaluation.map_comparison import (
     part_path,
     sampled_places,
 )
+from fsl_explain.evaluation.image_store import ImageStore, embed_unique
 from fsl_explain.explainers.explained_score import score_of
 from fsl_explain.explainers.method import Method
 from fsl_explain.explainers.question import Pixels, Question
+from fsl_explain.progress import Report, silent
 from fsl_explain.similarities import SIMILARITIES
 
 

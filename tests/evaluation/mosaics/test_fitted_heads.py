@@ -6,7 +6,7 @@ from sklearn.covariance import ledoit_wolf
 from sklearn.decomposition import PCA
 from torch import nn
 
-from fsl_explain.evaluation.fitted_heads import FITTED_HEADS, find_head
+from fsl_explain.evaluation.mosaics.fitted_heads import FITTED_HEADS, find_head
 from fsl_explain.heads import linearize
 
 

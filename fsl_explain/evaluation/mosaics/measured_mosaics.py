@@ -16,15 +16,16 @@ from fsl_explain import metrics
 from fsl_explain.classifiers import RULES, SupportSet
 from fsl_explain.config import MosaicsConfig
 from fsl_explain.encoder import Features
-from fsl_explain.evaluation.episode_evaluation import BASELINES, Report, silent
-from fsl_explain.evaluation.fitted_heads import find_head
-from fsl_explain.evaluation.mosaic_images import TILES
-from fsl_explain.evaluation.mosaic_store import MosaicStore
+from fsl_explain.evaluation.episodes import BASELINES
+from fsl_explain.evaluation.mosaics.fitted_heads import find_head
+from fsl_explain.evaluation.mosaics.mosaic_images import TILES
+from fsl_explain.evaluation.mosaics.mosaic_store import MosaicStore
 from fsl_explain.explainers.explained_score import lead_over, score_of
 from fsl_explain.explainers.method import Attribution, Method
 from fsl_explain.explainers.methods.named import METHODS, find_method
 from fsl_explain.explainers.question import Question
 from fsl_explain.heads import Pooling
+from fsl_explain.progress import Report, silent
 from fsl_explain.similarities import SIMILARITIES
 
 MOSAICS_IN_A_BATCH = 50

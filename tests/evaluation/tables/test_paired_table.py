@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fsl_explain.evaluation.paired_table import comparison_table, difference_table
-from fsl_explain.evaluation.stored_results import StoredResults, read_results
+from fsl_explain.evaluation.results.read_back import StoredResults, read_results
+from fsl_explain.evaluation.tables.paired_table import comparison_table, difference_table
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.uniform(0.3, 0.6, 200)

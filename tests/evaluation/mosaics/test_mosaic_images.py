@@ -9,7 +9,7 @@ from PIL import Image
 from torchvision import tv_tensors
 
 from episodes import CsvBoxes, Cub200, LabeledImage
-from fsl_explain.evaluation.mosaic_images import (
+from fsl_explain.evaluation.mosaics.mosaic_images import (
     crop_area,
     cut,
     draw_mosaic,

@@ -7,13 +7,13 @@ import torch
 from episodes import DigitScenes, prepare, select
 from fsl_explain import Encoder, explain, metrics
 from fsl_explain.config import ComparisonConfig
-from fsl_explain.evaluation.map_comparison import FIGURES, compare_maps, draw_supports
-from fsl_explain.evaluation.map_comparison_tables import (
+from fsl_explain.evaluation.comparison.comparison_tables import (
     comparison_columns,
     comparison_tables,
     results_of,
     summarize_comparison,
 )
+from fsl_explain.evaluation.comparison.with_supports import FIGURES, compare_maps, draw_supports
 
 DATASET = DigitScenes("novel", per_class=5, size=32)
 ENCODER = Encoder.named("conv4net", channels=6, size=32, seed=4)

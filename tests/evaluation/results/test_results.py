@@ -8,9 +8,9 @@ import pytest
 from episodes import DigitScenes
 from fsl_explain import Encoder
 from fsl_explain.config import EvaluationConfig
-from fsl_explain.evaluation import episode_evaluation as module
+from fsl_explain.evaluation import episodes as module
 from fsl_explain.evaluation import evaluate_episodes, summarize
-from fsl_explain.evaluation.results import fingerprint, partial_folder, provenance, write_results
+from fsl_explain.evaluation.results.written import fingerprint, partial_folder, provenance, write_results
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 
 from fsl_explain import metrics
-from fsl_explain.evaluation.mosaics import HeadFigures
-from fsl_explain.evaluation.text_table import Table
+from fsl_explain.evaluation.mosaics.measured_mosaics import HeadFigures
+from fsl_explain.evaluation.table import Table
 
 CEILINGS = {"one_reference": "tile alone, one reference", "contrast": "tile alone, contrast"}
 FIGURES = {

@@ -8,7 +8,7 @@ from episodes import DigitScenes
 from fsl_explain import Encoder
 from fsl_explain.backbones.weights.checkpoint import sha256_of
 from fsl_explain.config import EvaluationConfig
-from fsl_explain.evaluation.results import fingerprint, provenance
+from fsl_explain.evaluation.results.written import fingerprint, provenance
 
 BASE = {
     "data": {"kind": "digit-scenes", "per_class": 4},

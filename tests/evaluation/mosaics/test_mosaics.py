@@ -12,10 +12,10 @@ from torchvision.transforms.functional import to_tensor
 from episodes import DigitScenes, LabeledImage, direct_resize
 from fsl_explain import Encoder, explain, metrics
 from fsl_explain.config import MosaicsConfig
-from fsl_explain.evaluation.mosaic_images import crop_area, cut, tile_masks
-from fsl_explain.evaluation.mosaic_store import draw_mosaics, embed_mosaics, picture_of
-from fsl_explain.evaluation.mosaic_table import mosaic_tables, summarize_mosaics
-from fsl_explain.evaluation.mosaics import evaluate_mosaics, fitted_head, measured_methods
+from fsl_explain.evaluation.mosaics.measured_mosaics import evaluate_mosaics, fitted_head, measured_methods
+from fsl_explain.evaluation.mosaics.mosaic_images import crop_area, cut, tile_masks
+from fsl_explain.evaluation.mosaics.mosaic_store import draw_mosaics, embed_mosaics, picture_of
+from fsl_explain.evaluation.mosaics.mosaic_table import mosaic_tables, summarize_mosaics
 
 SIDE = 32
 

@@ -10,11 +10,11 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from fsl_explain import metrics
-from fsl_explain.evaluation.map_comparison import DISCRIMINATION, LOCALIZATION, MapComparison
-from fsl_explain.evaluation.paired_table import comparison_table, difference_table
-from fsl_explain.evaluation.results import Columns
-from fsl_explain.evaluation.stored_results import StoredResults
-from fsl_explain.evaluation.text_table import Table
+from fsl_explain.evaluation.comparison.with_supports import DISCRIMINATION, LOCALIZATION, MapComparison
+from fsl_explain.evaluation.results.read_back import StoredResults
+from fsl_explain.evaluation.results.written import Columns
+from fsl_explain.evaluation.table import Table
+from fsl_explain.evaluation.tables.paired_table import comparison_table, difference_table
 
 AGAINST = "lafam"
 WHAT_TELLS_APART = (
