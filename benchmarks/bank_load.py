@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from retrieval_explain import MemoryBank
-from retrieval_explain.bank_writer import BankWriter
+from retrieval_explain.store.writer import BankWriter
 
 ROWS_A_PIECE = 10_000
 QUERIES = 20

@@ -23,8 +23,8 @@ import numpy as np
 import torch
 
 from retrieval_explain import MemoryBank
-from retrieval_explain.bank_files import open_bank
-from retrieval_explain.bank_writer import BankWriter
+from retrieval_explain.store.files import open_bank
+from retrieval_explain.store.writer import BankWriter
 
 K = 200
 PIECE = 100_000

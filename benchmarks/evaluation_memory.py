@@ -14,8 +14,8 @@ import sys
 
 from episodes import DigitScenes
 from fsl_explain import Encoder
-from retrieval_explain import query_images
-from retrieval_explain.bank_evaluation import evaluate_bank
+from retrieval_explain.evaluation import query_images
+from retrieval_explain.evaluation.retrieval_evaluation import evaluate_bank
 from retrieval_explain.settings import BankEvaluationConfig
 
 SIZE, GALLERY = 84, 500

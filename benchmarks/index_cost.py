@@ -26,9 +26,9 @@ import faiss
 import numpy as np
 import torch
 
-from retrieval_explain.index import SEED, TRAINING_ROWS_A_LIST, Index, build_index, flat, search
-from retrieval_explain.neighbors import RowsInMemory, blocks
-from retrieval_explain.recall import recall_against, verify
+from retrieval_explain.ranking.neighbors import RowsInMemory, blocks
+from retrieval_explain.search.index import SEED, TRAINING_ROWS_A_LIST, Index, build_index, flat, search
+from retrieval_explain.search.recall import recall_against, verify
 
 CLOCK = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
 K = 200

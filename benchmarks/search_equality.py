@@ -20,8 +20,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from retrieval_explain.index import flat, search
-from retrieval_explain.neighbors import Neighbors, RowsInMemory
+from retrieval_explain.ranking.neighbors import Neighbors, RowsInMemory
+from retrieval_explain.search.index import flat, search
 
 CLOCK = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
 K = 200

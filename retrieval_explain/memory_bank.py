@@ -13,18 +13,18 @@ from episodes.naming import unknown_name
 from fsl_explain.encoder import Encoder
 from fsl_explain.progress import Report, silent
 from fsl_explain.similarities import SIMILARITIES
-from retrieval_explain.bank_building import STAGE, build_on_disk, embedded, label_names, path_texts
-from retrieval_explain.bank_files import open_bank
-from retrieval_explain.bank_rows import LABELS, NAMES, NUMBERS
-from retrieval_explain.bank_writer import BankWriter
-from retrieval_explain.encoder_fingerprint import described, expect_encoder, preprocessing_text
-from retrieval_explain.entries import UNLABELED, Entries, Labels, StoredEntries, entries_in_memory
-from retrieval_explain.index import KINDS, build_index, flat, search
-from retrieval_explain.index_cache import cached
-from retrieval_explain.neighbors import Neighbors, Rows, RowsInMemory, blocks
-from retrieval_explain.recall import Verified, verify
-from retrieval_explain.row_filter import allowed_rows, own_rows, without_own
-from retrieval_explain.stored_rows import StoredRows
+from retrieval_explain.ranking.neighbors import Neighbors, Rows, RowsInMemory, blocks
+from retrieval_explain.search.index import KINDS, build_index, flat, search
+from retrieval_explain.search.index_cache import cached
+from retrieval_explain.search.recall import Verified, verify
+from retrieval_explain.store.bank_rows import LABELS, NAMES, NUMBERS
+from retrieval_explain.store.building import STAGE, build_on_disk, embedded, label_names, path_texts
+from retrieval_explain.store.encoder_fingerprint import described, expect_encoder, preprocessing_text
+from retrieval_explain.store.entries import UNLABELED, Entries, Labels, StoredEntries, entries_in_memory
+from retrieval_explain.store.files import open_bank
+from retrieval_explain.store.row_filter import allowed_rows, own_rows, without_own
+from retrieval_explain.store.stored_rows import StoredRows
+from retrieval_explain.store.writer import BankWriter
 
 DEFAULT_K = 200  # what NPID, MoCo and FAM vote with
 

@@ -4,6 +4,7 @@ from base64 import b64encode
 from dataclasses import dataclass
 from io import BytesIO
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from PIL import Image
@@ -35,6 +36,13 @@ def picture(colors: Float[Tensor, "height width 3"], alt: str, width: int) -> Pi
     buffer = BytesIO()
     image.save(buffer, format="WEBP", quality=QUALITY, method=4)
     return Picture(f"data:image/webp;base64,{b64encode(buffer.getvalue()).decode()}", image.width, image.height, alt)
+
+
+def photograph(image: Image.Image, alt: str, width: int) -> Picture:
+    """Prepare a photograph for a place of that many CSS pixels."""
+    small = image.convert("RGB")
+    small.thumbnail((2 * width, 4 * width), Image.Resampling.LANCZOS)
+    return picture(torch.from_numpy(np.asarray(small).copy()).float() / 255, alt, width)
 
 
 def gradient(signed: bool) -> str:

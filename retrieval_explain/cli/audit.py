@@ -6,10 +6,8 @@ from fsl_explain.cli.manners import check_results_folder
 from fsl_explain.cli.progress import note, show_table
 from fsl_explain.evaluation.results.written import write_tables
 from fsl_explain.report import Page
-from retrieval_explain.audit import audit as audit_bank
-from retrieval_explain.audit import inject_label_noise
-from retrieval_explain.audit_page import audit_page
-from retrieval_explain.audit_table import (
+from retrieval_explain.audit.audit_page import audit_page
+from retrieval_explain.audit.audit_table import (
     audit_columns,
     audit_summary,
     detection_table,
@@ -17,6 +15,8 @@ from retrieval_explain.audit_table import (
     suspects,
     suspects_table,
 )
+from retrieval_explain.audit.label_audit import audit as audit_bank
+from retrieval_explain.audit.label_audit import inject_label_noise
 from retrieval_explain.memory_bank import MemoryBank
 
 

@@ -8,10 +8,10 @@ from episodes import ImageFiles, ImageFolder, LabeledImages, find_images
 from fsl_explain.cli.progress import note, progress_bars
 from fsl_explain.config import read_config
 from fsl_explain.encoder import Encoder
-from retrieval_explain.bank_building import append_images
 from retrieval_explain.cli.opened import Neighborhood
 from retrieval_explain.memory_bank import MemoryBank
 from retrieval_explain.settings import BankEvaluationConfig
+from retrieval_explain.store.building import append_images
 
 
 def build(

@@ -14,9 +14,9 @@ from fsl_explain.encoder import Encoder
 from fsl_explain.evaluation.results.written import images_used, provenance, write_tables
 from fsl_explain.evaluation.seen_classes import check_evaluated
 from fsl_explain.report import Page, render_page
-from retrieval_explain.bank_evaluation import BankEvaluation, evaluate_bank, measured_methods
-from retrieval_explain.bank_gallery import BankGallery
-from retrieval_explain.evaluation_table import bank_query_columns, bank_tables, summarize_bank
+from retrieval_explain.evaluation.bank_gallery import BankGallery
+from retrieval_explain.evaluation.evaluation_tables import bank_query_columns, bank_tables, summarize_bank
+from retrieval_explain.evaluation.retrieval_evaluation import BankEvaluation, evaluate_bank, measured_methods
 from retrieval_explain.memory_bank import MemoryBank
 from retrieval_explain.settings import BankData, BankEvaluationConfig
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from rich.console import Console
 
 from fsl_explain.cli.progress import progress_bars
-from retrieval_explain.bank_imports import import_embeddings
+from retrieval_explain.imports.importing import import_embeddings
 
 
 def import_bank(

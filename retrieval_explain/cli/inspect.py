@@ -12,9 +12,9 @@ from fsl_explain.cli.progress import note, show_table
 from fsl_explain.evaluation import Table
 from fsl_explain.report import Page
 from retrieval_explain.cli.opened import UNKNOWN, Neighborhood, Query, labels_given, open_bank_for, open_query, own_rows
-from retrieval_explain.inspection import Inspection, inspect_neighbors
-from retrieval_explain.inspection_page import verdict, write_inspection
-from retrieval_explain.retrieval import Retrieved, retrieve
+from retrieval_explain.decisions.explained_neighbors import Retrieved, retrieve
+from retrieval_explain.inspection.inspected import Inspection, inspect_neighbors
+from retrieval_explain.inspection.page import verdict, write_inspection
 
 
 def inspect(

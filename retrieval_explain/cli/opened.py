@@ -15,8 +15,8 @@ from torch import Tensor
 from episodes import read_image
 from fsl_explain.cli.progress import note
 from fsl_explain.encoder import Encoder
+from retrieval_explain.inspection.query_region import cut_region
 from retrieval_explain.memory_bank import MemoryBank
-from retrieval_explain.query_region import cut_region
 
 UNKNOWN = "–"
 Neighborhood = Annotated[int, Parameter(name=("--k", "-k"))]

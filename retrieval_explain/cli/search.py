@@ -17,9 +17,9 @@ from retrieval_explain.cli.opened import (
     own_rows,
     write_json,
 )
+from retrieval_explain.decisions.explained_neighbors import class_name
 from retrieval_explain.memory_bank import MemoryBank
-from retrieval_explain.neighbors import Neighbors
-from retrieval_explain.retrieval import class_name
+from retrieval_explain.ranking.neighbors import Neighbors
 
 
 def search(

@@ -7,7 +7,7 @@ from tiny_encoder import tiny_encoder
 
 from episodes import DigitScenes
 from retrieval_explain import MemoryBank
-from retrieval_explain.neighbors import scan
+from retrieval_explain.ranking.neighbors import scan
 
 NAMES = ["gull", "tern", "gull", "auk"]
 ROWS = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.1], [-1.0, 0.0]])

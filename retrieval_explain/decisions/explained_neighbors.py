@@ -1,0 +1,188 @@
+"""Decisions over a bank as decisions over supports: the neighbors that voted are the supports of their classes.
+
+Every explainer of ``fsl_explain`` then applies. The query side needs the cached embeddings alone.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from fsl_explain.classifiers import KnnVote, MajorityVote, NearestNeighbor, Rule, SupportSet, named_rule
+from fsl_explain.encoder import Encoder, Features
+from fsl_explain.explainers.choice import Choice
+from fsl_explain.explainers.compared import Compared, as_batch
+from fsl_explain.explainers.contrast_weights import Against, ClassReference
+from fsl_explain.explainers.explain import explain_compared
+from fsl_explain.explainers.explanation import Explanation
+from retrieval_explain.memory_bank import DEFAULT_K, MemoryBank
+from retrieval_explain.ranking.neighbors import Neighbors
+
+COMPARED_IMAGES = 10  # neighbors that stand as classes of their own where retrieval is explained
+VOTES = (KnnVote, MajorityVote)
+
+
+@dataclass(frozen=True)
+class Retrieved:
+    """One query and its neighbors in a bank."""
+
+    encoder: Encoder
+    bank: MemoryBank
+    image: Float[Tensor, "3 height width"]  # preprocessed
+    features: Features  # of the query alone; pooled values and embedding in float64
+    neighbors: Neighbors  # (k,)
+
+    @property
+    def compared_by_class(self) -> Compared:
+        """The query beside its neighbors, each a support of its own class: for votes."""
+        return self._beside(voters_by_class(self.bank, self.neighbors))
+
+    @property
+    def compared_by_image(self) -> Compared:
+        """The query beside its neighbors, each a class of its own: for retrieval's similarity and margin."""
+        return self._beside(each_a_class(self.bank, self.neighbors))
+
+    def _beside(self, supports: SupportSet) -> Compared:
+        return Compared(self.encoder, self.image[None], _batched(self.features), supports, None)
+
+
+def retrieve(
+    encoder: Encoder,
+    bank: MemoryBank,
+    image: Float[Tensor, "*batch 3 height width"],
+    k: int | None = None,
+    classes: Sequence[str] | Sequence[int] | None = None,
+    ids: Sequence[int] | None = None,
+    without: Int[Tensor, "..."] | None = None,
+) -> Retrieved:
+    """Embed a preprocessed query and search its k nearest neighbors; None: 200, or all where there are fewer.
+
+    The filters are those of ``MemoryBank.search``; ``MemoryBank.expect_encoder`` tells whether the encoder is the
+    bank's.
+
+    Raises: ``ValueError`` for more than one image, an embedding that cannot be compared, or too large a k.
+    """
+    batch = as_batch(image)
+    if len(batch) > 1:
+        raise ValueError(f"expected one query, but got a batch of {len(batch)}; explain them one by one.")
+    features = encoder(batch).in_float64()
+    found = bank.search(features.embedding, k, classes=classes, ids=ids, without=without)
+    return Retrieved(encoder, bank, batch[0], features[0], found[0])
+
+
+def explain(
+    bank: MemoryBank,
+    encoder: Encoder,
+    query: Float[Tensor, "*batch 3 height width"],
+    method: str = "exact",
+    rule: str | Rule = "knn-vote",
+    k: int | None = None,
+    temperature: float | None = None,
+    target: ClassReference | None = None,
+    against: Against = None,
+) -> Explanation:
+    """Explain a decision over the bank, from the stored embeddings of the neighbors alone.
+
+    ``rule`` is ``knn-vote`` (the class's log vote; a contrast splits into how similar and how many),
+    ``majority-vote`` (the mean similarity of a class's voters, as FAM evaluates it) or ``nearest-neighbor``
+    (retrieval: every image is a class of its own, so that the score is the similarity of the first and a
+    contrast the margin to the second). ``k`` neighbors vote, 200 if None; ``target`` and ``against`` are class
+    names, or ranks from 0 for retrieval. Support maps are NaN: no image of the bank is embedded again.
+
+    Raises: as ``search`` and ``fsl_explain.explain``; ``ValueError`` for a vote of images without labels.
+    """
+    bank.expect_encoder(encoder)
+    chosen = named_rule(rule, None, temperature) if isinstance(rule, str) else rule
+    retrieved = retrieve(encoder, bank, query, neighbors_needed(chosen, k, len(bank)))
+    return explain_retrieved(retrieved, method, chosen, target, against)
+
+
+def explain_retrieved(
+    retrieved: Retrieved,
+    method: str,
+    rule: Rule,
+    target: ClassReference | None = None,
+    against: Against = None,
+) -> Explanation:
+    """Explain the decision of a rule over the neighbors that were found."""
+    choice = Choice(over_all(rule, retrieved.neighbors), retrieved.bank.similarity, target, against)
+    by_image = isinstance(rule, NearestNeighbor)
+    compared = retrieved.compared_by_image if by_image else retrieved.compared_by_class
+    return explain_compared(compared, method, choice)[0]
+
+
+def neighbors_needed(rule: Rule, k: int | None, rows: int) -> int | None:
+    """Return how many neighbors a rule looks at: its own k, the one asked for, or the usual number.
+
+    Raises: ``ValueError`` for a rule that is none over a bank.
+    """
+    if isinstance(rule, NearestNeighbor):
+        return min(COMPARED_IMAGES, rows) if k is None else k
+    if not isinstance(rule, VOTES):
+        raise ValueError(
+            "expected a decision over neighbors, but the rule looks at all images of a class; "
+            "use knn-vote, majority-vote or nearest-neighbor."
+        )
+    if k is None:
+        return min(DEFAULT_K, rows) if rule.k is None else rule.k
+    return k
+
+
+def over_all(rule: Rule, neighbors: Neighbors) -> Rule:
+    """Let every neighbor that was found vote."""
+    return replace(rule, k=neighbors.indices.shape[-1]) if isinstance(rule, VOTES) else rule
+
+
+def voters_by_class(bank: MemoryBank, neighbors: Neighbors) -> SupportSet:
+    """Gather one query's neighbors as the supports of their classes, nearest first, classes in the bank's order.
+
+    Raises: ``ValueError`` where a neighbor has no label.
+    """
+    labels = bank.labels[neighbors.indices]
+    if bool((labels < 0).any()):
+        raise ValueError(
+            f"{int((labels < 0).sum())} of {len(labels)} neighbors have no label, so they cannot vote; "
+            "use nearest-neighbor, or search among labeled classes."
+        )
+    present = labels.unique()
+    places, valid = places_of(labels, present)
+    return SupportSet(
+        bank.rows.take(neighbors.indices[places]).double(), valid, tuple(class_name(bank, int(i)) for i in present)
+    )
+
+
+def each_a_class(bank: MemoryBank, neighbors: Neighbors) -> SupportSet:
+    """Gather one query's neighbors, each a class of its own that is named by its rank and file."""
+    names = tuple(image_name(bank, int(row), rank) for rank, row in enumerate(neighbors.indices.tolist(), start=1))
+    embeddings = bank.rows.take(neighbors.indices).double()[:, None]
+    return SupportSet(embeddings, torch.ones(len(names), 1, dtype=torch.bool), names)
+
+
+def places_of(
+    labels: Int[Tensor, "*batch k"], classes: Int[Tensor, "*batch way"]
+) -> tuple[Int[Tensor, "*batch way shot"], Bool[Tensor, "*batch way shot"]]:
+    """Return where each class's members stand among the neighbors, nearest first, and which entries are real.
+
+    Entries that are not real are the places of others.
+    """
+    members = labels[..., None, :] == classes[..., None]
+    shot = max(1, int(members.sum(dim=-1).amax()))
+    order = members.int().argsort(dim=-1, descending=True, stable=True)[..., :shot]
+    return order, members.gather(-1, order)
+
+
+def class_name(bank: MemoryBank, label: int) -> str:
+    """Return the name of a label: the class it stands for, or the number itself."""
+    return bank.classes[label] if bank.classes else str(label)
+
+
+def image_name(bank: MemoryBank, row: int, rank: int) -> str:
+    """Name a neighbor by its rank, from 1, and its file, or else its row."""
+    return f"#{rank} {Path(bank.paths[row]).name or f'row {row}'}"
+
+
+def _batched(features: Features) -> Features:
+    return Features(features.maps[None], features.pooled[None], features.embedding[None])

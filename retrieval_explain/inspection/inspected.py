@@ -1,0 +1,223 @@
+"""Why did these images come back? A query, its neighbors, what each of them shares with it, and their vote.
+
+The decision is explained from the stored embeddings. Only the shown neighbors are read and embedded again, for the
+maps on their side; how far that agrees with what is stored is part of the answer.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import PIL.Image
+import torch
+
+from episodes import read_image
+from fsl_explain.classifiers import KnnVote, MajorityVote, NearestNeighbor
+from fsl_explain.evaluation.query_figures import figures_of
+from fsl_explain.explainers.choice import Choice
+from fsl_explain.explainers.compared import Compared, compare
+from fsl_explain.explainers.explain import explain_compared
+from fsl_explain.explainers.explanation import Explanation
+from retrieval_explain.decisions.explained_neighbors import (
+    Retrieved,
+    class_name,
+    explain_retrieved,
+    image_name,
+    over_all,
+    places_of,
+)
+
+Vote = KnnVote | MajorityVote
+Read = Callable[[str], PIL.Image.Image]
+VOTE_METHODS = ("contrast", "exact", "fam", "lafam")
+AGREEMENT = 1e-3  # of two similarities of one image, stored and embedded again; half precision stays below it
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One neighbor: its rank from 1, its row and similarity, and its photograph where the file could be read."""
+
+    rank: int
+    row: int
+    similarity: float
+    label: str  # "" where it has none
+    path: str
+    photograph: PIL.Image.Image | None
+    fault: str  # why there is no photograph
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The query beside one shown neighbor: the exact explanation of their similarity, on both sides."""
+
+    shown: Shown
+    explanation: Explanation
+
+    @property
+    def disagreement(self) -> float:
+        """How far the similarity of the image as it is now is from the stored one."""
+        return abs(float(self.explanation.score) - self.shown.similarity)
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the image is still the one that was embedded, and the encoder the one that did it."""
+        return self.disagreement <= AGREEMENT * max(1.0, abs(self.shown.similarity))
+
+
+@dataclass(frozen=True)
+class TurningPoint:
+    """How many of the winner's strongest voters must go until another class wins; no other neighbor moves up."""
+
+    needed: int
+    winners_voters: int
+    winner: str
+    successor: str
+
+
+@dataclass(frozen=True)
+class VoteAnswer:
+    """The vote over all neighbors that were found, and its explanations by method."""
+
+    explanations: Mapping[str, Explanation]
+    ranks: Mapping[tuple[str, int], int]  # rank, from 1, of each class's shots
+    figures: Mapping[str, Mapping[str, float]]  # by method: the score, and what is left of it behind the map
+    turning_point: TurningPoint | None  # None: every neighbor is of one class
+
+    @property
+    def voters(self) -> dict[str, int]:
+        """How many neighbors each class has."""
+        names = [name for name, _ in self.ranks]
+        return {name: names.count(name) for name in dict.fromkeys(names)}
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """All that is known of why these neighbors came back."""
+
+    retrieved: Retrieved
+    gallery: tuple[Shown, ...]
+    pairs: tuple[Pair, ...]
+    margin: Explanation | None  # why the first rather than the second
+    vote: VoteAnswer | None  # None where the bank has no labels
+
+
+def inspect_neighbors(
+    retrieved: Retrieved,
+    rule: Vote | None = None,
+    explained: int = 5,
+    gallery: int = 20,
+    read: Read = read_image,
+) -> Inspection:
+    """Explain the first neighbors one by one, the first against the second, and the vote of them all.
+
+    ``rule`` is the vote, NPID's weighted one if None; a bank with unlabeled neighbors has none. ``explained``
+    neighbors get maps, ``gallery`` are shown; ``read`` gives the photograph of a path.
+
+    Raises: ``ValueError`` for fewer than one neighbor to show.
+    """
+    if explained < 1 or gallery < 1:
+        raise ValueError(f"expected at least one neighbor to show, but got {min(explained, gallery)}.")
+    shown = tuple(_shown(retrieved, place, read) for place in range(min(gallery, len(retrieved.neighbors.indices))))
+    beside = [one for one in shown[:explained] if one.photograph is not None]
+    compared = _beside(retrieved, beside) if beside else None
+    return Inspection(
+        retrieved=retrieved,
+        gallery=shown,
+        pairs=() if compared is None else _pairs(retrieved, compared, beside),
+        margin=_margin(retrieved, compared, beside),
+        vote=_vote(retrieved, KnnVote() if rule is None else rule),
+    )
+
+
+def _shown(retrieved: Retrieved, place: int, read: Read) -> Shown:
+    bank, row = retrieved.bank, int(retrieved.neighbors.indices[place])
+    path, label = bank.paths[row], int(bank.labels[row])
+    photograph, fault = _photograph(path, read)
+    return Shown(
+        rank=place + 1,
+        row=row,
+        similarity=float(retrieved.neighbors.similarities[place]),
+        label="" if label < 0 else class_name(bank, label),
+        path=path,
+        photograph=photograph,
+        fault=fault,
+    )
+
+
+def _photograph(path: str, read: Read) -> tuple[PIL.Image.Image | None, str]:
+    if not path:
+        return None, "the bank holds no path for it"
+    try:
+        return read(path), ""
+    except (OSError, ValueError) as error:
+        return None, str(error)
+
+
+def _beside(retrieved: Retrieved, shown: Sequence[Shown]) -> Compared:
+    """Embed the shown neighbors, each a class of its own."""
+    photographs = [one.photograph for one in shown if one.photograph is not None]
+    images = retrieved.encoder.preprocess(photographs)
+    names = [image_name(retrieved.bank, one.row, one.rank) for one in shown]
+    supports = dict(zip(names, images[:, None], strict=True))
+    return compare(retrieved.encoder, retrieved.image, supports, retrieved.bank.similarity)
+
+
+def _pairs(retrieved: Retrieved, compared: Compared, shown: Sequence[Shown]) -> tuple[Pair, ...]:
+    choices = [Choice(NearestNeighbor(), retrieved.bank.similarity, target) for target in range(len(shown))]
+    found = [explain_compared(compared, "exact", choice)[0] for choice in choices]
+    return tuple(Pair(one, explanation) for one, explanation in zip(shown, found, strict=True))
+
+
+def _margin(retrieved: Retrieved, compared: Compared | None, shown: Sequence[Shown]) -> Explanation | None:
+    if len(retrieved.neighbors.indices) < 2:
+        return None
+    if compared is None or [one.rank for one in shown[:2]] != [1, 2]:
+        return explain_retrieved(retrieved, "contrast", NearestNeighbor(), 0, 1)
+    choice = Choice(NearestNeighbor(), retrieved.bank.similarity, 0, 1)
+    return explain_compared(compared, "contrast", choice)[0]
+
+
+def _vote(retrieved: Retrieved, rule: Vote) -> VoteAnswer | None:
+    labels = retrieved.bank.labels[retrieved.neighbors.indices]
+    if bool((labels < 0).any()):
+        return None
+    present = labels.unique()
+    compared = retrieved.compared_by_class
+    choice = Choice(over_all(rule, retrieved.neighbors), retrieved.bank.similarity)
+    methods = VOTE_METHODS if len(present) > 1 else VOTE_METHODS[1:]
+    found = {method: explain_compared(compared, method, choice)[0] for method in methods}
+    places, valid = places_of(labels, present)
+    return VoteAnswer(
+        explanations=found,
+        ranks={
+            (name, shot): int(places[way, shot]) + 1
+            for way, name in enumerate(compared.supports.classes)
+            for shot in range(int(valid[way].sum()))
+        },
+        figures={method: figures_of(compared, explanation, choice) for method, explanation in found.items()},
+        turning_point=turning_point(retrieved, rule),
+    )
+
+
+def turning_point(retrieved: Retrieved, rule: Vote) -> TurningPoint | None:
+    """Take the winner's voters away, the strongest first, until it is not the winner any more.
+
+    None where all neighbors are of one class. No fewer of its voters would do; neighbors beyond k are not called up.
+    """
+    labels, way = retrieved.bank.labels[retrieved.neighbors.indices].unique(return_inverse=True)
+    if len(labels) == 1:
+        return None
+    similarities = retrieved.neighbors.similarities
+    votes = torch.ones_like(similarities)
+    if isinstance(rule, KnnVote):
+        votes = ((similarities - similarities[0]) / rule.temperature).exp()
+    totals = votes.new_zeros(len(labels)).scatter_add(0, way, votes)
+    winner = int(totals.argmax())
+    others = totals.clone()
+    others[winner] = -torch.inf
+    successor = int(others.argmax())
+    taken = votes[way == winner].sort(descending=True).values.cumsum(dim=0)
+    left = totals[winner] - taken
+    beaten = left < totals[successor] if winner < successor else left <= totals[successor]
+    beaten[-1] = True  # nothing is left, whatever the rounding
+    names = [class_name(retrieved.bank, int(label)) for label in labels]
+    return TurningPoint(int(beaten.int().argmax()) + 1, len(taken), names[winner], names[successor])

@@ -1,0 +1,206 @@
+"""The k nearest of all rows: every row is compared in float32, and in float64 where rounding could decide.
+
+Each float32 similarity comes with a bound on its error. Rows whose upper bound falls short of the k-th best lower
+bound are out for certain; the few others are compared again. So the result is that of float64 throughout, ties
+included, at the speed of one matrix product.
+
+Notation: |fl(x·y) - x·y| <= (n + 8) u ‖x‖‖y‖ for n channels, whatever the order of summation (Higham, "Accuracy and
+Stability of Numerical Algorithms", section 3.1).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from fsl_explain.similarities import SIMILARITIES
+from retrieval_explain.ranking.neighbors import Neighbors, Rows, nearest, similarities_to
+
+QUERIES_TOGETHER = 256
+BLOCK_VALUES = 2**23
+FIRST_BLOCK_ROWS = 4096  # small, so that all later blocks meet a bar that is high already
+SAFE_SQUARES = (1e-23, 1e23)  # squared norms between which float32 neither overflows nor loses bits
+ROUNDED = {"highest": 0.0, "high": 2.0**-10, "medium": 2.0**-7}  # what torch.set_float32_matmul_precision permits
+GATHERED_VALUES = 2**20
+PRUNED_AT = 2**20  # kept candidates of all queries together
+FEW_QUERIES, SPARSE = 32, 0.25  # a filtered block costs few queries less to compare whole than to gather
+_KNOWN_LENGTHS: WeakKeyDictionary[Rows, dict[int, Tensor]] = WeakKeyDictionary()  # 4 bytes a row
+
+
+def exact_search(
+    rows: Rows,
+    queries: Float[Tensor, "query channel"],
+    similarity: str,
+    k: int,
+    allowed: Bool[Tensor, "row"] | None = None,
+    device: str = "cpu",
+) -> Neighbors:
+    """Return the k nearest rows of each query, of those that are ``allowed``; ties go to the lower row.
+
+    Blocks in which no row is allowed are not read. The norms of the rows are kept as long as ``rows`` lives, whose
+    embeddings must not change. ``device`` is where they are compared in float32.
+
+    Raises: ``ValueError`` where fewer than k rows are allowed.
+    """
+    there_are = rows.shape[0] if allowed is None else int(allowed.sum())
+    if not 1 <= k <= there_are:
+        raise ValueError(f"expected k from 1 to {there_are}, the rows to search among, but got {k}; lower k.")
+    parts = queries.split(QUERIES_TOGETHER)
+    found = [_search(rows, part, similarity, k, allowed, device) for part in parts if len(part)]
+    return Neighbors(
+        torch.cat([part.indices for part in found] or [torch.empty(0, k, dtype=torch.int64)]),
+        torch.cat([part.similarities for part in found] or [torch.empty(0, k, dtype=torch.float64)]),
+    )
+
+
+def _search(
+    rows: Rows, queries: Tensor, similarity: str, k: int, allowed: Bool[Tensor, "row"] | None, device: str
+) -> Neighbors:
+    compared = _compared(queries, similarity).to(device)
+    candidates = _Candidates(torch.full((len(queries), k), -torch.inf, dtype=torch.float64, device=device))
+    for start, stop in _spans(*rows.shape):
+        inside = None if allowed is None else allowed[start:stop]
+        if inside is None or (len(queries) < FEW_QUERIES and inside.count_nonzero() > SPARSE * len(inside)):
+            block = rows.read(start, stop)
+            values, error = _bounded(compared, block.to(device), _lengths(rows, start, block).to(device), similarity)
+            if inside is not None:
+                values.masked_fill_(~inside.to(device), -torch.inf)
+            candidates.add(torch.arange(start, stop, device=device), values, error)
+        elif len(positions := inside.nonzero().squeeze(1)):
+            few = len(positions) <= SPARSE * len(inside)
+            block = rows.take(positions + start) if few else rows.read(start, stop)[positions]
+            lengths = torch.linalg.vector_norm(block, dim=1).to(device)
+            values, error = _bounded(compared, block.to(device), lengths, similarity)
+            candidates.add((positions + start).to(device), values, error)
+    proposed = candidates.table()
+    return nearest(proposed, similarities_to(queries, rows, proposed, similarity), k)
+
+
+def _spans(count: int, channels: int) -> Iterator[tuple[int, int]]:
+    """Yield the first row and the end of blocks that double up to a fixed size."""
+    start, size, largest = 0, FIRST_BLOCK_ROWS, max(FIRST_BLOCK_ROWS, BLOCK_VALUES // channels)
+    while start < count:
+        stop = min(start + size, count)
+        yield start, stop
+        start, size = stop, min(2 * size, largest)
+
+
+def _lengths(rows: Rows, start: int, block: Float[Tensor, "row channel"]) -> Float[Tensor, "row"]:
+    """Return the norms of a block of rows, which one query would take as long to compute as to use."""
+    known = _KNOWN_LENGTHS.setdefault(rows, {})
+    if start not in known:
+        known[start] = torch.linalg.vector_norm(block, dim=1)
+    return known[start]
+
+
+def promising(
+    queries: Float[Tensor, "query channel"],
+    rows: Rows,
+    candidates: Int[Tensor, "query candidate"],
+    similarity: str,
+    k: int,
+) -> Int[Tensor, "query few"]:
+    """Return those of each query's candidates that may be among its k nearest of them; rows below 0 are none.
+
+    Each is compared in float32, from what is stored; what is left is to be compared in float64.
+    """
+    found = _compared(queries, similarity)
+    together = max(1, GATHERED_VALUES // max(1, candidates.shape[1] * rows.shape[1]))
+    parts = []
+    for query, wanted in zip(found.split(together), candidates.split(together), strict=True):
+        block = rows.take(wanted.clamp(min=0))
+        values, error = _bounded(query[:, None], block, torch.linalg.vector_norm(block, dim=-1), similarity)
+        values, error = values.squeeze(1).masked_fill(wanted < 0, -torch.inf), error.squeeze(1)
+        last = values.topk(min(k, values.shape[1]), dim=-1).values[:, -1:]
+        parts.append(wanted.masked_fill(values < last - 2 * error, -1))
+    left = torch.cat(parts)
+    query, column = (left >= 0).nonzero(as_tuple=True)
+    return _table(query, left[query, column], len(left), -1.0)
+
+
+def _compared(queries: Float[Tensor, "query channel"], similarity: str) -> Float[Tensor, "query channel"]:
+    return F.normalize(queries.double(), dim=-1).float() if similarity == "cosine" else queries.float()
+
+
+def _bounded(
+    queries: Float[Tensor, "*batch query channel"],
+    block: Float[Tensor, "*batch row channel"],
+    lengths: Float[Tensor, "*batch row"],
+    similarity: str,
+) -> tuple[Float[Tensor, "*batch query row"], Float[Tensor, "*batch query 1"]]:
+    """Return similarities up to a constant of each query, and a bound on their error."""
+    squares = lengths.square()[..., None, :]
+    smallest, largest = squares.aminmax()
+    weight = queries.square().sum(dim=-1, keepdim=True)
+    least, most = SAFE_SQUARES
+    if not (largest < most and weight.max() < most and (similarity != "cosine" or smallest > least)):
+        return _bounded_in_float64(queries.double(), block.double(), similarity)
+    unit = (queries.shape[1] + 8) * 2.0**-23 + ROUNDED[torch.get_float32_matmul_precision()]
+    if similarity == "cosine":
+        return (queries @ block.mT).div_(lengths[..., None, :]), torch.full_like(weight, 2 * unit)
+    if similarity == "inner-product":
+        return queries @ block.mT, unit * (weight * largest).sqrt()
+    return (2 * queries @ block.mT).sub_(squares), unit * (2 * (weight * largest).sqrt() + largest)
+
+
+def _bounded_in_float64(
+    queries: Float[Tensor, "*batch query channel"], block: Float[Tensor, "*batch row channel"], similarity: str
+) -> tuple[Float[Tensor, "*batch query row"], Float[Tensor, "*batch query 1"]]:
+    values = SIMILARITIES[similarity].pairwise(queries, block)
+    if similarity == "euclidean":
+        values = values + queries.square().sum(dim=-1, keepdim=True)
+    size = 1.0 if similarity == "cosine" else (queries.norm(dim=-1, keepdim=True) + block.norm(dim=-1).max()).square()
+    return values, 2.0**-30 * size * torch.ones_like(queries[..., :1])
+
+
+@dataclass
+class _Candidates:
+    """Rows that may be among the k nearest of a query, by all that was compared so far."""
+
+    lower: Float[Tensor, "query k"]  # the k best lower bounds, in descending order
+    kept: list[tuple[Tensor, Tensor, Tensor]] = field(default_factory=list)  # query, row, upper bound
+    count: int = 0
+
+    def add(
+        self,
+        positions: Int[Tensor, "row"],
+        values: Float[Tensor, "query row"],
+        error: Float[Tensor, "query 1"],
+    ) -> None:
+        """Keep the rows of a block that no k others are certain to beat."""
+        query, column = (values >= (self.lower[:, -1:] - error).to(values.dtype)).nonzero(as_tuple=True)
+        if not len(query):
+            return
+        reached, slack = values[query, column].double(), error[query, 0]
+        self.kept.append((query, positions[column], reached + slack))
+        self.count += len(query)
+        bounds = _table(query, reached - slack, len(self.lower), -torch.inf)
+        self.lower = torch.cat([self.lower, bounds], dim=1).topk(self.lower.shape[1], dim=1).values
+        if self.count > PRUNED_AT:
+            self._prune()
+
+    def table(self) -> Int[Tensor, "query candidate"]:
+        """Return what is left of them for each query, on the CPU, padded with -1."""
+        self._prune()
+        query, row, _ = self.kept[0]
+        order = query.argsort(stable=True)
+        return _table(query[order], row[order], len(self.lower), -1.0).cpu()
+
+    def _prune(self) -> None:
+        query, row, upper = (torch.cat(parts) for parts in zip(*self.kept, strict=True))
+        left = upper >= self.lower[query, -1]
+        self.kept = [(query[left], row[left], upper[left])]
+        self.count = len(self.kept[0][0])
+
+
+def _table(query: Int[Tensor, "entry"], values: Tensor, queries: int, nothing: float) -> Tensor:
+    """Return values, ordered by their query, as one line for each query."""
+    counts = torch.bincount(query, minlength=queries)
+    column = torch.arange(len(query), device=query.device) - (counts.cumsum(0) - counts)[query]
+    table = values.new_full((queries, int(counts.max())), nothing)
+    table[query, column] = values
+    return table

@@ -1,0 +1,69 @@
+"""How many of the true neighbors an index finds, measured against the exact search at the k it is used with."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from retrieval_explain.ranking.neighbors import Neighbors, Rows
+from retrieval_explain.search.index import Index, flat, search, widened
+
+SAMPLED_QUERIES = 100
+SEED = 4321
+
+
+@dataclass(frozen=True)
+class Verified:
+    """An index with the recall it was seen to reach."""
+
+    index: Index
+    recall: float  # mean share of the k nearest rows found, over the sampled queries
+    k: int
+    queries: int
+    asked: float  # the share that was wanted
+
+    @property
+    def reached(self) -> bool:
+        """Whether the index finds as much as was asked for."""
+        return self.recall >= self.asked
+
+    @property
+    def sentence(self) -> str:
+        """What was measured, in words; it says so where that is less than was asked for."""
+        measured = f"recall@{self.k} {self.recall:.3f} on {self.queries} sampled rows"
+        return measured if self.reached else f"{measured}, below the {self.asked:g} that was asked for"
+
+
+def recall_against(found: Neighbors, exact: Neighbors) -> Float[Tensor, "query"]:
+    """Return the share of each query's exact neighbors that were found; a found row as near as the last counts."""
+    last = exact.similarities[:, -1:]
+    within = found.similarities >= last - 1e-12 * last.abs().clamp(min=1)
+    return within.double().mean(dim=-1)
+
+
+def verify(index: Index, rows: Rows, k: int, target: float = 0.95) -> Verified:
+    """Widen an index until it finds the asked share of the k nearest neighbors of a sample of the bank's rows.
+
+    It stops at the widest search, whatever that reaches; the recall is that of the returned settings.
+    """
+    count = min(SAMPLED_QUERIES, rows.shape[0])
+    chosen = np.sort(np.random.default_rng(SEED).choice(rows.shape[0], count, replace=False))
+    queries = rows.take(torch.from_numpy(chosen))
+    if index.is_exact:
+        return Verified(index, 1.0, k, count, target)
+    exact = search(flat(index.similarity), rows, queries, k)
+    while True:
+        recall = _recall_of(index, rows, queries, k, exact)
+        wider = widened(index) if recall < target else None
+        if wider is None:
+            return Verified(index, recall, k, count, target)
+        index = wider
+
+
+def _recall_of(index: Index, rows: Rows, queries: Float[Tensor, "query channel"], k: int, exact: Neighbors) -> float:
+    try:
+        return float(recall_against(search(index, rows, queries, k), exact).mean())
+    except ValueError:  # fewer than k rows were found
+        return 0.0

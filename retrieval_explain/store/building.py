@@ -1,0 +1,150 @@
+"""From images to a bank on disk: embedded batch by batch, and resumed at the first image that is not kept."""
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from episodes import LabeledImages
+from fsl_explain.encoder import Encoder
+from fsl_explain.progress import Report, silent
+from retrieval_explain.store.bank_rows import LABELS, NAMES, rows_table
+from retrieval_explain.store.changes import append
+from retrieval_explain.store.encoder_fingerprint import described, expect_encoder, preprocessing_text
+from retrieval_explain.store.files import open_bank
+from retrieval_explain.store.writer import BankWriter
+
+STAGE = "embed"
+
+
+def build_on_disk(
+    encoder: Encoder,
+    dataset: LabeledImages,
+    directory: str | Path,
+    similarity: str = "cosine",
+    dtype: str = "float32",
+    batch_size: int = 16,
+    resume: bool = False,
+    report: Report = silent,
+) -> None:
+    """Embed every image of a data set into a bank on disk, in place of the bank that is there.
+
+    Memory is that of a few batches. What an interrupted build has kept is taken over with ``resume``; the bank
+    that was there stays until the new one is whole. Ids are positions in the data set.
+
+    Raises: ``ValueError`` for an unfinished build of another encoder or data set, for an image that cannot be
+    read, and for one without a similarity, naming its path; ``OSError`` when the disk is full.
+    """
+    _check_data_set(dataset)
+    channels = embedding_channels(encoder, dataset)
+    expected = _entries(dataset)
+    settings = (channels, dtype, similarity, described(encoder), preprocessing_text(encoder))
+    with BankWriter(Path(directory), *settings, resume=resume, expected_rows=len(dataset)) as writer:
+        _check_kept(writer.kept_rows(), expected, Path(directory))
+        report(STAGE, writer.rows, len(dataset))
+        for embeddings in embedded(encoder, dataset, writer.rows, batch_size):
+            part = expected.slice(writer.rows, len(embeddings))
+            writer.add(embeddings.numpy(), part["id"].to_numpy(), part["label"].to_pylist(), part["path"].to_pylist())
+            report(STAGE, len(embeddings), len(dataset))
+        writer.notes = {LABELS: NAMES}
+
+
+def append_images(
+    encoder: Encoder,
+    dataset: LabeledImages,
+    directory: str | Path,
+    batch_size: int = 16,
+    report: Report = silent,
+) -> None:
+    """Embed every image of a data set and add them behind the rows of a bank; ids go on from its largest.
+
+    Raises: ``ValueError`` for a bank of another encoder or preprocessing, otherwise as ``build_on_disk``; the bank
+    stays as it was.
+    """
+    _check_data_set(dataset)
+    made = open_bank(Path(directory)).manifest
+    expect_encoder(encoder, made.encoder, made.preprocessing, made.channels)
+    report(STAGE, 0, len(dataset))
+    parts = []
+    for embeddings in embedded(encoder, dataset, 0, batch_size):
+        parts.append(embeddings)
+        report(STAGE, len(embeddings), len(dataset))
+    entries = _entries(dataset)
+    labels, paths = entries["label"].to_pylist(), entries["path"].to_pylist()
+    append(Path(directory), torch.cat(parts).numpy(), labels=labels, paths=paths, encoder=made.encoder)
+
+
+def embedded(
+    encoder: Encoder, dataset: LabeledImages, start: int = 0, batch_size: int = 16
+) -> Iterator[Float[Tensor, "image channel"]]:
+    """Yield the embeddings of a data set's images in order, from ``start`` on, a batch at a time, on the CPU.
+
+    A few threads read the next batch while one is embedded.
+    """
+    coming: deque[Iterator[Tensor]] = deque()
+    with ThreadPoolExecutor(max_workers=torch.get_num_threads()) as readers:
+        for first in range(start, len(dataset) + batch_size, batch_size):
+            positions = range(first, min(first + batch_size, len(dataset)))
+            coming.append(readers.map(lambda position: _pixels(encoder, dataset, position), positions))
+            if len(coming) > 1:
+                yield encoder(torch.stack(list(coming.popleft()))).embedding.detach().cpu()
+
+
+def embedding_channels(encoder: Encoder, dataset: LabeledImages) -> int:
+    """Return how many channels the encoder's embeddings have, by embedding the first image."""
+    return encoder(_pixels(encoder, dataset, 0)[None]).embedding.shape[-1]
+
+
+def label_names(dataset: LabeledImages) -> list[str | None]:
+    """Return the class name of every image; None for an unlabeled one."""
+    return [dataset.classes[label] if label >= 0 else None for label in dataset.labels.tolist()]
+
+
+def path_texts(dataset: LabeledImages) -> list[str | None]:
+    """Return the path of every image as text; None for an image that has no file."""
+    return [None if path is None else str(path) for path in dataset.paths]
+
+
+def _pixels(encoder: Encoder, dataset: LabeledImages, position: int) -> Float[Tensor, "3 height width"]:
+    return encoder.preprocess([dataset[position].image])[0]
+
+
+def _entries(dataset: LabeledImages) -> pa.Table:
+    return rows_table(len(dataset), np.arange(len(dataset)), label_names(dataset), path_texts(dataset))
+
+
+def _check_data_set(dataset: LabeledImages) -> None:
+    if not len(dataset):
+        raise ValueError("expected a data set of at least one image, but it is empty; check its folder.")
+
+
+def _check_kept(kept: pa.Table, expected: pa.Table, directory: Path) -> None:
+    """Refuse to go on with a build whose kept rows are not the data set's first ones."""
+    begun = expected.slice(0, len(kept))
+    if kept.equals(begun):
+        return
+    same = [
+        pc.equal(kept[name].slice(0, len(begun)).fill_null(""), begun[name].fill_null("")) for name in ("label", "path")
+    ]
+    first = min((place for column in same if (place := pc.index(column, False).as_py()) >= 0), default=len(begun))
+    theirs, ours = (_named(table, first) for table in (kept, begun))
+    raise ValueError(
+        f"the unfinished build in {directory} has {theirs} as image {first}, but the data set has {ours}; "
+        "go on with the data set it was begun with or build the bank again without resuming."
+    )
+
+
+def _named(table: pa.Table, row: int) -> str:
+    if row >= len(table):
+        return "none"
+    path, label = table["path"][row].as_py(), table["label"][row].as_py()
+    return (path or f"an image without a file, id {table['id'][row].as_py()},") + (
+        f" of class {label}" if label else ""
+    )

@@ -1,0 +1,137 @@
+"""What a bank knows of each of its rows besides the embedding: id, label and path."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from jaxtyping import Int, Int64
+from torch import Tensor
+
+from retrieval_explain.store.bank_rows import LABELS, NUMBERS, SeenIds, whole_ids
+from retrieval_explain.store.files import StoredBank
+
+UNLABELED = -1
+Labels = Sequence[int] | Sequence[str] | Sequence[int | None] | Sequence[str | None] | Tensor
+
+
+@dataclass(frozen=True)
+class EntriesInMemory:
+    """Ids, labels and paths of embeddings that were just made.
+
+    ``labels`` are the numbers that were given, or indices into ``classes`` where names were; -1 where an image
+    has none. A path is "" where an image has none.
+    """
+
+    ids: Int64[Tensor, "row"]
+    labels: Int64[Tensor, "row"]
+    classes: tuple[str, ...]
+    paths: Sequence[str]
+
+
+class StoredPaths(Sequence[str]):
+    """The paths of a bank on disk; one is made a text when it is asked for. "" where an image has none."""
+
+    def __init__(self, column: pa.ChunkedArray) -> None:
+        self._column = column
+
+    def __len__(self) -> int:
+        return len(self._column)
+
+    @overload
+    def __getitem__(self, row: int, /) -> str: ...
+    @overload
+    def __getitem__(self, row: slice, /) -> list[str]: ...
+    def __getitem__(self, row: int | slice, /) -> str | list[str]:
+        if isinstance(row, slice):
+            return [path or "" for path in self._column[row].to_pylist()]
+        return self._column[row].as_py() or ""
+
+
+@dataclass(frozen=True)
+class StoredEntries:
+    """Ids, labels and paths of a bank on disk, as ``EntriesInMemory`` has them.
+
+    Nothing is read before it is asked for, and then only that column; the file is checked by its hash first.
+    """
+
+    stored: StoredBank
+
+    @cached_property
+    def ids(self) -> Int64[Tensor, "row"]:
+        """The id of every row."""
+        return torch.tensor(self.stored.ids)
+
+    @property
+    def labels(self) -> Int64[Tensor, "row"]:
+        """The label of every row, as a number."""
+        return self._labels[0]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names that the labels are indices into, sorted; none where the labels are numbers."""
+        return self._labels[1]
+
+    @cached_property
+    def paths(self) -> StoredPaths:
+        """The path of every row."""
+        return StoredPaths(self.stored.column("path"))
+
+    @cached_property
+    def _labels(self) -> tuple[Int64[Tensor, "row"], tuple[str, ...]]:
+        encoded = self.stored.column("label").dictionary_encode().combine_chunks()
+        codes = torch.tensor(encoded.indices.fill_null(UNLABELED).to_numpy()).long()
+        if self.stored.manifest.notes.get(LABELS) == NUMBERS:
+            return _looked_up(codes, torch.tensor(encoded.dictionary.cast(pa.int64()).to_numpy())), ()
+        order = pc.array_sort_indices(encoded.dictionary)
+        return _looked_up(codes, torch.tensor(order.to_numpy()).long().argsort()), tuple(
+            encoded.dictionary.take(order).to_pylist()
+        )
+
+
+def entries_in_memory(
+    rows: int,
+    labels: Labels | None,
+    paths: Sequence[str | Path | None] | None,
+    ids: Sequence[int] | Int[Tensor, "row"] | None,
+) -> EntriesInMemory:
+    """Return what is known of rows that were just made; ids are 0, 1, 2, … where none are given.
+
+    Raises: ``ValueError`` for lists of another length, an id given twice, or names mixed with numbers.
+    """
+    named = tuple("" if path is None else str(path) for path in paths or [""] * rows)
+    numbers, classes = _numbered(labels, rows)
+    known = whole_ids(np.arange(rows) if ids is None else np.asarray(ids))
+    for what, given in (("labels", numbers), ("paths", named), ("ids", known)):
+        if len(given) != rows:
+            raise ValueError(f"expected one of the {what} for each of {rows} rows, but got {len(given)}.")
+    SeenIds().add(known)
+    return EntriesInMemory(torch.from_numpy(known), numbers, classes, named)
+
+
+def _numbered(labels: Labels | None, rows: int) -> tuple[Int64[Tensor, "label"], tuple[str, ...]]:
+    """Return labels as numbers, and the names they stand for where they were names."""
+    if labels is None:
+        return torch.full((rows,), UNLABELED), ()
+    given: list[Any] = labels.tolist() if isinstance(labels, Tensor) else list(labels)
+    classes = tuple(sorted({label for label in given if isinstance(label, str)}))
+    if not classes:
+        return torch.tensor([UNLABELED if label is None else int(label) for label in given]), ()
+    place: dict[Any, int] = {name: number for number, name in enumerate(classes)} | {None: UNLABELED}
+    stranger = next((label for label in given if label not in place), None)
+    if stranger is not None:
+        raise ValueError(f"expected labels that are all names or all numbers, but got names and {stranger!r}.")
+    return torch.tensor([place[label] for label in given]), classes
+
+
+def _looked_up(codes: Int64[Tensor, "row"], values: Int64[Tensor, "value"]) -> Int64[Tensor, "row"]:
+    """Return the value of each code; a code of -1 stays -1."""
+    return torch.cat([values, torch.tensor([UNLABELED])])[codes]
+
+
+Entries = EntriesInMemory | StoredEntries

@@ -1,0 +1,88 @@
+"""Which rows of a bank a search may return."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from episodes.naming import unknown_name
+from retrieval_explain.ranking.neighbors import Neighbors
+from retrieval_explain.store.entries import Entries
+
+ABSENT = -1
+
+
+def allowed_rows(
+    entries: Entries,
+    rows: int,
+    classes: Sequence[str] | Sequence[int] | None = None,
+    ids: Sequence[int] | Int[Tensor, "..."] | None = None,
+    without: Int[Tensor, "..."] | None = None,
+) -> Bool[Tensor, "row"] | None:
+    """Return where a row is of one of the classes, has one of the ids and is not left out; None for everywhere.
+
+    Raises: ``LookupError`` for an unknown class or id, ``ValueError`` for a row to leave out that is not there.
+    """
+    if classes is None and ids is None and without is None:
+        return None
+    allowed = torch.ones(rows, dtype=torch.bool)
+    if classes is not None:
+        allowed &= torch.isin(entries.labels, torch.tensor([_number_of(entries, name) for name in classes]))
+    if ids is not None:
+        allowed &= _with_ids(entries, torch.as_tensor(ids, dtype=torch.int64).flatten())
+    if without is not None:
+        _check_rows(without, rows, 0)
+        allowed[without.flatten().long()] = False
+    return allowed
+
+
+def own_rows(
+    leave_out: Int[Tensor, "..."] | None, queries: int, allowed: Bool[Tensor, "row"] | None, rows: int
+) -> Int[Tensor, "query"] | None:
+    """Return each query's own row, -1 where it has none among the allowed ones; None where no query has one.
+
+    Raises: ``ValueError`` for a row that is not there, or not one row for each query.
+    """
+    if leave_out is None:
+        return None
+    own = leave_out.flatten().long()
+    if len(own) != queries:
+        raise ValueError(
+            f"expected one row to leave out for each of {queries} queries, but got {len(own)}; give -1 for none."
+        )
+    _check_rows(own, rows, ABSENT)
+    if allowed is not None:
+        own = torch.where(allowed[own.clamp(min=0)], own, ABSENT)
+    return own if bool((own != ABSENT).any()) else None
+
+
+def without_own(found: Neighbors, own: Int[Tensor, "query"]) -> Neighbors:
+    """Drop each query's own row from its neighbors, or the last neighbor where it is not among them."""
+    kept = found.indices != own[:, None]
+    kept[:, -1] &= ~kept.all(dim=-1)
+    shape = (len(own), found.indices.shape[1] - 1)
+    return Neighbors(found.indices[kept].reshape(shape), found.similarities[kept].reshape(shape))
+
+
+def _number_of(entries: Entries, name: str | int) -> int:
+    if isinstance(name, str):
+        if name not in entries.classes:
+            raise unknown_name("class", name, entries.classes)
+        return entries.classes.index(name)
+    if not bool((entries.labels == name).any()):
+        raise LookupError(f"expected a label of the bank, but no row has {name}.")
+    return name
+
+
+def _with_ids(entries: Entries, ids: Int[Tensor, "id"]) -> Bool[Tensor, "row"]:
+    unknown = ids[~torch.isin(ids, entries.ids)]
+    if len(unknown):
+        raise LookupError(f"expected ids of images of the bank, but none has {int(unknown[0])}; look its ids up.")
+    return torch.isin(entries.ids, ids)
+
+
+def _check_rows(given: Int[Tensor, "..."], rows: int, lowest: int) -> None:
+    wrong = given[(given < lowest) | (given >= rows)].flatten()
+    if len(wrong):
+        raise ValueError(f"expected rows to leave out from {lowest} to {rows - 1}, but got {int(wrong[0])}.")
