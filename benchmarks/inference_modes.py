@@ -6,8 +6,8 @@
 For ResNet-50 with random weights and EfficientNet-Lite0, batch of 16 at 224×224: the forward pass of each mode :
 that of eager, the median over repeats of ratios measured side after side in turn, and the largest difference of its
 maps as a share of eager's largest value. ``contiguous`` is the network itself on images that are not channels last.
-Then configs/cub10-efficientnet.toml with a few episodes: accuracy and every metric of every method in eager, and the
-other modes' differences from it. ``--root`` says where the photographs are, if not where the configuration says.
+Then configs/live/cub10-efficientnet.toml with a few episodes: accuracy and every metric of every method in eager, and
+the other modes' differences from it. ``--root`` says where the photographs are, if not where the configuration says.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from fsl_explain.evaluation import evaluate_episodes
 from fsl_explain.evaluation.measurement import Chunk
 
 CLOCK = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
-CONFIG = Path(__file__).resolve().parents[1] / "configs" / "cub10-efficientnet.toml"
+CONFIG = Path(__file__).resolve().parents[1] / "configs/live/cub10-efficientnet.toml"
 
 
 def seconds(function: Callable[[], object]) -> float:

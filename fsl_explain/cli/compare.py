@@ -51,7 +51,7 @@ def compare(
     Parameters
     ----------
     config
-        TOML file of the comparison, for example configs/compare-cub10.toml.
+        TOML file of the comparison, for example configs/live/compare-cub10.toml.
     out
         Folder for the results; without it only the tables are printed.
     resume

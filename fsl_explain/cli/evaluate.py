@@ -42,7 +42,7 @@ def evaluate(
     Parameters
     ----------
     config
-        TOML file of the evaluation, for example configs/cub10-efficientnet.toml.
+        TOML file of the evaluation, for example configs/live/cub10-efficientnet.toml.
     out
         Folder for the results; without it only the table is printed.
     limit

@@ -30,7 +30,7 @@ def figure(
     Parameters
     ----------
     config
-        TOML file of the figure, for example configs/figure-cub10.toml.
+        TOML file of the figure, for example configs/live/figure-cub10.toml.
     out
         The picture: a file that ends in .png, .pdf or .svg.
     set_

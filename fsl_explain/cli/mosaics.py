@@ -50,7 +50,7 @@ def mosaics(
     Parameters
     ----------
     config
-        TOML file of the benchmark, for example configs/mosaics-cub10.toml.
+        TOML file of the benchmark, for example configs/live/mosaics-cub10.toml.
     out
         Folder for the results; without it only the tables are printed.
     limit

@@ -45,7 +45,7 @@ def train(
     Parameters
     ----------
     config
-        TOML file of the training, for example configs/digit-scenes.toml.
+        TOML file of the training, for example configs/live/digit-scenes.toml.
     resume
         Go on with an interrupted training of the same settings; it ends at the same weights.
     set_

@@ -62,7 +62,7 @@ def read_config(path: Path, model: type[AnySettings], overrides: Sequence[str] =
     """Read a TOML file into settings; each override is ``section.key=value`` with a TOML value.
 
     A path in an override is relative to the current folder, one in a file to that file.
-    A file that begins with ``extends = "other.toml"`` takes the settings of that file beside it and changes some.
+    A file that begins with ``extends = "../other.toml"`` takes the settings of that file and changes some.
 
     Raises: ``FileNotFoundError`` for a missing file, ``ValueError`` for a file, key or value that is
     wrong, naming the file, the key and the nearest known one.
@@ -89,9 +89,12 @@ def _values(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
         return values
     name = values.pop("extends")
     extended = path.parent / str(name)
-    if extended.parent != path.parent or extended in (path, *above):
-        raise ValueError(f"{path}: expected extends to name another file beside it, but got {name!r}.")
-    return _merged(_values(extended, (path, *above)), values)
+    if extended.resolve() in {file.resolve() for file in (path, *above)}:
+        raise ValueError(f"{path}: expected extends to name another file, but got {name!r}.")
+    below = _values(extended, (path, *above))
+    if extended.parent != path.parent:
+        below = {key: _from(extended.parent.resolve(), key, value) for key, value in below.items()}
+    return _merged(below, values)
 
 
 def _merged(below: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
@@ -117,15 +120,17 @@ def _override(values: dict[str, Any], text: str) -> None:
         values[key] = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         values[key] = value.strip()
-    values[key] = _from_here(key, values[key])
+    values[key] = _from(Path.cwd(), key, values[key])
 
 
-def _from_here(key: str, given: Any) -> Any:
-    """Take paths relative to the current folder, also those in a table."""
+def _from(folder: Path, key: str, given: Any) -> Any:
+    """Take paths relative to a folder, also those in a table or in a list of tables."""
     if isinstance(given, dict):
-        return {inner: _from_here(inner, value) for inner, value in given.items()}
+        return {inner: _from(folder, inner, value) for inner, value in given.items()}
+    if isinstance(given, list):
+        return [_from(folder, key, value) if isinstance(value, dict) else value for value in given]
     if isinstance(given, str) and (key in PLACES or (key == "split" and given.endswith(".csv"))):
-        return str(Path.cwd() / given)
+        return str(folder / given)
     return given
 
 

@@ -38,7 +38,7 @@ def evaluate(
     Parameters
     ----------
     config
-        TOML file of the evaluation, for example configs/bank-cub10.toml.
+        TOML file of the evaluation, for example configs/live/bank-cub10.toml.
     out
         Folder for the results; without it only the tables are printed.
     limit

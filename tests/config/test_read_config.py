@@ -156,11 +156,26 @@ def test_a_file_extends_another_one_beside_it(tmp_path):
     assert config.run.batch_size == 2
 
 
-@pytest.mark.parametrize("name", ["small.toml", "../small.toml", "round.toml"])
-def test_a_file_cannot_extend_itself_or_one_elsewhere(tmp_path, name):
+def test_a_file_extends_one_of_another_folder_whose_paths_are_its_own(tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "here").mkdir()
+    whole = '[data]\nkind = "cub"\nroot = "birds"\nsplit = "mine.csv"\n[encoder]\nname = "conv4net"\n'
+    (tmp_path / "there/whole.toml").write_text(whole, encoding="utf-8")
+    small = 'extends = "../there/whole.toml"\n[encoder]\ncheckpoint = "weights.pt"\n'
+    (tmp_path / "here/small.toml").write_text(small, encoding="utf-8")
+    config = read_config(tmp_path / "here/small.toml", EvaluationConfig)
+    assert config.data.root == tmp_path / "there/birds"
+    assert config.data.split == str(tmp_path / "there/mine.csv")
+    assert config.encoder.checkpoint == tmp_path / "here/weights.pt"
+
+
+@pytest.mark.parametrize("name", ["small.toml", "../here/small.toml", "round.toml"])
+def test_a_file_cannot_extend_itself(tmp_path, name):
+    tmp_path = tmp_path / "here"
+    tmp_path.mkdir()
     (tmp_path / "small.toml").write_text(f'extends = "{name}"\n', encoding="utf-8")
     (tmp_path / "round.toml").write_text('extends = "small.toml"\n', encoding="utf-8")
-    with pytest.raises(ValueError, match=r"\.toml: expected extends to name another file beside it, but got '"):
+    with pytest.raises(ValueError, match=r"\.toml: expected extends to name another file, but got '"):
         read_config(tmp_path / "small.toml", EvaluationConfig)
 
 

@@ -12,7 +12,9 @@ from fsl_explain.config.data import FolderData
 from retrieval_explain.cli.app import run as run_retrieval
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-OF_A_GALLERY = sorted(path.stem for path in CONFIGS.glob("*.toml") if "[gallery]" in path.read_text(encoding="utf-8"))
+OF_A_GALLERY = sorted(
+    path.stem for path in (CONFIGS / "papers").glob("*.toml") if "[gallery]" in path.read_text(encoding="utf-8")
+)
 
 
 def test_configs_with_a_gallery_are_those_of_imagenet():
@@ -26,7 +28,13 @@ def test_a_missing_gallery_is_named_with_where_to_get_it(name, tmp_path, capsys)
     official_sets.write_imagenet(tmp_path / "data" / "ImageNet")
     shutil.rmtree(tmp_path / "data" / "ImageNet" / "ILSVRC" / "Data" / "CLS-LOC" / "train")
     command, run = ("figure", run_fsl) if "figure" in name else ("evaluate", run_retrieval)
-    arguments = [command, "--config", str(tmp_path / "configs" / f"{name}.toml"), "--out", str(tmp_path / "f.png")]
+    arguments = [
+        command,
+        "--config",
+        str(tmp_path / "configs/papers" / f"{name}.toml"),
+        "--out",
+        str(tmp_path / "f.png"),
+    ]
     assert run(arguments) == 2
     message = " ".join(capsys.readouterr().err.split())
     assert "does not exist; get the training images of ILSVRC 2012, from image-net.org, and name its place" in message

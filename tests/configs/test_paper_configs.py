@@ -14,10 +14,8 @@ from retrieval_explain.cli.app import run as run_retrieval
 from retrieval_explain.settings import BankEvaluationConfig
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-FIGURES = sorted(path.stem for path in CONFIGS.glob("fam-figure-*.toml"))
-PAPERS = sorted(
-    path.stem for path in CONFIGS.glob("*fam-*.toml") if not path.stem.endswith("-smoke") and path.stem not in FIGURES
-)
+FIGURES = sorted(path.stem for path in (CONFIGS / "papers").glob("fam-figure-*.toml"))
+PAPERS = sorted(path.stem for path in (CONFIGS / "papers").glob("*.toml") if path.stem not in FIGURES)
 FEW_SHOT = ("conv4net", "conv64f", "resnet12", "resnet18", "wrn-28-10")
 BANKS = ("npid-resnet18", "npid-resnet50", "moco-resnet50")
 COMMANDS = {
@@ -35,6 +33,7 @@ def command_of(name):
 
 
 def run(name, folder, *options):
+    """Run the command of a config in one of the folders ``papers`` and ``smoke``."""
     command, _ = command_of(name)
     arguments = [command.split()[-1], "--config", str(folder / f"{name}.toml"), *options]
     return (run_retrieval if command.startswith("retrieval") else run_fsl)(arguments)
@@ -49,18 +48,18 @@ def world(tmp_path_factory):
 
 
 def prepare(world, name):
-    """Write what a config reads: its data set, and its weights or those it is trained to."""
+    """Write what a smoke config reads: its data set, and its weights or those it is trained to."""
     _, model = command_of(name)
-    settings = read_config(world / "configs" / f"{name}.toml", model)
+    settings = read_config(world / "configs/smoke" / f"{name}.toml", model)
     if not settings.data.root.exists():
         official_sets.WRITERS[settings.data.kind](settings.data.root)
     path = settings.encoder.checkpoint
     if path is None or path.exists():
         return
-    trained = path.stem.removeprefix("smoke-").replace("fam-cub", "fam-train-cub") + "-smoke"
+    trained = path.stem.removeprefix("smoke-").replace("fam-cub", "fam-train-cub")
     if path.suffix == ".safetensors":
         prepare(world, trained)
-        assert run(trained, world / "configs") == 0
+        assert run(trained, world / "configs/smoke") == 0
     else:
         official_sets.write_weights(settings.encoder.name, path)
 
@@ -69,7 +68,7 @@ def prepare(world, name):
 def test_says_what_data_are_missing_and_where_to_get_them(name, tmp_path, capsys):
     shutil.copytree(CONFIGS, tmp_path / "configs")
     out = ("--out", str(tmp_path / "figure.png")) if name in FIGURES else ()
-    assert run(name, tmp_path / "configs", *out) == 2
+    assert run(name, tmp_path / "configs/papers", *out) == 2
     message = capsys.readouterr().err
     assert "does not exist; get " in message
     assert ", from " in message or "LUSSeg/ImageNet-S" in message
@@ -78,14 +77,13 @@ def test_says_what_data_are_missing_and_where_to_get_them(name, tmp_path, capsys
 
 @pytest.mark.parametrize("name", PAPERS)
 def test_its_smoke_twin_runs(world, name, capsys):
-    twin = f"{name}-smoke"
-    prepare(world, twin)
-    out = () if name.startswith("fam-train") else ("--out", str(world / "results" / twin))
-    assert run(twin, world / "configs", *out) == 0, capsys.readouterr().err
+    prepare(world, name)
+    out = () if name.startswith("fam-train") else ("--out", str(world / "results" / name))
+    assert run(name, world / "configs/smoke", *out) == 0, capsys.readouterr().err
     if out:
-        summary = json.loads((world / "results" / twin / "summary.json").read_text(encoding="utf-8"))
+        summary = json.loads((world / "results" / name / "summary.json").read_text(encoding="utf-8"))
         _, model = command_of(name)
-        settings = read_config(world / "configs" / f"{twin}.toml", model)
+        settings = read_config(world / "configs/smoke" / f"{name}.toml", model)
         asked = settings.maps.methods if name.startswith("lafam") else settings.explanation.methods
         judged = next(iter(summary["rules"].values())) if "rules" in summary else summary
         assert set(asked) <= set(judged["methods"])
@@ -101,23 +99,23 @@ FIGURE_PARTS = {
 @pytest.mark.parametrize(("name", "decisions"), [*((name, "correct") for name in FIGURES), (FIGURES[0], "wrong")])
 def test_the_figures_of_the_papers_run(world, name, decisions, capsys):
     for table in FIGURE_PARTS[name]:
-        prepare(world, f"{table}-smoke")
-    written = (CONFIGS / f"{name}.toml").read_text(encoding="utf-8")
+        prepare(world, table)
+    written = (CONFIGS / "papers" / f"{name}.toml").read_text(encoding="utf-8")
     for split in ("cub-closer-look", "cub-retrieval"):
-        written = written.replace(f'"{split}"', '"../data/smoke-split.csv"')
+        written = written.replace(f'"{split}"', '"../../data/smoke-split.csv"')
     written = written.replace("results/fam-cub", "results/smoke-fam-cub").replace("k = 200", "k = 3")
-    (world / "configs" / f"{name}.toml").write_text(written, encoding="utf-8")
+    (world / "configs/papers" / f"{name}.toml").write_text(written, encoding="utf-8")
     out = world / f"{name}-{decisions}.png"
     small = ("--set", "episodes.n_query=2", "--set", f"shown.decisions={decisions}")
-    assert run(name, world / "configs", "--out", str(out), *small) == 0, capsys.readouterr().err
+    assert run(name, world / "configs/papers", "--out", str(out), *small) == 0, capsys.readouterr().err
     assert out.stat().st_size > 1000
 
 
 def test_weights_that_are_missing_are_named_with_where_they_come_from(world, capsys):
-    prepare(world, "fam-train-cub-conv4net-smoke")
+    prepare(world, "fam-train-cub-conv4net")
     missing = ("--set", "encoder.checkpoint=nowhere.safetensors")
-    assert run("fam-table-1-2-cub-conv4net-smoke", world / "configs", *missing) == 2
-    expected = "nowhere.safetensors does not exist; it comes from fsl-explain train --config configs/fam-train-cub"
+    assert run("fam-table-1-2-cub-conv4net", world / "configs/smoke", *missing) == 2
+    expected = "nowhere.safetensors does not exist; it comes from fsl-explain train --config configs/papers/fam-train-"
     assert expected in " ".join(capsys.readouterr().err.split())
 
 
@@ -129,17 +127,17 @@ def test_every_table_of_the_papers_has_its_configs():
     expected |= {f"lafam-table-{table}-{model}" for table in ("1-imagenet-s", "2-voc2012") for model in models}
     assert set(PAPERS) == expected
     for name in expected:
-        assert tomllib.loads((CONFIGS / f"{name}-smoke.toml").read_text())["extends"] == f"{name}.toml"
+        assert tomllib.loads((CONFIGS / f"smoke/{name}.toml").read_text())["extends"] == f"../papers/{name}.toml"
 
 
 def test_a_figure_of_another_kind_is_refused_before_anything_is_computed(tmp_path, capsys):
     shutil.copytree(CONFIGS, tmp_path / "configs")
-    assert run("fam-figure-5-cub", tmp_path / "configs", "--out", str(tmp_path / "figure.jpg")) == 2
+    assert run("fam-figure-5-cub", tmp_path / "configs/papers", "--out", str(tmp_path / "figure.jpg")) == 2
     assert "expected a figure that ends in .png, .pdf, .svg" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_training_names_the_weights_that_it_lacks(world, capsys):
-    prepare(world, "fam-train-cub-conv4net-smoke")
-    assert run("fam-train-cub-margin-smoke", world / "configs", "--set", "encoder.checkpoint=nowhere.pth") == 2
+    prepare(world, "fam-train-cub-conv4net")
+    assert run("fam-train-cub-margin", world / "configs/smoke", "--set", "encoder.checkpoint=nowhere.pth") == 2
     expected = "nowhere.pth does not exist; it comes from the ImageNet weights of BN-Inception"
     assert expected in " ".join(capsys.readouterr().err.split())

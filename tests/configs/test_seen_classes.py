@@ -39,19 +39,21 @@ def told(run, command, config, *settings):
 
 def train(world, *settings):
     sets = (*SIZES, *SHORT, "optimizer.batches_per_epoch=1", *settings)
-    return told(run_fsl, ["train"], world / "configs/fam-train-cub-conv4net.toml", *sets)
+    return told(run_fsl, ["train"], world / "configs/papers/fam-train-cub-conv4net.toml", *sets)
 
 
 def evaluate(world, out, *settings):
     command = ["evaluate", "--out", str(out)]
-    return told(run_fsl, command, world / "configs/fam-table-1-2-cub-conv4net.toml", *SIZES, *EVALUATED, *settings)
+    return told(
+        run_fsl, command, world / "configs/papers/fam-table-1-2-cub-conv4net.toml", *SIZES, *EVALUATED, *settings
+    )
 
 
 def retrieve(world, out, *settings):
     weights = f"encoder.checkpoint={world}/results/fam-cub-conv4net.safetensors"
     sets = ("encoder.name=conv4net", weights, *SIZES, "decision.k=5", "explanation.methods=['fam']", *settings)
     command = ["evaluate", "--out", str(out), "--limit", "4"]
-    return told(run_retrieval, command, world / "configs/fam-table-4-cub-margin.toml", *sets)
+    return told(run_retrieval, command, world / "configs/papers/fam-table-4-cub-margin.toml", *sets)
 
 
 def header(path):
@@ -129,10 +131,10 @@ def test_images_without_labels_are_no_classes(cub, tmp_path):
 
 def train_npid(world, *settings):
     """Write the objective's section anew, because another kind has other keys."""
-    text = (world / "configs/fam-train-cub-conv4net.toml").read_text(encoding="utf-8")
+    text = (world / "configs/papers/fam-train-cub-conv4net.toml").read_text(encoding="utf-8")
     begin, rest = text.split("[objective]")
     section = '[objective]\nkind = "instance-discrimination"\nbatch_size = 4\nnegatives = 0\n\n[augmentation]'
-    config = world / "configs/npid.toml"
+    config = world / "configs/papers/npid.toml"
     config.write_text(begin + section + rest.split("[augmentation]")[1], encoding="utf-8")
     short = ("optimizer.epochs=1", "optimizer.rates=[]", "optimizer.batches_per_epoch=1", "data.split=cub-frn")
     return told(run_fsl, ["train"], config, *SIZES, *short, *settings)

@@ -88,7 +88,7 @@ def test_prototypes_of_the_published_encoder_beat_random_weights_and_chance(tiny
     weights("feature_encoder", 5)
     bounds = {}
     for name in ("relation-network", "relation-network-random"):
-        config = Path(__file__).parents[3] / "configs" / f"{name}-tiny-imagenet-boxes.toml"
+        config = Path(__file__).parents[3] / "configs/live" / f"{name}-tiny-imagenet-boxes.toml"
         settings = read_config(config, EvaluationConfig, ("episodes.count=40",))
         few = settings.data.model_copy(update={"classes": settings.data.classes[:10]})
         accuracy = accuracy_over_episodes(Encoder.from_config(settings.encoder), few.open(), settings)
