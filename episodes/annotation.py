@@ -9,6 +9,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torchvision import tv_tensors
 
+from episodes.errors import Mistake
+
 OVERSHOOT = 1.0
 """Pixels by which a box may leave its image: published boxes are rounded."""
 
@@ -32,9 +34,7 @@ def mask_box(masks: Bool[Tensor, "batch height width"]) -> Float[Tensor, "batch 
     columns, rows = masks.any(dim=1), masks.any(dim=2)
     if not bool(rows.any(dim=1).all()):
         first = int((~rows.any(dim=1)).nonzero()[0])
-        raise ValueError(
-            f"every mask needs at least one pixel, but mask {first} of {len(masks)} is empty; leave it out."
-        )
+        raise Mistake(f"every mask needs at least one pixel, but mask {first} of {len(masks)} is empty; leave it out.")
     left, right = _first_and_end(columns)
     top, bottom = _first_and_end(rows)
     return torch.stack([left, top, right, bottom], dim=1).float()
@@ -56,7 +56,7 @@ def checked_boxes(boxes: Float[Tensor, "box 4"], image_size: tuple[int, int], wh
         fault = _fault(box, height, width)
         if fault:
             shown = ", ".join(f"{edge:g}" for edge in box)
-            raise ValueError(
+            raise Mistake(
                 f"{where}: the box ({shown}) {fault} of {width}x{height} pixels; "
                 "it should be left, top, right, bottom in pixels. Correct or drop it."
             )

@@ -13,6 +13,8 @@ import PIL.Image
 from jaxtyping import Int64
 from torchvision import tv_tensors
 
+from episodes.errors import MissingFile, Mistake
+
 PIXEL_LIMIT = 80_000_000
 """Images with more pixels are refused before they are decoded."""
 
@@ -83,9 +85,9 @@ def find_images(folder: str | Path) -> list[Path]:
     """
     place = Path(folder)
     if not place.exists():
-        raise FileNotFoundError(f"the folder {place} does not exist; check the path.")
+        raise MissingFile(f"the folder {place} does not exist; check the path.")
     if not place.is_dir():
-        raise ValueError(f"expected a folder of images, but {place} is a file; give the folder that holds it.")
+        raise Mistake(f"expected a folder of images, but {place} is a file; give the folder that holds it.")
     with os.scandir(place) as entries:
         # An entry knows its kind: a million files are listed without asking for each of them.
         names = sorted(entry.name for entry in entries if _is_image_name(entry.name) and _is_file(entry))
@@ -127,13 +129,13 @@ def decoded(path: str | Path) -> PIL.Image.Image:
         try:
             image = PIL.Image.open(_WholeFile(content), formats=FORMATS)
         except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning) as error:
-            raise ValueError(f"{path} is refused as a decompression bomb; make it smaller. {error}") from error
+            raise Mistake(f"{path} is refused as a decompression bomb; make it smaller. {error}") from error
         except PIL.UnidentifiedImageError:
-            raise ValueError(f"{path} is not a PNG, JPEG or WebP image; convert it to one of these.") from None
+            raise Mistake(f"{path} is not a PNG, JPEG or WebP image; convert it to one of these.") from None
         except Exception as error:
             raise _damaged(path, error) from error
         if image.width * image.height > PIXEL_LIMIT:
-            raise ValueError(
+            raise Mistake(
                 f"{path} has {image.width}x{image.height} pixels, more than the limit of {PIXEL_LIMIT:,}; "
                 "make it smaller."
             )
@@ -166,12 +168,12 @@ class _WholeFile(io.BytesIO):
 
 def _content(path: Path) -> bytes:
     if not path.exists():
-        raise FileNotFoundError(f"the image {path} does not exist; check the path.")
+        raise MissingFile(f"the image {path} does not exist; check the path.")
     if path.is_dir():
-        raise ValueError(f"expected an image, but {path} is a folder; give one file.")
+        raise Mistake(f"expected an image, but {path} is a folder; give one file.")
     content = path.read_bytes()
     if not content:
-        raise ValueError(f"the image {path} is empty (0 bytes); copy or download it again.")
+        raise Mistake(f"the image {path} is empty (0 bytes); copy or download it again.")
     return content
 
 

@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
 from episodes.episode import Episode
+from episodes.errors import MissingPackage, Mistake
 from episodes.labeled_image import LabeledImages
 from episodes.sampler import EpisodeSampler
 from episodes.transforms import prepare
@@ -55,7 +56,7 @@ class EpisodeTasks:
         self, images: LabeledImages, sampler: EpisodeSampler, transform: v2.Transform, num_tasks: int | None = None
     ) -> None:
         if num_tasks is not None and num_tasks < 1:
-            raise ValueError(f"num_tasks should be at least 1, got {num_tasks}; leave it out for tasks without end.")
+            raise Mistake(f"num_tasks should be at least 1, got {num_tasks}; leave it out for tasks without end.")
         self.images, self.sampler, self.transform, self.num_tasks = images, sampler, transform, num_tasks
         self._drawn = 0
 
@@ -102,7 +103,7 @@ def frozen_episodes(taskset: Taskset, n_shot: int) -> tuple[Episode, ...]:
             unequal size, or no query beside ``n_shot`` supports.
     """
     if taskset.num_tasks < 1:
-        raise ValueError("expected a Taskset with a number of tasks, but it draws without end; give it num_tasks.")
+        raise Mistake("expected a Taskset with a number of tasks, but it draws without end; give it num_tasks.")
     for number in range(taskset.num_tasks):
         if number not in taskset.sampled_descriptions:
             taskset.sampled_descriptions[number] = taskset.sample_task_description()
@@ -124,7 +125,7 @@ def meta_dataset(images: LabeledImages, transform: v2.Transform) -> Any:
     try:
         data = importlib.import_module("learn2learn.data")
     except ImportError as error:
-        raise ImportError(
+        raise MissingPackage(
             f"learn2learn cannot be imported ({error}); install it with pip install --no-deps learn2learn "
             "--config-settings=--build-option=build_ext, and gym and requests beside it."
         ) from error
@@ -151,9 +152,9 @@ def _episode(indices: Sequence[int], label_of: Mapping[int, Any], n_shot: int, n
         of_class.setdefault(int(label_of[index]), []).append(index)
     sizes = sorted({len(images) for images in of_class.values()})
     if len(set(indices)) != len(indices):
-        raise ValueError(f"task {number} has an image twice; expected images drawn without replacement.")
+        raise Mistake(f"task {number} has an image twice; expected images drawn without replacement.")
     if len(sizes) != 1 or not 0 < n_shot < sizes[0]:
-        raise ValueError(
+        raise Mistake(
             f"task {number} has classes of {' and '.join(map(str, sizes)) or 'no'} images; expected equally many in "
             f"each, more than the {n_shot} supports. Draw shots + queries with KShots."
         )

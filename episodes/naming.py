@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Iterable
 
+from episodes.errors import UnknownName
+
 MAX_LISTED = 30
 
 
@@ -12,7 +14,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return near[0] if near else None
 
 
-def unknown_name(kind: str, name: str, known: Iterable[str]) -> LookupError:
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownName:
     """Return the error to raise when ``name`` is not among the ``known`` names of a ``kind`` of thing.
 
     The message offers up to three near names. More than 30 known names are not listed in full.
@@ -21,11 +23,11 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> LookupError:
     near = _near(name, names)
     question = f"; did you mean {' or '.join(repr(candidate) for candidate in near)}?" if near else "."
     if not names:
-        return LookupError(f"unknown {kind} {name!r}; there is none to choose from.")
+        return UnknownName(f"unknown {kind} {name!r}; there is none to choose from.")
     if len(names) <= MAX_LISTED:
-        return LookupError(f"unknown {kind} {name!r}{question} Known: {', '.join(names)}")
+        return UnknownName(f"unknown {kind} {name!r}{question} Known: {', '.join(names)}")
     some = "" if near else f" Known, the first of {len(names)}: {', '.join(names[:5])}"
-    return LookupError(f"unknown {kind} {name!r}{question}{some}")
+    return UnknownName(f"unknown {kind} {name!r}{question}{some}")
 
 
 def _near(name: str, names: list[str]) -> list[str]:

@@ -8,6 +8,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from episodes.episode import Episode
+from episodes.errors import Mistake
 
 
 class EpisodeSampler:
@@ -40,9 +41,9 @@ class EpisodeSampler:
     ) -> None:
         for option, size in {"n_way": n_way, "n_shot": n_shot, "n_query": n_query}.items():
             if size < 1:
-                raise ValueError(f"{option} should be at least 1, got {size}.")
+                raise Mistake(f"{option} should be at least 1, got {size}.")
         if seed < 0:
-            raise ValueError(f"seed should be at least 0, got {seed}.")
+            raise Mistake(f"seed should be at least 0, got {seed}.")
         self.n_way, self.n_shot, self.n_query, self.seed = n_way, n_shot, n_query, seed
         checked = _whole_numbers(labels)
         self.indices_of = {int(label): np.flatnonzero(checked == label) for label in np.unique(checked)}
@@ -67,7 +68,7 @@ class EpisodeSampler:
 
     def _check_sizes(self, class_names: Sequence[str] | None) -> None:
         if len(self.indices_of) < self.n_way:
-            raise ValueError(
+            raise Mistake(
                 f"an episode needs {self.n_way} classes, but there are {len(self.indices_of)}. "
                 "Lower n_way or use more classes."
             )
@@ -76,7 +77,7 @@ class EpisodeSampler:
         images = len(self.indices_of[smallest])
         if images < per_class:
             name = smallest if class_names is None else class_names[smallest]
-            raise ValueError(
+            raise Mistake(
                 f"every class needs {per_class} images (shots + queries), but class {name} has {images}. "
                 "Lower n_shot or n_query, or drop the class from the split."
             )
@@ -85,7 +86,7 @@ class EpisodeSampler:
 def _whole_numbers(labels: Sequence[int] | np.ndarray | Tensor) -> Int64[np.ndarray, "image"]:
     values = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
     if values.ndim != 1 or values.dtype.kind not in "iufb" or not np.array_equal(values, np.floor(values)):
-        raise ValueError(
+        raise Mistake(
             f"labels should be one whole number per image, got shape {values.shape} of {values.dtype}; "
             "give the class index of each image."
         )

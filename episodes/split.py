@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int64
 
+from episodes.errors import MissingFile, Mistake, UnknownName
 from episodes.labeled_image import LabeledImage, LabeledImages
 from episodes.naming import nearest, unknown_name
 
@@ -34,7 +35,7 @@ class Split:
         for part in PARTS:
             for class_name in self.classes(part):
                 if class_name in part_of:
-                    raise ValueError(
+                    raise Mistake(
                         f"split {self.name}: class {class_name!r} stands in {part_of[class_name]} and in {part}; "
                         "every class belongs in one part, once. Remove one of the two."
                     )
@@ -113,11 +114,11 @@ def select(dataset: LabeledImages, classes: Sequence[str]) -> LabeledImages:
     if missing:
         near = nearest(missing[0], dataset.classes)
         hint = f" Nearest to the first: {near!r}." if near else ""
-        raise LookupError(f"{dataset.name} lacks {len(missing)} of {len(wanted)} classes: {_some(missing)}.{hint}")
+        raise UnknownName(f"{dataset.name} lacks {len(missing)} of {len(wanted)} classes: {_some(missing)}.{hint}")
     repeated = sorted({class_name for class_name in wanted if wanted.count(class_name) > 1})
     if repeated or not wanted:
         fault = f"{_some(repeated)} twice" if repeated else "none"
-        raise ValueError(f"expected every class once, but got {fault}; name each class that you want once.")
+        raise Mistake(f"expected every class once, but got {fault}; name each class that you want once.")
     return _SelectedImages(dataset, wanted)
 
 
@@ -128,14 +129,14 @@ def _some(names: list[str]) -> str:
 
 def _read(path: Path) -> Split:
     if not path.is_file():
-        raise FileNotFoundError(f"the split file {path} does not exist; check the path.")
+        raise MissingFile(f"the split file {path} does not exist; check the path.")
     with path.open(newline="", encoding="utf-8-sig") as file:
         table = csv.DictReader(file)
         if table.fieldnames is None or set(table.fieldnames) != {"class", "part"}:
-            raise ValueError(f"{path} should have the columns class and part, but has {table.fieldnames or 'none'}.")
+            raise Mistake(f"{path} should have the columns class and part, but has {table.fieldnames or 'none'}.")
         rows = [(row["class"], row["part"]) for row in table]
     for class_name, part in rows:
         if part not in PARTS:
-            raise ValueError(f"{path}: class {class_name!r} has the part {part!r}; write base, validation or novel.")
+            raise Mistake(f"{path}: class {class_name!r} has the part {part!r}; write base, validation or novel.")
     base, validation, novel = (tuple(sorted(name for name, part in rows if part == which)) for which in PARTS)
     return Split(path.stem, base, validation, novel)

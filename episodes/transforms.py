@@ -11,6 +11,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from episodes.annotation import box_mask, mask_box
+from episodes.errors import Mistake
 from episodes.labeled_image import LabeledImage
 
 CROP_PADDING = 8
@@ -81,9 +82,7 @@ def center_crop(resize: int, crop: int, mean: Sequence[float], std: Sequence[flo
         ValueError: the crop is larger than what is resized.
     """
     if crop > resize:
-        raise ValueError(
-            f"expected a crop of at most {resize} pixels, the shorter side, but got {crop}; resize to more."
-        )
+        raise Mistake(f"expected a crop of at most {resize} pixels, the shorter side, but got {crop}; resize to more.")
     steps = [v2.ToImage(), _resize_to([resize]), v2.CenterCrop(crop)]
     return v2.Compose([*steps, *_normalized(mean, std, bgr)])
 
@@ -123,7 +122,7 @@ def prepare(labeled: LabeledImage, transform: v2.Transform) -> PreparedImage:
     image = result["image"]
     if not isinstance(image, Tensor) or not image.is_floating_point() or image.ndim != 3 or len(image) != 3:
         got = f"{tuple(image.shape)} of {image.dtype}" if isinstance(image, Tensor) else type(image).__name__
-        raise ValueError(
+        raise Mistake(
             f"the transform should end in a float tensor of shape (3, height, width), but returns {got}; "
             "let it begin with v2.ToImage() and end with v2.ToDtype(torch.float32, scale=True) and v2.Normalize(...)."
         )

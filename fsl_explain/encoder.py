@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torchvision.transforms import v2
 
 from episodes import BlueGreenRed, direct_resize
+from episodes.errors import Mistake, WrongType
 from episodes.naming import unknown_name
 from fsl_explain.backbones.capture import activation_maps_of, evaluating, find_layer
 from fsl_explain.backbones.inference_modes import for_inference
@@ -139,7 +140,7 @@ class Encoder:
             encoder.network.to(device)
             encoder.head.to(device)
         except (RuntimeError, AssertionError) as error:
-            raise ValueError(f"expected a device this machine has, but got {device!r}; use cpu.") from error
+            raise Mistake(f"expected a device this machine has, but got {device!r}; use cpu.") from error
         return encoder
 
     @classmethod
@@ -196,7 +197,7 @@ class Encoder:
     def preprocess(self, images: Sequence[Image.Image]) -> Float[Tensor, "batch 3 height width"]:
         """Turn PIL images into one batch, on the CPU; grayscale and palette images become RGB."""
         if isinstance(images, Image.Image):
-            raise TypeError("expected a list of PIL images, but got a single one; pass [image].")
+            raise WrongType("expected a list of PIL images, but got a single one; pass [image].")
         return torch.stack([self.transform(image.convert("RGB")) for image in images])
 
     @property

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int, Int64
 from torch import Tensor
 
 from episodes import LabeledImages
+from episodes.errors import Mistake
 from episodes.naming import unknown_name
 from fsl_explain.encoder import Encoder
 from fsl_explain.progress import Report, silent
@@ -67,7 +68,7 @@ class MemoryBank:
         if similarity not in SIMILARITIES:
             raise unknown_name("similarity", similarity, SIMILARITIES)
         if embeddings.dim() != 2 or not len(embeddings):
-            raise ValueError(
+            raise Mistake(
                 f"expected embeddings (rows, channels) of at least one image, but got shape {tuple(embeddings.shape)}."
             )
         entries = entries_in_memory(len(embeddings), labels, paths, ids)
@@ -195,7 +196,7 @@ class MemoryBank:
         """
         channels = self.rows.shape[1]
         if embeddings.shape[-1] != channels:
-            raise ValueError(
+            raise Mistake(
                 f"expected queries of {channels} channels, but got {embeddings.shape[-1]}; use the bank's encoder."
             )
         queries = embeddings.detach().cpu().reshape(-1, channels).float()
@@ -225,10 +226,10 @@ class MemoryBank:
 
     def _wanted(self, k: int | None, there_are: int) -> int:
         if not len(self):
-            raise ValueError("the bank holds no images to search among; add some first.")
+            raise Mistake("the bank holds no images to search among; add some first.")
         wanted = min(DEFAULT_K, there_are) if k is None else k
         if not 1 <= wanted <= there_are:
-            raise ValueError(
+            raise Mistake(
                 f"asked for {wanted} neighbors, but there are {there_are} embeddings to search among; "
                 f"{'lower k' if there_are else 'add images or drop the filter'}."
             )
@@ -250,7 +251,7 @@ def check_rows(
     first = int(bad.nonzero()[0, 0])
     name = paths[first] if first < len(paths) and paths[first] else f"row {first}"
     kind = "zero or not finite" if similarity == "cosine" else "not finite"
-    raise ValueError(
+    raise Mistake(
         f"{int(bad.sum())} of {len(bad)} {what} are {kind}, first {name}; they have no {similarity} similarity: "
         "fix or drop these images."
     )

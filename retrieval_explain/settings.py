@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from episodes.errors import Mistake
 from episodes.naming import unknown_name
 from fsl_explain.classifiers.knn_vote import DEFAULT_K
 from fsl_explain.config.data import DataConfig
@@ -31,7 +32,7 @@ class NeighborDecisionConfig(Settings):
     def _are_known_and_different(cls, rules: tuple[str, ...]) -> tuple[str, ...]:
         for rule in rules:
             if rule not in NEIGHBOR_RULES:
-                raise ValueError(str(unknown_name("rule", rule, NEIGHBOR_RULES)))
+                raise Mistake(str(unknown_name("rule", rule, NEIGHBOR_RULES)))
         return tuple(dict.fromkeys(rules))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import PIL.Image
 from jaxtyping import Integer
 
+from episodes.errors import Mistake
 from episodes.labeled_image import decoded
 
 Categories = Integer[np.ndarray, "height width"]
@@ -23,7 +24,7 @@ def palette_categories(path: Path) -> Categories:
     """
     levels = np.asarray(decoded(path))
     if levels.ndim != 2 or levels.dtype != np.uint8:
-        raise ValueError(
+        raise Mistake(
             f"the mask {path} has the shape {levels.shape}; expected one channel of category numbers, "
             "as in the official PNG, not its colors."
         )
@@ -39,7 +40,7 @@ def two_byte_categories(path: Path) -> Categories:
     """
     levels = np.asarray(decoded(path))
     if levels.ndim != 3 or levels.shape[2] != 3:
-        raise ValueError(
+        raise Mistake(
             f"the mask {path} has the shape {levels.shape}; expected three channels, "
             "the category being red + 256·green."
         )
@@ -66,7 +67,7 @@ def check_same_size(categories: Categories, image: PIL.Image.Image, path: Path) 
     """
     height, width = categories.shape
     if (width, height) != image.size:
-        raise ValueError(
+        raise Mistake(
             f"the mask {path} has {width}x{height} pixels, but its image has {image.width}x{image.height}; "
             "restore the two files."
         )

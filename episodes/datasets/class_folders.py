@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int64
 
+from episodes.errors import MissingFile, Mistake
 from episodes.labeled_image import find_images
 
 
@@ -19,14 +20,14 @@ def class_folders(root: Path) -> list[Path]:
         ValueError: the root is a file, or holds no folder.
     """
     if not root.exists():
-        raise FileNotFoundError(f"the image folder {root} does not exist; check the path.")
+        raise MissingFile(f"the image folder {root} does not exist; check the path.")
     if not root.is_dir():
-        raise ValueError(f"expected a folder of class folders, but {root} is a file; give the folder that holds them.")
+        raise Mistake(f"expected a folder of class folders, but {root} is a file; give the folder that holds them.")
     here = root.resolve()
     folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
     folders = [folder for folder in folders if not here.is_relative_to(folder.resolve())]
     if not folders:
-        raise ValueError(f"{root} holds no class folder; expected {root.name}/<class>/<image>.")
+        raise Mistake(f"{root} holds no class folder; expected {root.name}/<class>/<image>.")
     return folders
 
 
@@ -38,7 +39,7 @@ def images_by_class(root: Path) -> dict[str, list[Path]]:
     files = {folder.name: find_images(folder) for folder in class_folders(root)}
     for class_name, images in files.items():
         if not images:
-            raise ValueError(
+            raise Mistake(
                 f"the class folder {root / class_name} holds no PNG, JPEG or WebP image; add some or remove the folder."
             )
     return files

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Int64
 
 from episodes.annotation import checked_boxes
+from episodes.errors import MissingFile, Mistake
 from episodes.labeled_image import LabeledImage, read_image
 from episodes.naming import unknown_name
 
@@ -78,7 +79,7 @@ class CsvBoxes:
 def _rows(path: Path, file: str, label: str, extra: float) -> dict[str, _Row]:
     """Return class and boxes by file name; ``extra`` pixels are added to xmax and ymax."""
     if not path.is_file():
-        raise FileNotFoundError(f"the table {path} does not exist; check the path.")
+        raise MissingFile(f"the table {path} does not exist; check the path.")
     rows: dict[str, _Row] = {}
     with path.open(newline="", encoding="utf-8-sig") as stream:
         table = csv.DictReader(stream)
@@ -89,13 +90,13 @@ def _rows(path: Path, file: str, label: str, extra: float) -> dict[str, _Row]:
         for line in table:
             row = rows.setdefault(line[file], _Row(line[label]))
             if row.class_name != line[label]:
-                raise ValueError(
+                raise Mistake(
                     f"{path}, line {table.line_num}: {line[file]} is {line[label]!r} here "
                     f"and {row.class_name!r} above; the boxes of one image must agree on its class."
                 )
             row.boxes.append(_box(line, f"{path}, line {table.line_num}", extra))
     if not rows:
-        raise ValueError(f"{path} lists no image; add one line per box.")
+        raise Mistake(f"{path} lists no image; add one line per box.")
     return rows
 
 
@@ -104,7 +105,5 @@ def _box(line: dict[str, str], where: str, extra: float) -> Box:
         left, top, right, bottom = (float(line[edge]) for edge in EDGES)
     except (TypeError, ValueError):
         got = [line[edge] for edge in EDGES]
-        raise ValueError(
-            f"{where}: xmin, ymin, xmax and ymax should be numbers, got {got}; correct the line."
-        ) from None
+        raise Mistake(f"{where}: xmin, ymin, xmax and ymax should be numbers, got {got}; correct the line.") from None
     return left, top, right + extra, bottom + extra

@@ -12,6 +12,7 @@ from torchvision import tv_tensors
 from episodes.annotation import checked_boxes
 from episodes.datasets.category_masks import check_same_size
 from episodes.datasets.cub_parts import PartLocation, part_locations
+from episodes.errors import MissingFile, Mistake, UnknownName
 from episodes.labeled_image import LabeledImage, decoded, read_image
 from episodes.naming import unknown_name
 
@@ -75,7 +76,7 @@ class Cub200:
         image = self._image_ids[position]
         if image not in self._parts_by_image:
             table = self._folder / "parts" / "part_locs.txt"
-            raise LookupError(f"{table} has no line of image {image} ({self.paths[position].name}); restore the file.")
+            raise UnknownName(f"{table} has no line of image {image} ({self.paths[position].name}); restore the file.")
         return self._parts_by_image[image]
 
     @cached_property
@@ -86,7 +87,7 @@ class Cub200:
 def _official_folder(root: Path) -> Path:
     if not root.is_dir():
         what = "is a file" if root.exists() else "does not exist"
-        raise FileNotFoundError(f"the CUB folder {root} {what}; check the path.")
+        raise MissingFile(f"the CUB folder {root} {what}; check the path.")
     inner = root / "CUB_200_2011"
     return inner if inner.is_dir() else root
 
@@ -95,7 +96,7 @@ def _segmentations(folder: Path, root: Path) -> Path:
     for place in (folder / "segmentations", root / "segmentations", folder.parent / "segmentations"):
         if place.is_dir():
             return place
-    raise FileNotFoundError(f"{folder / 'segmentations'} does not exist; unpack CUB-200-2011's segmentations there.")
+    raise MissingFile(f"{folder / 'segmentations'} does not exist; unpack CUB-200-2011's segmentations there.")
 
 
 def _bird(segmentations: Path, path: Path, image: PIL.Image.Image) -> tv_tensors.Mask:
@@ -108,14 +109,14 @@ def _bird(segmentations: Path, path: Path, image: PIL.Image.Image) -> tv_tensors
 def _table(path: Path) -> dict[str, str]:
     """Return the lines ``id rest`` of a file as rest by id."""
     if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist; expected CUB-200-2011's official layout.")
+        raise MissingFile(f"{path} does not exist; expected CUB-200-2011's official layout.")
     rows: dict[str, str] = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         key, _, rest = line.strip().partition(" ")
         if not key.isdecimal() or not rest:
-            raise ValueError(f"{path}, line {number}: expected a number and a value, got {line!r}; restore the file.")
+            raise Mistake(f"{path}, line {number}: expected a number and a value, got {line!r}; restore the file.")
         if key in rows:
-            raise ValueError(f"{path}, line {number}: id {key} stands twice; remove one of the lines.")
+            raise Mistake(f"{path}, line {number}: id {key} stands twice; remove one of the lines.")
         rows[key] = rest
     return rows
 
@@ -125,7 +126,7 @@ def _check_same_images(files: dict[str, str], tables: dict[str, dict[str, str]],
         odd = sorted(files.keys() ^ table.keys(), key=int)
         if odd:
             has, lacks = ("images.txt", table_name) if odd[0] in files else (table_name, "images.txt")
-            raise ValueError(
+            raise Mistake(
                 f"{folder}: the tables disagree: image {odd[0]} stands in {has} but not in {lacks}; "
                 "cut or restore both alike."
             )
@@ -143,7 +144,7 @@ def _images_of_part(folder: Path, files: dict[str, str], part: str) -> list[str]
 def _labels(class_ids: list[str], label_of: dict[str, int], folder: Path) -> Int64[np.ndarray, "image"]:
     strange = sorted({class_id for class_id in class_ids if class_id not in label_of})
     if strange:
-        raise ValueError(
+        raise Mistake(
             f"{folder}: image_class_labels.txt names class {strange[0]}, which classes.txt lacks; "
             "cut or restore both alike."
         )
@@ -155,7 +156,7 @@ def _half_open(line: str, folder: Path, image: str) -> tuple[float, float, float
     try:
         left, top, width, height = (float(number) for number in line.split())
     except ValueError:
-        raise ValueError(
+        raise Mistake(
             f"{folder / 'bounding_boxes.txt'}: image {image} should have x, y, width and height, "
             f"but has {line!r}; restore the file."
         ) from None

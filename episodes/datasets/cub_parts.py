@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from episodes.errors import MissingFile, Mistake
+
 
 @dataclass(frozen=True)
 class PartLocation:
@@ -36,7 +38,7 @@ def part_locations(folder: Path) -> dict[str, tuple[PartLocation, ...]]:
 def _lines(path: Path) -> list[tuple[str, str]]:
     """Return each line with its place."""
     if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist; expected CUB-200-2011's official layout with parts.")
+        raise MissingFile(f"{path} does not exist; expected CUB-200-2011's official layout with parts.")
     lines = path.read_text(encoding="utf-8").splitlines()
     return [(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1)]
 
@@ -44,7 +46,7 @@ def _lines(path: Path) -> list[tuple[str, str]]:
 def _numbered_name(line: str, where: str) -> tuple[str, str]:
     number, _, name = line.strip().partition(" ")
     if not number.isdecimal() or not name:
-        raise ValueError(f"{where}: expected a number and the name of a part, got {line!r}; restore the file.")
+        raise Mistake(f"{where}: expected a number and the name of a part, got {line!r}; restore the file.")
     return number, name
 
 
@@ -54,9 +56,9 @@ def _location(line: str, names: dict[str, str], where: str) -> tuple[str, PartLo
         point = float(x), float(y)
         seen = {"0": False, "1": True}[visible]
     except (ValueError, KeyError):
-        raise ValueError(
+        raise Mistake(
             f"{where}: expected 'image part x y visible' with visible 0 or 1, got {line!r}; restore the file."
         ) from None
     if part not in names:
-        raise ValueError(f"{where}: part {part} does not stand in parts.txt; restore the two files.")
+        raise Mistake(f"{where}: part {part} does not stand in parts.txt; restore the two files.")
     return image, PartLocation(names[part], *point, seen)

@@ -16,6 +16,7 @@ from sklearn.datasets import load_digits, load_sample_images
 from torchvision import tv_tensors
 
 from episodes.annotation import checked_boxes, mask_box
+from episodes.errors import Mistake
 from episodes.labeled_image import LabeledImage
 from episodes.naming import unknown_name
 
@@ -76,7 +77,7 @@ class DigitScenes:
             raise unknown_name("part of digit-scenes", part, TURNS)
         for option, value, least in (("per_class", per_class, 1), ("seed", seed, 0), ("size", size, LEAST_SIZE)):
             if value < least:
-                raise ValueError(f"{option} should be at least {least}, got {value}.")
+                raise Mistake(f"{option} should be at least {least}, got {value}.")
         self.name = f"digit-scenes {part}"
         self.seed, self.size, self.distractor = seed, size, distractor
         self._part_number = list(TURNS).index(part)

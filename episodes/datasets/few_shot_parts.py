@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from episodes.datasets.class_folders import images_by_class
+from episodes.errors import MissingFile, Mistake
 from episodes.naming import unknown_name
 
 PARTS = ("train", "val", "test")
@@ -30,7 +31,7 @@ def chosen_parts(part: str | None, present: Sequence[str], expected: str) -> tup
     wanted = PARTS if part is None else (part,)
     found = tuple(name for name in wanted if name in present)
     if not found:
-        raise FileNotFoundError(f"expected {expected}, but found none of them; check the path.")
+        raise MissingFile(f"expected {expected}, but found none of them; check the path.")
     return found
 
 
@@ -68,18 +69,18 @@ def _table(path: Path, images: Path) -> Listed:
         for row in table:
             name, label = row["filename"], row["label"]
             if not name or not label:
-                raise ValueError(
+                raise Mistake(
                     f"{path}, line {table.line_num}: expected filename,label, but got {list(row.values())}; "
                     "restore the file."
                 )
             if line_of.setdefault(name, table.line_num) != table.line_num:
-                raise ValueError(
+                raise Mistake(
                     f"{path}, line {table.line_num}: {name} stands in line {line_of[name]} already; "
                     "list every image once."
                 )
             listed.append((images / name, label))
     if not listed:
-        raise ValueError(f"{path} lists no image; expected one line filename,label per image.")
+        raise Mistake(f"{path} lists no image; expected one line filename,label per image.")
     return listed
 
 
@@ -88,7 +89,7 @@ def _joined(listed: Mapping[str, Listed], root: Path) -> Listed:
     for part, rows in listed.items():
         for class_name in {class_name for _, class_name in rows}:
             if part_of.setdefault(class_name, part) != part:
-                raise ValueError(
+                raise Mistake(
                     f"{root}: class {class_name} stands in {part_of[class_name]} and in {part}; "
                     "every class belongs in one part, so restore the official files."
                 )

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int64
 
+from episodes.errors import Mistake
 from episodes.labeled_image import LabeledImage, find_images, read_image
 
 UNLABELED = -1
@@ -27,7 +28,7 @@ class ImageFiles:
         find_images(self.root)
         self.paths = tuple(sorted(_images_below(self.root)))
         if not self.paths:
-            raise ValueError(f"the folder {self.root} holds no PNG, JPEG or WebP image; check the path.")
+            raise Mistake(f"the folder {self.root} holds no PNG, JPEG or WebP image; check the path.")
         self.name = self.root.resolve().name
         self.classes: tuple[str, ...] = ()
         self.labels: Int64[np.ndarray, "image"] = np.full(len(self.paths), UNLABELED, dtype=np.int64)

@@ -11,6 +11,7 @@ from jaxtyping import Int64
 
 from episodes.datasets.class_folders import images_by_class
 from episodes.datasets.xml_boxes import boxes_on_image, read_xml_boxes
+from episodes.errors import MissingFile, Mistake
 from episodes.labeled_image import LabeledImage, read_image
 
 IMAGES = ("Data/CLS-LOC/val", "ILSVRC/Data/CLS-LOC/val", "ILSVRC2012_img_val", "val")
@@ -64,7 +65,7 @@ class ImageNetValidation:
         image, class_name = read_image(path, upright=False), self.classes[label]
         xml = read_xml_boxes(self.annotations / f"{path.stem}.xml", first_pixel=0)
         if class_name not in xml.names:
-            raise ValueError(
+            raise Mistake(
                 f"{xml.path} is of {xml.names[0]}, but its image is listed as {class_name}; "
                 "expected the same class. Restore the annotations and the list of classes."
             )
@@ -76,7 +77,7 @@ def _existing(root: Path, candidates: Iterable[str], what: str) -> Path:
     for name in candidates:
         if (root / name).is_dir():
             return root / name
-    raise FileNotFoundError(
+    raise MissingFile(
         f"found no {what} of ImageNet's validation set in {root}; expected the folder {', '.join(candidates)}."
     )
 
@@ -93,7 +94,7 @@ def _listed(root: Path, images: Path) -> Listed:
         for name in DEVKITS:
             if (folder / name).is_dir():
                 return _of_devkit(folder / name / "data", images)
-    raise FileNotFoundError(
+    raise MissingFile(
         f"the classes of the images in {images} are unknown; put {SOLUTION} or the folder {DEVKITS[0]} into {root}, "
         "or one folder per class into that of the images."
     )
@@ -105,21 +106,21 @@ def _of_solution(path: Path, images: Path) -> Listed:
         table = csv.reader(stream)
         header = next(table, [])
         if header != ["ImageId", "PredictionString"]:
-            raise ValueError(
+            raise Mistake(
                 f"{path}: expected the columns ImageId and PredictionString, but got {header}; restore the file."
             )
         for row in table:
             wnids = set(row[1].split()[::5]) if len(row) == 2 else set()
             if len(wnids) != 1:
-                raise ValueError(
+                raise Mistake(
                     f"{path}, line {table.line_num}: expected an image and the boxes of one class as "
                     f"'wnid xmin ymin xmax ymax', but got {row}; restore the file."
                 )
             if row[0] in wnid_of:
-                raise ValueError(f"{path}, line {table.line_num}: {row[0]} stands above already; remove one line.")
+                raise Mistake(f"{path}, line {table.line_num}: {row[0]} stands above already; remove one line.")
             wnid_of[row[0]] = wnids.pop()
     if not wnid_of:
-        raise ValueError(f"{path} lists no image; restore the file.")
+        raise Mistake(f"{path} lists no image; restore the file.")
     return [(images / f"{name}.JPEG", wnid_of[name]) for name in sorted(wnid_of)]
 
 
@@ -127,11 +128,11 @@ def _of_devkit(data: Path, images: Path) -> Listed:
     truth = data / "ILSVRC2012_validation_ground_truth.txt"
     wnid_of = _kit_numbers(data / "meta.mat")
     if not truth.is_file():
-        raise FileNotFoundError(f"{truth} does not exist; restore the development kit.")
+        raise MissingFile(f"{truth} does not exist; restore the development kit.")
     listed: Listed = []
     for number, line in enumerate(truth.read_text(encoding="utf-8").splitlines(), start=1):
         if line.strip() not in wnid_of:
-            raise ValueError(f"{truth}, line {number}: expected the number of a class of meta.mat, but got {line!r}.")
+            raise Mistake(f"{truth}, line {number}: expected the number of a class of meta.mat, but got {line!r}.")
         listed.append((images / f"ILSVRC2012_val_{number:08d}.JPEG", wnid_of[line.strip()]))
     return listed
 
@@ -139,14 +140,14 @@ def _of_devkit(data: Path, images: Path) -> Listed:
 def _kit_numbers(path: Path) -> dict[str, str]:
     """Return the WordNet id by the development kit's own number of the class."""
     if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist; without it the development kit's class numbers mean nothing.")
+        raise MissingFile(f"{path} does not exist; without it the development kit's class numbers mean nothing.")
     try:
         synsets = scipy.io.loadmat(path, squeeze_me=True)["synsets"]
         rows = zip(synsets["ILSVRC2012_ID"].tolist(), synsets["WNID"].tolist(), synsets["num_children"], strict=True)
         return {str(number): str(wnid) for number, wnid, children in rows if children == 0}
     # scipy raises nearly anything for bytes that are no MATLAB file.
     except Exception as error:
-        raise ValueError(f"{path} is not the development kit's list of synsets ({error}); restore it.") from error
+        raise Mistake(f"{path} is not the development kit's list of synsets ({error}); restore it.") from error
 
 
 def _classes(root: Path, occurring: set[str]) -> tuple[str, ...]:
@@ -156,6 +157,6 @@ def _classes(root: Path, occurring: set[str]) -> tuple[str, ...]:
             known = {line.split(" ", 1)[0] for line in lines if line.strip()}
             strange = sorted(occurring - known)
             if strange:
-                raise ValueError(f"{folder / SYNSETS} lacks the class {strange[0]} of an image; restore the file.")
+                raise Mistake(f"{folder / SYNSETS} lacks the class {strange[0]} of an image; restore the file.")
             return tuple(sorted(known))
     return tuple(sorted(occurring))

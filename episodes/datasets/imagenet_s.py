@@ -11,6 +11,7 @@ from torchvision import tv_tensors
 from episodes.annotation import checked_boxes, mask_box
 from episodes.datasets.category_masks import check_same_size, pixel_counts, pixel_counts_of, two_byte_categories
 from episodes.datasets.class_folders import images_by_class
+from episodes.errors import MissingFile, Mistake
 from episodes.labeled_image import LabeledImage, read_image
 from episodes.naming import unknown_name
 
@@ -62,9 +63,7 @@ class ImageNetS:
         listed = [(mask, wnid) for wnid, found in files.items() for mask in found]
         kept = _single(listed, self._number_of) if single_category else listed
         if not kept:
-            raise ValueError(
-                f"no mask of {masks} shows its own class alone; drop single_category or restore the masks."
-            )
+            raise Mistake(f"no mask of {masks} shows its own class alone; drop single_category or restore the masks.")
         self.name = f"imagenet-s{len(self._number_of)} {part}{' single-category' if single_category else ''}"
         self.classes = tuple(files)
         label_of = {wnid: label for label, wnid in enumerate(self.classes)}
@@ -92,13 +91,13 @@ def _numbers(masks: Path, folders: Sequence[str], categories: str | Path | None)
     if categories is not None:
         path = Path(categories)
         if not path.is_file():
-            raise FileNotFoundError(f"the list of categories {path} does not exist; check the path.")
+            raise MissingFile(f"the list of categories {path} does not exist; check the path.")
         known = sorted(path.read_text(encoding="utf-8").split())
         strange = [wnid for wnid in folders if wnid not in known]
         if strange:
-            raise ValueError(f"{masks} holds the class {strange[0]}, which {path} lacks; expected the same subset.")
+            raise Mistake(f"{masks} holds the class {strange[0]}, which {path} lacks; expected the same subset.")
     elif len(folders) not in SUBSETS:
-        raise ValueError(
+        raise Mistake(
             f"{masks} holds {len(folders)} class folders; expected 50, 300 or 919, because the masks number the "
             "categories of the whole subset. Restore the others or give the official list as categories."
         )
@@ -118,7 +117,7 @@ def _single(listed: list[tuple[Path, str]], number_of: Mapping[str, int]) -> lis
 def _check_known(counts: Mapping[int, int], number_of: Mapping[str, int], path: Path) -> None:
     strange = [number for number in counts if number > len(number_of) and number != IGNORED]
     if strange:
-        raise ValueError(
+        raise Mistake(
             f"the mask {path} holds the category {strange[0]}, but there are {len(number_of)}; "
             "expected the masks of this subset."
         )

@@ -7,6 +7,7 @@ import PIL.Image
 from jaxtyping import Int64
 
 from episodes.datasets.class_folders import class_folders, images_by_class
+from episodes.errors import MissingFile
 from episodes.labeled_image import LabeledImage, read_image
 from episodes.naming import unknown_name
 
@@ -73,5 +74,5 @@ def _part_folders(root: Path, part: str | None) -> list[Path]:
     wanted = list(PARTS.values()) if part is None else [PARTS[part]]
     found = [home / name for name in wanted if (home / name).is_dir()]
     if not found:
-        raise FileNotFoundError(f"expected {' or '.join(wanted)} in {home}, but found none of them; check the path.")
+        raise MissingFile(f"expected {' or '.join(wanted)} in {home}, but found none of them; check the path.")
     return found

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Int64
 from torchvision import tv_tensors
 
 from episodes.annotation import checked_boxes, mask_box
+from episodes.errors import MissingFile, Mistake
 from episodes.labeled_image import LabeledImage, decoded, read_image
 from episodes.naming import unknown_name
 
@@ -56,7 +57,7 @@ class OxfordPet:
 def _listed(path: Path) -> tuple[list[str], list[int], dict[int, str]]:
     """Return the file stem and the class id of each image, and the breed of each class id."""
     if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist; expected Oxford-IIIT Pet's official layout.")
+        raise MissingFile(f"{path} does not exist; expected Oxford-IIIT Pet's official layout.")
     stems: list[str] = []
     class_ids: list[int] = []
     breed_of: dict[int, str] = {}
@@ -65,10 +66,10 @@ def _listed(path: Path) -> tuple[list[str], list[int], dict[int, str]]:
             continue
         stem, *numbers = line.split() or [""]
         if len(numbers) != 3 or not numbers[0].isdecimal() or "_" not in stem:
-            raise ValueError(f"{path}, line {number}: expected 'image class-id species breed-id', got {line!r}.")
+            raise Mistake(f"{path}, line {number}: expected 'image class-id species breed-id', got {line!r}.")
         class_id, breed = int(numbers[0]), stem.rpartition("_")[0]
         if breed_of.setdefault(class_id, breed) != breed:
-            raise ValueError(
+            raise Mistake(
                 f"{path}, line {number}: class {class_id} is {breed!r} here and {breed_of[class_id]!r} above; "
                 "give every breed its own class id."
             )
@@ -81,14 +82,14 @@ def _mask(trimap: Path, image_size: tuple[int, int], on_object: tuple[int, ...])
     levels = np.asarray(decoded(trimap))
     if levels.shape != image_size:
         height, width = image_size
-        raise ValueError(
+        raise Mistake(
             f"the trimap {trimap} has the shape {levels.shape}, but its image has {width}x{height} pixels; "
             "restore the two files."
         )
     present = np.flatnonzero(np.bincount(levels.ravel().astype(np.int64)))
     strange = np.setdiff1d(present, (PET, BACKGROUND, BORDER))
     if strange.size:
-        raise ValueError(
+        raise Mistake(
             f"the trimap {trimap} holds the value {strange[0]}; expected 1 (pet), 2 (background) and 3 (border)."
         )
     return torch.from_numpy(np.isin(levels, on_object))

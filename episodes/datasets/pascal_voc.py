@@ -11,6 +11,7 @@ from torchvision import tv_tensors
 from episodes.annotation import checked_boxes, mask_box
 from episodes.datasets.category_masks import check_same_size, palette_categories, pixel_counts_of
 from episodes.datasets.xml_boxes import XmlBoxes, boxes_on_image, read_xml_boxes
+from episodes.errors import MissingFile, Mistake
 from episodes.labeled_image import LabeledImage, read_image
 from episodes.naming import unknown_name
 
@@ -71,7 +72,7 @@ class PascalVoc:
         covered = _mask_cover(self.root, stems) if self._masked else _box_cover(self.root, stems)
         kept = _largest(stems, covered, self.classes, single_category)
         if not kept:
-            raise ValueError(f"no image of {self.root}, list {image_set}, is left; choose more labels or another list.")
+            raise Mistake(f"no image of {self.root}, list {image_set}, is left; choose more labels or another list.")
         self.name = f"pascal-voc-{year} {image_set} {annotation}{' single-category' if single_category else ''}"
         self.labels: Int64[np.ndarray, "image"] = np.array([self.classes.index(name) for _, name in kept], np.int64)
         self.paths = tuple(self.root / "JPEGImages" / f"{stem}.jpg" for stem, _ in kept)
@@ -100,7 +101,7 @@ def _official_folder(root: Path, year: str) -> Path:
     for folder in (root / "VOCdevkit" / f"VOC{year}", root / f"VOC{year}", root):
         if (folder / "ImageSets").is_dir():
             return folder
-    raise FileNotFoundError(
+    raise MissingFile(
         f"found no ImageSets in {root}; expected PASCAL VOC's layout VOCdevkit/VOC{year}/ImageSets; check it."
     )
 
@@ -117,14 +118,14 @@ def _chosen(labels: Sequence[str] | None) -> tuple[str, ...]:
 def _stems(path: Path) -> list[str]:
     if not path.is_file():
         known = ", ".join(sorted(file.stem for file in path.parent.glob("*.txt") if "_" not in file.stem)) or "none"
-        raise FileNotFoundError(f"the list {path} does not exist; choose one that does: {known}.")
+        raise MissingFile(f"the list {path} does not exist; choose one that does: {known}.")
     line_of: dict[str, int] = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         stem = line.strip()
         if not stem or len(stem.split()) != 1:
-            raise ValueError(f"{path}, line {number}: expected one image name, but got {line!r}; choose a plain list.")
+            raise Mistake(f"{path}, line {number}: expected one image name, but got {line!r}; choose a plain list.")
         if line_of.setdefault(stem, number) != number:
-            raise ValueError(f"{path}, line {number}: {stem} stands in line {line_of[stem]} already; remove one line.")
+            raise Mistake(f"{path}, line {number}: {stem} stands in line {line_of[stem]} already; remove one line.")
     return list(line_of)
 
 
@@ -137,7 +138,7 @@ def _areas(xml: XmlBoxes) -> dict[str, float]:
     areas = dict.fromkeys(xml.names, 0.0)
     for name, (left, top, right, bottom) in zip(xml.names, xml.boxes, strict=True):
         if name not in VOC_CLASSES:
-            raise ValueError(f"{xml.path}: {unknown_name('category of PASCAL VOC', name, VOC_CLASSES)}")
+            raise Mistake(f"{xml.path}: {unknown_name('category of PASCAL VOC', name, VOC_CLASSES)}")
         areas[name] += (right - left) * (bottom - top)
     return areas
 
@@ -154,7 +155,7 @@ def _named(counts: Mapping[int, int], path: Path) -> dict[str, float]:
     objects = {number: count for number, count in counts.items() if number not in (BACKGROUND, VOID)}
     strange = [number for number in objects if number > len(VOC_CLASSES)]
     if strange:
-        raise ValueError(f"the mask {path} holds the value {strange[0]}; expected 0 to 20, or 255 for the void border.")
+        raise Mistake(f"the mask {path} holds the value {strange[0]}; expected 0 to 20, or 255 for the void border.")
     return {VOC_CLASSES[number - 1]: float(count) for number, count in objects.items()}
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import PIL.Image
 from jaxtyping import Int64
 
+from episodes.errors import Mistake, WrongType
 from episodes.labeled_image import LabeledImage
 
 LABELS = ("targets", "labels", "_labels", "y")
@@ -49,7 +50,7 @@ class TorchvisionImages:
     ) -> None:
         found = _labels(dataset) if labels is None else np.asarray(labels)
         if found.shape != (len(dataset),) or found.dtype.kind not in "iu" or (found.size and found.min() < 0):
-            raise ValueError(
+            raise Mistake(
                 f"expected one whole number from 0 per image of {name}, {len(dataset)} in all, "
                 f"but got shape {found.shape} of {found.dtype}; give labels."
             )
@@ -57,7 +58,7 @@ class TorchvisionImages:
         names = getattr(dataset, "classes", None) if classes is None else classes
         self.classes = tuple(str(entry) for entry in (range(count) if names is None else names))
         if len(self.classes) < count:
-            raise ValueError(f"{name} has labels up to {count - 1}, but {len(self.classes)} class names; give classes.")
+            raise Mistake(f"{name} has labels up to {count - 1}, but {len(self.classes)} class names; give classes.")
         self.name = name
         self.labels: Int64[np.ndarray, "image"] = found.astype(np.int64)
         self.paths = _paths(dataset)
@@ -69,7 +70,7 @@ class TorchvisionImages:
     def __getitem__(self, position: int, /) -> LabeledImage:
         image, label = self._dataset[position][0], int(self.labels[position])
         if not isinstance(image, PIL.Image.Image):
-            raise TypeError(
+            raise WrongType(
                 f"expected a PIL image from {self.name}, but got {type(image).__name__}; open it without a transform."
             )
         return LabeledImage(image.convert("RGB"), label, self.classes[label], path=self.paths[position])
@@ -80,7 +81,7 @@ def _labels(dataset: PictureDataset) -> np.ndarray:
         values = getattr(dataset, attribute, None)
         if values is not None and len(values) == len(dataset):
             return np.asarray(values)
-    raise ValueError(
+    raise Mistake(
         f"{type(dataset).__name__} has none of {', '.join(LABELS)}; expected labels that are known "
         "without reading an image. Give them as labels."
     )

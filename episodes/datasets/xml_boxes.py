@@ -11,6 +11,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 
 from episodes.annotation import checked_boxes
+from episodes.errors import MissingFile, Mistake
 
 EDGES = ("xmin", "ymin", "xmax", "ymax")
 ROUNDING = 1.0
@@ -43,14 +44,14 @@ def read_xml_boxes(path: Path, first_pixel: int = 1) -> XmlBoxes:
         ValueError: it is no XML, lists no object, or an object lacks its name or an edge.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"the annotation {path} does not exist; restore it or leave its image out.")
+        raise MissingFile(f"the annotation {path} does not exist; restore it or leave its image out.")
     try:
         root = ElementTree.fromstring(path.read_bytes())
     except ElementTree.ParseError as error:
-        raise ValueError(f"{path} is no XML ({error}); restore the file.") from None
+        raise Mistake(f"{path} is no XML ({error}); restore the file.") from None
     objects = root.findall("object")
     if not objects:
-        raise ValueError(f"{path} lists no object; expected one <object> with name and bndbox per box.")
+        raise Mistake(f"{path} lists no object; expected one <object> with name and bndbox per box.")
     names = tuple(_name(node, path) for node in objects)
     boxes = tuple(_box(node, number, path, first_pixel) for number, node in enumerate(objects, start=1))
     return XmlBoxes(path, names, boxes, _size(root))
@@ -79,7 +80,7 @@ def _scale(xml: XmlBoxes, image_size: tuple[int, int]) -> Float[Tensor, "4"]:
     larger = max(height, width, *image_size)
     # Rounding one side by a pixel moves the product of the sides by the other side's length.
     if abs(height * image_width - width * image_height) > ROUNDING * larger:
-        raise ValueError(
+        raise Mistake(
             f"{xml.path} was made for a picture of {width:g}x{height:g} pixels, but the image has "
             f"{image_width}x{image_height}; expected the same shape. Restore the two files."
         )
@@ -90,7 +91,7 @@ def _scale(xml: XmlBoxes, image_size: tuple[int, int]) -> Float[Tensor, "4"]:
 def _name(node: ElementTree.Element, path: Path) -> str:
     name = (node.findtext("name") or "").strip()
     if not name:
-        raise ValueError(f"{path}: expected a name in every object, but one has none; restore the file.")
+        raise Mistake(f"{path}: expected a name in every object, but one has none; restore the file.")
     return name
 
 
@@ -99,7 +100,7 @@ def _box(node: ElementTree.Element, number: int, path: Path, first_pixel: int) -
     try:
         left, top, right, bottom = (float(text or "") for text in texts)
     except ValueError:
-        raise ValueError(
+        raise Mistake(
             f"{path}: object {number} should have xmin, ymin, xmax and ymax as numbers, but has {texts}; "
             "restore the file."
         ) from None

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from episodes.errors import Mistake, UnknownName
 from episodes.naming import unknown_name
 
 
@@ -75,7 +76,7 @@ def find_layer(network: nn.Module, layer: str | nn.Module) -> nn.Module:
     layers: dict[str, nn.Module] = dict(network.named_modules())
     if isinstance(layer, nn.Module):
         if not any(layer is known for known in layers.values()):
-            raise LookupError(
+            raise UnknownName(
                 f"expected a layer of the wrapped {type(network).__name__}, but got a {type(layer).__name__} "
                 "that is no part of it; pass one of its own modules or a layer name."
             )
@@ -102,14 +103,14 @@ def the_maps(activations: list[Any], layer: nn.Module, batch: int) -> Tensor:
     """
     kind = type(layer).__name__
     if len(activations) != 1:
-        raise ValueError(
+        raise Mistake(
             f"expected the layer {kind} to run once in a forward pass, but it ran {len(activations)} times; "
             "choose a layer that runs once, and wrap a compiled model before its first call."
         )
     maps = activations[0]
     if not isinstance(maps, Tensor) or maps.dim() != 4 or len(maps) != batch:
         got = f"shape {tuple(maps.shape)}" if isinstance(maps, Tensor) else type(maps).__name__
-        raise ValueError(
+        raise Mistake(
             f"expected activation maps of shape ({batch}, channel, h, w) from the layer {kind}, but got {got}; "
             "choose a convolutional layer."
         )

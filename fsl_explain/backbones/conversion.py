@@ -12,6 +12,7 @@ from typing import Any
 
 from safetensors.torch import save_file
 
+from episodes.errors import Mistake
 from fsl_explain.backbones.named import HEAD, NamedNetwork, build_named
 from fsl_explain.backbones.weights.checkpoint import sha256_of
 from fsl_explain.backbones.weights.loading import MANIFEST, LoadingReport, trained_on
@@ -30,12 +31,12 @@ def convert(path: Path, network: str, out: Path, release: str | None = None, **a
     end in .safetensors. Nothing is written then.
     """
     if out.suffix != ".safetensors":
-        raise ValueError(f"expected an output that ends in .safetensors, but got {out}; rename it.")
+        raise Mistake(f"expected an output that ends in .safetensors, but got {out}; rename it.")
     if out.exists() and path.exists() and out.samefile(path):
-        raise ValueError(f"expected another file than the checkpoint itself as the output, but got {out}; rename it.")
+        raise Mistake(f"expected another file than the checkpoint itself as the output, but got {out}; rename it.")
     built = build_named(network, path, release=release, **architecture)
     if built.report is None:
-        raise ValueError(f"expected weights in {path}, but none were loaded; check the file.")
+        raise Mistake(f"expected weights in {path}, but none were loaded; check the file.")
     manifest: dict[str, Any] = {
         "network": network,
         "settings": {**built.report.settings, **architecture},

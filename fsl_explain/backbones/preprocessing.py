@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from torchvision.transforms import v2
 
 from episodes import center_crop, direct_resize
+from episodes.errors import Mistake
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -30,11 +31,9 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         if not isinstance(self.size, int) or self.size < 1:
-            raise ValueError(
-                f"expected images of at least 1 pixel, but got size {self.size!r}; give the side in pixels."
-            )
+            raise Mistake(f"expected images of at least 1 pixel, but got size {self.size!r}; give the side in pixels.")
         if len(self.mean) != 3 or len(self.std) != 3 or not all(value > 0 for value in self.std):
-            raise ValueError(
+            raise Mistake(
                 f"expected a mean and a positive standard deviation for each of three channels, but got "
                 f"{list(self.mean)} and {list(self.std)}; give three numbers each, of pixels in [0, 1]."
             )

@@ -2,6 +2,7 @@
 
 from dataclasses import fields, is_dataclass, replace
 
+from episodes.errors import Mistake
 from episodes.naming import unknown_name
 from fsl_explain.classifiers import mean_similarity, prototypes
 from fsl_explain.classifiers.decision import (
@@ -45,7 +46,7 @@ def named_rule(name: str, k: int | None = None, temperature: float | None = None
     for option in options:
         if option not in known:
             owners = "knn-vote" if option == "temperature" else "knn-vote or majority-vote"
-            raise ValueError(f"{option} belongs to the rule {owners}, but the rule is {name}; drop it.")
+            raise Mistake(f"{option} belongs to the rule {owners}, but the rule is {name}; drop it.")
     made: Rule = replace(rule, **options)  # type: ignore[type-var]
     return made
 

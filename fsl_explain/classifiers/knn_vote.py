@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from episodes.errors import Mistake
 from fsl_explain.classifiers.decision import SupportSet, Weights, pairwise_to_supports
 from fsl_explain.similarities import Similarity
 
@@ -26,9 +27,7 @@ def nearest_of(
     """
     there_are = int(valid.sum(dim=(-2, -1)).amin())
     if k is not None and not 1 <= k <= there_are:
-        raise ValueError(
-            f"asked for {k} neighbors, but there are {there_are} supports; choose k from 1 to {there_are}."
-        )
+        raise Mistake(f"asked for {k} neighbors, but there are {there_are} supports; choose k from 1 to {there_are}.")
     flat = similarities.masked_fill(~valid, -torch.inf).flatten(start_dim=-2)
     order = flat.argsort(dim=-1, descending=True, stable=True)[..., : k or DEFAULT_K]
     marked = torch.zeros_like(flat, dtype=torch.bool).scatter(-1, order, True)
@@ -48,7 +47,7 @@ class KnnVote:
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:
-            raise ValueError(f"a weighted vote needs a temperature above 0, but got {self.temperature}.")
+            raise Mistake(f"a weighted vote needs a temperature above 0, but got {self.temperature}.")
 
     def class_scores(
         self, query: Float[Tensor, "*#batch channel"], supports: SupportSet, similarity: Similarity

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float
 from sklearn.linear_model import LogisticRegression as SklearnLogisticRegression
 from torch import Tensor
 
+from episodes.errors import Mistake
 from fsl_explain.classifiers.decision import SupportSet, Weights, combined, every_valid
 from fsl_explain.similarities import Similarity, cosine, inner_product
 
@@ -124,7 +125,7 @@ class CosineClassifier:
 
     def _checked(self, similarity: Similarity) -> Similarity:
         if similarity is not cosine:
-            raise ValueError("expected similarity='cosine' with a cosine classifier, but got another; use cosine.")
+            raise Mistake("expected similarity='cosine' with a cosine classifier, but got another; use cosine.")
         return similarity
 
     def _fit(self, samples: Tensor, labels: Tensor, way: int) -> tuple[Tensor, Tensor]:
@@ -158,7 +159,7 @@ def _weights(class_weights: Tensor, query: Tensor, supports: SupportSet, similar
 def _fitted(supports: SupportSet, similarity: Similarity, fit: Fit) -> tuple[Fitted, Tensor]:
     """Fit a classifier for each set of supports; also return the samples, those of padding zero."""
     if similarity is not cosine and similarity is not inner_product:
-        raise ValueError("a linear classifier takes similarity='cosine' or 'inner-product'; use one of them.")
+        raise Mistake("a linear classifier takes similarity='cosine' or 'inner-product'; use one of them.")
     embeddings, valid = supports.embeddings, supports.valid
     way, shot = valid.shape[-2:]
     leading = torch.broadcast_shapes(embeddings.shape[:-3], valid.shape[:-2])
@@ -179,7 +180,7 @@ def _fitted(supports: SupportSet, similarity: Similarity, fit: Fit) -> tuple[Fit
 def _fit_classes(samples: Tensor, labels: Tensor, way: int, fit: Fit) -> tuple[Tensor, Tensor]:
     """Fit on the classes that have samples; a class without any scores minus infinity."""
     if way < 2:
-        raise ValueError("a linear classifier needs supports of at least two classes, but got one; add a class.")
+        raise Mistake("a linear classifier needs supports of at least two classes, but got one; add a class.")
     present = labels.unique()
     vectors, intercepts = samples.new_zeros(way, samples.shape[-1]), samples.new_full((way,), -torch.inf)
     if len(present) == 1:  # the only one left by a support audit

@@ -7,6 +7,7 @@ import torch
 from cyclopts import Parameter
 
 from episodes import LabeledImages
+from episodes.errors import Mistake
 from fsl_explain.cli.cases import make_case
 from fsl_explain.cli.manners import check_results_folder
 from fsl_explain.cli.progress import note, progress_bars, show_table
@@ -61,7 +62,7 @@ def compare(
     """
     settings = read_config(config, ComparisonConfig, set_)
     if resume and out is None:
-        raise ValueError("expected --out with --resume, because finished batches are kept in that folder.")
+        raise Mistake("expected --out with --resume, because finished batches are kept in that folder.")
     check_results_folder(out)
     if settings.run.threads is not None:
         torch.set_num_threads(settings.run.threads)

@@ -7,6 +7,7 @@ import torch
 from cyclopts import Parameter
 
 from episodes import LabeledImages
+from episodes.errors import Mistake
 from fsl_explain.cli.cases import episode_cases
 from fsl_explain.cli.manners import check_results_folder
 from fsl_explain.cli.progress import note, progress_bars, show_table
@@ -56,7 +57,7 @@ def evaluate(
     if limit is not None:
         settings = _limited(settings, limit)
     if resume and out is None:
-        raise ValueError("expected --out with --resume, because finished episodes are kept in that folder.")
+        raise Mistake("expected --out with --resume, because finished episodes are kept in that folder.")
     check_results_folder(out)
     if settings.run.threads is not None:
         torch.set_num_threads(settings.run.threads)
@@ -124,6 +125,6 @@ def _write(
 
 def _limited(settings: EvaluationConfig, limit: int) -> EvaluationConfig:
     if limit < 1:
-        raise ValueError(f"expected a --limit of at least 1 episode, but got {limit}.")
+        raise Mistake(f"expected a --limit of at least 1 episode, but got {limit}.")
     count = min(limit, settings.episodes.count)
     return settings.model_copy(update={"episodes": settings.episodes.model_copy(update={"count": count})})

@@ -6,6 +6,7 @@ import torch
 from rich.console import Console
 
 from episodes import ImageFolder, find_images, read_image
+from episodes.errors import Mistake
 from fsl_explain.classifiers import named_rule
 from fsl_explain.cli.cases import make_case
 from fsl_explain.cli.manners import check_output_file
@@ -100,7 +101,7 @@ def explain(
         threshold=threshold,
     )
     if threshold is not None and "verification" not in method:
-        raise ValueError("--threshold belongs to verification; add --method verification.")
+        raise Mistake("--threshold belongs to verification; add --method verification.")
     network = Encoder.named(encoder, checkpoint, pooling)
     note(f"Comparing {query.name} with {sum(map(len, groups.values()))} images of {len(groups)} classes …")
     supports = {name: network.preprocess([read_image(path) for path in files]) for name, files in groups.items()}
@@ -132,7 +133,7 @@ def _usual_methods(classes: tuple[str, ...], similarity: str) -> tuple[str, ...]
 
 def _support_files(support: Path, shots: int | None) -> dict[str, list[Path]]:
     if shots is not None and shots < 1:
-        raise ValueError(f"expected --shots of at least 1, but got {shots}.")
+        raise Mistake(f"expected --shots of at least 1, but got {shots}.")
     folder = ImageFolder(support)
     return {name: find_images(support / name)[:shots] for name in folder.classes}
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from cyclopts import App, CycloptsError
 
-MISTAKES = (ValueError, LookupError, TypeError, MemoryError)
-"""Raised with a sentence for the user; subclasses such as KeyError are faults of ours and keep their traceback."""
+from episodes.errors import Mistake
 
 
 def run(app: App, arguments: Sequence[str], interrupted: str) -> int:
@@ -21,12 +20,12 @@ def run(app: App, arguments: Sequence[str], interrupted: str) -> int:
     except KeyboardInterrupt:
         print(f"{name}: interrupted; {interrupted}", file=sys.stderr)
         return 130
-    except OSError as error:
-        return _complain(name, str(error) if error.strerror is None else f"{error.strerror}: {error.filename}.")
-    except MISTAKES as error:
-        if type(error) not in MISTAKES:
-            raise
+    except Mistake as error:
         return _complain(name, str(error))
+    except OSError as error:  # of the user's own files: the system says what is wrong with which
+        if error.filename is None:
+            raise
+        return _complain(name, f"{error.strerror}: {error.filename}.")
     return 0
 
 
@@ -35,7 +34,7 @@ def check_results_folder(out: Path | None) -> None:
     if out is None:
         return
     if out.exists() and not out.is_dir():
-        raise ValueError(f"expected a folder for the results, but {out} is a file; choose another --out.")
+        raise Mistake(f"expected a folder for the results, but {out} is a file; choose another --out.")
     _check_writable(out)
 
 
@@ -44,16 +43,16 @@ def check_output_file(out: Path | None) -> None:
     if out is None:
         return
     if out.is_dir():
-        raise ValueError(f"expected a file to write, but {out} is a folder; name a file in it with --out.")
+        raise Mistake(f"expected a file to write, but {out} is a folder; name a file in it with --out.")
     _check_writable(out.parent)
 
 
 def _check_writable(folder: Path) -> None:
     there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
     if not there.is_dir():
-        raise ValueError(f"expected a folder to write to, but {there} is a file; choose another --out.")
+        raise Mistake(f"expected a folder to write to, but {there} is a file; choose another --out.")
     if not os.access(there, os.W_OK | os.X_OK):
-        raise ValueError(f"expected a folder to write to, but {there} is read-only; choose another --out.")
+        raise Mistake(f"expected a folder to write to, but {there} is read-only; choose another --out.")
 
 
 def _complain(name: str, sentence: str) -> int:

@@ -8,6 +8,7 @@ import torch
 from cyclopts import Parameter
 
 from episodes import LabeledImages
+from episodes.errors import Mistake
 from fsl_explain.cli.cases import make_case
 from fsl_explain.cli.manners import check_results_folder
 from fsl_explain.cli.progress import note, progress_bars, show_table
@@ -150,6 +151,6 @@ def _write(out: Path, summary: dict[str, Any], page: Page) -> None:
 
 def _limited(settings: MosaicsConfig, limit: int) -> MosaicsConfig:
     if limit < 1:
-        raise ValueError(f"expected a --limit of at least 1 mosaic, but got {limit}.")
+        raise Mistake(f"expected a --limit of at least 1 mosaic, but got {limit}.")
     count = min(limit, settings.mosaics.count)
     return settings.model_copy(update={"mosaics": settings.mosaics.model_copy(update={"count": count})})

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from episodes.errors import Mistake
 from episodes.naming import unknown_name
 from fsl_explain.cli.progress import note, show_table
 from fsl_explain.evaluation.figures import LAYOUTS
@@ -54,12 +55,12 @@ def table(
     if format_ not in (TEXT, *FORMATS):
         raise unknown_name("format", format_, (TEXT, *FORMATS))
     if out is not None and (out.is_dir() or format_ == TEXT):
-        raise ValueError(
+        raise Mistake(
             f"expected a file and a --format of markdown, latex or html with --out, but got {out}, {format_}."
         )
     stored = [one for folder in results for one in read_results(folder)]
     if not stored:
-        raise ValueError("expected at least one folder of results, but got none; name what an evaluation wrote.")
+        raise Mistake("expected at least one folder of results, but got none; name what an evaluation wrote.")
     shown = figures or LAYOUTS[layout]
     tables = [comparison_table(title, stored, shown, methods or None)]
     if against is not None:

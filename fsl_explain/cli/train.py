@@ -13,6 +13,7 @@ from rich.console import Console
 from safetensors.torch import save_file
 
 from episodes import LabeledImages
+from episodes.errors import Mistake
 from fsl_explain.backbones.weights.checkpoint import sha256_of
 from fsl_explain.backbones.weights.loading import MANIFEST, open_checkpoint
 from fsl_explain.backbones.weights.trained_on import TRAINED_ON, TrainedOn
@@ -63,7 +64,7 @@ def train(
     }
     unfinished = Unfinished.of(settings, made_from)
     if unfinished.path.exists() and not resume:
-        raise ValueError(
+        raise Mistake(
             f"expected no unfinished training beside the output, but found {unfinished.path}; go on with --resume, "
             "or delete it."
         )

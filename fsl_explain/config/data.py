@@ -21,6 +21,7 @@ from episodes import (
     TieredImageNet,
     select,
 )
+from episodes.errors import MissingFile
 from fsl_explain.config.strict import LocalPath, Settings, SplitName
 
 
@@ -59,7 +60,7 @@ class _Data(Settings):
         if root is not None and not root.exists():
             where = self._where_to_get
             there = "" if where is None else f"get {where}, and "
-            raise FileNotFoundError(
+            raise MissingFile(
                 f"the folder {root} does not exist; {there}name its place as the root, as in --set {section}.root=…."
             )
         dataset = self._dataset()

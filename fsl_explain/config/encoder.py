@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from episodes.errors import MissingFile, Mistake
 from fsl_explain.config.strict import LocalPath, Settings
 
 
@@ -22,13 +23,13 @@ class HeadConfig(Settings):
     def _have_the_sizes_of_their_kind(self) -> "HeadConfig":
         made = self.kind in ("linear", "mlp")
         if made and self.width is None:
-            raise ValueError(f"a head of kind {self.kind!r} needs its width; give width = 128, for example")
+            raise Mistake(f"a head of kind {self.kind!r} needs its width; give width = 128, for example")
         if not made and (self.width is not None or self.normalize):
-            raise ValueError(f"width and normalize are of the kinds linear and mlp, but kind is {self.kind!r}")
+            raise Mistake(f"width and normalize are of the kinds linear and mlp, but kind is {self.kind!r}")
         if self.hidden is not None and self.kind != "mlp":
-            raise ValueError(f"hidden is of the kind mlp alone, but kind is {self.kind!r}")
+            raise Mistake(f"hidden is of the kind mlp alone, but kind is {self.kind!r}")
         if self.fresh and self.kind == "none":
-            raise ValueError("there is no head to draw fresh weights for, because kind is 'none'")
+            raise Mistake("there is no head to draw fresh weights for, because kind is 'none'")
         return self
 
 
@@ -63,4 +64,4 @@ class EncoderConfig(Settings):
         """Raise ``FileNotFoundError`` for a checkpoint that is not there, with where it comes from."""
         if self.checkpoint is not None and not self.checkpoint.exists():
             where = "check the path" if self.source is None else f"it comes from {self.source}"
-            raise FileNotFoundError(f"the checkpoint {self.checkpoint} does not exist; {where}.")
+            raise MissingFile(f"the checkpoint {self.checkpoint} does not exist; {where}.")

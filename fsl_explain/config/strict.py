@@ -7,6 +7,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
 
+from episodes.errors import MissingFile, Mistake
 from episodes.naming import unknown_name
 
 
@@ -21,7 +22,7 @@ class Settings(BaseModel):
         if isinstance(values, Mapping):
             for key in values:
                 if key not in cls.model_fields:
-                    raise ValueError(str(unknown_name("key", str(key), cls.model_fields)))
+                    raise Mistake(str(unknown_name("key", str(key), cls.model_fields)))
         return values
 
 
@@ -73,24 +74,24 @@ def read_config(path: Path, model: type[AnySettings], overrides: Sequence[str] =
     try:
         return model.model_validate(values, context={"folder": path.parent})
     except ValidationError as error:
-        raise ValueError(f"{path}: {_sentence(error)}") from None
+        raise Mistake(f"{path}: {_sentence(error)}") from None
 
 
 def _values(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     """Return the values of a file, on top of those of the file that it extends."""
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "does not exist"
-        raise FileNotFoundError(f"expected a configuration file, but {path} {what}.")
+        raise MissingFile(f"expected a configuration file, but {path} {what}.")
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no TOML file: {error}.") from error
+        raise Mistake(f"{path} is no TOML file: {error}.") from error
     if "extends" not in values:
         return values
     name = values.pop("extends")
     extended = path.parent / str(name)
     if extended.resolve() in {file.resolve() for file in (path, *above)}:
-        raise ValueError(f"{path}: expected extends to name another file, but got {name!r}.")
+        raise Mistake(f"{path}: expected extends to name another file, but got {name!r}.")
     below = _values(extended, (path, *above))
     if extended.parent != path.parent:
         below = {key: _from(extended.parent.resolve(), key, value) for key, value in below.items()}
@@ -110,11 +111,11 @@ def _override(values: dict[str, Any], text: str) -> None:
     name, equals, value = text.partition("=")
     *sections, key = name.strip().split(".")
     if not equals or not key:
-        raise ValueError(f"expected section.key=value, but got {text!r}, for example episodes.n_shot=5.")
+        raise Mistake(f"expected section.key=value, but got {text!r}, for example episodes.n_shot=5.")
     for section in sections:
         inner = values.setdefault(section, {})
         if not isinstance(inner, dict):
-            raise ValueError(f"expected a section, but {section!r} in {text!r} is a value.")
+            raise Mistake(f"expected a section, but {section!r} in {text!r} is a value.")
         values = inner
     try:
         values[key] = tomllib.loads(f"value = {value}")["value"]

@@ -4,6 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from episodes.errors import Mistake
 from fsl_explain.config.data import DataConfig
 from fsl_explain.config.encoder import EncoderConfig
 from fsl_explain.config.settings import EvaluationConfig
@@ -103,7 +104,7 @@ class AugmentationConfig(Settings):
     def _cover_a_share(self) -> "AugmentationConfig":
         low, high = self.scale
         if not 0 < low <= high <= 1:
-            raise ValueError(f"expected a scale of two rising shares above 0 and up to 1, but got {low}, {high}.")
+            raise Mistake(f"expected a scale of two rising shares above 0 and up to 1, but got {low}, {high}.")
         return self
 
 
@@ -127,12 +128,12 @@ class OptimizerConfig(Settings):
     @model_validator(mode="after")
     def _rates_belong_to_steps(self) -> "OptimizerConfig":
         if self.rates and self.schedule != "steps":
-            raise ValueError(f"rates belong to schedule 'steps', but it is {self.schedule!r}; drop one of the two.")
+            raise Mistake(f"rates belong to schedule 'steps', but it is {self.schedule!r}; drop one of the two.")
         epochs = [epoch for epoch, _ in self.rates]
         if epochs != sorted(set(epochs)) or any(not 0 < epoch < self.epochs for epoch in epochs):
-            raise ValueError(f"expected rates at rising epochs between 1 and {self.epochs - 1}, but got {epochs}.")
+            raise Mistake(f"expected rates at rising epochs between 1 and {self.epochs - 1}, but got {epochs}.")
         if any(rate <= 0 for _, rate in self.rates):
-            raise ValueError("expected rates above 0.")
+            raise Mistake("expected rates above 0.")
         return self
 
 
@@ -164,9 +165,9 @@ class TrainingConfig(Settings):
     @model_validator(mode="after")
     def _train_the_network_itself(self) -> "TrainingConfig":
         if self.encoder.inference != "eager":
-            raise ValueError(f"training needs encoder.inference 'eager', but got {self.encoder.inference!r}; drop it.")
+            raise Mistake(f"training needs encoder.inference 'eager', but got {self.encoder.inference!r}; drop it.")
         if self.test is not None and self.test.encoder != EncoderConfig():
-            raise ValueError("the test is of the encoder that is trained, but [test.encoder] names one; drop it.")
+            raise Mistake("the test is of the encoder that is trained, but [test.encoder] names one; drop it.")
         if self.output.suffix != ".safetensors":
-            raise ValueError(f"expected an output that ends in .safetensors, but got {self.output}.")
+            raise Mistake(f"expected an output that ends in .safetensors, but got {self.output}.")
         return self

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from episodes import LabeledImages, PreparedImage, prepare
+from episodes.errors import Mistake
 from fsl_explain.encoder import Encoder, Features
 
 Advance = Callable[[int], None]
@@ -86,7 +87,7 @@ def _read(encoder: Encoder, dataset: LabeledImages, index: int) -> PreparedImage
     if encoder.carries_boxes:
         return prepare(labeled, encoder.transform)
     if labeled.boxes is not None or labeled.mask is not None:
-        raise ValueError(
+        raise Mistake(
             "expected a torchvision.transforms.v2 preprocessing, which moves boxes and masks with their image, "
             f"but got {type(encoder.transform).__name__}; write it with v2, or use images without annotation."
         )

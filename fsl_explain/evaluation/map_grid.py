@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from episodes import EpisodeSampler, LabeledImages
+from episodes.errors import Mistake
 from fsl_explain.classifiers import Rule, SupportSet, decide, named_rule
 from fsl_explain.config.figure import FigureConfig
 from fsl_explain.encoder import Encoder
@@ -107,7 +108,7 @@ def _first_of_each_class(wanted: Bool[Tensor, "asked"], truth: Int[Tensor, "aske
         seen[label] = seen.get(label, 0) + 1
         ranked.append((seen[label], place))
     if not ranked:
-        raise ValueError(
+        raise Mistake(
             "expected decisions that every model of the figure gets right, or wrong, as [shown] asks, but there is "
             "none among them; raise shown.among, or show fewer models."
         )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from episodes import LabeledImages
+from episodes.errors import Mistake
 from fsl_explain.backbones.weights.loading import trained_on
 from fsl_explain.backbones.weights.trained_on import TrainedOn
 from fsl_explain.config import EncoderConfig, TrainingConfig
@@ -91,7 +92,7 @@ def _checked(
     known = {name for one in learned for name in one.classes}
     names = tuple(name for name in dataset.classes if name in known)
     if names and encoder.seen_classes == "refuse":
-        raise ValueError(
+        raise Mistake(
             f"expected classes in [{section}] that are not in the training of {learner}, but {len(names)} of the "
             f"{len(dataset.classes)} are ({_some(names)}); {_advice(learned, data, section)}, or measure classes seen "
             "in training with --set encoder.seen_classes=allow, which the results will state."

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from episodes.errors import Mistake
+
 
 @dataclass(frozen=True)
 class Table:
@@ -21,7 +23,7 @@ class Table:
     def __post_init__(self) -> None:
         for number, row in enumerate(self.rows, start=1):
             if len(row) != len(self.columns):
-                raise ValueError(
+                raise Mistake(
                     f"expected {len(self.columns)} entries in each row of the table {self.title!r}, "
                     f"but row {number} has {len(row)}; fill the row."
                 )

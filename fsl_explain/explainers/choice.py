@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from episodes.errors import Mistake
 from episodes.naming import unknown_name
 from fsl_explain.classifiers import Rule, SupportSet, named_rule
 from fsl_explain.explainers.compared import Compared
@@ -95,11 +96,11 @@ def _explained(
         return lead_over(scores, ranking, target, choice.against, classes)
     if explains == "log-probability":
         if not choice.scale > 0:
-            raise ValueError(f"a log-probability needs a scale above 0, but got {choice.scale}.")
+            raise Mistake(f"a log-probability needs a scale above 0, but got {choice.scale}.")
         return log_probability(scores, target, float(choice.scale))
     if explains == "verification":
         if choice.threshold is None:
-            raise ValueError("a verification needs the threshold it was decided with; give threshold.")
+            raise Mistake("a verification needs the threshold it was decided with; give threshold.")
         return distance_to_threshold(scores, target, float(choice.threshold))
     return score_of(scores, target)
 
@@ -116,7 +117,7 @@ def _check_votes(scores: Float[Tensor, "batch way"], target: Int[Tensor, "batch"
     silent = scores.gather(-1, target[:, None]).squeeze(-1).isneginf()
     if silent.any():
         name = classes[int(target[silent][0])]
-        raise ValueError(
+        raise Mistake(
             f"expected a target with at least one of the nearest neighbors, but {name} has none for "
             f"{int(silent.sum())} of the queries, so there is no vote to explain; raise k or choose another target."
         )

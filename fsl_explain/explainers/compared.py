@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from episodes.errors import Mistake, WrongType
 from fsl_explain.classifiers import SupportSet, padded_index, support_set
 from fsl_explain.encoder import Encoder, Features
 from fsl_explain.similarities import SIMILARITIES, Similarity
@@ -66,16 +67,16 @@ def _denormalized(
 def as_batch(images: Tensor) -> Float[Tensor, "batch 3 height width"]:
     """Check a preprocessed image or batch, and return a batch."""
     if not isinstance(images, Tensor):
-        raise TypeError(f"expected a preprocessed tensor, but got {type(images).__name__}; use encoder.preprocess.")
+        raise WrongType(f"expected a preprocessed tensor, but got {type(images).__name__}; use encoder.preprocess.")
     if images.dim() not in (3, 4) or images.shape[-3] != 3 or len(images) == 0:
-        raise ValueError(f"expected an image (3, H, W) or a batch (B, 3, H, W), but got shape {tuple(images.shape)}.")
+        raise Mistake(f"expected an image (3, H, W) or a batch (B, 3, H, W), but got shape {tuple(images.shape)}.")
     return (images if images.dim() == 4 else images[None]).detach()
 
 
 def _gather(encoder: Encoder, supports: Supports) -> tuple[SupportSet, Tensor | None]:
     if isinstance(supports, Features):
         if supports.embedding.dim() != 3:
-            raise ValueError(
+            raise Mistake(
                 f"expected support features with leading dimensions (way, shot), but got an embedding of shape "
                 f"{tuple(supports.embedding.shape)}."
             )
@@ -93,37 +94,37 @@ def _gather(encoder: Encoder, supports: Supports) -> tuple[SupportSet, Tensor | 
 
 def _check_groups(groups: Mapping[str, Tensor]) -> None:
     if not groups:
-        raise ValueError("expected supports of at least one class, but got none.")
+        raise Mistake("expected supports of at least one class, but got none.")
     for name, images in groups.items():
         if not isinstance(name, str):
-            raise TypeError(
+            raise WrongType(
                 f"expected class names as the keys of the supports, but got {name!r}, which could be taken for a "
                 "position; use str(label)."
             )
         if not isinstance(images, Tensor):
-            raise TypeError(
+            raise WrongType(
                 f"expected a tensor (shot, 3, H, W) of supports for {name}, but got {type(images).__name__}; "
                 "use encoder.preprocess."
             )
         if images.dim() != 4 or images.shape[1] != 3 or len(images) == 0:
-            raise ValueError(
+            raise Mistake(
                 f"expected supports (shot, 3, H, W) with at least one shot for {name}, "
                 f"but got shape {tuple(images.shape)}."
             )
     sizes = {tuple(images.shape[-2:]): name for name, images in groups.items()}
     if len(sizes) > 1:
         listed = ", ".join(f"{height}×{width} ({name})" for (height, width), name in sizes.items())
-        raise ValueError(f"expected supports of one size, but got {listed}; resize them alike.")
+        raise Mistake(f"expected supports of one size, but got {listed}; resize them alike.")
 
 
 def _by_class(supports: Tensor) -> dict[str, Tensor]:
     if not isinstance(supports, Tensor):
-        raise TypeError(
+        raise WrongType(
             "expected supports as a tensor (way, shot, 3, H, W), Features, or a mapping from class name to images, "
             f"but got {type(supports).__name__}; use torch.stack."
         )
     if supports.dim() != 5 or supports.shape[2] != 3:
-        raise ValueError(f"expected supports of shape (way, shot, 3, H, W), but got {tuple(supports.shape)}.")
+        raise Mistake(f"expected supports of shape (way, shot, 3, H, W), but got {tuple(supports.shape)}.")
     return dict(zip(_numbered(len(supports)), supports, strict=True))
 
 
@@ -133,6 +134,6 @@ def _numbered(way: int) -> tuple[str, ...]:
 
 def _check_embeddings(embeddings: Tensor, what: str, similarity: str | Similarity) -> None:
     if not torch.isfinite(embeddings).all():
-        raise ValueError(f"the encoder gave NaN or infinite values for a {what} image; check its weights and input.")
+        raise Mistake(f"the encoder gave NaN or infinite values for a {what} image; check its weights and input.")
     if similarity in ("cosine", SIMILARITIES["cosine"]) and (embeddings.norm(dim=-1) == 0).any():
-        raise ValueError(f"a {what} image has a zero embedding, which has no cosine similarity; use another image.")
+        raise Mistake(f"a {what} image has a zero embedding, which has no cosine similarity; use another image.")

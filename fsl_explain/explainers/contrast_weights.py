@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from episodes.errors import Mistake, UnknownName
 from episodes.naming import unknown_name
 
 ClassReference = int | str
@@ -25,7 +26,7 @@ def class_index(reference: ClassReference, classes: Sequence[str]) -> int:
         return list(classes).index(reference)
     index = operator.index(reference)
     if not 0 <= index < len(classes):
-        raise LookupError(f"expected a class index from 0 to {len(classes) - 1}, but got {index}.")
+        raise UnknownName(f"expected a class index from 0 to {len(classes) - 1}, but got {index}.")
     return index
 
 
@@ -43,7 +44,7 @@ def rival_weights(
     Raises: ``ValueError`` when a query's target is among its rivals, or there is no rival.
     """
     if len(classes) < 2:
-        raise ValueError("a contrast needs at least two classes, but the supports hold one; use method='exact'.")
+        raise Mistake("a contrast needs at least two classes, but the supports hold one; use method='exact'.")
     if against is None:
         return runner_up(scores, target)
     if isinstance(against, str) and against == "others":
@@ -52,11 +53,11 @@ def rival_weights(
     against = against.tolist() if isinstance(against, Tensor) else against
     chosen = list(against) if isinstance(against, Iterable) and not isinstance(against, str) else [against]
     if not chosen:
-        raise ValueError("expected at least one class to contrast with, but got an empty list; use against=None.")
+        raise Mistake("expected at least one class to contrast with, but got an empty list; use against=None.")
     indices = sorted({class_index(reference, classes) for reference in chosen})
     for index in indices:
         if (target == index).any():
-            raise ValueError(
+            raise Mistake(
                 f"a class cannot be contrasted with itself, but {classes[index]} is both the target and in against."
             )
     rivals = torch.zeros_like(scores)

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from episodes.errors import Mistake
 from episodes.naming import unknown_name
 from fsl_explain.classifiers import Rule, decide, pairwise_to_supports
 from fsl_explain.encoder import Encoder
@@ -140,11 +141,11 @@ def _check_without_supports(method: str, target: int | None, interpolation: str,
     known = (*label_free, *class_logit.FORMULAS)
     if method not in known:
         find_method(method)
-        raise ValueError(f"without supports there are {', '.join(known)}, but got {method!r}; use explain().")
+        raise Mistake(f"without supports there are {', '.join(known)}, but got {method!r}; use explain().")
     if target is not None and method in label_free:
-        raise ValueError(f"{method} explains no class, but got a target; drop target.")
+        raise Mistake(f"{method} explains no class, but got a target; drop target.")
     if options is not None and method not in MASKED_AT_RANDOM:
-        raise ValueError(f"options are those of relax and u-relax, but method is {method!r}; drop options.")
+        raise Mistake(f"options are those of relax and u-relax, but method is {method!r}; drop options.")
     if interpolation not in ("bilinear", "nearest"):
         raise unknown_name("interpolation", interpolation, ("bilinear", "nearest"))
 
@@ -161,4 +162,4 @@ def _check_options(explainer: Method, method: str, choice: Choice) -> None:
     owners = {"against": "contrast", "threshold": "verification"}
     for option, owner in owners.items():
         if given[option] and explainer.explains != owner:
-            raise ValueError(f"{option} belongs to method={owner!r}, but method is {method!r}; drop {option}.")
+            raise Mistake(f"{option} belongs to method={owner!r}, but method is {method!r}; drop {option}.")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from episodes.errors import Mistake, WrongType
 from fsl_explain.classifiers import Decision
 from fsl_explain.explainers.receipt import Receipt, SupportLine
 
@@ -59,7 +60,7 @@ class Explanation:
     def __getitem__(self, index: int) -> "Explanation":
         """Return the explanation of one query of a batch."""
         if self.score.dim() == 0:
-            raise TypeError("expected the explanation of a batch of queries, but this one is of a single query.")
+            raise WrongType("expected the explanation of a batch of queries, but this one is of a single query.")
         alone = {"method", "decision", "support_images", "signed", "constants"}
         chosen: dict[str, Any] = {
             field.name: getattr(self, field.name)[index]
@@ -78,7 +79,7 @@ class Explanation:
         Raises: ``ValueError`` for the explanation of a batch.
         """
         if self.score.dim() != 0:
-            raise ValueError("expected the explanation of one query, but got that of a batch; index it.")
+            raise Mistake("expected the explanation of one query, but got that of a batch; index it.")
         weights, similarities = self.support_weights.tolist(), self.similarities.tolist()
         held, beside = self.support_shares.tolist(), self.support_biases.tolist()
         lines = tuple(

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from episodes.errors import Mistake
 from fsl_explain.heads.projection import Center, L2Normalize
 
 
@@ -134,7 +135,7 @@ def stages_of(layer: nn.Module, values: Tensor) -> list[Stage]:  # noqa: ARG001 
     Raises: ``ValueError`` for a layer that is not registered.
     """
     known = ", ".join(sorted(kind.__name__ for kind in stages_of.registry if kind not in (object, nn.Module)))
-    raise ValueError(
+    raise Mistake(
         f"expected a head made of {known} layers, but got {type(layer).__name__}; register it with "
         "fsl_explain.heads.linearization.stages_of, or use method='lafam', which ignores the head."
     )
@@ -179,7 +180,7 @@ def _(layer: Center, values: Tensor) -> list[Stage]:
 @stages_of.register
 def _(layer: nn.BatchNorm1d, values: Tensor) -> list[Stage]:
     if layer.running_var is None or layer.running_mean is None:
-        raise ValueError("expected a BatchNorm1d head with running statistics, but got one that tracks none.")
+        raise Mistake("expected a BatchNorm1d head with running statistics, but got one that tracks none.")
     gain = (layer.running_var.to(values.dtype) + layer.eps).rsqrt()
     if layer.affine:
         gain = gain * layer.weight.detach().to(values.dtype)
@@ -190,7 +191,7 @@ def _(layer: nn.BatchNorm1d, values: Tensor) -> list[Stage]:
 @stages_of.register
 def _(layer: nn.LayerNorm, values: Tensor) -> list[Stage]:
     if layer.normalized_shape != values.shape[-1:]:
-        raise ValueError(
+        raise Mistake(
             f"expected a LayerNorm over the {values.shape[-1]} channels alone, but got one over the shape "
             f"{tuple(layer.normalized_shape)}; give it that number."
         )

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from episodes.errors import Mistake
 from fsl_explain.heads.softmax_integral import log_mean_exp, softmax_integral
 
 
@@ -98,7 +99,7 @@ class LogSumExpPooling:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.r) and self.r > 0):
-            raise ValueError(f"log-sum-exp pooling needs a finite r above 0, but got {self.r}.")
+            raise Mistake(f"log-sum-exp pooling needs a finite r above 0, but got {self.r}.")
 
     def __call__(self, maps: Float[Tensor, "*batch channel h w"]) -> Float[Tensor, "*batch channel"]:
         """Pool each map by log-mean-exp with sharpness r."""
@@ -133,7 +134,7 @@ class GeneralizedMeanPooling:
     def __post_init__(self) -> None:
         for name, value in (("p", self.p), ("eps", self.eps)):
             if not (math.isfinite(value) and value > 0):
-                raise ValueError(f"generalized-mean pooling needs a finite {name} above 0, but got {value}.")
+                raise Mistake(f"generalized-mean pooling needs a finite {name} above 0, but got {value}.")
 
     def __call__(self, maps: Float[Tensor, "*batch channel h w"]) -> Float[Tensor, "*batch channel"]:
         """Pool each map by its generalized mean, relative to its largest activation, so that no power overflows."""

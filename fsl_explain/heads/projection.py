@@ -5,6 +5,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from episodes.errors import Mistake
+
 
 class L2Normalize(nn.Module):
     """Divide each embedding by its Euclidean norm, as NPID and MoCo do after their linear layer."""
@@ -25,11 +27,11 @@ class Center(nn.Module):
     def __init__(self, mean: Float[Tensor, "..."]) -> None:
         super().__init__()
         if mean.ndim != 1:
-            raise ValueError(
+            raise Mistake(
                 f"expected one mean per channel, but got shape {tuple(mean.shape)}: use Center.on(embeddings)."
             )
         if not torch.isfinite(mean).all():
-            raise ValueError(
+            raise Mistake(
                 f"expected finite means, but got {mean[~torch.isfinite(mean)][0]}: leave out the images it comes from."
             )
         self.register_buffer("mean", mean.detach().clone())
@@ -41,7 +43,7 @@ class Center(nn.Module):
         Raises: ``ValueError`` for an empty set, or one with values that are not finite.
         """
         if not embeddings.numel():
-            raise ValueError(
+            raise Mistake(
                 f"expected embeddings to center on, but got shape {tuple(embeddings.shape)}: add images to the set."
             )
         return Center(embeddings.reshape(-1, embeddings.shape[-1]).mean(dim=0))

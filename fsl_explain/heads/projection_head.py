@@ -5,6 +5,7 @@ from itertools import pairwise
 
 from torch import nn
 
+from episodes.errors import Mistake
 from fsl_explain.heads.projection import L2Normalize
 
 
@@ -16,7 +17,7 @@ def projection_head(widths: Sequence[int], normalize: bool) -> nn.Sequential:
     Raises: ``ValueError`` for fewer than two widths.
     """
     if len(widths) < 2:
-        raise ValueError(f"expected the channels of the maps and of the embedding, but got {list(widths)}; give both.")
+        raise Mistake(f"expected the channels of the maps and of the embedding, but got {list(widths)}; give both.")
     layers: list[nn.Module] = []
     for into, out in pairwise(widths):
         layers += [nn.Linear(into, out), nn.ReLU()]

@@ -7,6 +7,8 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor
 
+from episodes.errors import Mistake, WrongType
+
 MAPS_AT_ONCE = 16
 
 Metric = TypeVar("Metric", bound=Callable[..., Tensor])
@@ -49,13 +51,13 @@ def check_masks(saliency: Tensor, masks: Tensor) -> None:
     check_one_each(saliency, masks, "mask")
     # The complement of an integer 1 is -2.
     if masks.dtype != torch.bool:
-        raise TypeError(f"expected boolean masks, but got {masks.dtype}; say what is inside, such as masks > 0.")
+        raise WrongType(f"expected boolean masks, but got {masks.dtype}; say what is inside, such as masks > 0.")
 
 
 def check_one_each(saliency: Tensor, targets: Tensor, name: str) -> None:
     """Raise ValueError for another number of targets, masks or boxes, than of maps."""
     if len(targets) != len(saliency):
-        raise ValueError(f"expected one {name} a map, {len(saliency)} of them, but got {len(targets)}; pair them.")
+        raise Mistake(f"expected one {name} a map, {len(saliency)} of them, but got {len(targets)}; pair them.")
 
 
 def _part(value: Any, piece: slice) -> Any:

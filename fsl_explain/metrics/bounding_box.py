@@ -9,6 +9,7 @@ from jaxtyping import Float, Real
 from torch import Tensor
 from torchvision.ops import box_area
 
+from episodes.errors import Mistake
 from fsl_explain.metrics.batching import check_one_each
 from fsl_explain.metrics.connected_components import boxes_of_largest_components
 from fsl_explain.metrics.positive_part import positive_part, says_something, undefined_unless
@@ -50,7 +51,7 @@ def largest_component_boxes(
         ValueError: the threshold does not lie above 0 and up to 1.
     """
     if not 0 < threshold <= 1:
-        raise ValueError(
+        raise Mistake(
             f"the threshold is a share of the map's maximum, above 0 and up to 1, but it is {threshold}. "
             "Choose one in between, such as 0.2."
         )

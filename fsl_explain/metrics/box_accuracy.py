@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Real
 from torch import Tensor
 
+from episodes.errors import Mistake
 from fsl_explain.metrics.bounding_box import intersection_over_union
 
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))
@@ -67,7 +68,7 @@ def box_accuracy(
         ValueError: there is not one threshold for each column.
     """
     if overlaps_found.shape[1] != len(thresholds):
-        raise ValueError(
+        raise Mistake(
             f"expected one threshold for each of {overlaps_found.shape[1]} columns, but got {len(thresholds)}; "
             "pass those that the overlaps were found with."
         )

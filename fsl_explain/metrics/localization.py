@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from episodes.errors import Mistake
 from fsl_explain.metrics.batching import a_few_at_a_time
 from fsl_explain.metrics.pixel_ranking import (
     inside_up_to,
@@ -161,4 +162,4 @@ def _count(pixels: Bool[Tensor, "batch height width"]) -> Float[Tensor, "batch"]
 def check_places(k: int) -> None:
     """Raise ValueError for a k below 1."""
     if k < 1:
-        raise ValueError(f"top-k intersection needs k of 1 or more, but k is {k}. Raise k.")
+        raise Mistake(f"top-k intersection needs k of 1 or more, but k is {k}. Raise k.")

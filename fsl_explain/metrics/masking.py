@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torchvision.transforms.v2.functional import gaussian_blur
 
+from episodes.errors import Mistake, UnknownName
 from fsl_explain.metrics.positive_part import positive_part
 
 REMOVED_PIXELS = ("mean", "black", "blur")
@@ -68,7 +69,7 @@ def removed_pixels(
         ValueError: ``black`` is asked for and not given.
     """
     if how not in REMOVED_PIXELS:
-        raise LookupError(
+        raise UnknownName(
             f"removed pixels become one of {', '.join(REMOVED_PIXELS)}, not {how!r}. Choose one of these."
         )
     if how == "mean":
@@ -76,7 +77,7 @@ def removed_pixels(
     if how == "blur":
         return _blurred(images)
     if black is None:
-        raise ValueError(
+        raise Mistake(
             "removed pixels become black only if the value of black after preprocessing is known, but none was given. "
             "Pass black, or choose mean or blur."
         )

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from episodes.errors import Mistake
 from fsl_explain.metrics.derived_seed import derived_seed
 from fsl_explain.metrics.map_similarity import map_correlation, map_rank_correlation
 
@@ -129,7 +130,7 @@ def _seed(network: nn.Module, seed: int) -> None:
 def _layers_with_weights(network: nn.Module) -> list[str]:
     layers = [name for name, module in network.named_modules() if any(True for _ in module.parameters(recurse=False))]
     if not layers:
-        raise ValueError(
+        raise Mistake(
             f"expected a network with weights, but {type(network).__name__} has none; "
             "pass the network that makes the maps."
         )

@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from episodes.errors import Mistake
 from fsl_explain.metrics.positive_part import positive_part, says_something, undefined_unless
 
 ORDER_OF_TIES = 0
@@ -95,7 +96,7 @@ def one_score_each(scores: Tensor, images: int) -> Float[Tensor, "batch"]:
         ValueError: they are not one number for each image.
     """
     if scores.shape != (images,):
-        raise ValueError(
+        raise Mistake(
             f"expected one score for each of {images} images, but got scores of shape {tuple(scores.shape)}; "
             "let the score return one number per image."
         )
@@ -106,9 +107,9 @@ def _curve(
     score: Score, sides: Sequence[Side], steps: int, kept: Callable[[Tensor, int], Bool[Tensor, "batch _ _"]]
 ) -> RemovalCurve:
     if steps < 1:
-        raise ValueError(f"expected at least 1 step, but got {steps}; raise steps.")
+        raise Mistake(f"expected at least 1 step, but got {steps}; raise steps.")
     if not sides:
-        raise ValueError("expected images with their maps, but got none; pass one Side, or two for a pair.")
+        raise Mistake("expected images with their maps, but got none; pass one Side, or two for a pair.")
     places = [removal_places(side.saliency) for side in sides]
     shares = torch.linspace(0, 1, steps + 1, dtype=torch.float64)
     scores = [

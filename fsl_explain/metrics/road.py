@@ -17,6 +17,7 @@ from scipy.sparse import csc_array, csr_array, diags_array
 from scipy.sparse.linalg import splu
 from torch import Tensor
 
+from episodes.errors import Mistake
 from fsl_explain.metrics.derived_seed import derived_seed
 from fsl_explain.metrics.positive_part import says_something, undefined_unless
 from fsl_explain.metrics.removal_curves import RemovalCurve, Score, one_score_each, removal_places
@@ -60,9 +61,7 @@ def road(
     """
     outside = [share for share in shares if not 0 < share < 1]
     if outside or not shares:
-        raise ValueError(
-            f"expected shares of pixels between 0 and 1, but got {list(shares)}; leave some pixels to see."
-        )
+        raise Mistake(f"expected shares of pixels between 0 and 1, but got {list(shares)}; leave some pixels to see.")
     place = removal_places(saliency)
     pixels = place.flatten(1).shape[1]
     defined = says_something(saliency)
@@ -97,7 +96,7 @@ def noisy_linear_imputation(
     """
     empty = (~kept).all(dim=2).all(dim=1).nonzero().flatten().tolist()
     if empty:
-        raise ValueError(f"expected some pixels kept in every image, but image {empty[0]} keeps none; remove fewer.")
+        raise Mistake(f"expected some pixels kept in every image, but image {empty[0]} keeps none; remove fewer.")
     if not len(images):
         return images.clone()
     pairs = zip(images.detach().cpu().double().numpy(), kept.cpu().numpy(), strict=True)

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from episodes.errors import Mistake
 from fsl_explain.metrics.derived_seed import derived_seed
 
 Explain = Callable[[Tensor], Tensor]
@@ -46,7 +47,7 @@ def stability(
         ValueError: radius is not above 0, or samples is below 1.
     """
     if not radius > 0 or samples < 1:
-        raise ValueError(
+        raise Mistake(
             f"expected a radius above 0 and at least 1 sample, but got {radius} and {samples}; raise the lower one."
         )
     maps = explain(images).detach().flatten(1)

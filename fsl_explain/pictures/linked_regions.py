@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import ConnectionPatch, Rectangle
 from torch import Tensor
 
+from episodes.errors import Mistake
 from fsl_explain.explainers.analysis.correspondence import Correspondence, Match, correspondence
 from fsl_explain.explainers.explanation import Explanation
 from fsl_explain.pictures.picture import rivals
@@ -35,7 +36,7 @@ def draw(explanation: Explanation, count: int = 3, query_title: str | None = Non
     Raises: ``ValueError`` where the photographs of the supports were not given.
     """
     if explanation.support_images is None:
-        raise ValueError("linked regions are drawn on the supports' photographs, but only features were given.")
+        raise Mistake("linked regions are drawn on the supports' photographs, but only features were given.")
     shown = [int(explanation.target), *rivals(explanation)[:1]]
     figure = Figure(figsize=(SIDE * len([*shown, None]), SIDE + 0.8), layout="constrained")
     FigureCanvasAgg(figure)

@@ -8,6 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from episodes.errors import Mistake
 from fsl_explain.explainers.analysis.correspondence import correspondence
 from fsl_explain.explainers.contrast_weights import ClassReference
 from fsl_explain.explainers.explanation import Explanation
@@ -27,7 +28,7 @@ def draw(
     Raises: as ``correspondence``; ``ValueError`` where the photographs of the supports were not given.
     """
     if explanation.support_images is None:
-        raise ValueError("patterns are drawn on the supports' photographs, but only features were given.")
+        raise Mistake("patterns are drawn on the supports' photographs, but only features were given.")
     split = correspondence(explanation, label, shot)
     chosen = explanation.decision.classes.index(split.class_name)
     parts, total = split.parts(count), split.weight * split.similarity

@@ -19,6 +19,7 @@ from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from episodes.errors import Mistake
 from fsl_explain.explainers.explanation import Explanation
 
 COLORS = 257  # odd, so that zero has the neutral color of its own
@@ -113,7 +114,7 @@ def draw(explanation: Explanation) -> Figure:
     Raises: ``ValueError`` for the explanation of a batch.
     """
     if explanation.score.dim() != 0:
-        raise ValueError(
+        raise Mistake(
             f"expected the explanation of one query, but got that of a batch of {len(explanation.score)}; "
             "index it, as in explanation[0].plot()."
         )

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
+from episodes.errors import Mistake
 from fsl_explain.evaluation.map_grid import MapGrid, ShownMap
 from fsl_explain.pictures.picture import overlay
 
@@ -40,7 +41,7 @@ def draw_grid(grid: MapGrid) -> Figure:
 def check_ending(path: Path) -> None:
     """Raise ``ValueError`` for a picture of another kind than PNG, PDF and SVG."""
     if path.suffix not in SUFFIXES:
-        raise ValueError(f"expected a figure that ends in {', '.join(SUFFIXES)}, but got {path}; rename it.")
+        raise Mistake(f"expected a figure that ends in {', '.join(SUFFIXES)}, but got {path}; rename it.")
 
 
 def write_figure(figure: Figure, path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from episodes.errors import Mistake
 from fsl_explain.report.case_view import case_view
 from fsl_explain.report.page import Page
 from fsl_explain.report.wording import HOW_TO_READ
@@ -43,12 +44,12 @@ def write_html(text: str, path: str | Path) -> None:
     """
     path = Path(path)
     if path.is_dir():
-        raise ValueError(f"expected a file to write the page to, but {path} is a folder; add a name like page.html.")
+        raise Mistake(f"expected a file to write the page to, but {path} is a folder; add a name like page.html.")
     written = text.encode("utf-8", errors="replace")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
-        raise ValueError(f"expected {path.parent} to be a folder for the page, but it is a file.") from error
+        raise Mistake(f"expected {path.parent} to be a folder for the page, but it is a file.") from error
     aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         aside.write_bytes(written)

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from episodes.errors import Mistake
 from episodes.naming import unknown_name
 from fsl_explain.evaluation import Table
 from fsl_explain.explainers import Counterfactual, Explanation
@@ -32,7 +33,7 @@ class Case:
 
     def __post_init__(self) -> None:
         if not self.explanations:
-            raise ValueError(f"expected at least one explanation for the case {self.title!r}, but got none; add one.")
+            raise Mistake(f"expected at least one explanation for the case {self.title!r}, but got none; add one.")
         for name in [*self.figures, *([] if self.main is None else [self.main])]:
             if name not in self.explanations:
                 raise unknown_name("explanation", name, self.explanations)
@@ -57,20 +58,20 @@ class Case:
             raise unknown_name("class", name, classes)
         given = len(shots(self.main_explanation, classes.index(name)))
         if files and len(files) != given:
-            raise ValueError(
+            raise Mistake(
                 f"expected one file name for each of the {given} supports of {name}, but got {len(files)}; "
                 "name them all, or none."
             )
 
     def _check(self, name: str, explanation: Explanation) -> None:
         if explanation.score.dim() != 0:
-            raise ValueError(
+            raise Mistake(
                 f"expected the explanation of one query for {name!r}, but got that of a batch of "
                 f"{len(explanation.score)}; index it."
             )
         first = next(iter(self.explanations.values()))
         if explanation.decision.classes != first.decision.classes or not torch.equal(explanation.image, first.image):
-            raise ValueError(
+            raise Mistake(
                 f"the explanations of a case are of one query and one set of classes, but {name!r} differs from "
                 f"{next(iter(self.explanations))!r}; make a case for each."
             )

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float
 from sklearn.covariance import LedoitWolf
 from torch import Tensor
 
+from episodes.errors import Mistake
 from fsl_explain.similarities import euclidean
 from fsl_explain.similarities.similarity import Form
 
@@ -25,7 +26,7 @@ class Mahalanobis:
         matrix = self.precision
         symmetric = matrix.shape[0] == matrix.shape[-1] and torch.allclose(matrix, matrix.T, rtol=1e-6)
         if not symmetric or torch.linalg.cholesky_ex(matrix.double()).info.item() != 0:
-            raise ValueError(
+            raise Mistake(
                 f"a Mahalanobis distance needs a symmetric positive definite precision matrix, but this one "
                 f"of shape {tuple(matrix.shape)} is not; fit one with Mahalanobis.fit(embeddings)."
             )
@@ -46,10 +47,10 @@ class Mahalanobis:
             within = [group - group.mean(dim=0) for group in groups if len(group) > 1]
             deviations = torch.cat(within) if within else deviations
         if len(deviations) < 2 or not bool((deviations != 0).any()):
-            raise ValueError("a covariance needs at least two different embeddings, but got fewer; give more supports.")
+            raise Mistake("a covariance needs at least two different embeddings, but got fewer; give more supports.")
         estimated = LedoitWolf(assume_centered=True).fit(deviations.numpy())
         if estimated.shrinkage_ < 1e-10:  # all deviations are ±d, so that nothing is known of any other direction
-            raise ValueError("a covariance needs embeddings that differ in two directions; give more supports.")
+            raise Mistake("a covariance needs embeddings that differ in two directions; give more supports.")
         return cls(torch.from_numpy(estimated.get_precision()).to(embeddings.device))
 
     @cached_property
@@ -72,7 +73,7 @@ class Mahalanobis:
         support: Float[Tensor, "*pairs channel"],  # noqa: ARG002
     ) -> Float[Tensor, "*pairs channel"]:
         """Refuse: with a full covariance each addend belongs to a pair of channels."""
-        raise ValueError(
+        raise Mistake(
             "fam needs a similarity that is a sum over channels, but a Mahalanobis distance is a sum over pairs of "
             "channels; use method='exact' or 'contrast'."
         )

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from episodes import LabeledImages
+from episodes.errors import Mistake
 from fsl_explain.training.augmentation import Augmentation
 from fsl_explain.training.objective import Batch, Objective
 from fsl_explain.training.processes import own_share, processes
@@ -50,7 +51,7 @@ class ImageBatches(Dataset[Batch]):
     def __post_init__(self) -> None:
         units = len(self.objective.draw(0))
         if units % processes():
-            raise ValueError(
+            raise Mistake(
                 f"expected a batch that {processes()} processes can share, but it has {units} parts; "
                 "change the objective's size."
             )

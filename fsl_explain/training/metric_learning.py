@@ -15,6 +15,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from episodes import LabeledImages
+from episodes.errors import Mistake
 from fsl_explain.config.training import MarginObjective, MultiSimilarityObjective
 from fsl_explain.training.objective import Batch, Embedder
 from fsl_explain.training.processes import gathered, gathered_to_learn, same_chance
@@ -39,7 +40,7 @@ class MetricLearning(nn.Module):
         self.config, self.seed = config, seed
         self.images_of = [np.flatnonzero(dataset.labels == label) for label in np.unique(dataset.labels)]
         if len(self.images_of) < config.classes_per_batch:
-            raise ValueError(
+            raise Mistake(
                 f"a batch needs {config.classes_per_batch} classes, but {dataset.name} has {len(self.images_of)}; "
                 "lower objective.classes_per_batch."
             )
@@ -91,7 +92,7 @@ def _library() -> tuple[Any, Any]:
     try:
         return import_module("pytorch_metric_learning.losses"), import_module("pytorch_metric_learning.miners")
     except ImportError as error:
-        raise ValueError(
+        raise Mistake(
             "expected the package of the extra 'training', but pytorch-metric-learning is not installed; "
             "install fsl-explain[training]."
         ) from error

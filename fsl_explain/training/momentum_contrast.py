@@ -13,6 +13,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from episodes import LabeledImages
+from episodes.errors import Mistake
 from fsl_explain.config.training import MomentumContrastObjective
 from fsl_explain.training.objective import Batch, Embedder, embedding_width, shuffled_images
 from fsl_explain.training.processes import gathered
@@ -36,7 +37,7 @@ class MomentumContrast(nn.Module):
     ) -> None:
         super().__init__()
         if config.queue % config.batch_size:
-            raise ValueError(
+            raise Mistake(
                 f"expected a queue that is a multiple of the batch of {config.batch_size}, but got {config.queue}; "
                 "change objective.queue."
             )

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int, Int64
 from torch import Tensor, nn
 
+from episodes.errors import Mistake
 from fsl_explain.encoder import Encoder
 
 
@@ -69,7 +70,7 @@ def shuffled_images(images: int, batch_size: int, seed: int, step: int) -> Int64
     Raises: ``ValueError`` for more images in a batch than there are.
     """
     if batch_size > images:
-        raise ValueError(f"a batch needs {batch_size} images, but there are {images}; lower objective.batch_size.")
+        raise Mistake(f"a batch needs {batch_size} images, but there are {images}; lower objective.batch_size.")
     epoch, batch = divmod(step, images // batch_size)
     order = np.random.default_rng((seed, epoch)).permutation(images)
     return order[batch * batch_size : (batch + 1) * batch_size, None]

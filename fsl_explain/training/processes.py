@@ -9,6 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from episodes.errors import Mistake
 from fsl_explain.training.seeds import seeded
 
 
@@ -22,7 +23,7 @@ def joined(device: str) -> Iterator[None]:
         yield
         return
     if ":" in device:
-        raise ValueError(f"expected run.device 'cuda' in several processes, but got {device!r}; each takes its own.")
+        raise Mistake(f"expected run.device 'cuda' in several processes, but got {device!r}; each takes its own.")
     if device == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     # The others wait while the first one measures the accuracy.

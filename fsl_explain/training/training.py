@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from episodes import LabeledImages
+from episodes.errors import Mistake
 from fsl_explain.config import TrainingConfig
 from fsl_explain.config.training import (
     EpisodicObjective,
@@ -84,7 +85,7 @@ def objective_of(encoder: Encoder, dataset: LabeledImages, config: TrainingConfi
     Raises: ``ValueError`` for an encoder that cannot be trained, or data that the objective cannot draw from.
     """
     if encoder.layer is not None or encoder.image_size is None or encoder.normalization is None:
-        raise ValueError(
+        raise Mistake(
             "training needs a network that returns its activation maps and a known preprocessing, such as conv4net; "
             "choose one."
         )
@@ -155,7 +156,7 @@ class _Run:
         self.scaler.update()
         value = float(gathered(loss.detach()[None]).mean())
         if not math.isfinite(value):
-            raise ValueError(
+            raise Mistake(
                 f"the loss of batch {self.step + 1} is {value}; lower optimizer.learning_rate, or use float32."
             )
         return value

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from episodes.errors import Mistake
 from fsl_explain.config import TrainingConfig
 from fsl_explain.config.strict import without_places
 
@@ -47,11 +48,11 @@ class Unfinished:
         try:
             state = torch.load(self.path, map_location="cpu", weights_only=True)
         except Exception as error:  # a damaged file can fail in any way
-            raise ValueError(
+            raise Mistake(
                 f"expected an unfinished training, but {self.path} cannot be read; delete it and start again."
             ) from error
         if not isinstance(state, dict) or state.pop("settings", None) != self.settings:
-            raise ValueError(
+            raise Mistake(
                 f"expected an unfinished training of these settings and images, but {self.path} is of others; "
                 "give the settings back, name another output, or delete it."
             )

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from sklearn.metrics import average_precision_score
 from torch import Tensor
 
+from episodes.errors import Mistake
 from fsl_explain.classifiers import MajorityVote
 from fsl_explain.similarities import SIMILARITIES
 from retrieval_explain.decisions.chosen_classes import choose
@@ -95,14 +96,14 @@ def audit(bank: MemoryBank, k: int | None = None, labels: Int[Tensor, "row"] | N
     """
     given = bank.labels if labels is None else labels
     if len(given) != len(bank):
-        raise ValueError(f"expected one label for each of {len(bank)} images, but got {len(given)}.")
+        raise Mistake(f"expected one label for each of {len(bank)} images, but got {len(given)}.")
     rows = (given != UNLABELED).nonzero()[:, 0]
     if len(rows) < 2:
-        raise ValueError(f"an audit compares labels, but {len(rows)} of {len(bank)} images have one; add labels.")
+        raise Mistake(f"an audit compares labels, but {len(rows)} of {len(bank)} images have one; add labels.")
     names, numbered = given[rows].unique(return_inverse=True)
     k = _usual_k(numbered) if k is None else k
     if not 1 <= k < len(rows):
-        raise ValueError(f"asked for {k} neighbors, but each of {len(rows)} labeled images has {len(rows) - 1} others.")
+        raise Mistake(f"asked for {k} neighbors, but each of {len(rows)} labeled images has {len(rows) - 1} others.")
     embeddings = bank.rows.take(rows).double()
     values = leave_one_out_shapley(embeddings, numbered, SIMILARITIES[bank.similarity].pairwise, k)
     own = torch.arange(len(rows))
@@ -130,10 +131,10 @@ def inject_label_noise(labels: Int[Tensor, "row"], share: float, seed: int) -> N
     labeled = (labels != UNLABELED).nonzero()[:, 0]
     known = labels[labeled].unique()
     if len(known) < 2:
-        raise ValueError(f"a label can be flipped where there are two or more, but there is {len(known)}; add labels.")
+        raise Mistake(f"a label can be flipped where there are two or more, but there is {len(known)}; add labels.")
     count = round(share * len(labeled))
     if not 0 < count < len(labeled):
-        raise ValueError(
+        raise Mistake(
             f"expected a share that flips some of {len(labeled)} labels, but {share:g} flips {count}; "
             "choose one between 0 and 1."
         )

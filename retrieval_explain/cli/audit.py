@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from episodes.errors import Mistake
 from fsl_explain.cli.manners import check_results_folder
 from fsl_explain.cli.progress import note, show_table
 from fsl_explain.evaluation.results.written import write_tables
@@ -51,7 +52,7 @@ def audit(
         Folder for the results; without it only the tables are printed.
     """
     if top < 1:
-        raise ValueError(f"expected --top of at least 1 image, but got {top}.")
+        raise Mistake(f"expected --top of at least 1 image, but got {top}.")
     check_results_folder(out)
     searched = MemoryBank.load(bank)
     noise = None if flip is None else inject_label_noise(searched.labels, flip, seed)

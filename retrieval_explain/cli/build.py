@@ -5,6 +5,7 @@ from pathlib import Path
 from rich.console import Console
 
 from episodes import ImageFiles, ImageFolder, LabeledImages, find_images
+from episodes.errors import Mistake
 from fsl_explain.cli.progress import note, progress_bars
 from fsl_explain.config import read_config
 from fsl_explain.encoder import Encoder
@@ -70,7 +71,7 @@ def build(
         Take every image below the folder, however deep, without a label.
     """
     if append and resume:
-        raise ValueError("expected --append or --resume, but got both; an append is done in one go.")
+        raise Mistake("expected --append or --resume, but got both; an append is done in one go.")
     dataset = _images(images.resolve(), unlabeled)
     network = Encoder.named(encoder, checkpoint, pooling)
     note(f"Embedding {len(dataset)} images of {len(dataset.classes) or 'no'} classes with {network.description} …")

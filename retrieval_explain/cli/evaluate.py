@@ -7,6 +7,7 @@ import torch
 from cyclopts import Parameter
 
 from episodes import LabeledImages
+from episodes.errors import Mistake
 from fsl_explain.cli.manners import check_results_folder
 from fsl_explain.cli.progress import note, progress_bars, show_table
 from fsl_explain.config import read_config
@@ -48,7 +49,7 @@ def evaluate(
     """
     settings = read_config(config, BankEvaluationConfig, set_)
     if limit is not None and limit < 1:
-        raise ValueError(f"expected a --limit of at least 1 query, but got {limit}.")
+        raise Mistake(f"expected a --limit of at least 1 query, but got {limit}.")
     check_results_folder(out)
     if settings.run.threads is not None:
         torch.set_num_threads(settings.run.threads)

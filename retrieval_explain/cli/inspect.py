@@ -6,6 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from rich.console import Console
 
+from episodes.errors import Mistake
 from fsl_explain.classifiers import KnnVote, MajorityVote, named_rule
 from fsl_explain.cli.manners import check_output_file
 from fsl_explain.cli.progress import note, show_table
@@ -77,7 +78,7 @@ def inspect(
     """
     vote = named_rule(rule, k, temperature)
     if not isinstance(vote, KnnVote | MajorityVote):
-        raise ValueError(f"expected a vote of the neighbors, knn-vote or majority-vote, but got {rule}.")
+        raise Mistake(f"expected a vote of the neighbors, knn-vote or majority-vote, but got {rule}.")
     check_output_file(out)
     opened, network = open_bank_for(bank, encoder, checkpoint, pooling, index, k)
     asked = open_query(query, network, box)

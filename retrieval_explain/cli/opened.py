@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from episodes import read_image
+from episodes.errors import Mistake
 from fsl_explain.cli.progress import note
 from fsl_explain.encoder import Encoder
 from retrieval_explain.inspection.query_region import cut_region
@@ -77,7 +78,7 @@ def labels_given(bank: MemoryBank, classes: Sequence[str]) -> list[str] | list[i
         return list(classes)
     for name in classes:
         if not name.isdecimal():
-            raise ValueError(f"expected a number as --class, because the bank's labels are numbers, but got {name!r}.")
+            raise Mistake(f"expected a number as --class, because the bank's labels are numbers, but got {name!r}.")
     return [int(name) for name in classes]
 
 
@@ -97,7 +98,7 @@ def write_json(value: Mapping[str, Any], path: Path) -> None:
     Raises: ``ValueError`` where the path is a folder.
     """
     if path.is_dir():
-        raise ValueError(f"expected a file for the results, but {path} is a folder; add a name like neighbors.json.")
+        raise Mistake(f"expected a file for the results, but {path} is a folder; add a name like neighbors.json.")
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.partial")
     aside.write_text(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from episodes.errors import Mistake
 from fsl_explain.classifiers import KnnVote, MajorityVote, NearestNeighbor, Rule, SupportSet, named_rule
 from fsl_explain.encoder import Encoder, Features
 from fsl_explain.explainers.choice import Choice
@@ -67,7 +68,7 @@ def retrieve(
     """
     batch = as_batch(image)
     if len(batch) > 1:
-        raise ValueError(f"expected one query, but got a batch of {len(batch)}; explain them one by one.")
+        raise Mistake(f"expected one query, but got a batch of {len(batch)}; explain them one by one.")
     features = encoder(batch).in_float64()
     found = bank.search(features.embedding, k, classes=classes, ids=ids, without=without)
     return Retrieved(encoder, bank, batch[0], features[0], found[0])
@@ -122,7 +123,7 @@ def neighbors_needed(rule: Rule, k: int | None, rows: int) -> int | None:
     if isinstance(rule, NearestNeighbor):
         return min(COMPARED_IMAGES, rows) if k is None else k
     if not isinstance(rule, VOTES):
-        raise ValueError(
+        raise Mistake(
             "expected a decision over neighbors, but the rule looks at all images of a class; "
             "use knn-vote, majority-vote or nearest-neighbor."
         )
@@ -143,7 +144,7 @@ def voters_by_class(bank: MemoryBank, neighbors: Neighbors) -> SupportSet:
     """
     labels = bank.labels[neighbors.indices]
     if bool((labels < 0).any()):
-        raise ValueError(
+        raise Mistake(
             f"{int((labels < 0).sum())} of {len(labels)} neighbors have no label, so they cannot vote; "
             "use nearest-neighbor, or search among labeled classes."
         )

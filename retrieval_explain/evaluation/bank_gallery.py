@@ -8,6 +8,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from episodes import LabeledImage, read_image
+from episodes.errors import Mistake
 from retrieval_explain.memory_bank import MemoryBank
 
 
@@ -21,7 +22,7 @@ class BankGallery:
         unlabeled = int((bank.labels < 0).sum())
         if unlabeled or not bank.classes:
             what = f"{unlabeled} images without a class" if unlabeled else "numbers instead of class names"
-            raise ValueError(f"expected a bank whose images have class names, but {name} has {what}; import it again.")
+            raise Mistake(f"expected a bank whose images have class names, but {name} has {what}; import it again.")
         self.bank, self.name, self.classes = bank, name, bank.classes
         self.labels: Int64[np.ndarray, "image"] = bank.labels.numpy()
 
@@ -31,7 +32,7 @@ class BankGallery:
     def __getitem__(self, position: int, /) -> LabeledImage:
         path, label = self.paths[position], int(self.labels[position])
         if path is None:
-            raise ValueError(f"row {position} of the bank {self.name} has no path; build the bank from images.")
+            raise Mistake(f"row {position} of the bank {self.name} has no path; build the bank from images.")
         return LabeledImage(read_image(path), label, self.classes[label], path=path)
 
     @cached_property

@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from episodes import LabeledImages
+from episodes.errors import Mistake
 from fsl_explain.classifiers import Rule, named_rule
 from fsl_explain.encoder import Encoder
 from fsl_explain.evaluation.episodes import BASELINES
@@ -57,9 +58,9 @@ def measured_methods(config: BankEvaluationConfig) -> tuple[str, ...]:
     """
     for name in config.explanation.methods:
         if find_method(name).explains not in ("score", "contrast"):
-            raise ValueError(f"expected explainers of a class's score or of its lead, but got {name!r}; drop it.")
+            raise Mistake(f"expected explainers of a class's score or of its lead, but got {name!r}; drop it.")
         if find_method(name).perturbs:
-            raise ValueError(f"expected explainers that read activation maps, but {name!r} changes the image; drop it.")
+            raise Mistake(f"expected explainers that read activation maps, but {name!r} changes the image; drop it.")
     return tuple(dict.fromkeys((*config.explanation.methods, *BASELINES)))
 
 
@@ -175,7 +176,7 @@ def _embeddings(
     gallery.bank.expect_encoder(encoder)
     asked, kept = config.decision.similarity, gallery.bank.similarity
     if asked != kept:
-        raise ValueError(f"the bank {gallery.name} is of {kept} similarity, but decision.similarity is {asked!r}.")
+        raise Mistake(f"the bank {gallery.name} is of {kept} similarity, but decision.similarity is {asked!r}.")
     advance(len(gallery))
     return gallery.embeddings
 

@@ -18,6 +18,7 @@ from jaxtyping import Shaped
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from episodes.errors import MissingFile, Mistake
 from episodes.naming import unknown_name
 from fsl_explain.backbones.weights.checkpoint import read_content
 from fsl_explain.backbones.weights.pickle_names import Inert
@@ -64,17 +65,17 @@ def open_source(file: str | Path, layout: str = "auto", key: str | None = None) 
     if layout not in LAYOUTS:
         raise unknown_name("layout", layout, LAYOUTS)
     if not path.is_file():
-        raise FileNotFoundError(f"expected a file of embeddings, but {path} does not exist.")
+        raise MissingFile(f"expected a file of embeddings, but {path} does not exist.")
     if path.suffix == ".parquet":
         return _parquet(path, layout, key or COLUMN)
     if path.suffix not in OPENERS:
-        raise ValueError(
+        raise Mistake(
             f"expected embeddings in a file {', '.join(OPENERS)} or .parquet, but got {path.name}; convert it."
         )
     name, matrix = OPENERS[path.suffix](path, key)
     shape = tuple(matrix.get_shape()) if hasattr(matrix, "get_shape") else tuple(matrix.shape)
     if len(shape) != 2 or 0 in shape:
-        raise ValueError(f"expected a matrix of embeddings, but {name} of {path} has shape {shape}; name another key.")
+        raise Mistake(f"expected a matrix of embeddings, but {name} of {path} has shape {shape}; name another key.")
     return _matrix(matrix, shape, _in_columns(matrix, name, layout, path))
 
 
@@ -106,7 +107,7 @@ def _in_columns(matrix: Any, name: str, layout: str, path: Path) -> bool:
     for axis in (0, 1):
         if np.abs(np.linalg.norm(values, axis=axis) - 1).max() < UNIT:
             return axis == 0
-    raise ValueError(
+    raise Mistake(
         f"expected {name} of {path} to hold embeddings of length 1, but neither its columns nor its rows have it; "
         "say with the layout which they are, columns or rows."
     )
@@ -116,9 +117,7 @@ def _npy(path: Path, key: str | None) -> tuple[str, Any]:  # noqa: ARG001 - a fi
     try:
         return path.name, np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
-        raise ValueError(
-            f"expected an array of numbers, but {path} cannot be read ({error}); save it again."
-        ) from error
+        raise Mistake(f"expected an array of numbers, but {path} cannot be read ({error}); save it again.") from error
 
 
 def _safetensors(path: Path, key: str | None) -> tuple[str, Any]:
@@ -127,7 +126,7 @@ def _safetensors(path: Path, key: str | None) -> tuple[str, Any]:
         names = list(file.keys())
         matrices = [name for name in names if len(file.get_slice(name).get_shape()) == 2]
     except (SafetensorError, OSError) as error:
-        raise ValueError(
+        raise Mistake(
             f"expected a safetensors file, but {path} cannot be read ({error}); download it again."
         ) from error
     name = _chosen(key, names, matrices, path)
@@ -154,7 +153,7 @@ def _tensors(content: object, path: Path) -> dict[str, Tensor]:
     while waiting:
         name, value, depth = waiting.pop()
         if depth > DEEPEST or len(name) > LONGEST or len(waiting) + len(found) > MOST:
-            raise ValueError(
+            raise Mistake(
                 f"expected a matrix of embeddings in {path}, but its content is nested too deeply or holds more than "
                 f"{MOST} entries; save the matrix by itself."
             )
@@ -178,7 +177,7 @@ def _chosen(key: str | None, names: list[str], matrices: list[str], path: Path) 
         raise unknown_name(f"tensor of {path.name}", key, names)
     name = key or next((known for known in KEYS if known in names), None)
     if name is None and len(matrices) != 1:
-        raise ValueError(
+        raise Mistake(
             f"expected one matrix of embeddings in {path}, but it holds {len(matrices)}; name one of them as the key."
         )
     return name or matrices[0]
@@ -188,12 +187,12 @@ def _parquet(path: Path, layout: str, column: str) -> EmbeddingSource:
     try:
         file = pq.ParquetFile(path)
     except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"expected a Parquet table, but {path} cannot be read ({error}); write it again.") from error
+        raise Mistake(f"expected a Parquet table, but {path} cannot be read ({error}); write it again.") from error
     schema = file.schema_arrow
     if column not in schema.names:
         raise unknown_name(f"column of {path.name}", column, schema.names)
     if layout == "columns":
-        raise ValueError(f"expected layout rows for the Parquet table {path}, but got columns; each row is an image.")
+        raise Mistake(f"expected layout rows for the Parquet table {path}, but got columns; each row is an image.")
     kept = [name for name in ("id", "label", "path") if name in schema.names]
 
     def pieces() -> Iterator[Piece]:
@@ -213,10 +212,10 @@ def _channels(file: pq.ParquetFile, column: str, path: Path) -> int:
     kind = getattr(kind, "storage_type", kind)
     inner = getattr(kind, "value_type", pa.null())
     if not (pa.types.is_floating(inner) or pa.types.is_integer(inner)):
-        raise ValueError(f"expected the column {column} of {path} to hold lists of numbers, but it is {kind}.")
+        raise Mistake(f"expected the column {column} of {path} to hold lists of numbers, but it is {kind}.")
     first = next(file.iter_batches(1, columns=[column]), None)
     if first is None or not len(first):
-        raise ValueError(f"expected embeddings of at least one image, but {path} has no rows.")
+        raise Mistake(f"expected embeddings of at least one image, but {path} has no rows.")
     return len(first.column(column)[0].as_py() or ())
 
 
@@ -226,7 +225,7 @@ def _piece(batch: pa.RecordBatch, column: str, channels: int, path: Path, start:
     lengths = pc.list_value_length(lists).fill_null(0)
     wrong = pc.index(pc.equal(lengths, channels), False).as_py()
     if wrong >= 0 or not channels:
-        raise ValueError(
+        raise Mistake(
             f"expected {channels or 'some'} numbers in each {column} of {path}, but row {start + max(wrong, 0)} has "
             f"{lengths[max(wrong, 0)]}; fix or drop it."
         )

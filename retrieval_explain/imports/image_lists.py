@@ -11,6 +11,8 @@ from pathlib import Path
 from torchvision.datasets import ImageFolder
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
+from episodes.errors import MissingFile, Mistake
+
 SEPARATORS = ("\t", ",", " ")
 WHOLE = re.compile(r"-?[0-9]{1,18}")
 
@@ -35,18 +37,18 @@ def read_image_list(place: str | Path) -> ImageList:
     """
     path = Path(place)
     if not path.exists():
-        raise FileNotFoundError(f"expected a list of images or a folder of class folders, but {path} does not exist.")
+        raise MissingFile(f"expected a list of images or a folder of class folders, but {path} does not exist.")
     if path.is_dir():
         return _listed(ImageFolder(str(path)))
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise ValueError(
+        raise Mistake(
             f"expected a text file with one image a line, but {path} is no UTF-8 text; give the list of images."
         ) from error
     pairs = [_split(line.strip()) for line in lines if line.strip()]
     if not pairs:
-        raise ValueError(f"expected a text file with one image a line, but {path} lists none.")
+        raise Mistake(f"expected a text file with one image a line, but {path} lists none.")
     labels = [label for _, label in pairs]
     return ImageList([name for name, _ in pairs], labels, all(label and WHOLE.fullmatch(label) for label in labels))
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from episodes.errors import Mistake
 from episodes.naming import unknown_name
 from fsl_explain.progress import Report, silent
 from fsl_explain.similarities import SIMILARITIES
@@ -96,7 +97,7 @@ def _check_numbers(
     for what, count in told.items():
         if isinstance(count, int) and count != source.rows:
             turned = " with the layout columns" if count == source.channels else ""
-            raise ValueError(
+            raise Mistake(
                 f"expected one image for each of the {source.rows} embeddings of {file}, but {what} {count}; "
                 f"give the list that they were made from{turned}."
             )

@@ -11,6 +11,7 @@ import PIL.Image
 import torch
 
 from episodes import read_image
+from episodes.errors import Mistake
 from fsl_explain.classifiers import KnnVote, MajorityVote, NearestNeighbor
 from fsl_explain.evaluation.query_figures import figures_of
 from fsl_explain.explainers.choice import Choice
@@ -115,7 +116,7 @@ def inspect_neighbors(
     Raises: ``ValueError`` for fewer than one neighbor to show.
     """
     if explained < 1 or gallery < 1:
-        raise ValueError(f"expected at least one neighbor to show, but got {min(explained, gallery)}.")
+        raise Mistake(f"expected at least one neighbor to show, but got {min(explained, gallery)}.")
     shown = tuple(_shown(retrieved, place, read) for place in range(min(gallery, len(retrieved.neighbors.indices))))
     beside = [one for one in shown[:explained] if one.photograph is not None]
     compared = _beside(retrieved, beside) if beside else None

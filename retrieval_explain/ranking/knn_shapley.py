@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from episodes.errors import Mistake
 from retrieval_explain.ranking.ranked_lists import tied_runs
 
 PAIRS_AT_ONCE = 2**21
@@ -121,7 +122,7 @@ def _mean_values(
     pairs_at_once: int,
 ) -> Tensor:
     if not len(queries):
-        raise ValueError("the value of an image is a mean over queries, but there is none; pass at least one query.")
+        raise Mistake("the value of an image is a mean over queries, but there is none; pass at least one query.")
     total = torch.zeros(len(gallery), dtype=torch.float64, device=gallery.device)
     per_block = max(1, pairs_at_once // max(1, len(gallery)))
     for start in range(0, len(queries), per_block):
@@ -138,10 +139,10 @@ def _sum_before(values: Float[Tensor, "query place"], place: Int[Tensor, "query 
 
 def _must_be_valued(similarities: Tensor, k: int) -> None:
     if k < 1:
-        raise ValueError(f"a nearest-neighbor classifier needs k of 1 or more, but k is {k}. Raise k.")
+        raise Mistake(f"a nearest-neighbor classifier needs k of 1 or more, but k is {k}. Raise k.")
     unranked = (~similarities.isfinite()).any(dim=0)
     if unranked.any():
-        raise ValueError(
+        raise Mistake(
             f"{int(unranked.sum())} of {len(unranked)} gallery images have a similarity that is not finite, first "
             f"{int(unranked.nonzero()[0])}. They cannot be ranked; drop or repair their embeddings."
         )

@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from episodes.errors import Mistake
+
 
 @dataclass(frozen=True)
 class Tied:
@@ -55,7 +57,7 @@ class RankedLists:
             ValueError: k is below 1.
         """
         if k < 1:
-            raise ValueError(f"a ranking is judged on k neighbors, k of 1 or more, but k is {k}. Raise k.")
+            raise Mistake(f"a ranking is judged on k neighbors, k of 1 or more, but k is {k}. Raise k.")
         return torch.full_like(self.references, k)
 
     def must_reach(self, depth: Int[Tensor, "query"], metric: str) -> None:
@@ -67,14 +69,14 @@ class RankedLists:
         short = depth > self.length
         if short.any():
             needed, there_are = int(depth[short][0]), int(self.length[short][0])
-            raise ValueError(
+            raise Mistake(
                 f"{metric} needs {needed} neighbors besides the query itself, but a list holds {there_are}; "
                 "lower k or search for more."
             )
         end = self.end.gather(1, (depth - 1).clamp(min=0)[:, None])[:, 0]
         is_open = (depth > 0) & (end == self.length) & (self.unlisted > 0)
         if is_open.any():
-            raise ValueError(
+            raise Mistake(
                 f"{metric} cannot tell whether place {int(depth[is_open][0])} is tied with images beyond the end of "
                 f"{int(is_open.sum())} of {len(is_open)} lists; search for more neighbors, beyond that place."
             )
@@ -94,7 +96,7 @@ def own_places(query_ids: Sequence[Hashable], gallery_ids: Sequence[Hashable]) -
     """
     place_of = {identity: place for place, identity in enumerate(gallery_ids)}
     if len(place_of) < len(gallery_ids):
-        raise ValueError(f"every gallery id must be unique, but {len(gallery_ids)} images have {len(place_of)} ids.")
+        raise Mistake(f"every gallery id must be unique, but {len(gallery_ids)} images have {len(place_of)} ids.")
     return torch.tensor([place_of.get(identity, -1) for identity in query_ids], dtype=torch.long)
 
 
@@ -166,11 +168,11 @@ def _must_be_rankable(
     similarities: Tensor, indices: Tensor, gallery: int, own_places: Tensor | None, tolerance: float
 ) -> None:
     if similarities.shape[1] == 0:
-        raise ValueError("every query needs at least one neighbor to rank, but the lists are empty.")
+        raise Mistake("every query needs at least one neighbor to rank, but the lists are empty.")
     if tolerance < 0:
-        raise ValueError(f"the tolerance of ties must be 0 or more, but it is {tolerance}.")
+        raise Mistake(f"the tolerance of ties must be 0 or more, but it is {tolerance}.")
     if not (is_finite := similarities.isfinite().all(dim=1)).all():
-        raise ValueError(
+        raise Mistake(
             f"{int((~is_finite).sum())} of {len(is_finite)} queries have a similarity that is not finite, first query "
             f"{int((~is_finite).nonzero()[0])}. It cannot be ranked; drop or repair its embeddings."
         )
@@ -182,6 +184,6 @@ def _must_be_rankable(
 def _must_lie_in_gallery(role: str, places: Tensor, lowest: int, gallery: int) -> None:
     outside: Bool[Tensor, "..."] = (places < lowest) | (places >= gallery)
     if outside.any():
-        raise ValueError(
+        raise Mistake(
             f"the place of every {role} must lie from {lowest} to {gallery - 1}, but one is {int(places[outside][0])}."
         )

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from episodes.errors import Mistake
 from fsl_explain.similarities import SIMILARITIES
 from retrieval_explain.ranking.neighbors import Neighbors, nearest
 from retrieval_explain.ranking.ranked_lists import RankedLists, Tied, rank_gallery
@@ -40,7 +41,7 @@ class Searched:
 
     def __post_init__(self) -> None:
         if self.reach < 1:
-            raise ValueError(
+            raise Mistake(
                 f"expected a gallery with an image besides the query, but it has {len(self.gallery)}; add images."
             )
 

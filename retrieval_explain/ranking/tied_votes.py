@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from episodes.errors import Mistake
 from retrieval_explain.ranking.ranked_lists import RankedLists, Tied
 
 ROUNDING = 1e-12
@@ -30,7 +31,7 @@ def weighted_vote_accuracy(
             place k run past its end.
     """
     if not temperature > 0:
-        raise ValueError(f"a weighted vote needs a temperature above 0, but got {temperature}.")
+        raise Mistake(f"a weighted vote needs a temperature above 0, but got {temperature}.")
 
     def weigh(below_the_first: Tensor) -> Tensor:
         return torch.exp(below_the_first / temperature)
@@ -61,7 +62,7 @@ class _Poll:
 def _vote_accuracy(lists: RankedLists, k: int, weigh: Callable[[Tensor], Tensor], draws: int, seed: int) -> Tied:
     lists.must_reach(lists.depth(k), "the vote of k neighbors")
     if draws < 1:
-        raise ValueError(f"the mean over random choices needs 1 draw or more, but draws is {draws}. Raise draws.")
+        raise Mistake(f"the mean over random choices needs 1 draw or more, but draws is {draws}. Raise draws.")
     classes, class_of = torch.cat([lists.query_labels, lists.labels.flatten()]).unique(return_inverse=True)
     own, way = class_of[: len(lists.query_labels), None], class_of[len(lists.query_labels) :].view_as(lists.labels)
     # One similarity, hence one vote, for all places of a tied run.

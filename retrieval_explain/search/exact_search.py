@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from episodes.errors import Mistake
 from fsl_explain.similarities import SIMILARITIES
 from retrieval_explain.ranking.neighbors import Neighbors, Rows, nearest, similarities_to
 
@@ -48,7 +49,7 @@ def exact_search(
     """
     there_are = rows.shape[0] if allowed is None else int(allowed.sum())
     if not 1 <= k <= there_are:
-        raise ValueError(f"expected k from 1 to {there_are}, the rows to search among, but got {k}; lower k.")
+        raise Mistake(f"expected k from 1 to {there_are}, the rows to search among, but got {k}; lower k.")
     parts = queries.split(QUERIES_TOGETHER)
     found = [_search(rows, part, similarity, k, allowed, device) for part in parts if len(part)]
     return Neighbors(

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from episodes.errors import Mistake
 from episodes.naming import unknown_name
 from retrieval_explain.ranking.neighbors import ROWS_IN_A_BLOCK, Neighbors, Rows, blocks, nearest, similarities_to
 from retrieval_explain.search.exact_search import exact_search, promising
@@ -120,7 +121,7 @@ def placed(index: Index, device: str = "auto") -> Index:
     if device == "cpu" or (device == "auto" and not faiss.get_num_gpus()):
         return replace(index, device="cpu", on_gpu=None)
     if not faiss.get_num_gpus():
-        raise ValueError("expected a graphics processor for the index, but FAISS finds none; use device cpu.")
+        raise Mistake("expected a graphics processor for the index, but FAISS finds none; use device cpu.")
     if index.kind in ("flat", "hnsw"):
         return replace(index, device="cuda" if index.is_exact else "cpu")
     options = faiss.GpuClonerOptions()
@@ -134,7 +135,7 @@ def placed(index: Index, device: str = "auto") -> Index:
     except RuntimeError as error:
         if device == "auto":
             return replace(index, device="cpu", on_gpu=None)
-        raise ValueError(
+        raise Mistake(
             f"FAISS cannot place this {index.kind} index on the graphics processor; use device cpu."
         ) from error
 
@@ -184,7 +185,7 @@ def _search(index: Index, rows: Rows, queries: Float[Tensor, "query channel"], k
         candidates = promising(queries, rows, candidates, index.similarity, k)
     found = nearest(candidates, similarities_to(queries, rows, candidates, index.similarity), k)
     if bool((found.indices < 0).any()):
-        raise ValueError(f"the {index.kind} index found fewer than {k} neighbors; lower k or use the exact search.")
+        raise Mistake(f"the {index.kind} index found fewer than {k} neighbors; lower k or use the exact search.")
     return found
 
 

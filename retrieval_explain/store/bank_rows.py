@@ -9,6 +9,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from jaxtyping import Float, Int64, Shaped
 
+from episodes.errors import Mistake
+
 SCHEMA = pa.schema([("id", pa.int64()), ("label", pa.string()), ("path", pa.string())])
 LABELS, NAMES, NUMBERS = "labels", "names", "numbers"  # a bank's note: whether its labels are names or numbers
 Texts = Sequence[str | None] | Sequence[str] | None
@@ -22,12 +24,12 @@ def stored_embeddings(
     Raises: ``ValueError`` when they are not a matrix of as many channels as the bank has.
     """
     if embeddings.ndim != 2 or embeddings.shape[1] != channels:
-        raise ValueError(
+        raise Mistake(
             f"expected embeddings of shape (rows, {channels}), but got {embeddings.shape}; "
             "use the encoder that the bank was built with."
         )
     if embeddings.dtype.kind not in "fiu":
-        raise ValueError(f"expected embeddings that are real numbers, but got {embeddings.dtype}.")
+        raise Mistake(f"expected embeddings that are real numbers, but got {embeddings.dtype}.")
     with np.errstate(over="ignore"):
         return np.ascontiguousarray(embeddings, dtype=np.dtype(dtype))
 
@@ -49,7 +51,7 @@ def check_embeddings(stored: Float[np.ndarray, "row channel"], similarity: str, 
     first = int(np.flatnonzero(wrong)[0])
     name = table["path"][first].as_py() or f"id {table['id'][first].as_py()}"
     what = f"{'zero or ' if cosine else ''}not finite{' in float16' if stored.dtype == np.float16 else ''}"
-    raise ValueError(
+    raise Mistake(
         f"{int(wrong.sum())} of {len(stored)} embeddings are {what}, first {name}. "
         f"They have no {similarity} similarity; fix or drop these images before building the bank."
     )
@@ -62,7 +64,7 @@ def check_labels(table: pa.Table, kind: str) -> None:
     whole = pc.match_substring_regex(table["label"], r"^-?[0-9]{1,18}$").fill_null(True)
     first = pc.index(whole, False).as_py()
     if first >= 0:
-        raise ValueError(
+        raise Mistake(
             "expected labels that are whole numbers, as those of the bank are, "
             f"but got {table['label'][first].as_py()!r}; give its number."
         )
@@ -78,7 +80,7 @@ def rows_table(count: int, ids: Int64[np.ndarray, "row"], labels: Texts, paths: 
     }
     for name, column in columns.items():
         if len(column) != count:
-            raise ValueError(f"expected one {name} for each of {count} embeddings, but got {len(column)}.")
+            raise Mistake(f"expected one {name} for each of {count} embeddings, but got {len(column)}.")
     return pa.table(columns, schema=SCHEMA)
 
 
@@ -89,7 +91,7 @@ def _texts(name: str, given: Texts, count: int) -> pa.Array:
     try:
         return pa.array(texts, pa.string())
     except UnicodeEncodeError as error:
-        raise ValueError(f"the {name} {error.object!r} is no Unicode text; rename it.") from error
+        raise Mistake(f"the {name} {error.object!r} is no Unicode text; rename it.") from error
 
 
 def whole_ids(ids: Sequence[int] | Shaped[np.ndarray, "row"]) -> Int64[np.ndarray, "row"]:
@@ -99,7 +101,7 @@ def whole_ids(ids: Sequence[int] | Shaped[np.ndarray, "row"]) -> Int64[np.ndarra
         if len(values) and (values.ndim != 1 or values.dtype.kind not in "iu" or values.max() > np.iinfo(np.int64).max):
             raise OverflowError
     except (OverflowError, TypeError, ValueError):
-        raise ValueError("expected ids that are whole numbers of 64 bits, one for each embedding.") from None
+        raise Mistake("expected ids that are whole numbers of 64 bits, one for each embedding.") from None
     return values.astype(np.int64)
 
 
@@ -118,7 +120,7 @@ class SeenIds:
             place = np.minimum(np.searchsorted(taken, run), len(taken) - 1)
             repeated = np.concatenate([repeated, run[taken[place] == run]])
         if len(repeated):
-            raise ValueError(
+            raise Mistake(
                 f"every id may stand once, but {len(np.unique(repeated))} of {len(ids)} are taken, "
                 f"first {repeated.min()}; give each image an id of its own."
             )

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from episodes import LabeledImages
+from episodes.errors import Mistake
 from fsl_explain.encoder import Encoder
 from fsl_explain.progress import Report, silent
 from retrieval_explain.store.bank_rows import LABELS, NAMES, rows_table
@@ -122,7 +123,7 @@ def _entries(dataset: LabeledImages) -> pa.Table:
 
 def _check_data_set(dataset: LabeledImages) -> None:
     if not len(dataset):
-        raise ValueError("expected a data set of at least one image, but it is empty; check its folder.")
+        raise Mistake("expected a data set of at least one image, but it is empty; check its folder.")
 
 
 def _check_kept(kept: pa.Table, expected: pa.Table, directory: Path) -> None:
@@ -135,7 +136,7 @@ def _check_kept(kept: pa.Table, expected: pa.Table, directory: Path) -> None:
     ]
     first = min((place for column in same if (place := pc.index(column, False).as_py()) >= 0), default=len(begun))
     theirs, ours = (_named(table, first) for table in (kept, begun))
-    raise ValueError(
+    raise Mistake(
         f"the unfinished build in {directory} has {theirs} as image {first}, but the data set has {ours}; "
         "go on with the data set it was begun with or build the bank again without resuming."
     )

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Bool, Float, Shaped
 
+from episodes.errors import UnknownName
 from retrieval_explain.store.bank_rows import (
     LABELS,
     NAMES,
@@ -83,7 +84,7 @@ def delete(directory: Path, ids: Sequence[int] | Shaped[np.ndarray, "row"]) -> N
         numbers = whole_ids(ids)
         missing = numbers[~np.isin(numbers, bank.ids)]
         if len(missing):
-            raise LookupError(
+            raise UnknownName(
                 f"the bank {directory} has no image with id {missing[0]} to delete; look its ids up in {ROWS}."
             )
         nothing = np.empty((0, bank.manifest.channels), bank.manifest.dtype)

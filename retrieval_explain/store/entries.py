@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Int, Int64
 from torch import Tensor
 
+from episodes.errors import Mistake
 from retrieval_explain.store.bank_rows import LABELS, NUMBERS, SeenIds, whole_ids
 from retrieval_explain.store.files import StoredBank
 
@@ -109,7 +110,7 @@ def entries_in_memory(
     known = whole_ids(np.arange(rows) if ids is None else np.asarray(ids))
     for what, given in (("labels", numbers), ("paths", named), ("ids", known)):
         if len(given) != rows:
-            raise ValueError(f"expected one of the {what} for each of {rows} rows, but got {len(given)}.")
+            raise Mistake(f"expected one of the {what} for each of {rows} rows, but got {len(given)}.")
     SeenIds().add(known)
     return EntriesInMemory(torch.from_numpy(known), numbers, classes, named)
 
@@ -125,7 +126,7 @@ def _numbered(labels: Labels | None, rows: int) -> tuple[Int64[Tensor, "label"],
     place: dict[Any, int] = {name: number for number, name in enumerate(classes)} | {None: UNLABELED}
     stranger = next((label for label in given if label not in place), None)
     if stranger is not None:
-        raise ValueError(f"expected labels that are all names or all numbers, but got names and {stranger!r}.")
+        raise Mistake(f"expected labels that are all names or all numbers, but got names and {stranger!r}.")
     return torch.tensor([place[label] for label in given]), classes
 
 

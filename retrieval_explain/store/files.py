@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from jaxtyping import Float, Float32, Int64
 from pydantic import ValidationError
 
+from episodes.errors import MissingFile, Mistake
 from retrieval_explain.store.embeddings_file import HEADER_BYTES
 from retrieval_explain.store.versions import EMBEDDINGS, MANIFEST, REPAIR, ROWS, Manifest, Pointer, read_pointer
 
@@ -62,7 +63,7 @@ class StoredBank:
     def rows(self, start: int, stop: int) -> Float32[np.ndarray, "row channel"]:
         """Return the rows from ``start`` up to but without ``stop``; float32 rows are not copied."""
         if not 0 <= start <= stop <= len(self):
-            raise ValueError(f"expected rows between 0 and {len(self)}, but got {start} to {stop}.")
+            raise Mistake(f"expected rows between 0 and {len(self)}, but got {start} to {stop}.")
         if start < stop:
             self._verify(range(start // self.manifest.block_rows, (stop - 1) // self.manifest.block_rows + 1))
         return self._embeddings[start:stop].astype(np.float32, copy=False)
@@ -71,7 +72,7 @@ class StoredBank:
         """Return the rows at these positions; only the blocks that hold them are read."""
         if indices.size and not (indices.min() >= 0 and indices.max() < len(self)):
             wrong = indices.min() if indices.min() < 0 else indices.max()
-            raise ValueError(f"expected positions from 0 to {len(self) - 1}, but got {wrong}.")
+            raise Mistake(f"expected positions from 0 to {len(self) - 1}, but got {wrong}.")
         self._verify(np.unique(indices // self.manifest.block_rows).tolist())
         taken: Float32[np.ndarray, "*shape channel"] = self._embeddings[indices].astype(np.float32, copy=False)
         return taken
@@ -132,7 +133,7 @@ class StoredBank:
         asked = {"encoder": encoder, "channels": channels, "similarity": similarity, "preprocessing": preprocessing}
         for name, value in asked.items():
             if value is not None and value != getattr(self.manifest, name):
-                raise ValueError(
+                raise Mistake(
                     f"the bank {self.directory} was built with {name} {getattr(self.manifest, name)!r}, "
                     f"but {value!r} is asked for; use the former or build the bank again."
                 )
@@ -151,20 +152,20 @@ def open_bank(directory: Path) -> StoredBank:
         except (FileNotFoundError, ValueError):
             if read_pointer(directory) == pointer:
                 raise
-    raise ValueError(f"the bank {directory} was replaced {TRIES} times while it was opened; try again.")
+    raise Mistake(f"the bank {directory} was replaced {TRIES} times while it was opened; try again.")
 
 
 def _read_manifest(directory: Path, pointer: Pointer) -> Manifest:
     path = directory / pointer.version / MANIFEST
     if not path.is_file():
-        raise FileNotFoundError(f"expected {path}, a file of the memory bank, but it is missing; {REPAIR}.")
+        raise MissingFile(f"expected {path}, a file of the memory bank, but it is missing; {REPAIR}.")
     text = path.read_bytes()
     _check(path, text, pointer.manifest_sha256)
     try:
         return Manifest.model_validate_json(text)
     except ValidationError as error:
         where = ".".join(str(part) for part in error.errors()[0]["loc"])
-        raise ValueError(
+        raise Mistake(
             f"{path} is of another format than this version of the software reads ({where}); "
             "update the software or build the bank again."
         ) from error
@@ -172,14 +173,14 @@ def _read_manifest(directory: Path, pointer: Pointer) -> Manifest:
 
 def _mapped(path: Path, size: int) -> mmap.mmap:
     if not path.is_file():
-        raise FileNotFoundError(f"expected {path}, a file of the memory bank, but it is missing; {REPAIR}.")
+        raise MissingFile(f"expected {path}, a file of the memory bank, but it is missing; {REPAIR}.")
     with path.open("rb") as file:
         found = file.seek(0, 2)
         if found != size:
-            raise ValueError(f"expected {path} to have {size} bytes, but it has {found}; {REPAIR}.")
+            raise Mistake(f"expected {path} to have {size} bytes, but it has {found}; {REPAIR}.")
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 def _check(path: Path, data: memoryview | mmap.mmap | bytes, expected: str) -> None:
     if hashlib.sha256(data).hexdigest() != expected:
-        raise ValueError(f"{path} is damaged or not of this bank: its SHA-256 is not the recorded one; {REPAIR}.")
+        raise Mistake(f"{path} is damaged or not of this bank: its SHA-256 is not the recorded one; {REPAIR}.")

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Float
 
+from episodes.errors import Mistake
 from retrieval_explain.store.bank_rows import write_rows
 from retrieval_explain.store.block_hashes import sha256_of_file
 from retrieval_explain.store.embeddings_file import EmbeddingsFile
@@ -55,7 +56,7 @@ class Journal:
             return cls(folder, [])
         for name, value in settings._asdict().items():
             if lines[0]["settings"][name] != value:
-                raise ValueError(
+                raise Mistake(
                     f"the unfinished build in {directory} has {name} {lines[0]['settings'][name]!r}, "
                     f"but {value!r} is asked for; use the former or {REPAIR}."
                 )
@@ -70,9 +71,9 @@ class Journal:
             hashes[piece["first_block"] :] = piece["block_sha256"]
             path = self._rows_path(number)
             if not path.is_file() or sha256_of_file(path) != piece["rows_sha256"]:
-                raise ValueError(f"{path} of the unfinished build is missing or damaged; {REPAIR}.")
+                raise Mistake(f"{path} of the unfinished build is missing or damaged; {REPAIR}.")
         if file.hashes.digests() != hashes:
-            raise ValueError(f"the embeddings of the unfinished build in {self.folder} are damaged; {REPAIR}.")
+            raise Mistake(f"the embeddings of the unfinished build in {self.folder} are damaged; {REPAIR}.")
 
     def keep(
         self, file: EmbeddingsFile, embeddings: list[Float[np.ndarray, "_ channel"]], tables: list[pa.Table]
@@ -129,6 +130,6 @@ def _read(path: Path) -> list[dict[str, Any]]:
     for line in lines:
         digest, _, text = line.partition(b" ")
         if hashlib.sha256(text).hexdigest().encode() != digest:
-            raise ValueError(f"the journal {path} of the unfinished build is damaged; {REPAIR}.")
+            raise Mistake(f"the journal {path} of the unfinished build is damaged; {REPAIR}.")
         values.append(json.loads(text))
     return values

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from episodes.errors import Mistake, UnknownName
 from episodes.naming import unknown_name
 from retrieval_explain.ranking.neighbors import Neighbors
 from retrieval_explain.store.entries import Entries
@@ -48,7 +49,7 @@ def own_rows(
         return None
     own = leave_out.flatten().long()
     if len(own) != queries:
-        raise ValueError(
+        raise Mistake(
             f"expected one row to leave out for each of {queries} queries, but got {len(own)}; give -1 for none."
         )
     _check_rows(own, rows, ABSENT)
@@ -71,18 +72,18 @@ def _number_of(entries: Entries, name: str | int) -> int:
             raise unknown_name("class", name, entries.classes)
         return entries.classes.index(name)
     if not bool((entries.labels == name).any()):
-        raise LookupError(f"expected a label of the bank, but no row has {name}.")
+        raise UnknownName(f"expected a label of the bank, but no row has {name}.")
     return name
 
 
 def _with_ids(entries: Entries, ids: Int[Tensor, "id"]) -> Bool[Tensor, "row"]:
     unknown = ids[~torch.isin(ids, entries.ids)]
     if len(unknown):
-        raise LookupError(f"expected ids of images of the bank, but none has {int(unknown[0])}; look its ids up.")
+        raise UnknownName(f"expected ids of images of the bank, but none has {int(unknown[0])}; look its ids up.")
     return torch.isin(entries.ids, ids)
 
 
 def _check_rows(given: Int[Tensor, "..."], rows: int, lowest: int) -> None:
     wrong = given[(given < lowest) | (given >= rows)].flatten()
     if len(wrong):
-        raise ValueError(f"expected rows to leave out from {lowest} to {rows - 1}, but got {int(wrong[0])}.")
+        raise Mistake(f"expected rows to leave out from {lowest} to {rows - 1}, but got {int(wrong[0])}.")

@@ -20,6 +20,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from episodes.errors import Busy, DiskFull, MissingFile, Mistake
+
 CURRENT, LOCK, UNFINISHED, WRITING, JOURNAL = "CURRENT", ".lock", "unfinished", ".writing", "pieces.journal"
 EMBEDDINGS, ROWS, MANIFEST = "embeddings.safetensors", "rows.parquet", "manifest.json"
 VERSION = re.compile(r"version-(\d{6,})-[0-9a-f]{8}")
@@ -62,16 +64,14 @@ def read_pointer(directory: Path) -> Pointer:
     """
     path = directory / CURRENT
     if not path.is_file():
-        raise FileNotFoundError(
-            f"expected a memory bank, but {directory} holds no file {CURRENT}; build a bank there first."
-        )
+        raise MissingFile(f"expected a memory bank, but {directory} holds no file {CURRENT}; build a bank there first.")
     text = path.read_bytes()[:200]
     found = POINTER.fullmatch(text)
     if found is None:
-        raise ValueError(f"{path} names no version of this bank, but {text[:60]!r}; {REPAIR}.")
+        raise Mistake(f"{path} names no version of this bank, but {text[:60]!r}; {REPAIR}.")
     name = found[1].decode()
     if (directory / name).is_symlink():
-        raise ValueError(f"{directory / name} is a link that leads out of the bank; {REPAIR}.")
+        raise Mistake(f"{directory / name} is a link that leads out of the bank; {REPAIR}.")
     return Pointer(name, found[2].decode())
 
 
@@ -87,9 +87,7 @@ def bank_lock(directory: Path) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise BlockingIOError(
-                f"another process is writing to the bank {directory}; wait until it is done."
-            ) from None
+            raise Busy(f"another process is writing to the bank {directory}; wait until it is done.") from None
         _sweep(directory)
         yield
     finally:
@@ -189,7 +187,7 @@ def check_free_space(directory: Path, needed: int) -> None:
     """Raise ``OSError`` when the disk of ``directory`` has fewer than ``needed`` bytes free."""
     free = shutil.disk_usage(directory).free
     if free < needed:
-        raise OSError(
+        raise DiskFull(
             f"expected {needed / 1e6:.1f} MB free for the bank {directory}, but its disk has {free / 1e6:.1f} MB; "
             "the bank is as it was, free space and try again."
         )
@@ -205,7 +203,7 @@ def full_disk_is_one_sentence(directory: Path) -> Iterator[None]:
             (directory / f".{CURRENT}").unlink(missing_ok=True)
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
-        raise OSError(
+        raise DiskFull(
             f"the disk has no room to write the bank {directory} ({os.strerror(error.errno)}); "
             "the bank is as it was, free space and try again."
         ) from error

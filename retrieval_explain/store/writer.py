@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Shaped
 
+from episodes.errors import Mistake
 from retrieval_explain.store.bank_rows import (
     SCHEMA,
     SeenIds,
@@ -63,9 +64,9 @@ class BankWriter:
         expected_rows: int = 0,
     ) -> None:
         if dtype not in SAFETENSORS_NAMES:
-            raise ValueError(f"expected dtype float32 or float16 for a bank, but got {dtype!r}.")
+            raise Mistake(f"expected dtype float32 or float16 for a bank, but got {dtype!r}.")
         if channels < 1:
-            raise ValueError(f"expected embeddings of at least one channel, but got {channels}.")
+            raise Mistake(f"expected embeddings of at least one channel, but got {channels}.")
         self.directory = directory
         self.settings = Settings(channels, dtype, similarity, encoder, preprocessing)
         self.notes: dict[str, Any] = {}
@@ -129,7 +130,7 @@ class BankWriter:
     def flush(self) -> None:
         """Keep what was added: it survives a kill from here on."""
         if self._stopped:
-            raise ValueError(
+            raise Mistake(
                 f"writing of the bank {self.directory} stopped at an error; open it again with resume to go on from "
                 "the rows that are kept."
             )
@@ -179,10 +180,8 @@ def manifest_of(settings: Settings, file: EmbeddingsFile, rows_path: Path, notes
 def _claim(directory: Path) -> None:
     """Make the directory of a bank; one that holds other things is refused."""
     if directory.exists() and not directory.is_dir():
-        raise ValueError(f"expected a directory for the bank, but {directory} is a file.")
+        raise Mistake(f"expected a directory for the bank, but {directory} is a file.")
     directory.mkdir(parents=True, exist_ok=True)
     names = {path.name for path in directory.iterdir()}
     if names and not names & {CURRENT, LOCK}:
-        raise ValueError(
-            f"expected a new directory or a bank, but {directory} holds other files, such as {min(names)}."
-        )
+        raise Mistake(f"expected a new directory or a bank, but {directory} holds other files, such as {min(names)}.")

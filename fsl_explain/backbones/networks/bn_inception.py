@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from episodes.errors import Mistake
+
 
 @dataclass(frozen=True)
 class _Inception:
@@ -116,7 +118,7 @@ def _joined(middle: Tensor, double: Tensor, pooled: Tensor) -> Tensor:
     except RuntimeError as error:
         if middle.shape[-2:] == pooled.shape[-2:]:
             raise
-        raise ValueError(
+        raise Mistake(
             "expected images whose maps have even sides wherever BN-Inception halves them, but got a convolution of "
             f"{tuple(middle.shape[-2:])} cells beside a pooling of {tuple(pooled.shape[-2:])}; use 227 pixels or a "
             "multiple of 32."

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from episodes.errors import Mistake
+
 WIDTHS = (64, 128, 256, 512)
 
 
@@ -21,7 +23,7 @@ class CanResNet12(nn.Module):
     def __init__(self, widths: Sequence[int] = WIDTHS, negative_slope: float = 0.0) -> None:
         super().__init__()
         if len(widths) != len(WIDTHS):
-            raise ValueError(f"expected {len(WIDTHS)} widths, one for each block, but got {list(widths)}; give four.")
+            raise Mistake(f"expected {len(WIDTHS)} widths, one for each block, but got {list(widths)}; give four.")
         self.conv1 = nn.Conv2d(3, widths[0], kernel_size=3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(widths[0])
         self.activation = nn.LeakyReLU(negative_slope)

@@ -11,6 +11,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torchvision.ops import DropBlock2d
 
+from episodes.errors import Mistake
+
 WIDTHS = (64, 160, 320, 640)
 
 
@@ -37,7 +39,7 @@ class ResNet12(nn.Module):
     ) -> None:
         super().__init__()
         if len(widths) != len(WIDTHS):
-            raise ValueError(f"expected {len(WIDTHS)} widths, one for each block, but got {list(widths)}; give four.")
+            raise Mistake(f"expected {len(WIDTHS)} widths, one for each block, but got {list(widths)}; give four.")
         drops = [nn.Dropout(drop_rate), nn.Dropout(drop_rate), *(DropBlock2d(drop_rate, block_size) for _ in range(2))]
         channels = [3, *widths]
         for number, drop in enumerate(drops, start=1):

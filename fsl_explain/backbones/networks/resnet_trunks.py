@@ -9,6 +9,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torchvision import models
 
+from episodes.errors import Mistake
+
 STEMS = ("7x7", "3x3")
 CLASSES = 1000
 AFTER_THE_MAPS = ("avgpool", "fc")
@@ -27,7 +29,7 @@ def resnet18(negative_slope: float = 0.1, stem: str = "7x7") -> ResNetTrunk:
     Raises: ``ValueError`` for another stem.
     """
     if stem not in STEMS:
-        raise ValueError(f"expected a stem of {' or '.join(STEMS)}, but got {stem!r}; choose one of them.")
+        raise Mistake(f"expected a stem of {' or '.join(STEMS)}, but got {stem!r}; choose one of them.")
     trunk = _trunk(models.resnet18(weights=None), negative_slope)
     if stem == "3x3":
         trunk.conv1 = nn.Conv2d(3, 64, kernel_size=3, padding=1, bias=False)

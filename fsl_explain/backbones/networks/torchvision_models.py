@@ -3,6 +3,7 @@
 from torch import nn
 from torchvision import models
 
+from episodes.errors import Mistake
 from episodes.naming import unknown_name
 
 LAST_LAYERS = {
@@ -47,6 +48,6 @@ def last_layer(name: str) -> str:
     for family, layer in LAST_LAYERS.items():
         if name.startswith(family):
             return layer
-    raise ValueError(
+    raise Mistake(
         f"expected a convolutional network with a known last layer, but got torchvision:{name}; name it with layer=..."
     )

@@ -8,6 +8,8 @@ from collections import OrderedDict
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from episodes.errors import Mistake
+
 STEM = 16
 
 
@@ -28,7 +30,7 @@ class WideResNet(nn.Module):
     ) -> None:
         super().__init__()
         if depth < 10 or depth % 6 != 4:
-            raise ValueError(f"expected a depth of 6n + 4, such as 16 or 28, but got {depth}; choose one of those.")
+            raise Mistake(f"expected a depth of 6n + 4, such as 16 or 28, but got {depth}; choose one of those.")
         blocks = (depth - 4) // 6
         channels = [STEM * widen_factor * factor for factor in (1, 2, 4)]
         self.conv1 = _convolution(3, STEM)

@@ -10,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from episodes.errors import MissingFile, Mistake, TooLarge
 from fsl_explain.backbones.weights.legacy_pickle import read_inert
 from fsl_explain.backbones.weights.pickle_names import DamagedFileError, RefusedPickleError
 
@@ -55,7 +56,7 @@ def read_content(path: Path, mapped: bool = False) -> Any:
     """
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "does not exist"
-        raise FileNotFoundError(f"expected a checkpoint file, but {path} {what}.")
+        raise MissingFile(f"expected a checkpoint file, but {path} {what}.")
     return _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path, mapped)
 
 
@@ -71,7 +72,7 @@ def check_finite(state: Mapping[str, Tensor], source: str) -> None:
     """Refuse weights that hold NaN or infinity, naming the tensors."""
     broken = [name for name, value in state.items() if not torch.isfinite(value).all()]
     if broken:
-        raise ValueError(
+        raise Mistake(
             f"expected finite weights, but {listed('NaN or infinite', broken)} in {source}; "
             "train again or use another checkpoint."
         )
@@ -87,7 +88,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except SafetensorError as error:
-        raise ValueError(
+        raise Mistake(
             f"expected a safetensors file, but {path} cannot be read ({error}); download it again."
         ) from error
 
@@ -96,21 +97,21 @@ def _read_torch(path: Path, mapped: bool) -> Any:
     try:
         return read_inert(path, mapped)
     except RefusedPickleError as error:
-        raise ValueError(
+        raise Mistake(
             f"refused {path}: it is a pickle that asks for {error.wanted}, and loading that could run code; "
             "convert it to a plain state dict or to safetensors where you trust it."
         ) from error
     except DamagedFileError as error:
-        raise ValueError(
+        raise Mistake(
             f"expected a PyTorch checkpoint, but {path} cannot be read: {error}; download it again."
         ) from error
     except MemoryError as error:
-        raise MemoryError(
+        raise TooLarge(
             f"expected room in memory for {path} of {path.stat().st_size >> 20} MiB, but there is not enough; end "
             "other programs or use a larger machine."
         ) from error
     except Exception as error:  # a damaged file can fail in any way
-        raise ValueError(f"expected a PyTorch checkpoint, but {path} cannot be read; download it again.") from error
+        raise Mistake(f"expected a PyTorch checkpoint, but {path} cannot be read; download it again.") from error
 
 
 def listed(what: str, names: list[str]) -> str:

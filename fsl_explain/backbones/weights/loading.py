@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from episodes.errors import Mistake
 from fsl_explain.backbones.networks.resnet_trunks import STEMS
 from fsl_explain.backbones.weights.checkpoint import check_finite, listed, not_a_state, read_content, read_metadata
 from fsl_explain.backbones.weights.key_maps import OURS, Release
@@ -164,7 +165,7 @@ def _check_names(
     unexpected = [*(sources[name] for name in state if name not in expected), *unknown]
     if missing or unexpected:
         map_ = "" if checkpoint.release is OURS else f" by the key map of {checkpoint.release.name}"
-        raise ValueError(
+        raise Mistake(
             f"the checkpoint {checkpoint.path} does not fit {type(network).__name__}{map_}: "
             f"{listed('missing', missing)}, {listed('unexpected', unexpected)}; check the encoder's name and "
             "architecture."
@@ -177,7 +178,7 @@ def _check_shapes(
     for name, value in state.items():
         if value.shape != expected[name].shape:
             official = "" if sources[name] == name else f" ({sources[name]})"
-            raise ValueError(
+            raise Mistake(
                 f"expected {name}{official} of shape {tuple(expected[name].shape)}, but {path} holds "
                 f"{tuple(value.shape)}; check the encoder's architecture."
             )
@@ -198,7 +199,7 @@ def read_manifest(path: Path) -> dict[str, Any] | None:
             return dict(manifest)
     except (ValueError, KeyError, TypeError, RecursionError):
         pass
-    raise ValueError(f"expected the manifest of a converted checkpoint in {path}, but it is damaged; convert it again.")
+    raise Mistake(f"expected the manifest of a converted checkpoint in {path}, but it is damaged; convert it again.")
 
 
 def trained_on(path: Path | None) -> tuple[TrainedOn, ...]:
@@ -215,7 +216,7 @@ def _are_settings(settings: Any) -> bool:
 
 def _converted(path: Path, content: Any, network: str, manifest: Mapping[str, Any]) -> Checkpoint:
     if network and manifest["network"] != network:
-        raise ValueError(
+        raise Mistake(
             f"expected a checkpoint for {network}, but {path} was converted for {manifest['network']}; choose that "
             "encoder."
         )

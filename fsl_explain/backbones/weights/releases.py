@@ -9,6 +9,7 @@ from typing import TypeGuard
 import torch
 from torch import Tensor
 
+from episodes.errors import Mistake
 from episodes.naming import unknown_name
 from fsl_explain.backbones.weights.few_shot_releases import FEW_SHOT_RELEASES
 from fsl_explain.backbones.weights.key_maps import OURS, Release
@@ -62,13 +63,13 @@ def find_release(states: States, network: str, path: Path) -> Release:
         fitting.append(OURS)
     if len({repr(sorted(release.settings.items())) for release in fitting}) > 1:
         names = ", ".join(release.name for release in fitting)
-        raise ValueError(
+        raise Mistake(
             f"expected a checkpoint of one release, but the names in {path} are those of {names}, which differ in "
             f"activation, padding or images; say which it is with the release, for example {fitting[0].name}."
         )
     strangers = [release for release in recognized if not release.plain]
     if not fitting and strangers and path.suffix != ".safetensors":  # a bare one may be ours, which loading will see
-        raise ValueError(
+        raise Mistake(
             f"expected a checkpoint for {network}, but {path} is one of {strangers[0].name}, which is for "
             f"{' or '.join(strangers[0].networks)}; choose that encoder."
         )
@@ -84,7 +85,7 @@ def named_release(name: str, network: str) -> Release:
         raise unknown_name("release", name, RELEASES)
     release = RELEASES[name]
     if release is not OURS and network not in release.networks:
-        raise ValueError(
+        raise Mistake(
             f"expected a release for {network}, but {name} is for {' or '.join(release.networks)}; choose another "
             "release or encoder."
         )
@@ -97,7 +98,7 @@ def state_of(release: Release, states: States, path: Path) -> Mapping[str, Tenso
         if container in states:
             return states[container]
     wanted = " or ".join(repr(container) if container else "the file itself" for container in release.containers)
-    raise ValueError(
+    raise Mistake(
         f"expected a state dict (parameter name → tensor) in {path} as {release.name} keeps it, in {wanted}, but "
         "there is none; check the file and the release."
     )
@@ -135,7 +136,7 @@ def _of_channels(tensor: Tensor, expected: Tensor | None) -> Tensor:
 def _check_equal(copies: Mapping[str, Tensor], path: Path) -> None:
     first, second = copies.values()
     if first.shape != second.shape or not torch.equal(first, second):
-        raise ValueError(
+        raise Mistake(
             f"expected {' and '.join(copies)} of {path} to be copies of one tensor, but they differ; the file is "
             "damaged or of another release."
         )

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from episodes import LabeledImages
+from episodes.errors import Mistake
 from fsl_explain import metrics
 from fsl_explain.classifiers import RULES, SupportSet
 from fsl_explain.config.comparison import ComparisonConfig
@@ -48,7 +49,7 @@ def compare_label_free(
     methods = compared_methods(config.maps, config.run.batch_size)
     for name, method in methods.items():
         if method.uses_supports:
-            raise ValueError(f"without supports no class is decided, but {name!r} explains a decision; drop it.")
+            raise Mistake(f"without supports no class is decided, but {name!r} explains a decision; drop it.")
     sampled = sampled_places(len(dataset), config.maps)
     figures = {name: torch.full((len(methods), len(dataset)), torch.nan).double() for name in LOCALIZATION}
     batches = _batches(sampled, config.run.batch_size)

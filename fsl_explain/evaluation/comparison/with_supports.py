@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from episodes import LabeledImages
+from episodes.errors import Mistake
 from fsl_explain import metrics
 from fsl_explain.classifiers import RULES, SupportSet, combined
 from fsl_explain.config.comparison import ComparisonConfig, MapsConfig
@@ -58,9 +59,7 @@ def compared_methods(config: MapsConfig, batch_size: int = 32) -> dict[str, Meth
     methods = {name: CLASS_LOGIT if name == CLASS_LOGIT.name else find_method(name) for name in asked}
     for name, method in methods.items():
         if method.explains not in ("score", "contrast"):
-            raise ValueError(
-                f"a comparison asks for a class's score or its lead, but {name!r} explains another; drop it."
-            )
+            raise Mistake(f"a comparison asks for a class's score or its lead, but {name!r} explains another; drop it.")
     options = RelaxOptions(
         masks=config.relax_masks, seed=config.seed, variant=config.relax_variant, batch_size=batch_size
     )
@@ -102,12 +101,12 @@ def draw_supports(dataset: LabeledImages, config: MapsConfig) -> Int[Tensor, "wa
     Raises: ``ValueError`` for a class that has too few images, or fewer than two classes.
     """
     if len(dataset.classes) < 2:
-        raise ValueError(f"a comparison needs decisions between classes, but {dataset.name} has one; add another.")
+        raise Mistake(f"a comparison needs decisions between classes, but {dataset.name} has one; add another.")
     rng, drawn = np.random.default_rng(config.seed), []
     for label, name in enumerate(dataset.classes):
         images = np.flatnonzero(dataset.labels == label)
         if len(images) <= config.shots:
-            raise ValueError(
+            raise Mistake(
                 f"every class needs {config.shots + 1} images (supports and one to judge), but class {name} has "
                 f"{len(images)}; lower maps.shots, or drop the class."
             )

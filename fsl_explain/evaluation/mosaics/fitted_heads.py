@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from sklearn.covariance import ledoit_wolf
 from torch import Tensor, nn
 
+from episodes.errors import Mistake
 from episodes.naming import unknown_name
 
 Pooled = Float[Tensor, "image channel"]
@@ -70,7 +71,7 @@ def discriminant(pooled: Pooled, labels: Labels, _seed: int) -> nn.Module:
     means = _class_means(pooled, labels)
     within = pooled - means[labels.unique(return_inverse=True)[1]]
     if float(within.abs().max()) <= torch.finfo(within.dtype).eps * float(pooled.abs().max()):
-        raise ValueError("the head 'lda' needs two images of a class to be fitted on; raise mosaics.fit_share.")
+        raise Mistake("the head 'lda' needs two images of a class to be fitted on; raise mosaics.fit_share.")
     covariance = torch.from_numpy(ledoit_wolf(within.numpy(), assume_centered=True)[0])
     spread, directions = torch.linalg.eigh(covariance)
     whitening = (directions / spread.clamp(min=spread[-1] * torch.finfo(spread.dtype).eps).sqrt()) @ directions.T

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from episodes.errors import Mistake
 from fsl_explain import metrics
 from fsl_explain.classifiers import RULES, SupportSet
 from fsl_explain.config import MosaicsConfig
@@ -63,11 +64,11 @@ def measured_methods(config: MosaicsConfig) -> tuple[str, ...]:
         find_head(name)
     for name in config.mosaics.methods:
         if find_method(name).explains not in ("score", "contrast"):
-            raise ValueError(
+            raise Mistake(
                 f"mosaics ask for a class's score or its lead, but {name!r} explains another number; drop it."
             )
         if find_method(name).perturbs:
-            raise ValueError(
+            raise Mistake(
                 f"mosaics keep activation maps and no pixels, but {name!r} changes the image and asks the network "
                 "again; drop it, or use fsl-explain compare."
             )

@@ -10,6 +10,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from episodes import LabeledImage, LabeledImages, box_mask, prepare
+from episodes.errors import Mistake
 
 TILES = 4
 """Tiles of a mosaic, in reading order: upper left, upper right, lower left, lower right."""
@@ -49,12 +50,12 @@ def split_images(dataset: LabeledImages, fit_share: float, seed: int) -> Parts:
     labels = dataset.labels
     present = np.unique(labels)
     if len(present) < TILES:
-        raise ValueError(f"a mosaic needs {TILES} classes, but {dataset.name} has {len(present)}; use more classes.")
+        raise Mistake(f"a mosaic needs {TILES} classes, but {dataset.name} has {len(present)}; use more classes.")
     fitting, mosaics = [], []
     for label in present.tolist():
         images = np.random.default_rng((seed, label)).permutation(np.flatnonzero(labels == label))
         if len(images) < 3:
-            raise ValueError(
+            raise Mistake(
                 "every class needs 3 images (one for the heads, a tile and a reference), but class "
                 f"{dataset.classes[label]} has {len(images)}; drop the class."
             )

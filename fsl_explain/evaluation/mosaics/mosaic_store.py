@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from episodes import LabeledImages, direct_resize
+from episodes.errors import Mistake
 from fsl_explain.config import MosaicsConfig
 from fsl_explain.encoder import Encoder, Features
 from fsl_explain.evaluation.mosaics.mosaic_images import (
@@ -99,7 +100,7 @@ def mosaic_side(encoder: Encoder, config: MosaicsConfig) -> int:
     """
     side = config.mosaics.side
     if side is not None and encoder.normalization is None:
-        raise ValueError(
+        raise Mistake(
             f"mosaics of {side} pixels need an encoder whose preprocessing shows its normalization; drop mosaics.side."
         )
     return side or side_of(encoder)

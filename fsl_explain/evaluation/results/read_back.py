@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Float, Int
 
+from episodes.errors import MissingFile, Mistake
 from fsl_explain.evaluation.figures import FIGURES
 from fsl_explain.evaluation.seen_classes import SeenClasses
 
@@ -42,13 +43,13 @@ def read_results(folder: str | Path) -> list[StoredResults]:
     """
     path = Path(folder) / TABLE
     if not path.is_file():
-        raise FileNotFoundError(f"expected the results of an evaluation in {folder}, but there is no {TABLE}.")
+        raise MissingFile(f"expected the results of an evaluation in {folder}, but there is no {TABLE}.")
     try:
         table = pq.read_table(path)
     except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"{path} is no table of measurements or is damaged; run the evaluation again.") from error
+        raise Mistake(f"{path} is no table of measurements or is damaged; run the evaluation again.") from error
     if "method" not in table.column_names:
-        raise ValueError(f"expected a column method in {path}, but there is none; use the results of an evaluation.")
+        raise Mistake(f"expected a column method in {path}, but there is none; use the results of an evaluation.")
     caveats = _caveats(path.with_name(SUMMARY))
     return [replace(one, caveats=caveats) for one in _parts(table, Path(folder).resolve().name)]
 
@@ -60,7 +61,7 @@ def _caveats(path: Path) -> tuple[str, ...]:
     except FileNotFoundError:
         return (f"There is no {SUMMARY} beside the figures: what they were measured on is not known.",)
     except (ValueError, LookupError, TypeError) as error:
-        raise ValueError(f"{path} is no summary of an evaluation or is damaged; run the evaluation again.") from error
+        raise Mistake(f"{path} is no summary of an evaluation or is damaged; run the evaluation again.") from error
 
 
 def _parts(table: pa.Table, name: str) -> list[StoredResults]:

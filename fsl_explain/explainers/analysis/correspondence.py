@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from episodes.errors import Mistake, UnknownName
 from fsl_explain.encoder import Features
 from fsl_explain.explainers.contrast_weights import ClassReference, class_index
 from fsl_explain.explainers.explanation import Explanation
@@ -144,14 +145,14 @@ def correspondence(
     ``LookupError`` for a support that is not there.
     """
     if explanation.score.dim() != 0:
-        raise ValueError("expected the explanation of one query, but got that of a batch; index it.")
+        raise Mistake("expected the explanation of one query, but got that of a batch; index it.")
     question, classes = explanation.question, explanation.decision.classes
     chosen = int(explanation.target) if label is None else class_index(label, classes)
     addends = explanation.support_weights[chosen] * explanation.similarities[chosen]
     shots = int((~addends.isnan()).sum())
     number = int(addends.nan_to_num().abs().argmax()) if shot is None else shot
     if not 0 <= number < shots:
-        raise LookupError(f"expected a shot of {classes[chosen]} from 0 to {shots - 1}, but got {number}.")
+        raise UnknownName(f"expected a shot of {classes[chosen]} from 0 to {shots - 1}, but got {number}.")
     return Correspondence(
         table=tables(question, (slice(chosen, chosen + 1), slice(number, number + 1)))[0, 0].cpu(),
         shape=_size(question.query),
@@ -196,7 +197,7 @@ def _addends(features: Features, question: Question) -> Float[Tensor, "*batch ce
 
 def _features(question: Question) -> Features:
     if question.supports.features is None:
-        raise ValueError("a correspondence needs the supports' activation maps, but only embeddings were kept.")
+        raise Mistake("a correspondence needs the supports' activation maps, but only embeddings were kept.")
     return question.supports.features
 
 

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from episodes.errors import Mistake
 from episodes.naming import unknown_name
 from fsl_explain.classifiers import Rule
 from fsl_explain.encoder import Encoder
@@ -119,7 +120,7 @@ def counterfactual(
     Raises: ``ValueError``, ``LookupError`` or ``TypeError`` for input that does not fit, in one sentence.
     """
     if isinstance(query, Tensor) and query.dim() != 3:
-        raise ValueError(f"expected one query (3, H, W), but got shape {tuple(query.shape)}; pass them one by one.")
+        raise Mistake(f"expected one query (3, H, W), but got shape {tuple(query.shape)}; pass them one by one.")
     return counterfactual_of(compare(encoder, query, supports, similarity), Choice(rule, similarity), edit, rival)
 
 
@@ -180,13 +181,13 @@ def _along(pixels: int, cells: int) -> tuple[Int[Tensor, "pixels"], Float[Tensor
 def _rivals(question: Question, rival: ClassReference | None) -> Int[Tensor, "rival"]:
     classes, target = question.supports.classes, int(question.target)
     if len(classes) < 2:
-        raise ValueError("a counterfactual needs at least two classes, but the supports hold one; add a class.")
+        raise Mistake("a counterfactual needs at least two classes, but the supports hold one; add a class.")
     if rival is None:
         chosen = [label for label in range(len(classes)) if label != target]
     else:
         chosen = [class_index(rival, classes)]
     if target in chosen:
-        raise ValueError(f"the decided class cannot overtake itself, but rival is {classes[target]}; name another.")
+        raise Mistake(f"the decided class cannot overtake itself, but rival is {classes[target]}; name another.")
     return torch.tensor(chosen, device=question.query.embedding.device)
 
 

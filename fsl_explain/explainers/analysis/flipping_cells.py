@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from episodes.errors import Mistake
 from fsl_explain.backbones.capture import evaluating
 from fsl_explain.classifiers import CosineClassifier, LogisticRegression, mean_similarity, prototypes
 from fsl_explain.encoder import Features
@@ -228,5 +229,5 @@ def support_maps(question: Question) -> Float[Tensor, "way shot channel h w"]:
     Raises: ``ValueError`` where only their embeddings were kept.
     """
     if question.supports.features is None:
-        raise ValueError("replacing cells needs the supports' activation maps, but only embeddings were kept.")
+        raise Mistake("replacing cells needs the supports' activation maps, but only embeddings were kept.")
     return question.supports.features.maps

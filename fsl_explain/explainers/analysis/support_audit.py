@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from episodes.errors import Mistake
 from fsl_explain.classifiers import KnnVote, MajorityVote, Rule, SupportSet
 from fsl_explain.explainers.explanation import Explanation
 from fsl_explain.explainers.question import Question
@@ -30,7 +31,7 @@ class SupportAudit:
 
     def __str__(self) -> str:
         if self.flips.dim() != 2:
-            raise ValueError("expected the audit of one query, but got that of a batch; index the explanation first.")
+            raise Mistake("expected the audit of one query, but got that of a batch; index the explanation first.")
         width = max(len(name) for name in self.classes) + 12
         rows = [f"{'left out':{width}}  {'its addend':>11}  {'lead without it':>15}"]
         spoken = [at for at in self.strongest_first() if self.addends[at] != 0 or self.flips[at]]

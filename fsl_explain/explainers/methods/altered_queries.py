@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from episodes.errors import Mistake
 from fsl_explain.classifiers import combined
 from fsl_explain.encoder import Encoder
 from fsl_explain.explainers.question import Pixels, Question
@@ -17,7 +18,7 @@ def pixels_of(question: Question) -> Pixels:
     Raises: ``ValueError`` where only features were kept.
     """
     if question.pixels is None:
-        raise ValueError(
+        raise Mistake(
             "this method changes the image and asks the network again, so it needs the queries' pixels, but only their "
             "features were kept; use explain(), or a method that reads the activation maps, such as exact."
         )
@@ -58,7 +59,7 @@ def scores_of(
     class_scores = question.rule.class_scores(embeddings, question.supports, question.similarity)
     scores = combined(question.explained.class_weights, class_scores)
     if not torch.isfinite(scores).all():
-        raise ValueError(
+        raise Mistake(
             "an altered query has no neighbor of the explained class left, so its score is minus infinity; "
             "raise k, or use rule='mean-similarity'."
         )

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from episodes.errors import Mistake
 from episodes.naming import unknown_name
 from fsl_explain.backbones.capture import evaluating, leaf_activations, the_maps
 from fsl_explain.encoder import Encoder, in_full_precision
@@ -80,7 +81,7 @@ def _maps_and_logits(encoder: Encoder, images: Float[Tensor, "batch 3 height wid
             logits = encoder.network(images)
         return the_maps(leaves, encoder.layer, len(images)), logits
     if not isinstance(encoder.network, ClassifiesMaps):
-        raise ValueError(
+        raise Mistake(
             f"expected an encoder wrapped round a classifier, but {encoder.description} returns its maps and has no "
             "class logits; use Encoder.wrap(classifier, layer), or explain() with supports."
         )
@@ -98,7 +99,7 @@ def _attribute(question: Question) -> Attribution:
 def _checked(logits: object, encoder: Encoder) -> Float[Tensor, "batch class"]:
     if not isinstance(logits, Tensor) or logits.dim() != 2:
         got = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
-        raise ValueError(
+        raise Mistake(
             f"expected class logits of shape (batch, class) from {encoder.description}, but got {got}; "
             "wrap a classifier that returns its logits."
         )
@@ -109,7 +110,7 @@ def _targets(logits: Float[Tensor, "batch class"], target: int | None, encoder: 
     if target is None:
         return logits.argmax(dim=-1)
     if not 0 <= target < logits.shape[1]:
-        raise ValueError(
+        raise Mistake(
             f"expected a target from 0 to {logits.shape[1] - 1}, the classes of {encoder.description}, "
             f"but got {target}; choose one of them."
         )
@@ -121,7 +122,7 @@ def _gradients(logits: Tensor, target: Int[Tensor, "batch"], maps: Tensor) -> Te
         score = logits.gather(1, target[:, None]).sum()
     gradients = torch.autograd.grad(score, maps, allow_unused=True)[0] if score.requires_grad else None
     if gradients is None:
-        raise ValueError(
+        raise Mistake(
             "expected class logits that depend on the explained layer, but no gradient comes back to it; "
             "choose a layer that the classifier reads, of a network that runs without torch.no_grad of its own."
         )

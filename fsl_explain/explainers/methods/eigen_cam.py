@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from episodes.errors import Mistake
 from fsl_explain.explainers.method import Attribution, Method, SupportAttribution
 from fsl_explain.explainers.methods.map_gradients import saliency
 from fsl_explain.explainers.question import Question
@@ -49,7 +50,7 @@ def attribute_supports(question: Question) -> SupportAttribution:
     """Return the positive part of every support's own map."""
     features = question.supports.features
     if features is None:
-        raise ValueError("the support side needs the supports' activation maps, but only embeddings were kept.")
+        raise Mistake("the support side needs the supports' activation maps, but only embeddings were kept.")
     batch = question.target.shape
     cells = principal_map(features.maps).clamp(min=0)
     return SupportAttribution(cells.expand(*batch, *cells.shape[-4:]), cells.new_full(batch, float("nan")))

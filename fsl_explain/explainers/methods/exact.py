@@ -9,6 +9,7 @@ from dataclasses import replace
 from jaxtyping import Float
 from torch import Tensor
 
+from episodes.errors import Mistake
 from fsl_explain.classifiers import pairwise_to_supports
 from fsl_explain.explainers.method import Attribution, Method, SupportAttribution
 from fsl_explain.explainers.normalization import upsample_sum_kept
@@ -40,7 +41,7 @@ def attribute_supports(question: Question) -> SupportAttribution:
     """Split the same score into one addend per cell of every support, and a bias of its own."""
     features = question.supports.features
     if features is None:
-        raise ValueError("the support side needs the supports' activation maps, but only embeddings were kept.")
+        raise Mistake("the support side needs the supports' activation maps, but only embeddings were kept.")
     weights, form, query = question.weights.supports, pair_form(question), question.query.embedding[..., None, None, :]
     references = weights[..., None] * form.on_support(query)
     head = linearize(question.head, features.pooled)

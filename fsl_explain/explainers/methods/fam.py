@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from episodes.errors import Mistake
 from fsl_explain.explainers.method import Attribution, Method, SupportAttribution
 from fsl_explain.explainers.normalization import min_max, min_max_map, upsample
 from fsl_explain.explainers.question import Question
@@ -65,7 +66,7 @@ def attribute_supports(question: Question) -> SupportAttribution:
     """Draw the same channel weights on the maps of the target class's supports; the other classes have none."""
     features = question.supports.features
     if features is None:
-        raise ValueError("the support side needs the supports' activation maps, but only embeddings were kept.")
+        raise Mistake("the support side needs the supports' activation maps, but only embeddings were kept.")
     weights = _channel_weights(question)[..., None, None, :]
     cells = weighted_sum(features.maps, min_max(weights).expand(*weights.shape[:-3], *features.pooled.shape[-3:]))
     chosen = nn.functional.one_hot(question.target, features.pooled.shape[-3])[..., None, None, None]
@@ -99,7 +100,7 @@ def _linear_layers(head: nn.Module) -> list[nn.Linear]:
         elif isinstance(layer, nn.Linear):
             layers.append(layer)
         elif not isinstance(layer, nn.Identity | nn.Dropout | L2Normalize):
-            raise ValueError(
+            raise Mistake(
                 f"FAM's Eq. 18 needs a linear head (Linear, L2Normalize), but this one holds a {type(layer).__name__}; "
                 "use method='exact' or 'contrast'."
             )

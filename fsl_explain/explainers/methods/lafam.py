@@ -8,6 +8,7 @@ from functools import partial
 from jaxtyping import Float
 from torch import Tensor
 
+from episodes.errors import Mistake
 from fsl_explain.explainers.method import Attribution, Method, SupportAttribution
 from fsl_explain.explainers.normalization import min_max_map, upsample
 from fsl_explain.explainers.question import Question
@@ -39,7 +40,7 @@ def attribute_supports(question: Question) -> SupportAttribution:
     """Return the mean map of every support."""
     features = question.supports.features
     if features is None:
-        raise ValueError("the support side needs the supports' activation maps, but only embeddings were kept.")
+        raise Mistake("the support side needs the supports' activation maps, but only embeddings were kept.")
     batch = question.target.shape
     cells = mean_activation_map(features.maps)
     return SupportAttribution(cells.expand(*batch, *cells.shape[-4:]), cells.new_full(batch, float("nan")))

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from episodes.errors import Mistake
 from fsl_explain.explainers.method import Attribution, Method
 from fsl_explain.explainers.methods.altered_queries import masked_scores, pixels_of, ranges
 from fsl_explain.explainers.methods.map_gradients import attribute_supports, saliency
@@ -35,9 +36,9 @@ class OcclusionOptions:
         for name in ("window", "stride", "batch_size"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise ValueError(f"occlusion needs {name} of at least 1, but got {value}; raise it.")
+                raise Mistake(f"occlusion needs {name} of at least 1, but got {value}; raise it.")
         if self.window is not None and self.stride is not None and self.stride > self.window:
-            raise ValueError(
+            raise Mistake(
                 f"expected a stride of at most the window, so that every pixel is hidden, but got a window of "
                 f"{self.window} and a stride of {self.stride}; lower stride."
             )

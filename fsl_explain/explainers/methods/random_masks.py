@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from episodes.errors import Mistake
 from episodes.naming import unknown_name
 
 VARIANTS = ("official", "lafam")
@@ -66,7 +67,7 @@ def _shifted_matrices(grid: int, pixels: int) -> Float[Tensor, "shift pixels gri
     """Return for each shift the matrix that takes the grid's cells to the pixels."""
     reach = grid // 2
     if reach >= pixels:
-        raise ValueError(
+        raise Mistake(
             f"expected images of more than {reach} pixels a side for masks of a {grid}×{grid} grid, "
             f"but got {pixels}; lower grid, or choose variant='lafam'."
         )

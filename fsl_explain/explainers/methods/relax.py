@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from episodes.errors import Mistake
 from episodes.naming import unknown_name
 from fsl_explain.encoder import Encoder
 from fsl_explain.explainers.compared import as_batch
@@ -55,13 +56,13 @@ class RelaxOptions:
             raise unknown_name("variant of RELAX", self.variant, VARIANTS)
         for name, value in (("masks", self.masks), ("grid", self.grid), ("batch_size", self.batch_size)):
             if value is not None and value < 1:
-                raise ValueError(f"RELAX needs {name} of at least 1, but got {value}; raise it.")
+                raise Mistake(f"RELAX needs {name} of at least 1, but got {value}; raise it.")
         if self.seed < 0:
-            raise ValueError(f"RELAX needs a seed of at least 0, but got {self.seed}; raise it.")
+            raise Mistake(f"RELAX needs a seed of at least 0, but got {self.seed}; raise it.")
         if not 0 < self.keep <= 1:
-            raise ValueError(f"RELAX needs a keep probability above 0 and up to 1, but got {self.keep}; use 0.5.")
+            raise Mistake(f"RELAX needs a keep probability above 0 and up to 1, but got {self.keep}; use 0.5.")
         if self.until_stable is not None and not self.until_stable <= 1:
-            raise ValueError(
+            raise Mistake(
                 f"stability is a correlation of at most 1, but until_stable is {self.until_stable}, which no map "
                 "reaches; use 0.95."
             )
@@ -153,7 +154,7 @@ def _whole(
     embeddings = torch.cat([part.embedding.double() for part in features])
     lengths = embeddings.norm(dim=-1)
     if not (torch.isfinite(lengths) & (lengths > 0)).all():
-        raise ValueError("an image has a zero or infinite embedding, which has no cosine similarity; use another one.")
+        raise Mistake("an image has a zero or infinite embedding, which has no cosine similarity; use another one.")
     return embeddings, features[0].maps.shape[1]
 
 
