@@ -177,9 +177,9 @@ def _content(path: Path) -> bytes:
     return content
 
 
-def _damaged(path: str | Path, error: Exception) -> ValueError:
+def _damaged(path: str | Path, error: Exception) -> Mistake:
     cause = "ends before its picture does" if isinstance(error, _EndOfFileError) else f"is damaged ({error})"
-    return ValueError(f"the image {path} {cause}; copy or download it again.")
+    return Mistake(f"the image {path} {cause}; copy or download it again.")
 
 
 def _as_rgb(image: PIL.Image.Image) -> PIL.Image.Image:

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from episodes.errors import Mistake
 from fsl_explain.encoder import Encoder
 
 MARK = re.compile(r" #[0-9a-f]{12}\Z")
@@ -67,8 +68,8 @@ def expect_encoder(encoder: Encoder, made_by: str, preprocessing: str, channels:
             raise _another("embeddings of channels", str(channels), str(found))
 
 
-def _another(what: str, kept: str, given: str) -> ValueError:
-    return ValueError(
+def _another(what: str, kept: str, given: str) -> Mistake:
+    return Mistake(
         f"the bank was built with {what} {kept!r}, but {given!r} is given; use the former or build the bank again."
     )
 

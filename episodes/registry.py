@@ -1,0 +1,90 @@
+"""Tables of what can be chosen by name: one registration adds a member, and all that offers names reads the table.
+
+A member may be given as the text ``"package.module"`` or ``"package.module:NAME"``. It is then imported when it is
+first asked for, so that names can be listed and checked before anything heavy is loaded.
+"""
+
+from collections.abc import Iterator, Mapping, MutableMapping
+from importlib import import_module
+from typing import Generic, TypeVar, overload
+
+from episodes.naming import unknown_name
+
+Member = TypeVar("Member")
+Default = TypeVar("Default")
+
+
+class Registry(MutableMapping[str, Member], Generic[Member]):
+    """Members of one kind by name, in the order in which they were registered.
+
+    ``registry["name"] = member`` adds one; a member is what the kind's protocol says, or the text of its place.
+    """
+
+    def __init__(self, kind: str, members: Mapping[str, Member | str]) -> None:
+        self.kind = kind
+        self._members: dict[str, Member | str] = dict(members)
+
+    def __getitem__(self, name: str) -> Member:
+        """Return a member by name. Raises: ``LookupError`` with the nearest names."""
+        if name not in self:
+            raise unknown_name(self.kind, str(name), self)
+        member = self._members[name]
+        if isinstance(member, str):
+            module, _, attribute = member.partition(":")
+            loaded = import_module(module)
+            member = getattr(loaded, attribute) if attribute else loaded  # type: ignore[assignment]
+            self._members[name] = member
+        return member  # type: ignore[return-value]
+
+    def __setitem__(self, name: str, member: Member) -> None:
+        self._members[name] = member
+
+    def __delitem__(self, name: str) -> None:
+        self[name]
+        del self._members[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._members)
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name in self._members
+
+    @overload
+    def get(self, name: str) -> Member | None: ...
+    @overload
+    def get(self, name: str, default: Member) -> Member: ...
+    @overload
+    def get(self, name: str, default: Default) -> Member | Default: ...
+    def get(self, name: str, default: object = None) -> object:
+        """Return a member by name, or the default where there is none."""
+        return self[name] if name in self else default  # noqa: SIM401 - this is that method
+
+    def __repr__(self) -> str:
+        return f"Registry({self.kind!r}: {', '.join(self)})"
+
+    def checked(self, name: str) -> str:
+        """Return the name of a member, without loading it. Raises: ``LookupError`` with the nearest names."""
+        if name not in self:
+            raise unknown_name(self.kind, str(name), self)
+        return name
+
+    def find(self, member: str | Member) -> Member:
+        """Return a member by name, or the object that was given. Raises: ``LookupError`` with the nearest names."""
+        return self[member] if isinstance(member, str) else member
+
+    def name_of(self, member: str | Member) -> str | None:
+        """Return the name of a member that was given by name or as an object, or None for one without a name.
+
+        Only members that are loaded already can be the object.
+        """
+        if isinstance(member, str):
+            return self.checked(member)
+        loaded = ((name, known) for name, known in self._members.items() if not isinstance(known, str))
+        return next((name for name, known in loaded if _same(known, member)), None)
+
+
+def _same(known: object, member: object) -> bool:
+    return known is member or (type(known) is type(member) and known == member)

@@ -1,0 +1,47 @@
+"""Tables of names: loaded late, read everywhere."""
+
+import sys
+
+import pytest
+
+from episodes.errors import Mistake
+from episodes.registry import Registry
+
+
+def test_a_member_is_imported_when_it_is_first_asked_for():
+    sys.modules.pop("this", None)
+    table = Registry("letter", {"a": "string:ascii_letters", "b": "string"})
+    assert list(table) == ["a", "b"]
+    assert len(table) == 2
+    assert table["a"].startswith("abc")
+    assert table["b"].digits == "0123456789"
+
+
+def test_names_are_listed_and_checked_without_loading():
+    table = Registry("thing", {"one": "no_such_module_anywhere"})
+    assert table.checked("one") == "one"
+    assert "one" in table
+    assert "two" not in table
+    assert table.get("two") is None
+    with pytest.raises(ModuleNotFoundError):
+        table["one"]
+
+
+def test_an_unknown_name_is_a_mistake_with_the_nearest_one():
+    table = Registry("similarity", {"cosine": 1})
+    for look_up in (table.__getitem__, table.checked, table.find, table.name_of, table.__delitem__):
+        with pytest.raises(Mistake, match=r"unknown similarity 'cosin'; did you mean 'cosine'\? Known: cosine"):
+            look_up("cosin")
+    with pytest.raises(LookupError):
+        table["x"]
+
+
+def test_a_registration_adds_a_member_under_its_name():
+    table = Registry("number", {"one": 1})
+    table["two"] = two = object()
+    assert table.find("two") is two
+    assert table.find(two) is two
+    assert table.name_of(two) == "two"
+    assert table.name_of(object()) is None
+    del table["two"]
+    assert list(table) == ["one"]

@@ -1,0 +1,28 @@
+"""Files that are there whole or not at all."""
+
+import pytest
+
+from fsl_explain.files import written_aside
+
+
+def test_a_file_appears_when_the_block_ends_well(tmp_path):
+    with written_aside(tmp_path / "new" / "a.txt") as aside:
+        aside.write_text("whole")
+        assert not (tmp_path / "new" / "a.txt").exists()
+    assert (tmp_path / "new" / "a.txt").read_text() == "whole"
+    assert [file.name for file in (tmp_path / "new").iterdir()] == ["a.txt"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_block_that_fails_leaves_what_was_there(tmp_path, error):
+    (tmp_path / "a.txt").write_text("before")
+
+    def fail_halfway():
+        with written_aside(tmp_path / "a.txt") as aside:
+            aside.write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        fail_halfway()
+    assert (tmp_path / "a.txt").read_text() == "before"
+    assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]
