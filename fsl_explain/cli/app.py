@@ -7,15 +7,15 @@ from cyclopts import App
 
 import fsl_explain
 from fsl_explain.cli import manners
-from fsl_explain.cli.compare import compare
-from fsl_explain.cli.convert import convert
-from fsl_explain.cli.demo import demo
-from fsl_explain.cli.evaluate import evaluate
-from fsl_explain.cli.explain import explain
-from fsl_explain.cli.figure import figure
-from fsl_explain.cli.mosaics import mosaics
-from fsl_explain.cli.table import table
-from fsl_explain.cli.train import train
+from fsl_explain.cli.commands.compare import compare
+from fsl_explain.cli.commands.convert import convert
+from fsl_explain.cli.commands.demo import demo
+from fsl_explain.cli.commands.evaluate import evaluate
+from fsl_explain.cli.commands.explain import explain
+from fsl_explain.cli.commands.figure import figure
+from fsl_explain.cli.commands.mosaics import mosaics
+from fsl_explain.cli.commands.table import table
+from fsl_explain.cli.commands.train import train
 
 INTERRUPTED = "no result was written. An evaluation with --out keeps finished episodes: add --resume to go on."
 

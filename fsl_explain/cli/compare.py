@@ -1,17 +1,13 @@
 """``fsl-explain compare``."""
 
 from pathlib import Path
-from typing import Annotated
 
 import torch
-from cyclopts import Parameter
 
 from episodes import LabeledImages
-from episodes.errors import Mistake
 from fsl_explain.cli.cases import make_case
-from fsl_explain.cli.manners import check_results_folder
 from fsl_explain.cli.progress import note, progress_bars, show_table
-from fsl_explain.config import ComparisonConfig, MosaicsConfig, read_config
+from fsl_explain.config import ComparisonConfig, MosaicsConfig
 from fsl_explain.encoder import Encoder
 from fsl_explain.evaluation import Table
 from fsl_explain.evaluation.comparison.comparison_tables import (
@@ -35,35 +31,8 @@ EXAMPLES = 4
 SHOWN = ("contrast", "exact", "grad-cam", "fam", "lafam")
 
 
-def compare(
-    *,
-    config: Path,
-    out: Path | None = None,
-    resume: bool = False,
-    set_: Annotated[tuple[str, ...], Parameter(name="--set", negative="")] = (),
-) -> None:
-    """Compare explainers on annotated images, as LaFAM's tables do, and show first what tells their maps apart.
-
-    On photographs of one object most maps look alike, and a centered Gaussian does too: so mosaics of several classes,
-    another reference and the margin come first. Every table holds the trivial maps; an entry is bold only where a
-    paired bootstrap finds it better than all others. With --out the folder gets summary.json, queries.parquet and
-    index.html.
-
-    Parameters
-    ----------
-    config
-        TOML file of the comparison, for example configs/live/compare-cub10.toml.
-    out
-        Folder for the results; without it only the tables are printed.
-    resume
-        Go on with the finished batches of an interrupted run of the same settings into the same --out.
-    set_
-        Change one setting, for example --set maps.relax_masks=256; may be repeated.
-    """
-    settings = read_config(config, ComparisonConfig, set_)
-    if resume and out is None:
-        raise Mistake("expected --out with --resume, because finished batches are kept in that folder.")
-    check_results_folder(out)
+def run(settings: ComparisonConfig, out: Path | None, resume: bool, title: str) -> None:
+    """Compare the explainers, print the tables and write the results."""
     if settings.run.threads is not None:
         torch.set_num_threads(settings.run.threads)
     compared_methods(settings.maps)
@@ -76,14 +45,14 @@ def compare(
         first = _mosaics(settings, encoder, dataset, report)
         measuring = compare_maps if settings.maps.shots else compare_label_free
         measured = measuring(encoder, dataset, settings, partial, report)
-    found = (*first, *comparison_tables(measured, config.stem, settings.encoder.name))
+    found = (*first, *comparison_tables(measured, title, settings.encoder.name))
     tables = tuple(seen.beside(table) for table in found)
     for table in tables:
         show_table(table)
     if out is None:
         return
     page = Page(
-        title=f"Explainers compared: {config.stem}",
+        title=f"Explainers compared: {title}",
         lead=f"{len(measured.queries)} images of {dataset.name} with {encoder.description}.",
         facts=_facts(settings, dataset, measured),
         tables=tables,

@@ -7,23 +7,8 @@ from fsl_explain.cli.progress import note, show_table
 from fsl_explain.evaluation import Table
 
 
-def convert(checkpoint: Path, *, encoder: str, out: Path, release: str | None = None) -> None:
-    """Write an official checkpoint as safetensors under our names, and print what became of every tensor.
-
-    The file's header records the source, its release, the activation, pooling and images that the weights expect, and
-    the tensors that were left out; an encoder that loads it takes them from there.
-
-    Parameters
-    ----------
-    checkpoint
-        The official file. Nothing in it is run.
-    encoder
-        The network it is for, for example moco-resnet50.
-    out
-        The file to write; ends in .safetensors.
-    release
-        The release it is of, for example relation-network; recognized by its names otherwise.
-    """
+def run(checkpoint: Path, encoder: str, out: Path, release: str | None) -> None:
+    """Convert the checkpoint and print what became of every tensor."""
     report = convert_checkpoint(checkpoint, encoder, out, release)
     title = f"{checkpoint.name}, {report.release}, as {encoder}"
     show_table(Table(title, ("tensors", "count", "first"), report.summary()))

@@ -13,17 +13,8 @@ from fsl_explain.evaluation import accuracy_over_episodes
 from fsl_explain.metrics import mean_interval
 
 
-def demo(*, out: Path = Path("fsl-explain-demo")) -> None:
-    """Run the main job on the embedded data: 5-way 1-shot episodes of digits the encoder was never trained on.
-
-    Compares the trained encoder with an untrained one, measures the explanations, and writes a page.
-    Needs no download.
-
-    Parameters
-    ----------
-    out
-        Folder for summary.json, queries.parquet, episodes.parquet and index.html.
-    """
+def run(out: Path) -> None:
+    """Evaluate the embedded encoder, trained and untrained, and write the page."""
     with as_file(files("fsl_explain") / "demo") as folder:
         settings = read_config(folder / "demo.toml", EvaluationConfig)
         dataset = settings.data.open()

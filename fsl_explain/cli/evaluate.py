@@ -1,17 +1,14 @@
 """``fsl-explain evaluate``."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from cyclopts import Parameter
 
 from episodes import LabeledImages
-from episodes.errors import Mistake
 from fsl_explain.cli.cases import episode_cases
-from fsl_explain.cli.manners import check_results_folder
 from fsl_explain.cli.progress import note, progress_bars, show_table
-from fsl_explain.config import EvaluationConfig, read_config
+from fsl_explain.config import EvaluationConfig
 from fsl_explain.encoder import Encoder
 from fsl_explain.evaluation import Table, evaluate_episodes, summarize, table_of
 from fsl_explain.evaluation.episodes import measured_methods
@@ -27,44 +24,14 @@ from fsl_explain.evaluation.seen_classes import check_evaluated
 from fsl_explain.report import Page, write_page
 
 
-def evaluate(
-    *,
-    config: Path,
-    out: Path | None = None,
-    limit: int | None = None,
-    resume: bool = False,
-    set_: Annotated[tuple[str, ...], Parameter(name="--set", negative="")] = (),
-) -> None:
-    """Measure explanations over few-shot episodes: accuracy, AD, IC, Proportion, IoU and pointing per method.
-
-    Every table carries the baselines grad-cam, lafam, centered-gaussian, random-blurred and all-ones. With --out the
-    folder gets summary.json, queries.parquet, episodes.parquet and index.html; they appear together when all is done.
-
-    Parameters
-    ----------
-    config
-        TOML file of the evaluation, for example configs/live/cub10-efficientnet.toml.
-    out
-        Folder for the results; without it only the table is printed.
-    limit
-        Evaluate only the first N episodes.
-    resume
-        Go on with the finished episodes of an interrupted run of the same settings into the same --out.
-    set_
-        Change one setting, for example --set episodes.n_shot=5; may be repeated.
-    """
-    settings = read_config(config, EvaluationConfig, set_)
-    if limit is not None:
-        settings = _limited(settings, limit)
-    if resume and out is None:
-        raise Mistake("expected --out with --resume, because finished episodes are kept in that folder.")
-    check_results_folder(out)
+def run(settings: EvaluationConfig, out: Path | None, resume: bool, title: str) -> None:
+    """Open the images and the encoder that the settings name, and evaluate."""
     if settings.run.threads is not None:
         torch.set_num_threads(settings.run.threads)
     measured_methods(settings)
     dataset = settings.data.open()
     encoder = Encoder.from_config(settings.encoder, settings.run.device)
-    run_evaluation(settings, encoder, dataset, out, resume, title=config.stem)
+    run_evaluation(settings, encoder, dataset, out, resume, title=title)
 
 
 def run_evaluation(
@@ -121,10 +88,3 @@ def _write(
         write_results(out, summary, chunk, dataset)
         write_page(page, out / "index.html")
         remove_partial(out)
-
-
-def _limited(settings: EvaluationConfig, limit: int) -> EvaluationConfig:
-    if limit < 1:
-        raise Mistake(f"expected a --limit of at least 1 episode, but got {limit}.")
-    count = min(limit, settings.episodes.count)
-    return settings.model_copy(update={"episodes": settings.episodes.model_copy(update={"count": count})})

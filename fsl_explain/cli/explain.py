@@ -6,10 +6,8 @@ import torch
 from rich.console import Console
 
 from episodes import ImageFolder, find_images, read_image
-from episodes.errors import Mistake
 from fsl_explain.classifiers import named_rule
 from fsl_explain.cli.cases import make_case
-from fsl_explain.cli.manners import check_output_file
 from fsl_explain.cli.progress import note, show_table
 from fsl_explain.encoder import Encoder
 from fsl_explain.evaluation import Table
@@ -17,78 +15,30 @@ from fsl_explain.explainers.analysis.support_audit import support_audit
 from fsl_explain.explainers.choice import Choice
 from fsl_explain.explainers.compared import compare
 from fsl_explain.explainers.contrast_weights import class_index
-from fsl_explain.explainers.methods.named import find_method
 from fsl_explain.heads import pooling_name
 from fsl_explain.report import Case, Page, write_page
 from fsl_explain.report.support_view import decided_by_supports, receipt_title
 
 
-def explain(
+def run(
     query: Path,
-    *,
     support: Path,
-    out: Path = Path("explanation.html"),
-    encoder: str = "efficientnet-lite0",
-    checkpoint: Path | None = None,
-    pooling: str | None = None,
-    method: tuple[str, ...] = (),
-    rule: str = "mean-similarity",
-    k: int | None = None,
-    temperature: float | None = None,
-    similarity: str = "cosine",
-    threshold: float | None = None,
-    scale: float = 1.0,
-    target: str | None = None,
-    against: tuple[str, ...] = (),
-    shots: int | None = None,
+    out: Path,
+    encoder: str,
+    checkpoint: Path | None,
+    pooling: str | None,
+    methods: tuple[str, ...],
+    rule: str,
+    k: int | None,
+    temperature: float | None,
+    similarity: str,
+    threshold: float | None,
+    scale: float,
+    target: str | None,
+    against: tuple[str, ...],
+    shots: int | None,
 ) -> None:
-    """Explain why a query image is given one of the classes of a support folder.
-
-    Prints the decision and each explanation's receipt, and writes a page with the maps.
-
-    Parameters
-    ----------
-    query
-        The image to explain.
-    support
-        Folder with one folder of images per class: DIR/CLASS/IMAGE.
-    out
-        The HTML page to write.
-    encoder
-        conv4net, conv64f, resnet12, can-resnet12, resnet18, wrn-28-10, bn-inception, efficientnet-lite0, npid-resnet18,
-        npid-resnet50, moco-resnet50, moco-v2-resnet50, simclr-resnet50, swav-resnet50, supervised-resnet50 or
-        torchvision:NAME.
-    checkpoint
-        Weights for the encoder: safetensors, a plain state dict, or the file of an official release.
-    pooling
-        gap, gmp, lse or gem; that of the encoder's paper unless given.
-    method
-        exact, contrast, log-probability, verification, fam, lafam, grad-cam, relax, occlusion, score-cam or another
-        that the README lists; may be repeated. By default exact, contrast, fam and lafam, as far as the classes and
-        the similarity allow.
-    rule
-        mean-similarity, prototype, nearest-neighbor, knn-vote, majority-vote, logistic-regression or
-        cosine-classifier.
-    k
-        Neighbors that vote; 200, or all supports where there are fewer, by default.
-    temperature
-        Of the weighted k-NN vote; 0.07 by default.
-    similarity
-        cosine, inner-product, euclidean or mahalanobis (fitted on the supports).
-    threshold
-        For verification: the score from which a claim is accepted.
-    scale
-        For log-probability: the factor of the scores inside the softmax.
-    target
-        The class to explain; the predicted one by default.
-    against
-        For contrast: a class, several classes, or others; the best-scoring rival by default.
-    shots
-        Use only the first N images of each class.
-    """
-    for name in method:
-        find_method(name)
-    check_output_file(out)
+    """Explain the query, print the decision and the receipts, and write the page."""
     image = read_image(query)
     groups = _support_files(support, shots)
     classes = tuple(groups)
@@ -100,8 +50,6 @@ def explain(
         scale=scale,
         threshold=threshold,
     )
-    if threshold is not None and "verification" not in method:
-        raise Mistake("--threshold belongs to verification; add --method verification.")
     network = Encoder.named(encoder, checkpoint, pooling)
     note(f"Comparing {query.name} with {sum(map(len, groups.values()))} images of {len(groups)} classes …")
     supports = {name: network.preprocess([read_image(path) for path in files]) for name, files in groups.items()}
@@ -109,7 +57,7 @@ def explain(
     case = make_case(
         f"Why {query.name}?",
         compared,
-        tuple(dict.fromkeys(method)) or _usual_methods(classes, similarity),
+        tuple(dict.fromkeys(methods)) or _usual_methods(classes, similarity),
         choice,
         query_name=query.name,
         support_names={name: [path.name for path in files] for name, files in groups.items()},
@@ -132,8 +80,6 @@ def _usual_methods(classes: tuple[str, ...], similarity: str) -> tuple[str, ...]
 
 
 def _support_files(support: Path, shots: int | None) -> dict[str, list[Path]]:
-    if shots is not None and shots < 1:
-        raise Mistake(f"expected --shots of at least 1, but got {shots}.")
     folder = ImageFolder(support)
     return {name: find_images(support / name)[:shots] for name in folder.classes}
 

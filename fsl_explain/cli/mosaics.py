@@ -2,17 +2,14 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from cyclopts import Parameter
 
 from episodes import LabeledImages
-from episodes.errors import Mistake
 from fsl_explain.cli.cases import make_case
-from fsl_explain.cli.manners import check_results_folder
 from fsl_explain.cli.progress import note, progress_bars, show_table
-from fsl_explain.config import MosaicsConfig, read_config
+from fsl_explain.config import MosaicsConfig
 from fsl_explain.encoder import Encoder
 from fsl_explain.evaluation.mosaics.measured_mosaics import TILE_NAMES, evaluate_mosaics, fitted_head, measured_methods
 from fsl_explain.evaluation.mosaics.mosaic_images import Mosaic, crop_area, cut, tile_boxes, tile_masks
@@ -35,34 +32,8 @@ from fsl_explain.report import Case, Page, write_page
 EXAMPLES = 4
 
 
-def mosaics(
-    *,
-    config: Path,
-    out: Path | None = None,
-    limit: int | None = None,
-    set_: Annotated[tuple[str, ...], Parameter(name="--set", negative="")] = (),
-) -> None:
-    """Test explanations where the right answer is known: the tile of the reference's class in a 2×2 mosaic.
-
-    Prints, per method and head, how often a map's maximum lies in the right tile, how much of its mass does, and
-    how alike the maps of two different references are; beside it what the model itself reaches, shown each tile
-    alone. With --out the folder gets summary.json and index.html with example mosaics.
-
-    Parameters
-    ----------
-    config
-        TOML file of the benchmark, for example configs/live/mosaics-cub10.toml.
-    out
-        Folder for the results; without it only the tables are printed.
-    limit
-        Use only the first N mosaics.
-    set_
-        Change one setting, for example --set mosaics.seed=1; may be repeated.
-    """
-    settings = read_config(config, MosaicsConfig, set_)
-    if limit is not None:
-        settings = _limited(settings, limit)
-    check_results_folder(out)
+def run(settings: MosaicsConfig, out: Path | None, title: str) -> None:
+    """Draw and measure mosaics, print the tables and write the results."""
     if settings.run.threads is not None:
         torch.set_num_threads(settings.run.threads)
     measured_methods(settings)
@@ -74,13 +45,13 @@ def mosaics(
         store = embed_mosaics(encoder, dataset, settings, report)
         figures = evaluate_mosaics(store, encoder.pooling, settings, report)
     summary = summarize_mosaics(figures) | {"provenance": recorded}
-    tables = tuple(seen.beside(table) for table in mosaic_tables(summary, config.stem))
+    tables = tuple(seen.beside(table) for table in mosaic_tables(summary, title))
     for table in tables:
         show_table(table)
     if out is None:
         return
     page = Page(
-        title=f"Reference mosaics: {config.stem}",
+        title=f"Reference mosaics: {title}",
         lead=f"{summary['mosaics']} mosaics of {dataset.name} with {encoder.description}.",
         facts=_facts(settings, dataset),
         tables=tables,
@@ -147,10 +118,3 @@ def _write(out: Path, summary: dict[str, Any], page: Page) -> None:
         aside.write_text(text, encoding="utf-8")
         write_page(page, out / "index.html")
         aside.replace(out / "summary.json")
-
-
-def _limited(settings: MosaicsConfig, limit: int) -> MosaicsConfig:
-    if limit < 1:
-        raise Mistake(f"expected a --limit of at least 1 mosaic, but got {limit}.")
-    count = min(limit, settings.mosaics.count)
-    return settings.model_copy(update={"mosaics": settings.mosaics.model_copy(update={"count": count})})

@@ -4,11 +4,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from cyclopts import Parameter
 from rich.console import Console
 from safetensors.torch import save_file
 
@@ -18,7 +16,7 @@ from fsl_explain.backbones.weights.checkpoint import sha256_of
 from fsl_explain.backbones.weights.loading import MANIFEST, open_checkpoint
 from fsl_explain.backbones.weights.trained_on import TRAINED_ON, TrainedOn
 from fsl_explain.cli.progress import note, progress_bars
-from fsl_explain.config import EncoderConfig, TrainingConfig, read_config
+from fsl_explain.config import EncoderConfig, TrainingConfig
 from fsl_explain.encoder import Encoder
 from fsl_explain.evaluation import accuracy_over_episodes
 from fsl_explain.evaluation.results.written import RECORDED, images_used
@@ -31,28 +29,8 @@ from fsl_explain.training.processes import joined, rank
 NOT_OF_THE_WEIGHTS = ("seed", "release", "weights", "layer")
 
 
-def train(
-    *,
-    config: Path,
-    resume: bool = False,
-    set_: Annotated[tuple[str, ...], Parameter(name="--set", negative="")] = (),
-) -> None:
-    """Train an encoder and write its weights as safetensors, and what they were made from as JSON beside them.
-
-    In episodes, with Multi-Similarity or Margin loss, or without labels as NPID and MoCo do: [objective] says which.
-    With a [test] section the accuracy on its episodes is printed, before and after training. Several GPUs share every
-    batch where torchrun starts one process for each.
-
-    Parameters
-    ----------
-    config
-        TOML file of the training, for example configs/live/digit-scenes.toml.
-    resume
-        Go on with an interrupted training of the same settings; it ends at the same weights.
-    set_
-        Change one setting, for example --set optimizer.epochs=2; may be repeated.
-    """
-    settings = read_config(config, TrainingConfig, set_)
+def run(settings: TrainingConfig, resume: bool) -> None:
+    """Train, alone or as one of several processes, and write the weights."""
     if settings.run.threads is not None:
         torch.set_num_threads(settings.run.threads)
     dataset = settings.data.open()

@@ -7,12 +7,12 @@ from cyclopts import App
 
 import fsl_explain
 from fsl_explain.cli import manners
-from retrieval_explain.cli.audit import audit
-from retrieval_explain.cli.build import build
-from retrieval_explain.cli.evaluate import evaluate
-from retrieval_explain.cli.import_bank import import_bank
-from retrieval_explain.cli.inspect import inspect
-from retrieval_explain.cli.search import search
+from retrieval_explain.cli.commands.audit import audit
+from retrieval_explain.cli.commands.build import build
+from retrieval_explain.cli.commands.evaluate import evaluate
+from retrieval_explain.cli.commands.import_bank import import_bank
+from retrieval_explain.cli.commands.inspect import inspect
+from retrieval_explain.cli.commands.search import search
 
 INTERRUPTED = "a build keeps the images that are done: add --resume to go on. Nothing else was written."
 COMMANDS: tuple[Callable[..., None], ...] = (build, search, inspect, evaluate, audit)

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from episodes.errors import Mistake
-from fsl_explain.cli.manners import check_results_folder
 from fsl_explain.cli.progress import note, show_table
 from fsl_explain.evaluation.results.written import write_tables
 from fsl_explain.report import Page
@@ -21,39 +19,8 @@ from retrieval_explain.audit.label_audit import inject_label_noise
 from retrieval_explain.memory_bank import MemoryBank
 
 
-def audit(
-    *,
-    bank: Path,
-    k: int | None = None,
-    flip: float | None = None,
-    seed: int = 0,
-    top: int = 20,
-    out: Path | None = None,
-) -> None:
-    """List the images of a bank that are likeliest mislabeled.
-
-    Every label is valued by what it adds to the bank's own nearest-neighbor classification, each image left out in
-    turn. With --out the folder gets audit.parquet with all images, summary.json and index.html with pictures; they
-    appear together.
-
-    Parameters
-    ----------
-    bank
-        Folder of the bank, whose images have labels.
-    k
-        Neighbors that are asked; without it 10, or fewer where classes are smaller.
-    flip
-        Flip this share of the labels at random, in memory only, and report how well they are found.
-    seed
-        Seed of the flips, and of the random orders they are compared with.
-    top
-        Images to list.
-    out
-        Folder for the results; without it only the tables are printed.
-    """
-    if top < 1:
-        raise Mistake(f"expected --top of at least 1 image, but got {top}.")
-    check_results_folder(out)
+def run(bank: Path, k: int | None, flip: float | None, seed: int, top: int, out: Path | None) -> None:
+    """Value the labels, print the doubtful ones and write the results."""
     searched = MemoryBank.load(bank)
     noise = None if flip is None else inject_label_noise(searched.labels, flip, seed)
     found = audit_bank(searched, k, None if noise is None else noise.labels)

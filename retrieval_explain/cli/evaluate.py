@@ -1,16 +1,12 @@
 """``retrieval-explain evaluate``."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from cyclopts import Parameter
 
 from episodes import LabeledImages
-from episodes.errors import Mistake
-from fsl_explain.cli.manners import check_results_folder
 from fsl_explain.cli.progress import note, progress_bars, show_table
-from fsl_explain.config import read_config
 from fsl_explain.encoder import Encoder
 from fsl_explain.evaluation.results.written import images_used, provenance, write_tables
 from fsl_explain.evaluation.seen_classes import check_evaluated
@@ -22,35 +18,8 @@ from retrieval_explain.memory_bank import MemoryBank
 from retrieval_explain.settings import BankData, BankEvaluationConfig
 
 
-def evaluate(
-    *,
-    config: Path,
-    out: Path | None = None,
-    limit: int | None = None,
-    set_: Annotated[tuple[str, ...], Parameter(name="--set", negative="")] = (),
-) -> None:
-    """Measure retrieval, and how far explanations of its decisions can be trusted.
-
-    Prints Recall@1, 2, 4, 8, R-precision, mAP@R and the accuracy of k-NN votes with ties counted three ways, beside
-    chance; then AD, IC, Proportion, IoU and pointing per method over the correct decisions of each rule, beside the
-    baselines grad-cam, lafam, centered-gaussian, random-blurred and all-ones. With --out the folder gets summary.json,
-    queries.parquet and index.html; they appear together when all is done.
-
-    Parameters
-    ----------
-    config
-        TOML file of the evaluation, for example configs/live/bank-cub10.toml.
-    out
-        Folder for the results; without it only the tables are printed.
-    limit
-        Take only N queries, evenly spread over the data set; the gallery stays whole.
-    set_
-        Change one setting, for example --set decision.k=20; may be repeated.
-    """
-    settings = read_config(config, BankEvaluationConfig, set_)
-    if limit is not None and limit < 1:
-        raise Mistake(f"expected a --limit of at least 1 query, but got {limit}.")
-    check_results_folder(out)
+def run(settings: BankEvaluationConfig, out: Path | None, limit: int | None, title: str) -> None:
+    """Measure retrieval and explanations, print the tables and write the results."""
     if settings.run.threads is not None:
         torch.set_num_threads(settings.run.threads)
     measured_methods(settings)
@@ -64,13 +33,13 @@ def evaluate(
     with progress_bars() as report:
         measured = evaluate_bank(encoder, dataset, settings, gallery, limit, report)
     summary = summarize_bank(measured) | {"provenance": recorded}
-    tables = [seen.beside(one) for one in bank_tables(summary, config.stem)]
+    tables = [seen.beside(one) for one in bank_tables(summary, title)]
     for table in tables:
         show_table(table)
     if out is None:
         return
     page = Page(
-        title=f"Retrieval and its explanations measured: {config.stem}",
+        title=f"Retrieval and its explanations measured: {title}",
         lead=f"{summary['queries']} queries of {dataset.name} with {encoder.description}.",
         facts=_facts(settings, dataset, gallery),
         tables=tuple(tables),

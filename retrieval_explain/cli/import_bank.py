@@ -8,39 +8,17 @@ from fsl_explain.cli.progress import progress_bars
 from retrieval_explain.imports.importing import import_embeddings
 
 
-def import_bank(
+def run(
     file: Path,
-    *,
     bank: Path,
-    images: Path | None = None,
-    layout: str = "auto",
-    key: str | None = None,
-    similarity: str = "cosine",
-    dtype: str = "float32",
-    made_by: str = "",
+    images: Path | None,
+    layout: str,
+    key: str | None,
+    similarity: str,
+    dtype: str,
+    made_by: str,
 ) -> None:
-    """Make a bank of embeddings that exist already.
-
-    Parameters
-    ----------
-    file
-        A .npy array, a Parquet table with a column embedding, a .safetensors file, or a checkpoint of NPID or MoCo.
-    bank
-        The folder of the bank.
-    images
-        Which images they are: a text file with one image a line (path, and label where it is not the parent folder),
-        or the folder of class folders whose order they have.
-    layout
-        rows (N×D), columns (D×N, as MoCo's queue) or auto.
-    key
-        The tensor of the file; by default module.queue, queue, module.memory, memory or lemniscate.memory.
-    similarity
-        cosine, inner-product or euclidean.
-    dtype
-        float32, or float16 for half the size.
-    made_by
-        What made the embeddings, in words.
-    """
+    """Import the embeddings and say what the bank holds."""
     with progress_bars() as report:
         made = import_embeddings(file, bank, None, images, layout, key, similarity, dtype, made_by, report)
     rows, channels = made.rows.shape

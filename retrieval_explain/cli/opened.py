@@ -4,11 +4,10 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import PIL.Image
 import torch
-from cyclopts import Parameter
 from jaxtyping import Float
 from torch import Tensor
 
@@ -20,7 +19,6 @@ from retrieval_explain.inspection.query_region import cut_region
 from retrieval_explain.memory_bank import MemoryBank
 
 UNKNOWN = "–"
-Neighborhood = Annotated[int, Parameter(name=("--k", "-k"))]
 
 
 @dataclass(frozen=True)

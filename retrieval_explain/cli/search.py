@@ -1,16 +1,12 @@
 """``retrieval-explain search``."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from cyclopts import Parameter
-
-from fsl_explain.cli.manners import check_output_file
 from fsl_explain.cli.progress import show_table
 from fsl_explain.evaluation import Table
 from retrieval_explain.cli.opened import (
     UNKNOWN,
-    Neighborhood,
     labels_given,
     open_bank_for,
     open_query,
@@ -22,51 +18,21 @@ from retrieval_explain.memory_bank import MemoryBank
 from retrieval_explain.ranking.neighbors import Neighbors
 
 
-def search(
+def run(
     query: Path,
-    *,
     bank: Path,
-    k: Neighborhood = 10,
-    box: tuple[float, float, float, float] | None = None,
-    classes: Annotated[tuple[str, ...], Parameter(name="--class", negative="")] = (),
-    ids: Annotated[tuple[int, ...], Parameter(name="--id", negative="")] = (),
-    leave_self_out: bool = False,
-    index: str | None = None,
-    encoder: str = "efficientnet-lite0",
-    checkpoint: Path | None = None,
-    pooling: str | None = None,
-    out: Path | None = None,
+    k: int,
+    box: tuple[float, float, float, float] | None,
+    classes: tuple[str, ...],
+    ids: tuple[int, ...],
+    leave_self_out: bool,
+    index: str | None,
+    encoder: str,
+    checkpoint: Path | None,
+    pooling: str | None,
+    out: Path | None,
 ) -> None:
-    """List the images of a bank that are most similar to a query image, or to a region of it.
-
-    Parameters
-    ----------
-    query
-        The image to search for.
-    bank
-        The folder of the bank.
-    k
-        How many neighbors.
-    box
-        Search for the region x1 y1 x2 y2 of the query, in its pixels.
-    classes
-        Search among this class only; may be repeated.
-    ids
-        Search among the images with these ids only; may be repeated.
-    leave_self_out
-        Leave the query's own file out.
-    index
-        Search through hnsw, ivf or ivf-pq, whose measured recall is said; without one the search is exact.
-    encoder
-        The encoder that made the bank, by its name or torchvision:NAME.
-    checkpoint
-        Its weights.
-    pooling
-        Its pooling: gap, gmp, lse or gem; that of its paper unless given.
-    out
-        Also write the neighbors to this JSON file.
-    """
-    check_output_file(out)
+    """Search, print the neighbors, and write them where asked to."""
     opened, network = open_bank_for(bank, encoder, checkpoint, pooling, index, k)
     asked = open_query(query, network, box)
     embedding, among = network(asked.image[None]).embedding, labels_given(opened, classes)

@@ -1,0 +1,43 @@
+"""``fsl-explain compare``."""
+
+from pathlib import Path
+
+from episodes.errors import Mistake
+from fsl_explain.cli.manners import check_results_folder
+from fsl_explain.cli.options import Changes
+from fsl_explain.config import ComparisonConfig, read_config
+
+
+def compare(
+    *,
+    config: Path,
+    out: Path | None = None,
+    resume: bool = False,
+    set_: Changes = (),
+) -> None:
+    """Compare explainers on annotated images, as LaFAM's tables do, and show first what tells their maps apart.
+
+    On photographs of one object most maps look alike, and a centered Gaussian does too: so mosaics of several classes,
+    another reference and the margin come first. Every table holds the trivial maps; an entry is bold only where a
+    paired bootstrap finds it better than all others. With --out the folder gets summary.json, queries.parquet and
+    index.html.
+
+    Parameters
+    ----------
+    config
+        TOML file of the comparison, for example configs/live/compare-cub10.toml.
+    out
+        Folder for the results; without it only the tables are printed.
+    resume
+        Go on with the finished batches of an interrupted run of the same settings into the same --out.
+    set_
+        Change one setting, for example --set maps.relax_masks=256; may be repeated.
+    """
+    settings = read_config(config, ComparisonConfig, set_)
+    if resume and out is None:
+        raise Mistake("expected --out with --resume, because finished batches are kept in that folder.")
+    check_results_folder(out)
+
+    from fsl_explain.cli.compare import run
+
+    run(settings, out, resume, title=config.stem)

@@ -1,0 +1,53 @@
+"""``fsl-explain evaluate``."""
+
+from pathlib import Path
+
+from episodes.errors import Mistake
+from fsl_explain.cli.manners import check_results_folder
+from fsl_explain.cli.options import Changes
+from fsl_explain.config import EvaluationConfig, read_config
+
+
+def evaluate(
+    *,
+    config: Path,
+    out: Path | None = None,
+    limit: int | None = None,
+    resume: bool = False,
+    set_: Changes = (),
+) -> None:
+    """Measure explanations over few-shot episodes: accuracy, AD, IC, Proportion, IoU and pointing per method.
+
+    Every table carries the baselines grad-cam, lafam, centered-gaussian, random-blurred and all-ones. With --out the
+    folder gets summary.json, queries.parquet, episodes.parquet and index.html; they appear together when all is done.
+
+    Parameters
+    ----------
+    config
+        TOML file of the evaluation, for example configs/live/cub10-efficientnet.toml.
+    out
+        Folder for the results; without it only the table is printed.
+    limit
+        Evaluate only the first N episodes.
+    resume
+        Go on with the finished episodes of an interrupted run of the same settings into the same --out.
+    set_
+        Change one setting, for example --set episodes.n_shot=5; may be repeated.
+    """
+    settings = read_config(config, EvaluationConfig, set_)
+    if limit is not None:
+        settings = _limited(settings, limit)
+    if resume and out is None:
+        raise Mistake("expected --out with --resume, because finished episodes are kept in that folder.")
+    check_results_folder(out)
+
+    from fsl_explain.cli.evaluate import run
+
+    run(settings, out, resume, title=config.stem)
+
+
+def _limited(settings: EvaluationConfig, limit: int) -> EvaluationConfig:
+    if limit < 1:
+        raise Mistake(f"expected a --limit of at least 1 episode, but got {limit}.")
+    count = min(limit, settings.episodes.count)
+    return settings.model_copy(update={"episodes": settings.episodes.model_copy(update={"count": count})})

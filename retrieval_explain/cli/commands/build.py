@@ -1,0 +1,84 @@
+"""``retrieval-explain build``."""
+
+from pathlib import Path
+
+from episodes.errors import Mistake
+from fsl_explain.cli.options import Neighborhood
+
+
+def build(
+    images: Path,
+    *,
+    bank: Path,
+    encoder: str = "efficientnet-lite0",
+    checkpoint: Path | None = None,
+    pooling: str | None = None,
+    similarity: str = "cosine",
+    dtype: str = "float32",
+    batch_size: int = 8,
+    index: str | None = None,
+    k: Neighborhood | None = None,
+    recall: float = 0.95,
+    resume: bool = False,
+    append: bool = False,
+    unlabeled: bool = False,
+) -> None:
+    """Embed images into a memory bank on disk.
+
+    The bank that was there stays until the new one is whole. A build that was stopped keeps its images.
+
+    Parameters
+    ----------
+    images
+        A folder with one folder of images per class, a folder of images, or a TOML file of retrieval-explain evaluate,
+        whose [data] names a data set.
+    bank
+        The folder of the bank.
+    encoder
+        conv4net, conv64f, resnet12, can-resnet12, resnet18, wrn-28-10, bn-inception, efficientnet-lite0, npid-resnet18,
+        npid-resnet50, moco-resnet50, moco-v2-resnet50, simclr-resnet50, swav-resnet50, supervised-resnet50 or
+        torchvision:NAME.
+    checkpoint
+        Weights for the encoder: safetensors, a plain state dict, or the file of an official release.
+    pooling
+        gap, gmp, lse or gem; that of the encoder's paper unless given.
+    similarity
+        cosine, inner-product or euclidean.
+    dtype
+        float32, or float16 for half the size.
+    batch_size
+        Images per forward pass: 8 or 16 on a CPU, 64 or more on a GPU.
+    index
+        Also make an index: hnsw, ivf or ivf-pq. Without one the search is exact.
+    k
+        Neighbors at which the index must reach the recall; 200 by default.
+    recall
+        The share of the true neighbors that the index has to find.
+    resume
+        Go on with the images of a build of the same settings that was stopped.
+    append
+        Add the images to the bank that is there.
+    unlabeled
+        Take every image below the folder, however deep, without a label.
+    """
+    if append and resume:
+        raise Mistake("expected --append or --resume, but got both; an append is done in one go.")
+
+    from retrieval_explain.cli.build import run
+
+    run(
+        images=images,
+        bank=bank,
+        encoder=encoder,
+        checkpoint=checkpoint,
+        pooling=pooling,
+        similarity=similarity,
+        dtype=dtype,
+        batch_size=batch_size,
+        index=index,
+        k=k,
+        recall=recall,
+        resume=resume,
+        append=append,
+        unlabeled=unlabeled,
+    )

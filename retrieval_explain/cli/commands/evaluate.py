@@ -1,0 +1,44 @@
+"""``retrieval-explain evaluate``."""
+
+from pathlib import Path
+
+from episodes.errors import Mistake
+from fsl_explain.cli.manners import check_results_folder
+from fsl_explain.cli.options import Changes
+from fsl_explain.config import read_config
+from retrieval_explain.settings import BankEvaluationConfig
+
+
+def evaluate(
+    *,
+    config: Path,
+    out: Path | None = None,
+    limit: int | None = None,
+    set_: Changes = (),
+) -> None:
+    """Measure retrieval, and how far explanations of its decisions can be trusted.
+
+    Prints Recall@1, 2, 4, 8, R-precision, mAP@R and the accuracy of k-NN votes with ties counted three ways, beside
+    chance; then AD, IC, Proportion, IoU and pointing per method over the correct decisions of each rule, beside the
+    baselines grad-cam, lafam, centered-gaussian, random-blurred and all-ones. With --out the folder gets summary.json,
+    queries.parquet and index.html; they appear together when all is done.
+
+    Parameters
+    ----------
+    config
+        TOML file of the evaluation, for example configs/live/bank-cub10.toml.
+    out
+        Folder for the results; without it only the tables are printed.
+    limit
+        Take only N queries, evenly spread over the data set; the gallery stays whole.
+    set_
+        Change one setting, for example --set decision.k=20; may be repeated.
+    """
+    settings = read_config(config, BankEvaluationConfig, set_)
+    if limit is not None and limit < 1:
+        raise Mistake(f"expected a --limit of at least 1 query, but got {limit}.")
+    check_results_folder(out)
+
+    from retrieval_explain.cli.evaluate import run
+
+    run(settings, out, limit, title=config.stem)
