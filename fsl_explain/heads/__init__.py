@@ -1,5 +1,6 @@
 """From activation maps to the embedding: pooling, projection, and both as sums that add up."""
 
+from fsl_explain.heads.head_layers import projection_head
 from fsl_explain.heads.linearization import Linearization, linearize
 from fsl_explain.heads.pooling import (
     POOLINGS,
@@ -11,7 +12,6 @@ from fsl_explain.heads.pooling import (
     pooling_name,
 )
 from fsl_explain.heads.projection import Center, L2Normalize
-from fsl_explain.heads.projection_head import projection_head
 
 __all__ = [
     "POOLINGS",

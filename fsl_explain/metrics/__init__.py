@@ -4,9 +4,7 @@ Maps are (batch, height, width); signed maps are read by their positive part. A 
 """
 
 from fsl_explain.metrics.bounding_box import intersection_over_union, largest_component_boxes
-from fsl_explain.metrics.box_accuracy import BoxAccuracy, box_accuracy, intersections_over_unions
 from fsl_explain.metrics.completeness import completeness_error
-from fsl_explain.metrics.complexity import complexity
 from fsl_explain.metrics.faithfulness import (
     average_drop,
     average_drop_excluded,
@@ -18,6 +16,8 @@ from fsl_explain.metrics.faithfulness import (
     normalized_drop,
     normalized_drops,
 )
+from fsl_explain.metrics.figures_of_maps import MapFigures, map_figures
+from fsl_explain.metrics.gini_index import sparseness
 from fsl_explain.metrics.interval import MeanInterval, mean_interval
 from fsl_explain.metrics.localization import (
     auc,
@@ -27,9 +27,12 @@ from fsl_explain.metrics.localization import (
     relevance_rank_accuracy,
     top_k_intersection,
 )
-from fsl_explain.metrics.map_figures import MapFigures, map_figures
+from fsl_explain.metrics.localization_accuracy import BoxAccuracy, box_accuracy, intersections_over_unions
+from fsl_explain.metrics.map_entropy import complexity
 from fsl_explain.metrics.map_similarity import map_correlation, map_rank_correlation
 from fsl_explain.metrics.masking import masked_images, masks_from_saliency, masks_from_signed_saliency, removed_pixels
+from fsl_explain.metrics.noise_stability import Stability, stability
+from fsl_explain.metrics.noisy_imputation import Road, noisy_linear_imputation, road
 from fsl_explain.metrics.randomization import (
     WeightRandomization,
     cascading_weight_randomization,
@@ -37,9 +40,6 @@ from fsl_explain.metrics.randomization import (
     weight_randomization,
 )
 from fsl_explain.metrics.removal_curves import RemovalCurve, Side, deletion, insertion
-from fsl_explain.metrics.road import Road, noisy_linear_imputation, road
-from fsl_explain.metrics.sparseness import sparseness
-from fsl_explain.metrics.stability import Stability, stability
 
 __all__ = [
     "BoxAccuracy",
