@@ -1,0 +1,5 @@
+from .episodes import accuracy_over_episodes, evaluate_episodes
+from .table import Table
+from .tables.episode_summary import summarize, table_of
+
+__all__ = ["Table", "accuracy_over_episodes", "evaluate_episodes", "summarize", "table_of"]
