@@ -63,7 +63,7 @@ def evaluate(
         torch.set_num_threads(settings.run.threads)
     measured_methods(settings)
     dataset = settings.data.open()
-    encoder = Encoder.from_config(settings.encoder, settings.run.device)
+    encoder = Encoder.from_config(settings.encoder, device=settings.run.device)
     run_evaluation(settings, encoder, dataset, out, resume, title=config.stem)
 
 

@@ -102,7 +102,7 @@ def explain(
     )
     if threshold is not None and "verification" not in method:
         raise Mistake("--threshold belongs to verification; add --method verification.")
-    network = Encoder.named(encoder, checkpoint, pooling)
+    network = Encoder.named(encoder, checkpoint=checkpoint, pooling=pooling)
     note(f"Comparing {query.name} with {sum(map(len, groups.values()))} images of {len(groups)} classes …")
     supports = {name: network.preprocess([read_image(path) for path in files]) for name, files in groups.items()}
     compared = compare(network, network.preprocess([image])[0], supports, similarity)

@@ -80,7 +80,7 @@ class DigitScenesData(_Data):
     distractor: bool = Field(False, description="Add a digit of another class, which is not annotated.")
 
     def _dataset(self) -> LabeledImages:
-        return DigitScenes(self.digits, per_class=self.per_class, seed=self.seed, distractor=self.distractor)
+        return DigitScenes(part=self.digits, per_class=self.per_class, seed=self.seed, distractor=self.distractor)
 
 
 class CubData(_Data):
@@ -94,7 +94,7 @@ class CubData(_Data):
     segmentations: bool = Field(False, description="Take masks from the official folder segmentations.")
 
     def _dataset(self) -> LabeledImages:
-        return Cub200(self.root, self.half, segmentations=self.segmentations)
+        return Cub200(self.root, part=self.half, segmentations=self.segmentations)
 
 
 class FolderData(_Data):
@@ -196,7 +196,7 @@ class ImageNetSData(_Data):
     categories: LocalPath | None = Field(None, description="The official list of categories; None: the class folders.")
 
     def _dataset(self) -> LabeledImages:
-        return ImageNetS(self.root, self.section, single_category=self.single_category, categories=self.categories)
+        return ImageNetS(self.root, part=self.section, single_category=self.single_category, categories=self.categories)
 
 
 class PascalVocData(_Data):
@@ -215,9 +215,9 @@ class PascalVocData(_Data):
     def _dataset(self) -> LabeledImages:
         return PascalVoc(
             self.root,
-            self.year,
-            self.image_set,
-            self.annotation,
+            year=self.year,
+            image_set=self.image_set,
+            annotation=self.annotation,
             labels=self.labels,
             single_category=self.single_category,
         )
@@ -234,7 +234,7 @@ class OmniglotData(_Data):
     rotations: bool = Field(False, description="Characters turned by 90, 180 and 270 degrees are classes too.")
 
     def _dataset(self) -> LabeledImages:
-        return Omniglot(self.root, self.alphabets, rotations=self.rotations)
+        return Omniglot(self.root, part=self.alphabets, rotations=self.rotations)
 
     def _named(self, classes: tuple[str, ...], dataset: LabeledImages) -> tuple[str, ...]:
         """Return the characters of a split, and where asked for the turned ones, which belong to the same part."""

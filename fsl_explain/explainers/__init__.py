@@ -3,7 +3,7 @@
 from fsl_explain.explainers.analysis.correspondence import Correspondence, correspondence
 from fsl_explain.explainers.analysis.counterfactual import Counterfactual, counterfactual
 from fsl_explain.explainers.analysis.support_audit import SupportAudit, support_audit
-from fsl_explain.explainers.explain import explain, saliency
+from fsl_explain.explainers.explaining import explain, saliency
 from fsl_explain.explainers.explanation import Explanation
 from fsl_explain.explainers.methods.named import METHODS
 from fsl_explain.explainers.methods.occlusion import OcclusionOptions, occlusion_method

@@ -56,7 +56,7 @@ def evaluate(
     measured_methods(settings)
     dataset = settings.data.open()
     gallery = _gallery(settings)
-    encoder = Encoder.from_config(settings.encoder, settings.run.device)
+    encoder = Encoder.from_config(settings.encoder, device=settings.run.device)
     seen = check_evaluated(settings.encoder, settings.data, dataset)
     recorded = provenance(settings, encoder, dataset) | seen.recorded
     if gallery is not None:

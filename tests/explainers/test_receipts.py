@@ -9,7 +9,7 @@ from tiny_encoder import HEADS, images, random_head, tiny_encoder
 from fsl_explain import Encoder, explain
 from fsl_explain.explainers.choice import Choice
 from fsl_explain.explainers.compared import compare
-from fsl_explain.explainers.explain import explain_compared
+from fsl_explain.explainers.explaining import explain_compared
 from fsl_explain.heads import POOLINGS
 
 PRECISIONS = {torch.float64: 1e-10, torch.float32: 1e-5}
@@ -93,4 +93,4 @@ def test_a_photographed_sized_map_adds_up_in_single_precision():
     support = torch.randn(1, 3, 56, 56, generator=generator)
     supports = torch.stack([support, support + 1e-3 * torch.randn(1, 3, 56, 56, generator=generator)])
     for method in ("exact", "contrast"):
-        assert_adds_up(explain(encoder, queries, supports, method), 1e-5)
+        assert_adds_up(explain(encoder, queries, supports, method=method), 1e-5)
