@@ -61,10 +61,10 @@ def main() -> None:
             return network(images.contiguous(memory_format=torch.channels_last))
 
     sides: dict[str, Callable[[], object]] = {
-        "ours": lambda: saliency(encoder, images, "grad-cam", TARGET),
+        "ours": lambda: saliency(encoder, images, method="grad-cam", target=TARGET),
         "captum": captum,
         "pytorch-grad-cam": pytorch_grad_cam,
-        "LaFAM": lambda: saliency(encoder, images, "lafam"),
+        "LaFAM": lambda: saliency(encoder, images, method="lafam"),
         "bare": bare,
     }
     times: dict[str, list[float]] = {name: [] for name in sides}

@@ -58,7 +58,7 @@ def main() -> None:
     options = parser.parse_args()
     encoder = Encoder.named(options.encoder)
     size = encoder.image_size or 224
-    dataset = DigitScenes("novel", size=size)
+    dataset = DigitScenes(part="novel", size=size)
     settings = EvaluationConfig.model_validate(
         {
             "data": {"kind": "digit-scenes"},

@@ -34,7 +34,7 @@ def evaluate(queries: int, kept: int) -> None:
     )
     encoder = Encoder.named("conv4net", size=SIZE, seed=0)
     asked, gallery = (
-        DigitScenes("novel", per_class=-(-count // 5), seed=seed, size=SIZE)
+        DigitScenes(part="novel", per_class=-(-count // 5), seed=seed, size=SIZE)
         for seed, count in enumerate((queries, GALLERY))
     )
     evaluate_bank(encoder, asked, settings, gallery, limit=queries)

@@ -48,12 +48,12 @@ def time_ratio(name: str, masks: int, repeats: int) -> None:
     batch = image.repeat(BATCH_SIZE, 1, 1, 1).contiguous(memory_format=torch.channels_last)
     bare_forwards(encoder, batch, 1)
     chunk, ratios = min(masks, 4 * BATCH_SIZE), []
-    relax(encoder, image, RelaxOptions(masks=BATCH_SIZE, batch_size=BATCH_SIZE))
+    relax(encoder, image, options=RelaxOptions(masks=BATCH_SIZE, batch_size=BATCH_SIZE))
     for _ in range(repeats):
         whole = floor = 0.0
         for seed in range(masks // chunk):
             options = RelaxOptions(masks=chunk, batch_size=BATCH_SIZE, seed=seed)
-            whole += seconds(lambda options=options: relax(encoder, image, options))
+            whole += seconds(lambda options=options: relax(encoder, image, options=options))
             floor += seconds(lambda: bare_forwards(encoder, batch, chunk // BATCH_SIZE))
         ratios.append(whole / floor)
         print(f"  {masks} masks: {whole:.1f} s : {floor:.1f} s = {whole / floor:.3f}", flush=True)
@@ -63,9 +63,9 @@ def time_ratio(name: str, masks: int, repeats: int) -> None:
 def memory_of(masks: int) -> None:
     """Print how far the largest resident memory rises over that after the first batches, in MiB."""
     encoder, image = Encoder.wrap(nn.Sequential(nn.Conv2d(3, 64, 16, stride=16)), "0"), torch.randn(3, 224, 224)
-    relax(encoder, image, RelaxOptions(masks=2 * BATCH_SIZE, batch_size=BATCH_SIZE))
+    relax(encoder, image, options=RelaxOptions(masks=2 * BATCH_SIZE, batch_size=BATCH_SIZE))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    relax(encoder, image, RelaxOptions(masks=masks, batch_size=BATCH_SIZE))
+    relax(encoder, image, options=RelaxOptions(masks=masks, batch_size=BATCH_SIZE))
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(
         f"  {masks} masks: {after / 1024:.0f} MiB at most, {(after - before) / 1024:.1f} MiB more than after 64 masks"

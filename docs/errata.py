@@ -23,7 +23,7 @@ PAIRS = 100
 
 def pairs_of_scenes(encoder: Encoder) -> tuple[Tensor, Tensor]:
     """Return 100 pairs of scenes that show the same digit."""
-    scenes = DigitScenes("novel", per_class=2 * PAIRS // 5)
+    scenes = DigitScenes(part="novel", per_class=2 * PAIRS // 5)
     images = pixels(encoder, scenes, np.arange(len(scenes))).double()
     by_label = images.unflatten(0, (-1, 5))  # labels take turns
     return by_label[0::2].flatten(0, 1), by_label[1::2].flatten(0, 1)
@@ -37,7 +37,7 @@ def correlation(one: Tensor, other: Tensor) -> Tensor:
 
 def principal_head(encoder: Encoder, dimensions: int) -> nn.Linear:
     """Return a linear head: the principal components of the digits the encoder was trained on."""
-    base = DigitScenes("base", per_class=10)
+    base = DigitScenes(part="base", per_class=10)
     pooled = encoder(pixels(encoder, base, np.arange(len(base))).double()).pooled
     mean = pooled.mean(dim=0)
     components = torch.linalg.svd(pooled - mean, full_matrices=False).Vh[:dimensions]
@@ -90,7 +90,7 @@ def evidence() -> Iterator[str]:
         f"(sum over cells {painted.mean() * query.maps.shape[-1] * query.maps.shape[-2]:+.4f})"
     )
 
-    explained = explain(encoder, queries[:20], supports[:1, None], "exact")
+    explained = explain(encoder, queries[:20], supports[:1, None], method="exact")
     gradients = channel_gradients(explained.question)
     zero = weighted_sum(explained.question.query.maps, gradients).sum(dim=(-2, -1))
     yield (

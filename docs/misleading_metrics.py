@@ -35,7 +35,7 @@ class Scenes:
     """Scenes of the novel digits in order of class, one support image of each class, and what is asked of them."""
 
     def __init__(self, encoder: Encoder) -> None:
-        scenes = DigitScenes("novel", per_class=PER_CLASS + 1)
+        scenes = DigitScenes(part="novel", per_class=PER_CLASS + 1)
         way = len(scenes.classes)
         order = np.arange(way, len(scenes)).reshape(PER_CLASS, way).T
         found = [scenes[int(i)] for i in order.flat]
@@ -55,7 +55,7 @@ class Scenes:
     def maps(self, method: str) -> Tensor:
         """Return the map of each query for its own class."""
         parts = [
-            explain(self.encoder, queries, self.supports, method, target=label).saliency
+            explain(self.encoder, queries, self.supports, method=method, target=label).saliency
             for label, queries in enumerate(self.queries)
         ]
         return torch.cat(parts).double()
@@ -125,7 +125,7 @@ def what_it_does(scenes: Scenes, saliency: Tensor, signed: bool) -> dict[str, fl
         "deletion": metrics.deletion(scenes.score, to_mean, steps=STEPS).area.nanmean(),
         "d. blur": metrics.deletion(scenes.score, to_blur, steps=STEPS).area.nanmean(),
         "i. blur": metrics.insertion(scenes.score, to_blur, steps=STEPS).area.nanmean(),
-        "ROAD": metrics.road(scenes.score, images, saliency, SHARES).score.nanmean(),
+        "ROAD": metrics.road(scenes.score, images, saliency, shares=SHARES).score.nanmean(),
     }
     return {name: 100 * float(value) for name, value in found.items()}
 
@@ -153,7 +153,7 @@ def map_function(encoder: Encoder, scenes: Scenes, method: str) -> Callable[[Ten
         for label in labels.unique().tolist():
             chosen = labels == label
             options = {"against": [(label + 2) % way, (label + 3) % way]} if method == "contrast" else {}
-            explained = explain(encoder, queries[chosen], scenes.supports, method, target=label, **options)
+            explained = explain(encoder, queries[chosen], scenes.supports, method=method, target=label, **options)
             found[chosen] = explained.saliency.double()
         return found
 
@@ -175,7 +175,7 @@ def heads(encoder: Encoder) -> tuple[nn.Linear, nn.Linear]:
 def references(scenes: Scenes, head: nn.Linear) -> dict[str, tuple[Tensor, Tensor, float]]:
     """Return each method's maps for the query's own digit and for the next one, and their mean correlation."""
     encoder = scenes.encoder
-    with_head = Encoder(encoder.network, encoder.layer, "gap", head, encoder.transform)
+    with_head = Encoder(encoder.network, layer=encoder.layer, pooling="gap", head=head, preprocess=encoder.transform)
     own, other = scenes.labels, (scenes.labels + 1) % len(scenes.classes)
     found = {}
     for method in ("lafam", "fam", "exact", "contrast"):

@@ -27,7 +27,7 @@ def pixels(encoder: Encoder, scenes: DigitScenes, indices: np.ndarray) -> torch.
 def demo_encoder() -> Encoder:
     """Return the demo's encoder in float64."""
     with as_file(files("fsl_explain") / "demo" / "conv4net-digit-scenes.safetensors") as weights:
-        encoder = Encoder.named("conv4net", weights)
+        encoder = Encoder.named("conv4net", checkpoint=weights)
     encoder.network.double()
     return encoder
 
@@ -35,9 +35,11 @@ def demo_encoder() -> Encoder:
 def centered_encoder() -> Encoder:
     """Return the same encoder, its embeddings centered on the mean of the digits it was trained on."""
     encoder = demo_encoder()
-    base = DigitScenes("base", per_class=5)
+    base = DigitScenes(part="base", per_class=5)
     embeddings = encoder(pixels(encoder, base, np.arange(len(base)))).embedding
-    return Encoder(encoder.network, encoder.layer, "gap", Center.on(embeddings), encoder.transform)
+    return Encoder(
+        encoder.network, layer=encoder.layer, pooling="gap", head=Center.on(embeddings), preprocess=encoder.transform
+    )
 
 
 def lines(explanation: Explanation) -> list[str]:
@@ -58,13 +60,13 @@ def lines(explanation: Explanation) -> list[str]:
 def main() -> None:
     """Print every figure of the chapter."""
     encoder = centered_encoder()
-    scenes = DigitScenes("novel", per_class=20)
+    scenes = DigitScenes(part="novel", per_class=20)
     episode = EpisodeSampler(scenes.labels, n_way=3, n_shot=SHOTS, n_query=1, seed=4)[0]
     names = [scenes.classes[int(label)] for label in episode.classes]
     query = pixels(encoder, scenes, episode.query[0])[0].double()
     supports = dict(zip(names, pixels(encoder, scenes, episode.support).double(), strict=True))
 
-    contrast = explain(encoder, query, supports, "contrast")
+    contrast = explain(encoder, query, supports, method="contrast")
     scores = ", ".join(f"{name} {score:.6f}" for name, score in zip(names, contrast.decision.scores, strict=True))
     print(f"The query is a {names[0]}. Scores: {scores}. Decided: {contrast.decision.name}.\n")
     print("1 The lead over the runner-up, support by support\n")
@@ -82,9 +84,9 @@ def main() -> None:
     print("\n4 Without one support at a time\n")
     print(support_audit(contrast))
     print("\n5 The same query decided by a weighted vote of the 7 nearest supports\n")
-    print(explain(encoder, query, supports, "contrast", KnnVote(k=7)).receipt())
+    print(explain(encoder, query, supports, method="contrast", rule=KnnVote(k=7)).receipt())
     print("\n6 The probability of a softmax with scale 7\n")
-    probable = explain(encoder, query, supports, "log-probability", scale=7.0)
+    probable = explain(encoder, query, supports, method="log-probability", scale=7.0)
     print("\n".join(lines(probable)))
     print(f"{'probability':24} {float(probable.score.exp()):.4f}")
     print("\n7 The fewest cells that keep it from being another class\n")

@@ -103,7 +103,7 @@ def _is_file(entry: "os.DirEntry[str]") -> bool:
     return entry.is_file(follow_symlinks=False) or (entry.is_symlink() and Path(entry.path).is_file())
 
 
-def read_image(path: str | Path, upright: bool = True) -> PIL.Image.Image:
+def read_image(path: str | Path, *, upright: bool = True) -> PIL.Image.Image:
     """Return a PNG, JPEG or WebP file as an upright RGB image of 8 bits.
 
     The EXIF orientation is applied unless ``upright`` is False, as boxes and masks want it that count the stored

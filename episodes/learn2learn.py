@@ -53,7 +53,7 @@ class EpisodeTasks:
     """
 
     def __init__(
-        self, images: LabeledImages, sampler: EpisodeSampler, transform: v2.Transform, num_tasks: int | None = None
+        self, images: LabeledImages, sampler: EpisodeSampler, transform: v2.Transform, *, num_tasks: int | None = None
     ) -> None:
         if num_tasks is not None and num_tasks < 1:
             raise Mistake(f"num_tasks should be at least 1, got {num_tasks}; leave it out for tasks without end.")

@@ -32,11 +32,11 @@ class EpisodeSampler:
     def __init__(
         self,
         labels: Sequence[int] | np.ndarray | Tensor,
+        *,
         n_way: int = 5,
         n_shot: int = 1,
         n_query: int = 15,
         seed: int = 0,
-        *,
         class_names: Sequence[str] | None = None,
     ) -> None:
         for option, size in {"n_way": n_way, "n_shot": n_shot, "n_query": n_query}.items():

@@ -59,7 +59,7 @@ class PreparedImage:
         return mask_box(self.target_mask[None])[0]
 
 
-def direct_resize(size: int, mean: Sequence[float], std: Sequence[float], bgr: bool = False) -> v2.Compose:
+def direct_resize(size: int, mean: Sequence[float], std: Sequence[float], *, bgr: bool = False) -> v2.Compose:
     """Return the few-shot test transform: resize to size × size whatever the aspect ratio, then normalize.
 
     ``mean`` and ``std`` are one number per channel of the result, of pixels in [0, 1]; with ``bgr`` these channels
@@ -68,7 +68,9 @@ def direct_resize(size: int, mean: Sequence[float], std: Sequence[float], bgr: b
     return v2.Compose([*_resized(size), *_normalized(mean, std, bgr)])
 
 
-def center_crop(resize: int, crop: int, mean: Sequence[float], std: Sequence[float], bgr: bool = False) -> v2.Compose:
+def center_crop(
+    resize: int, crop: int, mean: Sequence[float], std: Sequence[float], *, bgr: bool = False
+) -> v2.Compose:
     """Return the test transform of metric learning: resize the shorter side, cut the central square, then normalize.
 
     Args:
@@ -91,6 +93,7 @@ def training_transform(
     size: int,
     mean: Sequence[float],
     std: Sequence[float],
+    *,
     flip: float = 0.5,
     erasing: float = 0.0,
     bgr: bool = False,

@@ -65,6 +65,7 @@ class Encoder:
     def __init__(
         self,
         network: nn.Module,
+        *,
         layer: nn.Module | None = None,
         pooling: str | Pooling = "gap",
         head: nn.Module | None = None,
@@ -85,6 +86,7 @@ class Encoder:
     def named(
         cls,
         name: str,
+        *,
         checkpoint: str | Path | None = None,
         pooling: str | Pooling | None = None,
         head: nn.Module | HeadConfig | None = None,
@@ -117,23 +119,28 @@ class Encoder:
         weights = built.weights if inference == "eager" else f"{built.weights}, {inference}"
         return cls(
             built.network,
-            layer,
-            built.pooling if pooling is None else pooling,
-            head if isinstance(head, nn.Module) else built.head,
-            built.preprocessing.transform,
-            f"{name} ({weights})",
-            inference,
+            layer=layer,
+            pooling=built.pooling if pooling is None else pooling,
+            head=head if isinstance(head, nn.Module) else built.head,
+            preprocess=built.preprocessing.transform,
+            description=f"{name} ({weights})",
+            inference=inference,
         )
 
     @classmethod
-    def from_config(cls, config: EncoderConfig, device: str = "cpu") -> "Encoder":
+    def from_config(cls, config: EncoderConfig, *, device: str = "cpu") -> "Encoder":
         """Build the encoder a configuration describes, its network and its head on a device.
 
         Raises: ``ValueError`` for a device that is not there; otherwise as ``named``.
         """
         config.check_there()
         encoder = cls.named(
-            config.name, config.checkpoint, config.pooling, config.head, config.inference, **config.architecture
+            config.name,
+            checkpoint=config.checkpoint,
+            pooling=config.pooling,
+            head=config.head,
+            inference=config.inference,
+            **config.architecture,
         )
         try:
             encoder.network.to(device)
@@ -147,6 +154,7 @@ class Encoder:
         cls,
         module: nn.Module,
         layer: str | nn.Module,
+        *,
         head: nn.Module | None = None,
         pooling: str | Pooling = "gap",
         preprocess: Preprocess | None = None,
@@ -159,7 +167,14 @@ class Encoder:
 
         Raises: ``LookupError`` for an unknown layer, with the nearest names.
         """
-        return cls(module, find_layer(module, layer), pooling, head, preprocess, inference=inference)
+        return cls(
+            module,
+            layer=find_layer(module, layer),
+            pooling=pooling,
+            head=head,
+            preprocess=preprocess,
+            inference=inference,
+        )
 
     def __call__(self, images: Float[Tensor, "batch 3 height width"]) -> Features:
         """Return activation maps, pooled values and embeddings of a batch of preprocessed images."""
@@ -232,6 +247,12 @@ class Encoder:
             return None
         mean, std = (torch.tensor(values)[:, None, None] for values in self.normalization)
         return -mean / std
+
+
+def expect_encoder(encoder: object, order: str) -> None:
+    """Refuse anything but an encoder as the first argument. Raises: ``TypeError`` that says the order."""
+    if not isinstance(encoder, Encoder):
+        raise WrongType(f"expected an Encoder first, but got {type(encoder).__name__}; the order is {order}.")
 
 
 def in_full_precision(values: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:

@@ -52,6 +52,7 @@ class MemoryBank:
         cls,
         embeddings: Float[Tensor, "row channel"],
         labels: Labels | None = None,
+        *,
         paths: Sequence[str | Path | None] | None = None,
         similarity: str = "cosine",
         encoder: str = "",
@@ -82,6 +83,7 @@ class MemoryBank:
         cls,
         encoder: Encoder,
         dataset: LabeledImages,
+        *,
         similarity: str = "cosine",
         batch_size: int = 16,
         report: Report = silent,
@@ -105,10 +107,10 @@ class MemoryBank:
             report(STAGE, len(embeddings), len(dataset))
         return cls.from_embeddings(
             torch.cat(parts) if parts else torch.empty(0, 0),
-            label_names(dataset),
-            path_texts(dataset),
-            similarity,
-            described(encoder),
+            labels=label_names(dataset),
+            paths=path_texts(dataset),
+            similarity=similarity,
+            encoder=described(encoder),
             preprocessing=preprocessing_text(encoder),
         )
 
@@ -123,7 +125,7 @@ class MemoryBank:
         rows, entries = StoredRows(stored), StoredEntries(stored)
         return cls(rows, made.similarity, entries, made.encoder, made.preprocessing, None, Path(directory))
 
-    def save(self, directory: str | Path, dtype: str = "float32") -> None:
+    def save(self, directory: str | Path, *, dtype: str = "float32") -> None:
         """Write the bank to a folder, in place of the bank that is there; a kill leaves the old one or the new one.
 
         ``dtype`` is float32 or float16, in which the embeddings are rounded.
@@ -163,7 +165,7 @@ class MemoryBank:
         """The path of every row, "" where it has none."""
         return self.entries.paths
 
-    def indexed(self, kind: str, k: int | None = None, recall: float = 0.95) -> "MemoryBank":
+    def indexed(self, kind: str, *, k: int | None = None, recall: float = 0.95) -> "MemoryBank":
         """Return the same bank with an index, as wide as it takes to reach the asked recall at k on a sample.
 
         ``verified.sentence`` says what was reached; it may be less where no setting reaches more. Beside a bank on
@@ -181,6 +183,7 @@ class MemoryBank:
         self,
         embeddings: Float[Tensor, "*batch channel"],
         k: int | None = None,
+        *,
         classes: Sequence[str] | Sequence[int] | None = None,
         ids: Sequence[int] | Int[Tensor, "..."] | None = None,
         without: Int[Tensor, "..."] | None = None,

@@ -49,8 +49,8 @@ class CsvBoxes:
     def __init__(
         self,
         root: str | Path,
-        table: str = "annotations.csv",
         *,
+        table: str = "annotations.csv",
         images: str = "images",
         file: str = "file",
         label: str = "class",

@@ -71,7 +71,7 @@ class DigitScenes:
     """
 
     def __init__(
-        self, part: str = "base", per_class: int = 60, seed: int = 0, size: int = 84, distractor: bool = False
+        self, part: str = "base", *, per_class: int = 60, seed: int = 0, size: int = 84, distractor: bool = False
     ) -> None:
         if part not in TURNS:
             raise unknown_name("part of digit-scenes", part, TURNS)

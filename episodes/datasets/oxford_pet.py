@@ -30,7 +30,7 @@ class OxfordPet:
         ValueError: a line of the list cannot be read, or one class id has two breeds.
     """
 
-    def __init__(self, root: str | Path, border: str = "object") -> None:
+    def __init__(self, root: str | Path, *, border: str = "object") -> None:
         if border not in BORDERS:
             raise unknown_name("reading of the border", border, BORDERS)
         self.root = Path(root)

@@ -56,10 +56,10 @@ class PascalVoc:
     def __init__(
         self,
         root: str | Path,
+        *,
         year: str = "2012",
         image_set: str = "trainval",
         annotation: str = "boxes",
-        *,
         labels: Sequence[str] | None = None,
         single_category: bool = False,
     ) -> None:

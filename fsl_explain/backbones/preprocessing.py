@@ -56,5 +56,5 @@ class Preprocessing:
     def transform(self) -> v2.Compose:
         """The preparation as a transform, which moves boxes and masks with their image."""
         if self.resize is None:
-            return direct_resize(self.size, self.mean, self.std, self.bgr)
-        return center_crop(self.resize, self.size, self.mean, self.std, self.bgr)
+            return direct_resize(self.size, self.mean, self.std, bgr=self.bgr)
+        return center_crop(self.resize, self.size, self.mean, self.std, bgr=self.bgr)

@@ -37,7 +37,7 @@ def run(settings: ComparisonConfig, out: Path | None, resume: bool, title: str) 
         torch.set_num_threads(settings.run.threads)
     compared_methods(settings.maps)
     dataset = settings.data.open()
-    encoder = Encoder.from_config(settings.encoder, settings.run.device)
+    encoder = Encoder.from_config(settings.encoder, device=settings.run.device)
     seen = check_evaluated(settings.encoder, settings.data, dataset)
     recorded = provenance(settings, encoder, dataset) | seen.recorded
     partial = None if out is None else partial_folder(out, recorded, resume)

@@ -30,7 +30,7 @@ def run(settings: EvaluationConfig, out: Path | None, resume: bool, title: str) 
         torch.set_num_threads(settings.run.threads)
     measured_methods(settings)
     dataset = settings.data.open()
-    encoder = Encoder.from_config(settings.encoder, settings.run.device)
+    encoder = Encoder.from_config(settings.encoder, device=settings.run.device)
     run_evaluation(settings, encoder, dataset, out, resume, title=title)
 
 

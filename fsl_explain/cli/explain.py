@@ -50,7 +50,7 @@ def run(
         scale=scale,
         threshold=threshold,
     )
-    network = Encoder.named(encoder, checkpoint, pooling)
+    network = Encoder.named(encoder, checkpoint=checkpoint, pooling=pooling)
     note(f"Comparing {query.name} with {sum(map(len, groups.values()))} images of {len(groups)} classes …")
     supports = {name: network.preprocess([read_image(path) for path in files]) for name, files in groups.items()}
     compared = compare(network, network.preprocess([image])[0], supports, similarity)

@@ -17,7 +17,7 @@ def run(settings: FigureConfig, out: Path) -> None:
         torch.set_num_threads(settings.run.threads)
     dataset = settings.data.open()
     gallery = None if settings.gallery is None else settings.gallery.open("gallery")
-    encoders = [Encoder.from_config(model.encoder, settings.run.device) for model in settings.models]
+    encoders = [Encoder.from_config(model.encoder, device=settings.run.device) for model in settings.models]
     grid = map_grid(encoders, dataset, gallery, settings)
     write_figure(draw_grid(grid), out)
     note(f"Figure: {out}, {len(grid.truths)} images")

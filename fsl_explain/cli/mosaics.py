@@ -38,7 +38,7 @@ def run(settings: MosaicsConfig, out: Path | None, title: str) -> None:
         torch.set_num_threads(settings.run.threads)
     measured_methods(settings)
     dataset = settings.data.open()
-    encoder = Encoder.from_config(settings.encoder, settings.run.device)
+    encoder = Encoder.from_config(settings.encoder, device=settings.run.device)
     seen = check_evaluated(settings.encoder, settings.data, dataset)
     recorded = provenance(settings, encoder, dataset) | seen.recorded
     with progress_bars() as report:
@@ -79,8 +79,15 @@ def _examples(
 ) -> tuple[Case, ...]:
     """Explain the first mosaics under the last head, as pages show any query; the frame is the right tile."""
     head = fitted_head(settings.mosaics.heads[-1], store, settings).float()
-    parts = (encoder.network, encoder.layer, encoder.pooling, head, encoder.transform)
-    with_head = Encoder(*parts, description=encoder.description, inference=encoder.inference)
+    with_head = Encoder(
+        encoder.network,
+        layer=encoder.layer,
+        pooling=encoder.pooling,
+        head=head,
+        preprocess=encoder.transform,
+        description=encoder.description,
+        inference=encoder.inference,
+    )
     _, drawn = draw_mosaics(dataset, settings)
     return tuple(
         _example(settings, with_head, dataset, mosaic, number) for number, mosaic in enumerate(drawn[:EXAMPLES])

@@ -53,7 +53,7 @@ def run(settings: TrainingConfig, resume: bool) -> None:
 
 
 def _train(settings: TrainingConfig, dataset: LabeledImages, unfinished: Unfinished, made_from: dict[str, Any]) -> None:
-    encoder = Encoder.from_config(settings.encoder, settings.run.device)
+    encoder = Encoder.from_config(settings.encoder, device=settings.run.device)
     objective_of(encoder, dataset, settings)  # a mistake shows before the first accuracy is measured
     learned = learned_by(settings, dataset)
     seen = check_tested(settings, learned)

@@ -86,7 +86,9 @@ class DigitScenesData(DataOptions):
     distractor: bool = Field(False, description="Add a digit of another class, which is not annotated.")
 
     def _dataset(self) -> "episodes.LabeledImages":
-        return episodes.DigitScenes(self.digits, per_class=self.per_class, seed=self.seed, distractor=self.distractor)
+        return episodes.DigitScenes(
+            part=self.digits, per_class=self.per_class, seed=self.seed, distractor=self.distractor
+        )
 
 
 @data_set
@@ -101,7 +103,7 @@ class CubData(DataOptions):
     segmentations: bool = Field(False, description="Take masks from the official folder segmentations.")
 
     def _dataset(self) -> "episodes.LabeledImages":
-        return episodes.Cub200(self.root, self.half, segmentations=self.segmentations)
+        return episodes.Cub200(self.root, part=self.half, segmentations=self.segmentations)
 
 
 @data_set
@@ -211,7 +213,7 @@ class ImageNetSData(DataOptions):
 
     def _dataset(self) -> "episodes.LabeledImages":
         return episodes.ImageNetS(
-            self.root, self.section, single_category=self.single_category, categories=self.categories
+            self.root, part=self.section, single_category=self.single_category, categories=self.categories
         )
 
 
@@ -232,9 +234,9 @@ class PascalVocData(DataOptions):
     def _dataset(self) -> "episodes.LabeledImages":
         return episodes.PascalVoc(
             self.root,
-            self.year,
-            self.image_set,
-            self.annotation,
+            year=self.year,
+            image_set=self.image_set,
+            annotation=self.annotation,
             labels=self.labels,
             single_category=self.single_category,
         )
@@ -252,7 +254,7 @@ class OmniglotData(DataOptions):
     rotations: bool = Field(False, description="Characters turned by 90, 180 and 270 degrees are classes too.")
 
     def _dataset(self) -> "episodes.LabeledImages":
-        return episodes.Omniglot(self.root, self.alphabets, rotations=self.rotations)
+        return episodes.Omniglot(self.root, part=self.alphabets, rotations=self.rotations)
 
     def _named(self, classes: tuple[str, ...], dataset: "episodes.LabeledImages") -> tuple[str, ...]:
         """Return the characters of a split, and where asked for the turned ones, which belong to the same part."""

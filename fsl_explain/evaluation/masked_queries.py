@@ -35,8 +35,8 @@ class Judge:
         if bool(whole.all()):
             return kept
         images = self.store.images(rows)
-        removed = metrics.removed_pixels(images, self.masking, self.encoder.black)
-        embedded = self.encoder(metrics.masked_images(images, masks, removed)).embedding.cpu().double()
+        removed = metrics.removed_pixels(images, self.masking, black=self.encoder.black)
+        embedded = self.encoder(metrics.masked_images(images, masks, removed=removed)).embedding.cpu().double()
         return torch.where(whole[:, None], kept, embedded)
 
     def localize(
@@ -46,7 +46,7 @@ class Judge:
         masks, boxes = self.store.masks[rows], self.store.boxes[rows]
         return {
             "proportion": metrics.proportion(saliency, masks),
-            "intersection_over_union": metrics.intersection_over_union(saliency, boxes, self.iou_threshold),
+            "intersection_over_union": metrics.intersection_over_union(saliency, boxes, threshold=self.iou_threshold),
             "pointing_game": metrics.pointing_game(saliency, masks),
         }
 

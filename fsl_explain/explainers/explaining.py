@@ -10,7 +10,7 @@ from torch import Tensor
 from episodes.errors import Mistake
 from episodes.naming import unknown_name
 from fsl_explain.classifiers import Rule, decide, pairwise_to_supports
-from fsl_explain.encoder import Encoder
+from fsl_explain.encoder import Encoder, expect_encoder
 from fsl_explain.explainers.choice import Choice, ask
 from fsl_explain.explainers.compared import Compared, Supports, as_batch, compare
 from fsl_explain.explainers.contrast_weights import Against, ClassReference
@@ -35,6 +35,7 @@ def explain(
     encoder: Encoder,
     query: Float[Tensor, "*batch 3 height width"],
     supports: Supports,
+    *,
     method: str | Method = "exact",
     rule: str | Rule = "mean-similarity",
     similarity: str | Similarity = "cosine",
@@ -57,6 +58,7 @@ def explain(
 
     Raises: ``ValueError``, ``LookupError`` or ``TypeError`` for input that does not fit, in one sentence.
     """
+    expect_encoder(encoder, "encoder, query, supports")
     choice = Choice(rule, similarity, target, against, float(scale), None if threshold is None else float(threshold))
     explanation = explain_compared(compare(encoder, query, supports, similarity), method, choice)
     return explanation if query.dim() == 4 else explanation[0]
@@ -106,6 +108,7 @@ def _explained(compared: Compared, method: str | Method, choice: Choice) -> Expl
 def saliency(
     encoder: Encoder,
     image: Float[Tensor, "*batch 3 height width"],
+    *,
     method: str = "lafam",
     target: int | None = None,
     interpolation: str = "bilinear",
@@ -122,13 +125,14 @@ def saliency(
     Raises: ``ValueError`` for a method that needs supports, a target given to a label-free method, or an encoder
     without class logits.
     """
+    expect_encoder(encoder, "encoder, image")
     _check_without_supports(method, target, interpolation, options)
     batch = as_batch(image)
     size = (batch.shape[-2], batch.shape[-1])
     if method in class_logit.FORMULAS:
         enlarged = class_logit.saliency(encoder, batch, method, target, interpolation).cpu()
     elif method in MASKED_AT_RANDOM:
-        found = relax(encoder, batch, options)
+        found = relax(encoder, batch, options=options)
         enlarged = scaled_importance(found.importance if method == "relax" else found.certain_importance, size)
         enlarged = enlarged.to(torch.promote_types(batch.dtype, torch.float32))
     else:

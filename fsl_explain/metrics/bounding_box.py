@@ -16,7 +16,7 @@ from fsl_explain.metrics.positive_part import positive_part, says_something, und
 
 
 def intersection_over_union(
-    saliency: Float[Tensor, "batch height width"], boxes: Real[Tensor, "batch 4"], threshold: float = 0.2
+    saliency: Float[Tensor, "batch height width"], boxes: Real[Tensor, "batch 4"], *, threshold: float = 0.2
 ) -> Float[Tensor, "batch"]:
     """Return how well the box round the bright part of each map fits the true box (FAM Eq. 20). Larger is better.
 
@@ -28,7 +28,7 @@ def intersection_over_union(
         ValueError: the threshold does not lie above 0 and up to 1, or there is not one box for each map.
     """
     check_one_each(saliency, boxes, "box")
-    found = largest_component_boxes(saliency, threshold)
+    found = largest_component_boxes(saliency, threshold=threshold)
     true = boxes.to(found)
     top_left, bottom_right = torch.maximum(found[:, :2], true[:, :2]), torch.minimum(found[:, 2:], true[:, 2:])
     intersection = (bottom_right - top_left).clamp(min=0).prod(dim=1)
@@ -38,7 +38,7 @@ def intersection_over_union(
 
 
 def largest_component_boxes(
-    saliency: Float[Tensor, "batch height width"], threshold: float = 0.2
+    saliency: Float[Tensor, "batch height width"], *, threshold: float = 0.2
 ) -> Float[Tensor, "batch 4"]:
     """Return the tight box round the largest connected region of pixels of at least threshold times the maximum.
 

@@ -35,7 +35,7 @@ class MapFigures:
 
 
 def map_figures(
-    saliency: Float[Tensor, "batch height width"], mask: Bool[Tensor, "batch height width"], k: int = 1000
+    saliency: Float[Tensor, "batch height width"], mask: Bool[Tensor, "batch height width"], *, k: int = 1000
 ) -> MapFigures:
     """Return all six figures of each map. Larger is better for all but sparseness, which knows no target.
 

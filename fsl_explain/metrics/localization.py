@@ -49,7 +49,7 @@ def pointing_game(
 
 @a_few_at_a_time
 def top_k_intersection(
-    saliency: Float[Tensor, "batch height width"], mask: Bool[Tensor, "batch height width"], k: int = 1000
+    saliency: Float[Tensor, "batch height width"], mask: Bool[Tensor, "batch height width"], *, k: int = 1000
 ) -> Float[Tensor, "batch"]:
     """Return the share of the k largest pixels of each map that lie in its mask. Larger is better.
 

@@ -45,6 +45,7 @@ class BoxAccuracy:
 def intersections_over_unions(
     saliency: Float[Tensor, "batch height width"],
     boxes: Real[Tensor, "batch 4"],
+    *,
     thresholds: Sequence[float] = THRESHOLDS,
 ) -> Float[Tensor, "batch threshold"]:
     """Return ``intersection_over_union`` at every threshold.
@@ -52,11 +53,14 @@ def intersections_over_unions(
     Raises:
         ValueError: a threshold does not lie above 0 and up to 1, or there is not one box for each map.
     """
-    return torch.stack([intersection_over_union(saliency, boxes, threshold) for threshold in thresholds], dim=1)
+    return torch.stack(
+        [intersection_over_union(saliency, boxes, threshold=threshold) for threshold in thresholds], dim=1
+    )
 
 
 def box_accuracy(
     overlaps_found: Float[Tensor, "batch threshold"],
+    *,
     thresholds: Sequence[float] = THRESHOLDS,
     overlaps: Sequence[float] = OVERLAPS,
 ) -> BoxAccuracy:

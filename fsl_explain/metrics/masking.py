@@ -46,6 +46,7 @@ def masks_from_signed_saliency(
 def masked_images(
     images: Float[Tensor, "batch 3 height width"],
     masks: Float[Tensor, "batch height width"],
+    *,
     removed: Float[Tensor, "batch 3 height width"] | Float[Tensor, "3 1 1"] | float = 0.0,
 ) -> Float[Tensor, "batch 3 height width"]:
     """Return the preprocessed images with ``masks`` of each pixel kept and the rest ``removed`` in its place.
@@ -60,7 +61,7 @@ def masked_images(
 
 
 def removed_pixels(
-    images: Float[Tensor, "batch 3 height width"], how: str, black: Float[Tensor, "3 1 1"] | None = None
+    images: Float[Tensor, "batch 3 height width"], how: str, *, black: Float[Tensor, "3 1 1"] | None = None
 ) -> Float[Tensor, "batch 3 height width"] | Float[Tensor, "3 1 1"] | float:
     """Return what removed pixels become, in the units of the preprocessed images.
 

@@ -33,6 +33,7 @@ class Stability:
 def stability(
     explain: Explain,
     images: Float[Tensor, "batch 3 height width"],
+    *,
     radius: float = 0.02,
     samples: int = 10,
     seed: int = 0,

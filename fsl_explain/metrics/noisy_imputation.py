@@ -46,6 +46,7 @@ def road(
     score: Score,
     images: Float[Tensor, "batch 3 height width"],
     saliency: Float[Tensor, "batch height width"],
+    *,
     shares: Sequence[float] = SHARES,
     noise: float = NOISE,
     seed: int = 0,
@@ -72,7 +73,7 @@ def road(
             count = min(max(1, round(share * pixels)), pixels - 1)
             kept = place >= count if most_first else place < pixels - count
             generator = torch.Generator().manual_seed(derived_seed("road", seed, share))
-            filled = noisy_linear_imputation(images, kept, noise, generator)
+            filled = noisy_linear_imputation(images, kept, noise=noise, generator=generator)
             scores = one_score_each(score(filled), len(images))
             measured.append(undefined_unless(defined.to(scores.device), scores))
         return RemovalCurve(torch.tensor(list(shares), dtype=torch.float64), torch.stack(measured, dim=1))
@@ -83,6 +84,7 @@ def road(
 def noisy_linear_imputation(
     images: Float[Tensor, "batch 3 height width"],
     kept: Bool[Tensor, "batch height width"],
+    *,
     noise: float = NOISE,
     generator: torch.Generator | None = None,
 ) -> Float[Tensor, "batch 3 height width"]:

@@ -33,6 +33,7 @@ class WeightRandomization:
 def cascading_weight_randomization(
     maps: Callable[[], Tensor],
     network: nn.Module,
+    *,
     similarity: Similarity = map_rank_correlation,
     seed: int = 0,
 ) -> WeightRandomization:
@@ -51,6 +52,7 @@ def cascading_weight_randomization(
 def weight_randomization(
     maps: Callable[[], Tensor],
     network: nn.Module,
+    *,
     similarity: Similarity = map_rank_correlation,
     seed: int = 0,
 ) -> Float[Tensor, "batch"]:
@@ -67,6 +69,7 @@ def reference_randomization(
     explain: Callable[[Tensor], Tensor],
     references: Float[Tensor, "batch *reference"],
     others: Float[Tensor, "batch *reference"],
+    *,
     similarity: Similarity = map_correlation,
 ) -> Float[Tensor, "batch"]:
     """Return how alike the map of each query to its reference is to its map to another one. Smaller is better.

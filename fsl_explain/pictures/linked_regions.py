@@ -45,7 +45,7 @@ def draw(explanation: Explanation, count: int = 3, query_title: str | None = Non
     query = order[0]
     _show(query, explanation.image, query_title or f"query, decided as\n{explanation.decision.name}")
     for place, label in zip(order[1:], shown, strict=True):
-        split = correspondence(explanation, label)
+        split = correspondence(explanation, label=label)
         photograph = explanation.support_images[label, split.shot]
         _link_all(figure, query, Side(place, split), photograph, count, opposed=label != shown[0])
     target = explanation.decision.classes[int(explanation.target)]

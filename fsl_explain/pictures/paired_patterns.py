@@ -29,7 +29,7 @@ def draw(
     """
     if explanation.support_images is None:
         raise Mistake("patterns are drawn on the supports' photographs, but only features were given.")
-    split = correspondence(explanation, label, shot)
+    split = correspondence(explanation, label=label, shot=shot)
     chosen = explanation.decision.classes.index(split.class_name)
     parts, total = split.parts(count), split.weight * split.similarity
     figure = Figure(figsize=(SIDE * len(parts) + 0.2, 2 * SIDE + 1.0), layout="constrained")

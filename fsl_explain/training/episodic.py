@@ -29,7 +29,12 @@ class Episodic(nn.Module):
         super().__init__()
         self.config = config
         self.sampler = EpisodeSampler(
-            dataset.labels, config.n_way, config.n_shot, config.n_query, seed, class_names=dataset.classes
+            dataset.labels,
+            n_way=config.n_way,
+            n_shot=config.n_shot,
+            n_query=config.n_query,
+            seed=seed,
+            class_names=dataset.classes,
         )
         self.embedder = embedder
         self.classifier = nn.Linear(embedding_width(embedder, size), len(dataset.classes))

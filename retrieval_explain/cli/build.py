@@ -31,19 +31,28 @@ def run(
 ) -> None:
     """Embed the images, write the bank and the index."""
     dataset = _images(images.resolve(), unlabeled)
-    network = Encoder.named(encoder, checkpoint, pooling)
+    network = Encoder.named(encoder, checkpoint=checkpoint, pooling=pooling)
     note(f"Embedding {len(dataset)} images of {len(dataset.classes) or 'no'} classes with {network.description} …")
     with progress_bars() as report:
         if append:
             append_images(network, dataset, bank, batch_size, report)
             made = MemoryBank.load(bank)
         else:
-            made = MemoryBank.build(network, dataset, similarity, batch_size, report, bank, resume, dtype)
+            made = MemoryBank.build(
+                network,
+                dataset,
+                similarity=similarity,
+                batch_size=batch_size,
+                report=report,
+                directory=bank,
+                resume=resume,
+                dtype=dtype,
+            )
     console = Console(highlight=False)
     rows, channels = made.rows.shape
     console.print(f"Bank: {bank}, {rows} images of {len(made.classes)} classes, {channels} channels.", soft_wrap=True)
     if index is not None:
-        verified = made.indexed(index, k, recall).verified
+        verified = made.indexed(index, k=k, recall=recall).verified
         if verified is not None:
             console.print(f"Index {index}: {verified.sentence}.", soft_wrap=True)
 

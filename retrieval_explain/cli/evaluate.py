@@ -25,7 +25,7 @@ def run(settings: BankEvaluationConfig, out: Path | None, limit: int | None, tit
     measured_methods(settings)
     dataset = settings.data.open()
     gallery = _gallery(settings)
-    encoder = Encoder.from_config(settings.encoder, settings.run.device)
+    encoder = Encoder.from_config(settings.encoder, device=settings.run.device)
     seen = check_evaluated(settings.encoder, settings.data, dataset)
     recorded = provenance(settings, encoder, dataset) | seen.recorded
     if gallery is not None:

@@ -40,11 +40,11 @@ def run(
     asked = open_query(query, network, box)
     note(f"Searching {len(opened)} images for {asked.words} …")
     among = labels_given(opened, classes)
-    retrieved = retrieve(network, opened, asked.image, k, among, ids or None)
+    retrieved = retrieve(network, asked.image, opened, k=k, classes=among, ids=ids or None)
     own = own_rows(opened, retrieved.neighbors.indices.tolist(), query) if leave_self_out else None
     if own is not None:
-        retrieved = retrieve(network, opened, asked.image, k, among, ids or None, own)
-    found = inspect_neighbors(retrieved, vote, explained, gallery)
+        retrieved = retrieve(network, asked.image, opened, k=k, classes=among, ids=ids or None, without=own)
+    found = inspect_neighbors(retrieved, rule=vote, explained=explained, gallery=gallery)
     page = Page(title=f"Why did these come back for {asked.words}?", lead=_lead(found), facts=_facts(retrieved, vote))
     write_inspection(found, page, asked.region, out)
     _print(found, asked)

@@ -46,12 +46,12 @@ def open_bank_for(
     Raises: ``ValueError`` for an encoder that did not make the bank.
     """
     bank = MemoryBank.load(directory)
-    network = Encoder.named(encoder, checkpoint, pooling)
+    network = Encoder.named(encoder, checkpoint=checkpoint, pooling=pooling)
     bank.expect_encoder(network)
     if index is None:
         return bank, network
     note(f"Opening the {index} index of {len(bank)} images …")
-    indexed = bank.indexed(index, k)
+    indexed = bank.indexed(index, k=k)
     if indexed.verified is not None:
         note(f"{index}: {indexed.verified.sentence}.")
     return indexed, network

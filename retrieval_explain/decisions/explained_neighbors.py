@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from episodes.errors import Mistake
+from episodes.errors import Mistake, WrongType
 from fsl_explain.classifiers import KnnVote, MajorityVote, NearestNeighbor, Rule, SupportSet, named_rule
-from fsl_explain.encoder import Encoder, Features
+from fsl_explain.encoder import Encoder, Features, expect_encoder
 from fsl_explain.explainers.choice import Choice
 from fsl_explain.explainers.compared import Compared, as_batch
 from fsl_explain.explainers.contrast_weights import Against, ClassReference
@@ -24,6 +24,7 @@ from retrieval_explain.ranking.neighbors import Neighbors
 
 COMPARED_IMAGES = 10  # neighbors that stand as classes of their own where retrieval is explained
 VOTES = (KnnVote, MajorityVote)
+ORDER = "encoder, query, bank"
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,9 @@ class Retrieved:
 
 def retrieve(
     encoder: Encoder,
+    query: Float[Tensor, "*batch 3 height width"],
     bank: MemoryBank,
-    image: Float[Tensor, "*batch 3 height width"],
+    *,
     k: int | None = None,
     classes: Sequence[str] | Sequence[int] | None = None,
     ids: Sequence[int] | None = None,
@@ -66,7 +68,8 @@ def retrieve(
 
     Raises: ``ValueError`` for more than one image, an embedding that cannot be compared, or too large a k.
     """
-    batch = as_batch(image)
+    _expect_order(encoder, bank)
+    batch = as_batch(query)
     if len(batch) > 1:
         raise Mistake(f"expected one query, but got a batch of {len(batch)}; explain them one by one.")
     features = encoder(batch).in_float64()
@@ -75,9 +78,10 @@ def retrieve(
 
 
 def explain(
-    bank: MemoryBank,
     encoder: Encoder,
     query: Float[Tensor, "*batch 3 height width"],
+    bank: MemoryBank,
+    *,
     method: str = "exact",
     rule: str | Rule = "knn-vote",
     k: int | None = None,
@@ -95,9 +99,10 @@ def explain(
 
     Raises: as ``search`` and ``fsl_explain.explain``; ``ValueError`` for a vote of images without labels.
     """
+    _expect_order(encoder, bank)
     bank.expect_encoder(encoder)
     chosen = named_rule(rule, None, temperature) if isinstance(rule, str) else rule
-    retrieved = retrieve(encoder, bank, query, neighbors_needed(chosen, k, len(bank)))
+    retrieved = retrieve(encoder, query, bank, k=neighbors_needed(chosen, k, len(bank)))
     return explain_retrieved(retrieved, method, chosen, target, against)
 
 
@@ -183,6 +188,12 @@ def class_name(bank: MemoryBank, label: int) -> str:
 def image_name(bank: MemoryBank, row: int, rank: int) -> str:
     """Name a neighbor by its rank, from 1, and its file, or else its row."""
     return f"#{rank} {Path(bank.paths[row]).name or f'row {row}'}"
+
+
+def _expect_order(encoder: object, bank: object) -> None:
+    expect_encoder(encoder, ORDER)
+    if not isinstance(bank, MemoryBank):
+        raise WrongType(f"expected a MemoryBank third, but got {type(bank).__name__}; the order is {ORDER}.")
 
 
 def _batched(features: Features) -> Features:

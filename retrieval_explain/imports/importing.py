@@ -77,7 +77,9 @@ def _in_memory(
         done += count
         report(STAGE, count, source.rows)
     told = [None if label is None else int(label) for label in labels] if numbered else labels
-    return MemoryBank.from_embeddings(torch.from_numpy(embeddings), told, paths, similarity, encoder, ids)
+    return MemoryBank.from_embeddings(
+        torch.from_numpy(embeddings), labels=told, paths=paths, similarity=similarity, encoder=encoder, ids=ids
+    )
 
 
 def _described(source: EmbeddingSource, listed: ImageList | None, given: ImageList | None) -> Iterator[Piece]:

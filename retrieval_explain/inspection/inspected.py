@@ -103,6 +103,7 @@ class Inspection:
 
 def inspect_neighbors(
     retrieved: Retrieved,
+    *,
     rule: Vote | None = None,
     explained: int = 5,
     gallery: int = 20,

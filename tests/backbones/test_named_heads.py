@@ -115,19 +115,19 @@ def stored(tmp_path):
 
 
 def test_a_checkpoint_holds_the_head_beside_the_network(stored, tmp_path):
-    encoder = Encoder.named("conv4net", tmp_path / "whole.safetensors", head=LINEAR, **SMALL)
+    encoder = Encoder.named("conv4net", checkpoint=tmp_path / "whole.safetensors", head=LINEAR, **SMALL)
     assert torch.equal(encoder(random_images(2)).embedding, stored(random_images(2)).embedding)
     assert not hasattr(encoder.network, "head")
-    trunk = Encoder.named("conv4net", tmp_path / "whole.safetensors", head=HeadConfig(kind="none"), **SMALL)
+    trunk = Encoder.named("conv4net", checkpoint=tmp_path / "whole.safetensors", head=HeadConfig(kind="none"), **SMALL)
     assert torch.equal(trunk(random_images(2)).embedding, stored(random_images(2)).pooled)
 
 
 def test_a_checkpoint_without_the_head_is_refused_unless_a_fresh_one_is_asked_for(stored, tmp_path):
     with pytest.raises(ValueError, match=r"does not fit Conv4Net: 2 missing \(head.0.weight, head.0.bias\)"):
-        Encoder.named("conv4net", tmp_path / "trunk.safetensors", head=LINEAR, **SMALL)
+        Encoder.named("conv4net", checkpoint=tmp_path / "trunk.safetensors", head=LINEAR, **SMALL)
     fresh = LINEAR.model_copy(update={"fresh": True})
     for file in ("trunk.safetensors", "whole.safetensors"):
-        encoder = Encoder.named("conv4net", tmp_path / file, head=fresh, **SMALL)
+        encoder = Encoder.named("conv4net", checkpoint=tmp_path / file, head=fresh, **SMALL)
         features = encoder(random_images(2))
         assert torch.equal(features.pooled, stored(random_images(2)).pooled)
         assert not torch.equal(encoder.head[0].weight, stored.head[0].weight)
@@ -136,11 +136,13 @@ def test_a_checkpoint_without_the_head_is_refused_unless_a_fresh_one_is_asked_fo
 def test_the_own_head_may_be_fresh_too(tmp_path):
     trunk = Encoder.named("npid-resnet18", size=SIDE, seed=1).network.state_dict()
     save_file({key: value.contiguous() for key, value in trunk.items()}, tmp_path / "trunk.safetensors")
-    encoder = Encoder.named("npid-resnet18", tmp_path / "trunk.safetensors", head=HeadConfig(fresh=True), size=SIDE)
+    encoder = Encoder.named(
+        "npid-resnet18", checkpoint=tmp_path / "trunk.safetensors", head=HeadConfig(fresh=True), size=SIDE
+    )
     assert encoder.head[0].out_features == 128
     assert torch.equal(encoder.network.conv1.weight, trunk["conv1.weight"])
     with pytest.raises(ValueError, match=r"does not fit ResNetTrunk: 2 missing \(head.0.weight"):
-        Encoder.named("npid-resnet18", tmp_path / "trunk.safetensors", size=SIDE)
+        Encoder.named("npid-resnet18", checkpoint=tmp_path / "trunk.safetensors", size=SIDE)
 
 
 def test_a_head_goes_where_its_network_goes():

@@ -52,7 +52,7 @@ def test_bn_inception_sees_the_middle_in_the_order_blue_green_red(inception):
 def test_black_and_pictures_follow_the_order_of_channels(inception):
     black = inception.preprocess([BLACK])
     torch.testing.assert_close(inception.black.expand_as(black[0]), black[0])
-    removed = removed_pixels(inception.preprocess([RED]), "black", inception.black)
+    removed = removed_pixels(inception.preprocess([RED]), "black", black=inception.black)
     torch.testing.assert_close(removed.expand_as(black), black)
     shown = visible(inception, inception.preprocess([RED]))
     torch.testing.assert_close(shown[0, :, 100, 100], torch.tensor([1.0, 0.0, 0.0]), rtol=0, atol=1e-5)

@@ -58,7 +58,7 @@ def test_networks_by_name_give_the_same_maps_without_batch_normalization(name, s
     for mode, tolerance in {"folded": 1e-5, "bf16": 0.1}.items():
         network, chosen = for_inference(eager.network, eager.layer, mode)
         assert normalizations(network) == left < normalizations(eager.network)
-        found = Encoder(network, chosen, inference=mode)(batch)
+        found = Encoder(network, layer=chosen, inference=mode)(batch)
         assert found.maps.dtype == found.embedding.dtype == torch.float32
         assert 0 < moved(found.maps, expected.maps) < tolerance
         assert 0 < moved(found.embedding, expected.embedding) < tolerance
@@ -85,7 +85,7 @@ def test_the_users_network_stays_as_it_is(mode):
     modules = [(name, id(module), module.training) for name, module in network.named_modules()]
     random = torch.get_rng_state()
     encoder = Encoder.wrap(network, "activation", inference=mode)
-    saliency(encoder, images(2, dtype=torch.float32), "grad-cam")
+    saliency(encoder, images(2, dtype=torch.float32), method="grad-cam")
     assert encoder.network is not network
     assert [(name, id(module), module.training) for name, module in network.named_modules()] == modules
     for name, value in network.state_dict(keep_vars=True).items():
@@ -106,10 +106,10 @@ def test_eager_is_the_network_itself():
 @pytest.mark.parametrize("layer", ["conv", "norm", "activation"])
 def test_explanations_are_those_of_the_network(method, layer):
     network, head = with_statistics(tiny_network()).double(), random_head("linear").double()
-    eager, folded = (Encoder.wrap(network, layer, head, inference=mode) for mode in ("eager", "folded"))
+    eager, folded = (Encoder.wrap(network, layer, head=head, inference=mode) for mode in ("eager", "folded"))
     query, supports = images(2, seed=1), images(3, 2, seed=2)
-    expected = explain(eager, query, supports, method)
-    found = explain(folded, query, supports, method)
+    expected = explain(eager, query, supports, method=method)
+    found = explain(folded, query, supports, method=method)
     torch.testing.assert_close(found.cells, expected.cells, rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(found.contributions, expected.contributions, rtol=1e-9, atol=1e-9)
     assert normalizations(folded.network) == (1 if layer == "conv" else 0)
@@ -119,14 +119,14 @@ def test_explanations_are_those_of_the_network(method, layer):
 def test_class_logits_are_those_of_the_network(mode):
     network, batch = with_statistics(tiny_network()), images(3, seed=1, dtype=torch.float32)
     eager, other = Encoder.wrap(network, "norm"), Encoder.wrap(network, "norm", inference=mode)
-    expected, found = (saliency(encoder, batch, "grad-cam", 1) for encoder in (eager, other))
+    expected, found = (saliency(encoder, batch, method="grad-cam", target=1) for encoder in (eager, other))
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5 if mode == "folded" else 0.1)
     assert found.dtype == torch.float32
 
 
 def test_folding_twice_changes_nothing_more():
     once = Encoder.wrap(with_statistics(tiny_network()), "activation", inference="folded")
-    twice = Encoder(once.network, once.layer, inference="folded")
+    twice = Encoder(once.network, layer=once.layer, inference="folded")
     batch = images(2, dtype=torch.float32)
     assert torch.equal(twice(batch).maps, once(batch).maps)
 

@@ -55,13 +55,13 @@ def assert_same(before, after):
 
 
 def explained(encoder, method="exact"):
-    return explain(encoder, images(2, dtype=torch.float32), images(2, 1, seed=1, dtype=torch.float32), method)
+    return explain(encoder, images(2, dtype=torch.float32), images(2, 1, seed=1, dtype=torch.float32), method=method)
 
 
 @pytest.mark.parametrize("method", ["fam", "exact", "contrast", "lafam"])
 def test_after_an_explanation(method):
     network, head = prepared(tiny_network()), prepared_head()
-    encoder = Encoder.wrap(network, "activation", head)
+    encoder = Encoder.wrap(network, "activation", head=head)
     before, before_head = state(network), [module.training for module in head.modules()]
     explained(encoder, method)
     assert_same(before, state(network))
@@ -98,7 +98,7 @@ def test_batch_normalization_and_dropout_are_at_rest_while_it_runs():
 
 def test_a_head_is_at_rest_while_it_runs():
     head = nn.Sequential(random_head("batch-norm"), nn.Dropout(0.5)).train()
-    encoder, batch = Encoder.wrap(tiny_network(), "activation", head), images(3, dtype=torch.float32)
+    encoder, batch = Encoder.wrap(tiny_network(), "activation", head=head), images(3, dtype=torch.float32)
     statistics = head[0].running_mean.clone()
     embedding = encoder(batch).embedding
     assert head.training
@@ -114,7 +114,7 @@ def test_a_frozen_network_is_explained():
 
 @pytest.mark.parametrize("method", ["fam", "exact", "contrast", "lafam"])
 def test_explanations_are_the_same_in_inference_mode(method):
-    encoder = Encoder.wrap(tiny_network(), "activation", random_head("linear"))
+    encoder = Encoder.wrap(tiny_network(), "activation", head=random_head("linear"))
     outside = explained(encoder, method)
     with torch.inference_mode():
         inside = explained(encoder, method)

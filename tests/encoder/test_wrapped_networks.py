@@ -52,7 +52,7 @@ def test_an_error_of_the_network_is_its_own():
 @pytest.mark.parametrize("method", ["lafam", "grad-cam", "relax"])
 def test_a_network_may_flatten_its_maps(method):
     network = Flattening()
-    found = saliency(Encoder.wrap(network, "conv"), images(2, dtype=torch.float32), method)
+    found = saliency(Encoder.wrap(network, "conv"), images(2, dtype=torch.float32), method=method)
     assert found.shape == (2, 6, 8)
     assert torch.isfinite(found).all()
 
@@ -61,17 +61,17 @@ def test_a_network_may_flatten_its_maps(method):
 def test_what_half_precision_computes_is_explained_in_float32(dtype):
     torch.manual_seed(0)
     head = nn.Sequential(nn.Linear(4, 8), nn.LeakyReLU(), nn.Linear(8, 6)).to(dtype)
-    encoder = Encoder.wrap(tiny_network().to(dtype), "activation", head)
+    encoder = Encoder.wrap(tiny_network().to(dtype), "activation", head=head)
     query, supports = images(4, seed=1, dtype=torch.float32), images(3, 2, seed=2, dtype=torch.float32)
     features = encoder(query)
     assert features.maps.dtype == features.embedding.dtype == torch.float32
     for method in ("exact", "contrast", "grad-cam", "ablation-cam", "relax", "occlusion"):
-        found = explain(encoder, query, supports, method)
+        found = explain(encoder, query, supports, method=method)
         assert found.saliency.dtype == found.score.dtype == torch.float32
     exact = explain(encoder, query, supports)
     assert (exact.residual <= 1e-5 * exact.absolute_sum).all()
     assert head[0].weight.dtype == dtype
-    importance = explain(encoder, query[0], supports, "relax").cells
+    importance = explain(encoder, query[0], supports, method="relax").cells
     assert importance.unique().numel() > 40  # of 48 pixels; bfloat16 would leave a handful
 
 
@@ -142,17 +142,17 @@ def test_a_head_may_begin_in_place(pooling):
     torch.manual_seed(0)
     head = nn.Sequential(nn.ReLU(inplace=True), nn.Linear(4, 3))
     query, supports = images(), images(2, 1, seed=1)
-    found = explain(tiny_encoder(head, pooling), query, supports, "grad-cam")
+    found = explain(tiny_encoder(head, pooling), query, supports, method="grad-cam")
     elsewhere = nn.Sequential(nn.ReLU(), head[1])
     torch.testing.assert_close(
-        found.cells, explain(tiny_encoder(elsewhere, pooling), query, supports, "grad-cam").cells
+        found.cells, explain(tiny_encoder(elsewhere, pooling), query, supports, method="grad-cam").cells
     )
 
 
 @pytest.mark.parametrize("against", [torch.tensor(2), torch.tensor([2])])
 def test_a_rival_may_be_a_tensor(against):
     encoder, query, supports = tiny_encoder(), images(), images(3, 1, seed=1)
-    found = explain(encoder, query, supports, "contrast", target=0, against=against)
+    found = explain(encoder, query, supports, method="contrast", target=0, against=against)
     assert found.against.tolist() == [0, 0, 1]
 
 

@@ -12,7 +12,7 @@ def test_every_public_name_is_there_and_documented():
 
 
 def test_from_scenes_to_the_tensors_of_an_episode():
-    scenes = episodes.DigitScenes("novel", per_class=4)
+    scenes = episodes.DigitScenes(part="novel", per_class=4)
     chosen = episodes.select(scenes, episodes.Split.load("digit-scenes").novel[:3])
     episode = episodes.EpisodeSampler(chosen.labels, n_way=3, n_shot=1, n_query=2, seed=1)[0]
     transform = episodes.direct_resize(42, mean=(0.5,) * 3, std=(0.5,) * 3)

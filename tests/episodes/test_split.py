@@ -29,8 +29,8 @@ def written(tmp_path, text, name="mine.csv"):
 
 def test_the_built_in_split_is_that_of_the_embedded_data():
     split = Split.load("digit-scenes")
-    assert set(split.base) == set(DigitScenes("base", per_class=1).classes)
-    assert set(split.novel) == set(DigitScenes("novel", per_class=1).classes)
+    assert set(split.base) == set(DigitScenes(part="base", per_class=1).classes)
+    assert set(split.novel) == set(DigitScenes(part="novel", per_class=1).classes)
     assert (len(split.base), split.validation, len(split.novel)) == (16, (), 5)
     assert split.name == "digit-scenes"
 

@@ -20,7 +20,7 @@ def settings_of(**sections):
 
 @pytest.fixture(scope="module")
 def dataset():
-    return DigitScenes("novel", per_class=8, size=32)
+    return DigitScenes(part="novel", per_class=8, size=32)
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def one_by_one(encoder, dataset, method, episode, query, truth, rule="mean-simil
 
 @pytest.mark.parametrize("method", ["fam", "exact", "contrast", "lafam"])
 def test_equals_the_evaluation_one_by_one(encoder, dataset, measured, method):
-    sampler = EpisodeSampler(dataset.labels, 5, 2, 4, seed=0)
+    sampler = EpisodeSampler(dataset.labels, n_way=5, n_shot=2, n_query=4, seed=0)
     position = measured.measurements.methods.index(method)
     for number in range(2):
         episode = sampler[number]
@@ -89,7 +89,7 @@ def test_black_pixels_and_prototypes_are_those_asked_for(encoder, dataset):
     )
     chunk = evaluate_episodes(encoder, dataset, settings)
     mean, std = (torch.tensor(values)[:, None, None] for values in encoder.normalization)
-    episode = EpisodeSampler(dataset.labels, 5, 2, 4, seed=0)[0]
+    episode = EpisodeSampler(dataset.labels, n_way=5, n_shot=2, n_query=4, seed=0)[0]
     rows = [
         one_by_one(encoder, dataset, "exact", episode, query, truth, "prototype", -mean / std)
         for truth, queries in enumerate(episode.query)
@@ -103,7 +103,7 @@ def test_black_pixels_and_prototypes_are_those_asked_for(encoder, dataset):
 
 
 def test_decisions_are_those_of_explain(encoder, dataset, measured):
-    episode, decisions = EpisodeSampler(dataset.labels, 5, 2, 4, seed=0)[1], measured.decisions
+    episode, decisions = EpisodeSampler(dataset.labels, n_way=5, n_shot=2, n_query=4, seed=0)[1], measured.decisions
     pixels = [[prepare(dataset[int(i)], encoder.transform).pixels for i in row] for row in episode.support]
     queries = torch.stack([prepare(dataset[int(i)], encoder.transform).pixels for i in episode.query.flat])
     found = explain(encoder, queries, torch.stack([torch.stack(row) for row in pixels])).decision
@@ -159,7 +159,7 @@ def test_every_image_is_embedded_once_and_only_what_needs_it_is_masked(encoder, 
         chunk = evaluate_episodes(encoder, dataset, settings_of())
     finally:
         handle.remove()
-    sampler = EpisodeSampler(dataset.labels, 5, 2, 4, seed=0)
+    sampler = EpisodeSampler(dataset.labels, n_way=5, n_shot=2, n_query=4, seed=0)
     unique = {int(i) for n in range(3) for part in (sampler[n].support, sampler[n].query) for i in part.flat}
     correct = int((chunk.decisions.truth == chunk.decisions.predicted).sum())
     # fam, exact, contrast and grad-cam once per query; lafam, the Gaussian and noise once per image; ones never

@@ -27,7 +27,7 @@ def settings_of(decision=None, **shown):
 
 @pytest.fixture(scope="module")
 def dataset():
-    return DigitScenes("novel", per_class=6, size=32)
+    return DigitScenes(part="novel", per_class=6, size=32)
 
 
 @pytest.fixture(scope="module")
@@ -44,13 +44,13 @@ def explained(encoder, dataset, image, episode, method, target=None):
         dataset.classes[label]: torch.stack([pixels(encoder, dataset, i) for i in row])
         for label, row in zip(episode.classes, episode.support, strict=True)
     }
-    return explain(encoder, pixels(encoder, dataset, image), supports, method, target=target)
+    return explain(encoder, pixels(encoder, dataset, image), supports, method=method, target=target)
 
 
 @pytest.mark.parametrize(("decisions", "method"), [("correct", "fam"), ("wrong", "exact")])
 def test_shows_decisions_that_all_models_share(encoders, dataset, decisions, method):
     grid = map_grid(encoders, dataset, None, settings_of(decisions=decisions, method=method))
-    sampler = EpisodeSampler(dataset.labels, 3, 2, 1, seed=1)
+    sampler = EpisodeSampler(dataset.labels, n_way=3, n_shot=2, n_query=1, seed=1)
     expected: dict[str, list[list[torch.Tensor]]] = {}
     for episode in sampler.episodes(10):
         for query in episode.query[:, 0]:

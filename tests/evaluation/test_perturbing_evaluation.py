@@ -11,21 +11,21 @@ METHODS = ("occlusion", "score-cam", "ablation-cam", "relax", "u-relax")
 
 
 def test_maps_of_an_evaluation_are_those_of_explain():
-    dataset = DigitScenes("novel", per_class=6, size=32)
+    dataset = DigitScenes(part="novel", per_class=6, size=32)
     encoder = Encoder.named("conv4net", channels=6, size=32, seed=4)
     sizes = {"count": 1, "n_way": 3, "n_shot": 2, "n_query": 2}
     config = EvaluationConfig.model_validate(
         {"data": {"kind": "digit-scenes", "per_class": 6}, "episodes": sizes, "explanation": {"methods": METHODS}}
     )
     chunk = evaluate_episodes(encoder, dataset, config)
-    episode = EpisodeSampler(dataset.labels, 3, 2, 2, seed=0)[0]
+    episode = EpisodeSampler(dataset.labels, n_way=3, n_shot=2, n_query=2, seed=0)[0]
     queries = [prepare(dataset[int(i)], encoder.transform) for i in episode.query.flat]
     support = [[prepare(dataset[int(i)], encoder.transform).pixels for i in row] for row in episode.support]
     supports, masks = torch.stack([torch.stack(row) for row in support]), torch.stack([q.target_mask for q in queries])
     correct = (chunk.decisions.predicted == chunk.decisions.truth)[0]
     assert correct.sum() > 0
     for name in METHODS:
-        saliency = explain(encoder, torch.stack([query.pixels for query in queries]), supports, name).saliency
+        saliency = explain(encoder, torch.stack([query.pixels for query in queries]), supports, method=name).saliency
         position = chunk.measurements.methods.index(name)
         found = chunk.measurements.figures["proportion"][position, 0]
         expected = metrics.proportion(saliency, masks).double()

@@ -49,7 +49,9 @@ def random_affine(dimensions):
 def explained(method, rule="mean-similarity", **options):
     encoder = tiny_encoder(random_head("linear"))
     supports = {name: images(shots, seed=20 + shots) for name, shots in SHOTS.items()}
-    return explain(encoder, images(2, seed=10), supports, method, rule, random_affine(3), **options)
+    return explain(
+        encoder, images(2, seed=10), supports, method=method, rule=rule, similarity=random_affine(3), **options
+    )
 
 
 @pytest.mark.parametrize("method", ["exact", "contrast", "verification"])

@@ -22,7 +22,7 @@ def test_a_choice_keeps_the_options_of_the_number_that_is_explained(explains, ag
 
 def test_the_runner_up_of_a_majority_vote_is_the_second_in_votes():
     supports = {name: images(shots, seed=20 + shots) for name, shots in {"a": 5, "b": 2, "c": 4, "d": 3}.items()}
-    found = explain(tiny_encoder(), images(12, seed=10), supports, "contrast", MajorityVote(k=7))
+    found = explain(tiny_encoder(), images(12, seed=10), supports, method="contrast", rule=MajorityVote(k=7))
     votes = found.decision.scores.scatter(-1, found.target[:, None], -1.0)
     assert torch.equal(found.against.argmax(dim=-1), votes.argmax(dim=-1))
     asked = found.question

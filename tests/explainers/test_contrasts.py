@@ -49,7 +49,7 @@ def test_a_contrast_is_the_difference_of_two_exact_explanations(against, similar
 
 def test_without_a_named_rival_each_query_is_contrasted_with_its_own_runner_up():
     encoder, queries, supports = tiny_encoder(), images(6, seed=10), ragged_supports(a=3, b=1, c=2)
-    contrast = explain(encoder, queries, supports, "contrast")
+    contrast = explain(encoder, queries, supports, method="contrast")
     ranked = contrast.decision.scores.argsort(descending=True)
     assert len(set(ranked[:, 1].tolist())) > 1
     assert torch.equal(contrast.target, ranked[:, 0])
@@ -62,7 +62,7 @@ def test_without_a_named_rival_each_query_is_contrasted_with_its_own_runner_up()
 def test_a_target_that_lost_is_contrasted_with_the_winner():
     encoder, query, supports = tiny_encoder(), images(seed=10), ragged_supports(a=3, b=1, c=2)
     scores = explain(encoder, query, supports).decision.scores
-    loser = explain(encoder, query, supports, "contrast", target=int(scores.argmin()))
+    loser = explain(encoder, query, supports, method="contrast", target=int(scores.argmin()))
     assert loser.against.argmax() == scores.argmax()
     torch.testing.assert_close(loser.score, scores.min() - scores.max())
 
@@ -70,23 +70,23 @@ def test_a_target_that_lost_is_contrasted_with_the_winner():
 def test_the_lead_of_the_nearest_image_is_the_margin_of_retrieval():
     """Every image a class of its own: the contrast with the runner-up is the first similarity less the second."""
     encoder, queries, gallery = tiny_encoder(random_head("linear")), images(3, seed=1), images(7, 1, seed=2)
-    found = explain(encoder, queries, gallery, "contrast", "nearest-neighbor")
+    found = explain(encoder, queries, gallery, method="contrast", rule="nearest-neighbor")
     similarities = torch.nn.functional.cosine_similarity(
         encoder(queries).embedding[:, None], encoder(gallery[:, 0]).embedding, dim=-1
     )
     first, second = similarities.topk(2).values.T
     torch.testing.assert_close(found.score, first - second)
-    torch.testing.assert_close(explain(encoder, queries, gallery, "exact", "nearest-neighbor").score, first)
+    torch.testing.assert_close(explain(encoder, queries, gallery, method="exact", rule="nearest-neighbor").score, first)
 
 
 def test_a_contrast_leaves_out_a_class_without_a_vote():
     encoder, query, supports = tiny_encoder(), images(seed=10), ragged_supports(a=3, b=3, c=3, d=3)
     vote = KnnVote(k=4)
-    plain = explain(encoder, query, supports, "exact", vote)
+    plain = explain(encoder, query, supports, method="exact", rule=vote)
     heard = ~plain.decision.scores.isneginf()
     assert 2 <= int(heard.sum()) < 4, "the example has to have a silent class and a rival that is heard"
     target = plain.target
-    contrast = explain(encoder, query, supports, "contrast", vote, against="others")
+    contrast = explain(encoder, query, supports, method="contrast", rule=vote, against="others")
     rivals = [c for c in heard.nonzero().flatten().tolist() if c != target]
     expected = torch.zeros(4, dtype=torch.float64)
     expected[rivals] = 1 / len(rivals)
@@ -97,8 +97,8 @@ def test_a_contrast_leaves_out_a_class_without_a_vote():
 
 def test_where_nobody_else_has_a_vote_the_score_itself_is_explained():
     encoder, query, supports = tiny_encoder(), images(seed=10), ragged_supports(a=3, b=3)
-    contrast = explain(encoder, query, supports, "contrast", KnnVote(k=1))
-    plain = explain(encoder, query, supports, "exact", KnnVote(k=1))
+    contrast = explain(encoder, query, supports, method="contrast", rule=KnnVote(k=1))
+    plain = explain(encoder, query, supports, method="exact", rule=KnnVote(k=1))
     assert not contrast.against.any()
     torch.testing.assert_close(contrast.score, plain.score)
     torch.testing.assert_close(contrast.cells, plain.cells)
@@ -110,4 +110,4 @@ def test_a_target_without_a_vote_cannot_be_explained(method):
     silent = int(1 - explain(encoder, query, supports, rule=KnnVote(k=1)).target)
     sentence = rf"expected a target with at least one of the nearest neighbors, but {['crow', 'jay'][silent]} has none"
     with pytest.raises(ValueError, match=sentence):
-        explain(encoder, query, supports, method, KnnVote(k=1), target=silent)
+        explain(encoder, query, supports, method=method, rule=KnnVote(k=1), target=silent)

@@ -30,9 +30,9 @@ def assert_same(found, expected, skip=()):
 def test_supports_may_be_images_features_or_named(method):
     encoder, query, supports = tiny_encoder(random_head("linear")), images(seed=1), images(2, 3, seed=2)
     options = OPTIONS.get(method, {})
-    by_images = explain(encoder, query, supports, method, **options)
-    by_features = explain(encoder, query, encoder(supports.flatten(0, 1)).unflatten(2, 3), method, **options)
-    by_name = explain(encoder, query, dict(zip("ab", supports, strict=True)), method, **options)
+    by_images = explain(encoder, query, supports, method=method, **options)
+    by_features = explain(encoder, query, encoder(supports.flatten(0, 1)).unflatten(2, 3), method=method, **options)
+    by_name = explain(encoder, query, dict(zip("ab", supports, strict=True)), method=method, **options)
     assert_same(by_features, by_images, skip={"support_images"})
     assert_same(by_name, by_images)
     assert by_images.decision.classes == ("class 0", "class 1")
@@ -44,9 +44,9 @@ def test_supports_may_be_images_features_or_named(method):
 def assert_one_by_one(head, method, rule, similarity, options):
     encoder, queries = tiny_encoder(random_head(head)), images(4, seed=1)
     supports = {"a": images(3, seed=2), "b": images(1, seed=3), "c": images(2, seed=4)}
-    together = explain(encoder, queries, supports, method, rule, similarity, **options)
+    together = explain(encoder, queries, supports, method=method, rule=rule, similarity=similarity, **options)
     for i in range(4):
-        alone = explain(encoder, queries[i], supports, method, rule, similarity, **options)
+        alone = explain(encoder, queries[i], supports, method=method, rule=rule, similarity=similarity, **options)
         assert_same(together[i], alone)
         assert type(together[i].target) is type(together[i].decision.label) is int
         assert together[i].decision.label == alone.decision.label == together[i].target
@@ -83,7 +83,9 @@ def test_a_batch_is_decided_as_one_query_at_a_time_by_every_rule(rule, similarit
 
 @every_method
 def test_every_tensor_has_its_stated_shape_and_lies_on_the_cpu(method):
-    explanation = explain(tiny_encoder(), images(2, seed=1), images(3, 2, seed=2), method, **OPTIONS.get(method, {}))
+    explanation = explain(
+        tiny_encoder(), images(2, seed=1), images(3, 2, seed=2), method=method, **OPTIONS.get(method, {})
+    )
     shapes = {
         "score": (2,),
         "bias": (2,),
@@ -126,7 +128,7 @@ def test_a_target_may_be_named_or_numbered():
 def test_padding_is_marked_on_the_support_side():
     encoder, query = tiny_encoder(), images(seed=1)
     supports = {"a": images(3, seed=2), "b": images(1, seed=3)}
-    cells = explain(encoder, query, supports, "contrast").support_cells
+    cells = explain(encoder, query, supports, method="contrast").support_cells
     padding = [[False, False, False], [False, True, True]]
     assert cells.isnan().flatten(start_dim=-2).all(-1).tolist() == padding
     assert not cells[0].isnan().any()
@@ -135,7 +137,7 @@ def test_padding_is_marked_on_the_support_side():
 @pytest.mark.parametrize("method", ["exact", "fam"])
 def test_supports_of_another_size_than_the_query_are_explained(method):
     larger = torch.randn(2, 2, 3, 8, 10, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    explanation = explain(tiny_encoder(), images(seed=1), larger, method)
+    explanation = explain(tiny_encoder(), images(seed=1), larger, method=method)
     assert explanation.cells.shape == (3, 4)
     assert explanation.support_cells.shape == (2, 2, 4, 5)
 
@@ -143,14 +145,14 @@ def test_supports_of_another_size_than_the_query_are_explained(method):
 def test_a_saliency_has_the_scale_of_its_method():
     encoder, queries, supports = tiny_encoder(), images(3, seed=1), images(2, 2, seed=2)
     for method in ("fam", "lafam"):
-        found = explain(encoder, queries, supports, method)
+        found = explain(encoder, queries, supports, method=method)
         assert found.saliency.min() >= 0
         assert found.saliency.max() <= 1 + 1e-12
         assert not found.signed
-    fam = explain(encoder, queries, supports, "fam").saliency.flatten(start_dim=1)
+    fam = explain(encoder, queries, supports, method="fam").saliency.flatten(start_dim=1)
     assert fam.amin(dim=1).tolist() == [0, 0, 0]
     assert fam.amax(dim=1).tolist() == [1, 1, 1]
-    contrast = explain(encoder, queries, supports, "contrast")
+    contrast = explain(encoder, queries, supports, method="contrast")
     assert contrast.signed
     assert contrast.saliency.min() < 0 < contrast.saliency.max()
     single = saliency(encoder, queries[0])
@@ -164,6 +166,6 @@ def test_an_exact_saliency_grows_with_the_score():
     twice = Features(once.maps, once.pooled, 2 * once.embedding)
     for method, factor in (("exact", 2.0), ("fam", 1.0)):
         first, second = (
-            explain(encoder, query, s, method, similarity="inner-product", target=0) for s in (once, twice)
+            explain(encoder, query, s, method=method, similarity="inner-product", target=0) for s in (once, twice)
         )
         torch.testing.assert_close(second.saliency, factor * first.saliency)

@@ -13,7 +13,7 @@ SUPPORTS = {"crow": images(3, seed=20), "jay": images(1, seed=21), "wren": image
 
 
 def explained(method, queries=2, **choice):
-    return explain(tiny_encoder(random_head("linear")), images(queries, seed=10), SUPPORTS, method, **choice)
+    return explain(tiny_encoder(random_head("linear")), images(queries, seed=10), SUPPORTS, method=method, **choice)
 
 
 @pytest.mark.parametrize("target", [None, 0, 1, 2])

@@ -9,18 +9,18 @@ from fsl_explain import explain
 from fsl_explain.explainers import METHODS
 
 
-def explained_in_inference_mode(encoder, features, *choice, **options):
+def explained_in_inference_mode(encoder, features, **options):
     with torch.inference_mode():
         supports = encoder(images(6, seed=2)).unflatten(3, 2) if features else images(3, 2, seed=2)
-        return explain(encoder, images(2, seed=1), supports, *choice, **options)
+        return explain(encoder, images(2, seed=1), supports, **options)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_works_in_inference_mode(method):
     encoder, options = tiny_encoder(random_head("linear")), OPTIONS.get(method, {})
-    usual = explain(encoder, images(2, seed=1), images(3, 2, seed=2), method, **options)
+    usual = explain(encoder, images(2, seed=1), images(3, 2, seed=2), method=method, **options)
     for features in (False, True):
-        found = explained_in_inference_mode(encoder, features, method, **options)
+        found = explained_in_inference_mode(encoder, features, method=method, **options)
         assert torch.equal(found.cells, usual.cells)
         assert torch.equal(found.saliency, usual.saliency)
 
@@ -29,7 +29,11 @@ def test_every_method_works_in_inference_mode(method):
 @pytest.mark.parametrize(("rule", "similarity"), [*PAIRS, ("prototype", "mahalanobis")], ids=str)
 def test_every_rule_works_in_inference_mode(rule, similarity, method):
     encoder = tiny_encoder(random_head("linear"))
-    usual = explain(encoder, images(2, seed=1), images(3, 2, seed=2), method, QUICK_RULES[rule], similarity)
+    usual = explain(
+        encoder, images(2, seed=1), images(3, 2, seed=2), method=method, rule=QUICK_RULES[rule], similarity=similarity
+    )
     for features in (False, True):
-        found = explained_in_inference_mode(encoder, features, method, QUICK_RULES[rule], similarity)
+        found = explained_in_inference_mode(
+            encoder, features, method=method, rule=QUICK_RULES[rule], similarity=similarity
+        )
         assert torch.equal(found.cells, usual.cells)

@@ -52,7 +52,7 @@ def test_in_a_contrast_the_half_that_matches_the_rival_is_negative():
     image = painted(RED, GREEN)
     supports = {"red": plain(RED)[None], "green": plain(GREEN)[None]}
     for target, rival, half in (("red", "green", 0), ("green", "red", 1)):
-        explanation = explain(colors(), image, supports, "contrast", target=target, against=rival)
+        explanation = explain(colors(), image, supports, method="contrast", target=target, against=rival)
         assert torch.equal(explanation.saliency > 0, image[half] > 0)
         assert torch.equal(explanation.saliency < 0, image[1 - half] > 0)
         assert float(explanation.score) == pytest.approx(0, abs=1e-6)
@@ -61,10 +61,10 @@ def test_in_a_contrast_the_half_that_matches_the_rival_is_negative():
 def test_what_both_classes_share_has_no_say_in_their_contrast():
     image = painted(BLUE, RED)
     supports = {"blue and red": painted(BLUE, RED)[None], "blue and green": painted(BLUE, GREEN)[None]}
-    explanation = explain(colors(3), image, supports, "contrast")
+    explanation = explain(colors(3), image, supports, method="contrast")
     assert explanation.decision.name == "blue and red"
     assert torch.equal(explanation.saliency.abs() > 1e-7, image[0] > 0)
-    assert (explain(colors(3), image, supports, "exact").saliency > 0).all()
+    assert (explain(colors(3), image, supports, method="exact").saliency > 0).all()
 
 
 def test_the_support_side_lies_where_the_support_matches_the_query():

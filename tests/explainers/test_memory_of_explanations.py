@@ -30,10 +30,10 @@ def explanations():
     """One function for every method with supports and without, and those that ask the network again apart."""
     encoder, query = tiny_encoder(random_head("linear")), images(seed=1)
     features = encoder(images(2, seed=2)).unflatten(2, 1)
-    quick, perturbing = [lambda name=name: saliency(encoder, query, name) for name in ("lafam", *FORMULAS)], []
+    quick, perturbing = [lambda name=name: saliency(encoder, query, method=name) for name in ("lafam", *FORMULAS)], []
     for name, method in METHODS.items():
         options = OPTIONS.get(name, {})
-        made = lambda name=name, options=options: explain(encoder, query, features, name, **options)  # noqa: E731
+        made = lambda name=name, options=options: explain(encoder, query, features, method=name, **options)  # noqa: E731
         (perturbing if method.perturbs else quick).append(made)
     return quick, perturbing
 

@@ -14,7 +14,7 @@ SUPPORTS = {"crow": images(3, seed=20), "jay": images(1, seed=21), "wren": image
 
 
 def explained(method="exact", rule="mean-similarity", **choice):
-    return explain(tiny_encoder(random_head("linear")), images(seed=10), SUPPORTS, method, rule, **choice)
+    return explain(tiny_encoder(random_head("linear")), images(seed=10), SUPPORTS, method=method, rule=rule, **choice)
 
 
 def test_a_line_is_a_weight_times_a_similarity_split_in_two():

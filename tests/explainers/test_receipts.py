@@ -93,4 +93,4 @@ def test_a_photographed_sized_map_adds_up_in_single_precision():
     support = torch.randn(1, 3, 56, 56, generator=generator)
     supports = torch.stack([support, support + 1e-3 * torch.randn(1, 3, 56, 56, generator=generator)])
     for method in ("exact", "contrast"):
-        assert_adds_up(explain(encoder, queries, supports, method), 1e-5)
+        assert_adds_up(explain(encoder, queries, supports, method=method), 1e-5)

@@ -1,12 +1,10 @@
 """What explain() cannot use is one sentence, in the words of the user."""
 
-import importlib.util
-from importlib.util import find_spec
-
 import numpy as np
 import pytest
 import torch
 from tiny_encoder import IMAGE, images, tiny_encoder
+from unchecked import loaded_without_shape_checks
 
 from fsl_explain import Features, explain
 from fsl_explain.classifiers import KnnVote
@@ -18,7 +16,7 @@ def test_one_class_is_enough_for_an_explanation_but_not_for_a_contrast():
     encoder, query, supports = tiny_encoder(), images(seed=1), images(1, 2, seed=2)
     assert explain(encoder, query, supports).decision.label == 0
     with pytest.raises(ValueError, match=r"a contrast needs at least two classes, but the supports hold one; use meth"):
-        explain(encoder, query, supports, "contrast")
+        explain(encoder, query, supports, method="contrast")
 
 
 def test_an_explanation_of_one_query_has_no_parts():
@@ -67,14 +65,6 @@ def test_a_choice_that_does_not_fit_is_one_sentence(choice, error, sentence):
     supports = {"crow": images(1, seed=2), "jay": images(1, seed=3)}
     with pytest.raises(error, match=sentence):
         explain(tiny_encoder(), images(seed=1), supports, **choice)
-
-
-def loaded_without_shape_checks(name):
-    """The module as users have it: the checks of its annotations are the tests' alone."""
-    spec = importlib.util.spec_from_file_location(f"unchecked_{name.rpartition('.')[2]}", find_spec(name).origin)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 UNCHECKED = loaded_without_shape_checks("fsl_explain.explainers.explaining")
@@ -169,6 +159,6 @@ def test_an_image_with_nan_is_refused(method):
     broken[0, 0, 0] = torch.nan
     encoder, whole = tiny_encoder(), images(2, 1, seed=2)
     with pytest.raises(ValueError, match=r"gave NaN or infinite values for a query image; check its weights and input"):
-        explain(encoder, broken, whole, method)
+        explain(encoder, broken, whole, method=method)
     with pytest.raises(ValueError, match=r"gave NaN or infinite values for a support image"):
-        explain(encoder, images(seed=1), broken.expand(2, 1, 3, *IMAGE), method)
+        explain(encoder, images(seed=1), broken.expand(2, 1, 3, *IMAGE), method=method)

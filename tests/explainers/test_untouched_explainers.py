@@ -81,13 +81,13 @@ def assert_same(before, after):
 
 
 def explained(network, head, method):
-    encoder = Encoder.wrap(network, "activation", head)
+    encoder = Encoder.wrap(network, "activation", head=head)
     queries, supports = images(2, dtype=torch.float32), images(2, 2, seed=1, dtype=torch.float32)
-    return explain(encoder, queries, supports, method, **OPTIONS.get(method, {}))
+    return explain(encoder, queries, supports, method=method, **OPTIONS.get(method, {}))
 
 
 def drawn(network, method):
-    return saliency(Encoder.wrap(network, "activation"), images(2, dtype=torch.float32), method)
+    return saliency(Encoder.wrap(network, "activation"), images(2, dtype=torch.float32), method=method)
 
 
 @every_method

@@ -29,8 +29,8 @@ def test_equals_the_loop_version(threshold, dtypes, target):
     pairs = zip(maps, true, strict=True)
     overlap = torch.tensor([reference.intersection_over_union(*p, threshold) for p in pairs], dtype=torch.float64)
     for dtype in dtypes:
-        boxes = largest_component_boxes(target.saliency.to(dtype), threshold)
-        values = intersection_over_union(target.saliency.to(dtype), target.boxes, threshold)
+        boxes = largest_component_boxes(target.saliency.to(dtype), threshold=threshold)
+        values = intersection_over_union(target.saliency.to(dtype), target.boxes, threshold=threshold)
         assert boxes.dtype == values.dtype == dtype
         assert_agree(boxes, found, 0)
         assert_agree(values, overlap, 1e-9 if dtype == torch.float64 else 1e-5)
@@ -47,8 +47,8 @@ def test_equals_the_loop_version_on_larger_maps(dtype):
 
 @given(target=targets())
 def test_batch_equals_one_at_a_time_and_scaling_changes_nothing(target):
-    alone = torch.cat([largest_component_boxes(L[None], 0.25) for L in target.saliency])
-    assert_agree(largest_component_boxes(target.saliency * 4, 0.25), alone, 0)
+    alone = torch.cat([largest_component_boxes(L[None], threshold=0.25) for L in target.saliency])
+    assert_agree(largest_component_boxes(target.saliency * 4, threshold=0.25), alone, 0)
 
 
 def test_a_map_that_is_the_box_fits_it_perfectly():
@@ -134,4 +134,4 @@ def test_an_empty_batch_and_a_batch_without_regions_give_what_they_have():
 @pytest.mark.parametrize("threshold", [0.0, -0.1, 1.5, float("nan")])
 def test_a_threshold_that_is_no_share_is_refused(threshold):
     with pytest.raises(ValueError, match=rf"above 0 and up to 1, but it is {threshold}\. Choose one in between"):
-        largest_component_boxes(torch.ones(1, 2, 2), threshold)
+        largest_component_boxes(torch.ones(1, 2, 2), threshold=threshold)

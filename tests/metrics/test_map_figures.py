@@ -20,7 +20,7 @@ def alone(name, saliency, mask, k):
     if name == "sparseness":
         return metrics.sparseness(saliency)
     if name == "top_k_intersection":
-        return metrics.top_k_intersection(saliency, mask, k)
+        return metrics.top_k_intersection(saliency, mask, k=k)
     return getattr(metrics, name)(saliency, mask)
 
 

@@ -53,16 +53,16 @@ def test_ones_keep_the_image_and_zeros_give_what_is_removed(how):
     black = torch.tensor([-2.1, -2.0, -1.8])[:, None, None]
     kept, removed = images(), removed_pixels(images(), how, black=black)
     everything = torch.as_tensor(removed).expand_as(kept)
-    torch.testing.assert_close(masked_images(kept, torch.ones(2, 12, 9), removed), kept)
-    torch.testing.assert_close(masked_images(kept, torch.zeros(2, 12, 9), removed), everything)
+    torch.testing.assert_close(masked_images(kept, torch.ones(2, 12, 9), removed=removed), kept)
+    torch.testing.assert_close(masked_images(kept, torch.zeros(2, 12, 9), removed=removed), everything)
     torch.testing.assert_close(
-        masked_images(kept, torch.full((2, 12, 9), 0.25), removed), 0.25 * kept + 0.75 * everything
+        masked_images(kept, torch.full((2, 12, 9), 0.25), removed=removed), 0.25 * kept + 0.75 * everything
     )
 
 
 def test_removed_pixels_become_a_given_value():
     kept = images()
-    torch.testing.assert_close(masked_images(kept, torch.full((2, 12, 9), 0.5), 3.0), kept / 2 + 1.5)
+    torch.testing.assert_close(masked_images(kept, torch.full((2, 12, 9), 0.5), removed=3.0), kept / 2 + 1.5)
 
 
 def test_the_mask_of_an_image_is_its_own():

@@ -120,7 +120,7 @@ def test_the_similarity_is_that_of_the_trained_and_the_random_maps():
         return (trained - random).abs().mean(dim=(1, 2))
 
     trained = maps().detach()
-    found = metrics.weight_randomization(maps, module, difference)
+    found = metrics.weight_randomization(maps, module, similarity=difference)
     assert torch.equal(seen[0], trained)
     assert (found > 0).all()
 

@@ -109,14 +109,17 @@ def test_the_noise_depends_on_the_seed_alone():
 def test_the_noise_of_an_image_does_not_depend_on_those_behind_it():
     images, kept = torch.rand(2, 3, 9, 7, dtype=torch.float64), torch.rand(2, 9, 7) > 0.5
     alone, both = (
-        noisy_linear_imputation(images[:count], kept[:count], 0.1, torch.Generator().manual_seed(0)) for count in (1, 2)
+        noisy_linear_imputation(images[:count], kept[:count], noise=0.1, generator=torch.Generator().manual_seed(0))
+        for count in (1, 2)
     )
     assert torch.equal(alone[0], both[0])
 
 
 def test_the_noise_of_a_share_does_not_depend_on_the_others():
     images, saliency = random_images(), random_target(2, 6, 5).saliency.abs() + 0.1
-    two, alone = (metrics.road(brightness_of_the_left, images, saliency, shares) for shares in ((0.2, 0.5), (0.5,)))
+    two, alone = (
+        metrics.road(brightness_of_the_left, images, saliency, shares=shares) for shares in ((0.2, 0.5), (0.5,))
+    )
     for name in ("most_relevant_first", "least_relevant_first"):
         assert torch.equal(getattr(two, name).scores[:, 1], getattr(alone, name).scores[:, 0])
 

@@ -23,7 +23,7 @@ def test_equals_the_loop_version():
         return squares(images)
 
     images = random_images()
-    found = metrics.stability(explain, images, RADIUS, samples=4)
+    found = metrics.stability(explain, images, radius=RADIUS, samples=4)
     for i in range(3):
         original = squares(images)[i].flatten().tolist()
         changes, slopes = [], []
@@ -45,7 +45,7 @@ def test_the_noise_fills_its_range_evenly_and_is_new_for_every_sample():
         noise.append(pixels)
         return pixels[:, 0] + 1
 
-    metrics.stability(explain, images, RADIUS, samples=2)
+    metrics.stability(explain, images, radius=RADIUS, samples=2)
     drawn = torch.stack(noise[1:])
     assert drawn.abs().max() <= RADIUS
     assert drawn.abs().max() > 0.99 * RADIUS
@@ -57,7 +57,7 @@ def test_the_noise_fills_its_range_evenly_and_is_new_for_every_sample():
 def test_a_linear_map_has_the_slope_of_its_matrix_and_no_more():
     """Three times the mean over the channels: no noise is enlarged by more than 3/√3."""
     images = random_images()
-    found = metrics.stability(lambda pixels: 3 * pixels.mean(dim=1), images, RADIUS, samples=20)
+    found = metrics.stability(lambda pixels: 3 * pixels.mean(dim=1), images, radius=RADIUS, samples=20)
     assert (found.lipschitz <= 3 / 3**0.5 + 1e-9).all()
     assert (found.lipschitz > 0.5 * 3 / 3**0.5).all()
 
@@ -66,7 +66,7 @@ def test_a_map_that_does_not_look_is_stable_and_more_noise_changes_more():
     images = random_images()
     blind = metrics.stability(lambda pixels: torch.ones(3, 4, 5), images)
     assert blind.lipschitz.tolist() == blind.largest_change.tolist() == blind.mean_change.tolist() == [0, 0, 0]
-    little, much = (metrics.stability(squares, images, radius) for radius in (0.01, 0.3))
+    little, much = (metrics.stability(squares, images, radius=radius) for radius in (0.01, 0.3))
     assert (little.mean_change < much.mean_change).all()
     assert (little.mean_change < little.largest_change).all()
 
@@ -143,4 +143,4 @@ def test_no_noise_is_refused(radius, samples):
     with pytest.raises(
         ValueError, match=r"expected a radius above 0 and at least 1 sample, but got .*; raise the lower"
     ):
-        metrics.stability(squares, random_images(), radius, samples)
+        metrics.stability(squares, random_images(), radius=radius, samples=samples)

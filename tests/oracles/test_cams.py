@@ -100,13 +100,13 @@ def test_a_class_logit_as_in_pytorch_grad_cam(method):
     encoder = Encoder.wrap(network, "features")
     cells, picture = peer_cells(method, network, network.features, batch)
     assert_equal_maps(class_logit_map(encoder, batch, method, TARGET).cells.relu(), cells)
-    assert_equal_maps(min_max_map(saliency(encoder, batch, method, TARGET)), picture)
+    assert_equal_maps(min_max_map(saliency(encoder, batch, method=method, target=TARGET)), picture)
 
 
 def similarity_explanation(method):
     encoder = Encoder.wrap(classifier(), "features", pooling="lse")
     supports, batch = drawn(WAY, 2, seed=2), drawn(4, seed=1)
-    return SimilarityScores(encoder, supports), batch, explain(encoder, batch, supports, method, target=TARGET)
+    return SimilarityScores(encoder, supports), batch, explain(encoder, batch, supports, method=method, target=TARGET)
 
 
 @pytest.mark.parametrize("method", FORMULAS)

@@ -52,7 +52,7 @@ def scene(channels=6, seed=0):
         )
         head = nn.Linear(channels, 5)
         queries, supports = torch.randn(2, 3, *SIZE), torch.randn(2, 2, 3, *SIZE)
-    encoder = Encoder.wrap(network, "3", head)
+    encoder = Encoder.wrap(network, "3", head=head)
     return encoder, Decider(network, head, supports).eval(), queries, supports
 
 
@@ -65,7 +65,7 @@ def stretched(cells):
 @pytest.mark.parametrize(("method", "peer"), [("score-cam", ScoreCAM), ("ablation-cam", AblationCAM)])
 def test_maps_equal_those_of_pytorch_grad_cam(method, peer, seed):
     encoder, decider, queries, supports = scene(seed=seed)
-    found = explain(encoder, queries, supports, method, target=TARGET)
+    found = explain(encoder, queries, supports, method=method, target=TARGET)
     assert found.score.min() > 0
     assert encoder(queries).maps.amin() == 0
     with peer(model=decider, target_layers=[decider.network[3]]) as theirs:
@@ -79,8 +79,16 @@ def test_occlusion_equals_captum(window, stride):
     encoder, decider, queries, supports = (part.abs() if isinstance(part, torch.Tensor) else part for part in scene())
     for parameter in decider.parameters():
         parameter.data.abs_()
-    options = OcclusionOptions(window, stride)
-    found = explain(encoder, queries, supports, occlusion_method(options), "mean-similarity", "inner-product", TARGET)
+    options = OcclusionOptions(window=window, stride=stride)
+    found = explain(
+        encoder,
+        queries,
+        supports,
+        method=occlusion_method(options),
+        rule="mean-similarity",
+        similarity="inner-product",
+        target=TARGET,
+    )
     of_class = decider.embed(supports[TARGET]).mean(dim=0).detach()
     expected = Occlusion(lambda images: decider.embed(images).detach() @ of_class).attribute(
         queries, sliding_window_shapes=(3, window, window), strides=(3, stride, stride)

@@ -15,7 +15,7 @@ def red_corner_explained(method):
     query, red, green = torch.full((3, 3, 14, 14), 0.01)
     query[0, :4, :4] = red[0, 10:, 10:] = 1.0
     green[1], green[0, 6:8, 6:8] = 1.0, 0.5
-    return explain(encoder, query, {"red": red[None], "green": green[None]}, method)
+    return explain(encoder, query, {"red": red[None], "green": green[None]}, method=method)
 
 
 def drawn(figure, kind, axes=None):
@@ -61,7 +61,9 @@ def two_squares_explained(method="exact"):
     query[0, 8:, :4] = supports[1, 0, 12:, 4:8] = 1.0
     query[2, :4, 12:16] = supports[1, 2, :4, 8:] = 0.6
     green[1], green[0, 4:8, 4:8] = 1.0, 0.5
-    return explain(encoder, query, {"red": supports, "green": green[None]}, method, "nearest-neighbor", target="red")
+    return explain(
+        encoder, query, {"red": supports, "green": green[None]}, method=method, rule="nearest-neighbor", target="red"
+    )
 
 
 def test_frames_stand_where_the_squares_are_on_photographs_of_any_shape():
@@ -78,7 +80,7 @@ def test_frames_stand_where_the_squares_are_on_photographs_of_any_shape():
 def test_the_thickest_line_is_that_of_the_largest_share():
     explanation = two_squares_explained()
     figure = draw(explanation, count=2)
-    first, second = correspondence(explanation, "red").strongest_regions(2, 2)
+    first, second = correspondence(explanation, label="red").strongest_regions(2, 2)
     widths = [line.get_linewidth() for line in drawn(figure, ConnectionPatch)]
     assert widths == pytest.approx([3.5, 1 + 2.5 * second.amount / first.amount])
     assert widths[1] < 3
@@ -91,7 +93,7 @@ def test_pairs_are_numbered_for_the_class_and_lettered_for_the_rival_with_their_
     assert [text.get_text() for text in rival.texts] == ["a", "b"]
     assert [text.get_text() for text in query.texts] == ["1", "2", "a", "b"]
     for axes, label, names in ((target, 0, "12"), (rival, 1, "ab")):
-        split = correspondence(explanation, label)
+        split = correspondence(explanation, label=label)
         addend = split.weight * split.similarity
         shares = [100 * match.amount / addend for match in split.strongest_regions(2, 2)]
         listed = ", ".join(f"{name}: {share:.0f} %" for name, share in zip(names, shares, strict=True))

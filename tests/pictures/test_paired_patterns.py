@@ -15,7 +15,7 @@ def two_colors_explained(method="exact"):
     query[0, :, :8], query[1, :, 8:] = 1.0, 0.5
     support[0, :, 8:], support[1, :, :8] = 1.0, 0.5
     other = torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(0))
-    return explain(encoder, query, {"a": support[None], "b": other[None]}, method, target="a")
+    return explain(encoder, query, {"a": support[None], "b": other[None]}, method=method, target="a")
 
 
 def reds(axes):

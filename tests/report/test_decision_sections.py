@@ -21,7 +21,7 @@ SUPPORTS = {"a<b": images(3, seed=23), "c": images(2, seed=22)}
 
 def explained(method="contrast", rule=None, supports=None, **choice):
     encoder = tiny_encoder(random_head("linear"))
-    return explain(encoder, images(seed=10), supports or SUPPORTS, method, rule or KnnVote(k=4), **choice)
+    return explain(encoder, images(seed=10), supports or SUPPORTS, method=method, rule=rule or KnnVote(k=4), **choice)
 
 
 def test_bars_are_the_addends_of_the_receipt_largest_first():
@@ -75,7 +75,7 @@ def test_many_supports_are_summed_up_in_one_bar():
 def test_a_support_whose_absence_flips_the_decision_is_marked():
     red, green = torch.eye(3)[:2, :, None, None].expand(2, 3, 6, 8).double()
     supports = {"red": red[None], "mixed": (0.6 * red + 0.8 * green)[None]}
-    found = explain(tiny_encoder(), red, supports, "contrast")
+    found = explain(tiny_encoder(), red, supports, method="contrast")
     marks = {bar.label: bar.marks for bar in support_receipt(Case("why", {"contrast": found})).bars.bars}
     assert marks == {"red, support 1": ("without it: mixed",), "mixed, support 1": ()}
 

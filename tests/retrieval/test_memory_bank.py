@@ -120,7 +120,7 @@ def test_an_index_finds_nearly_all_and_says_how_many():
 
 
 def test_a_bank_is_built_of_a_data_set():
-    scenes, encoder, told = DigitScenes("novel", per_class=2, size=32), tiny_encoder(), []
+    scenes, encoder, told = DigitScenes(part="novel", per_class=2, size=32), tiny_encoder(), []
     built = MemoryBank.build(encoder, scenes, batch_size=3, report=lambda *parts: told.append(parts))
     assert sum(done for _, done, _ in told) == len(scenes) == len(built)
     assert {(stage, total) for stage, _, total in told} == {("embed", len(scenes))}
@@ -156,7 +156,7 @@ def test_a_stored_bank_is_the_same_bank(tmp_path, labels, similarity):
 
 def test_the_index_of_a_stored_bank_is_kept_beside_it(tmp_path):
     rows = torch.randn(500, 8, generator=torch.Generator().manual_seed(0))
-    MemoryBank.from_embeddings(rows, list("abcde") * 100).save(tmp_path / "bank")
+    MemoryBank.from_embeddings(rows, labels=list("abcde") * 100).save(tmp_path / "bank")
     bank = MemoryBank.load(tmp_path / "bank").indexed("hnsw", k=10)
     assert list((tmp_path / "bank").rglob("*.faiss"))
     again = MemoryBank.load(tmp_path / "bank").indexed("hnsw", k=10)

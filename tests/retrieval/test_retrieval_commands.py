@@ -134,7 +134,7 @@ def test_a_missing_bank_and_a_missing_query_are_one_sentence(folder, bank, tmp_p
 
 def test_a_bank_of_numbers_is_filtered_by_numbers(folder, tmp_path, capsys):
     encoded = torch.randn(4, 64, generator=torch.Generator().manual_seed(0))
-    MemoryBank.from_embeddings(encoded, [3, 3, 7, 7]).save(tmp_path / "bank")
+    MemoryBank.from_embeddings(encoded, labels=[3, 3, 7, 7]).save(tmp_path / "bank")
     where = ("search", folder / "red" / "0.png", "--bank", tmp_path / "bank", "-k", "2", *NETWORK)
     assert run([*map(str, where), "--class", "7"]) == 0
     assert "–" in capsys.readouterr().out

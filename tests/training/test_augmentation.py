@@ -35,8 +35,8 @@ def drawn(transform, image, seed):
 @pytest.mark.parametrize("flip", [0.0, 0.5, 1.0])
 def test_a_padded_crop_draws_the_pixels_of_the_few_shot_transform(bgr, erasing, flip):
     config = AugmentationConfig(flip=flip, erasing=erasing)
-    augmentation = augmentation_of(config, SIZE, direct_resize(SIZE, MEAN, STD, bgr))
-    expected = training_transform(SIZE, MEAN, STD, flip, erasing, bgr)
+    augmentation = augmentation_of(config, SIZE, direct_resize(SIZE, MEAN, STD, bgr=bgr))
+    expected = training_transform(SIZE, MEAN, STD, flip=flip, erasing=erasing, bgr=bgr)
     for seed in range(4):
         assert torch.equal(drawn(augmentation, photograph(), seed), drawn(expected, photograph(), seed))
 

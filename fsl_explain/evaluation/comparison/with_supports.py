@@ -244,7 +244,7 @@ class _Run:
         def lead(altered: Tensor) -> Tensor:
             return combined(weights, self._scores(self.encoder(altered).embedding.cpu().double()))
 
-        removed = metrics.removed_pixels(images, settings.removed, self.encoder.black)
+        removed = metrics.removed_pixels(images, settings.removed, black=self.encoder.black)
         side = metrics.Side(images, saliency.to(images), removed)
         return {
             "insertion": metrics.insertion(lead, side, steps=settings.steps).area,

@@ -112,7 +112,7 @@ def mosaic_pixels(
     """Prepare mosaics as the encoder prepares its images, but at a side of their own."""
     if side == side_of(encoder) or encoder.normalization is None:
         return encoder.preprocess(pictures)
-    resize = direct_resize(side, *encoder.normalization, encoder.bgr)
+    resize = direct_resize(side, *encoder.normalization, bgr=encoder.bgr)
     return torch.stack([resize(picture) for picture in pictures])
 
 

@@ -134,7 +134,7 @@ def _apart(one: tuple[int, int], other: tuple[int, int], side: int) -> bool:
 
 
 def correspondence(
-    explanation: Explanation, label: ClassReference | None = None, shot: int | None = None
+    explanation: Explanation, *, label: ClassReference | None = None, shot: int | None = None
 ) -> Correspondence:
     """Split one support's addend over pairs of cells, from the cached features.
 

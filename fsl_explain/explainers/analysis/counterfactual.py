@@ -9,7 +9,7 @@ from torch import Tensor
 from episodes.errors import Mistake
 from episodes.naming import unknown_name
 from fsl_explain.classifiers import Rule
-from fsl_explain.encoder import Encoder
+from fsl_explain.encoder import Encoder, expect_encoder
 from fsl_explain.explainers.analysis.flipping_cells import (
     CellEdit,
     fewest_cells,
@@ -104,6 +104,7 @@ def counterfactual(
     encoder: Encoder,
     query: Float[Tensor, "3 height width"],
     supports: Supports,
+    *,
     rule: str | Rule = "mean-similarity",
     similarity: str | Similarity = "cosine",
     edit: str = "replace",
@@ -119,6 +120,7 @@ def counterfactual(
 
     Raises: ``ValueError``, ``LookupError`` or ``TypeError`` for input that does not fit, in one sentence.
     """
+    expect_encoder(encoder, "encoder, query, supports")
     if isinstance(query, Tensor) and query.dim() != 3:
         raise Mistake(f"expected one query (3, H, W), but got shape {tuple(query.shape)}; pass them one by one.")
     return counterfactual_of(compare(encoder, query, supports, similarity), Choice(rule, similarity), edit, rival)

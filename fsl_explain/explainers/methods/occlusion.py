@@ -21,7 +21,7 @@ from fsl_explain.explainers.methods.mask_statistics import MaskSums, mask_sums
 from fsl_explain.explainers.question import Question
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class OcclusionOptions:
     """The square that is hidden and the step it moves by, in pixels.
 

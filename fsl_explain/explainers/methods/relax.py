@@ -17,7 +17,7 @@ from torch import Tensor
 
 from episodes.errors import Mistake
 from episodes.naming import unknown_name
-from fsl_explain.encoder import Encoder
+from fsl_explain.encoder import Encoder, expect_encoder
 from fsl_explain.explainers.compared import as_batch
 from fsl_explain.explainers.method import Attribution, Method
 from fsl_explain.explainers.methods.altered_queries import masked_embeddings, pixels_of, ranges
@@ -32,7 +32,7 @@ MASKS_BETWEEN_CHECKS = 256
 OF_THE_WHOLE_IMAGE = 1.0  # its cosine similarity to itself, on which the others are centered
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RelaxOptions:
     """How RELAX masks. The official code draws 3,000 masks; the rest of the defaults are its own.
 
@@ -89,7 +89,7 @@ class Relax:
 
 
 def relax(
-    encoder: Encoder, images: Float[Tensor, "*batch 3 height width"], options: RelaxOptions | None = None
+    encoder: Encoder, images: Float[Tensor, "*batch 3 height width"], *, options: RelaxOptions | None = None
 ) -> Relax:
     """Say which pixels keep the embedding of a preprocessed image, or of each of a batch, what it is.
 
@@ -98,6 +98,7 @@ def relax(
 
     Raises: ``ValueError`` for an image whose embedding is zero or not finite.
     """
+    expect_encoder(encoder, "encoder, images")
     options, batch = options or RelaxOptions(), as_batch(images)
     # images that may stop early are masked one by one, so that none waits for another
     groups = batch[None] if options.until_stable is None else batch[:, None]
@@ -106,7 +107,7 @@ def relax(
     return joined if images.dim() == 4 else joined[0]
 
 
-def relax_method(options: RelaxOptions | None = None, certain: bool = False) -> Method:
+def relax_method(options: RelaxOptions | None = None, *, certain: bool = False) -> Method:
     """Make a method of RELAX, or of U-RELAX where ``certain``, to be given to ``explain``.
 
     It explains no score but the embedding: supports and target change nothing. The cells are those of the image.
@@ -114,7 +115,7 @@ def relax_method(options: RelaxOptions | None = None, certain: bool = False) -> 
 
     def attribute(question: Question) -> Attribution:
         pixels, pooled = pixels_of(question), question.query.pooled
-        found = relax(pixels.encoder, pixels.images, options)
+        found = relax(pixels.encoder, pixels.images, options=options)
         cells = found.certain_importance if certain else found.importance
         undefined = pooled.new_full(pooled.shape, float("nan"))
         return Attribution(undefined, cells.to(question.query.maps), undefined[..., 0])

@@ -73,7 +73,9 @@ def test_a_class_logit_of_the_supervised_network_is_explained_as_that_of_torchvi
     encoder, batch = Encoder.named("supervised-resnet50"), random_images(2, side=64)
     encoder.network.load_state_dict(reference.state_dict())
     wrapped = Encoder.wrap(reference, "layer4")
-    expected = {target: saliency(wrapped, batch, "grad-cam", target) for target in range(8)}
+    expected = {target: saliency(wrapped, batch, method="grad-cam", target=target) for target in range(8)}
     target = max(expected, key=lambda label: float(expected[label].sum()))  # random weights speak against most classes
-    torch.testing.assert_close(saliency(encoder, batch, "grad-cam", target), expected[target], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        saliency(encoder, batch, method="grad-cam", target=target), expected[target], rtol=1e-4, atol=1e-4
+    )
     assert expected[target].max() == 1

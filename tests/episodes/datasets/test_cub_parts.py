@@ -43,7 +43,7 @@ def test_the_parts_of_a_bird(official):
 
 
 def test_the_parts_follow_the_half(official):
-    assert Cub200(official, "train").parts(0)[0].x == 1.0
+    assert Cub200(official, part="train").parts(0)[0].x == 1.0
 
 
 def test_birds_open_without_parts(official):

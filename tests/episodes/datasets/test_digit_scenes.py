@@ -14,7 +14,7 @@ def pixels(labeled):
 
 
 def test_the_parts_share_no_digit():
-    base, novel = DigitScenes("base", per_class=1), DigitScenes("novel", per_class=1)
+    base, novel = DigitScenes(part="base", per_class=1), DigitScenes(part="novel", per_class=1)
     assert {name[0] for name in base.classes} == set("23457")
     assert novel.classes == ("0", "1", "6", "8", "9")
     assert len(base.classes) == 16
@@ -23,7 +23,7 @@ def test_the_parts_share_no_digit():
 
 
 def test_it_is_a_data_set():
-    scenes = DigitScenes("novel", per_class=3)
+    scenes = DigitScenes(part="novel", per_class=3)
     assert isinstance(scenes, LabeledImages)
     assert len(scenes) == len(scenes.labels) == len(scenes.paths) == 15
     assert np.bincount(scenes.labels).tolist() == [3] * 5
@@ -35,20 +35,20 @@ def test_it_is_a_data_set():
 
 @given(st.lists(st.integers(0, 99), max_size=4), st.integers(0, 99), st.integers(0, 5))
 def test_a_scene_is_the_same_whatever_was_drawn_before(drawn_before, position, seed):
-    scenes = DigitScenes("base", seed=seed)
+    scenes = DigitScenes(part="base", seed=seed)
     for other in drawn_before:
         scenes[other]
-    assert np.array_equal(pixels(scenes[position]), pixels(DigitScenes("base", per_class=7, seed=seed)[position]))
+    assert np.array_equal(pixels(scenes[position]), pixels(DigitScenes(part="base", per_class=7, seed=seed)[position]))
 
 
 def test_another_seed_or_part_is_another_scene():
     assert not np.array_equal(pixels(DigitScenes(seed=0)[0]), pixels(DigitScenes(seed=1)[0]))
-    assert not np.array_equal(pixels(DigitScenes("base")[0]), pixels(DigitScenes("novel")[0]))
+    assert not np.array_equal(pixels(DigitScenes(part="base")[0]), pixels(DigitScenes(part="novel")[0]))
 
 
 @pytest.mark.parametrize("size", [32, 84, 224])
 def test_box_and_mask_say_where_the_digit_is(size):
-    scenes = DigitScenes("base", per_class=3, size=size)
+    scenes = DigitScenes(part="base", per_class=3, size=size)
     for labeled in scenes:
         assert labeled.image.size == (size, size)
         assert labeled.mask.shape == (size, size)
@@ -60,7 +60,7 @@ def test_box_and_mask_say_where_the_digit_is(size):
 
 def test_the_digit_is_painted_under_its_mask_and_nowhere_else(monkeypatch):
     """Without its paint the scene is the bare photograph: they differ on the mask, and nowhere beyond its soft edge."""
-    scenes = DigitScenes("novel", per_class=8)
+    scenes = DigitScenes(part="novel", per_class=8)
     painted = [(pixels(labeled).astype(int), labeled.mask.numpy()) for labeled in scenes]
     monkeypatch.setattr("episodes.datasets.digit_scenes._paint", lambda *_: None)
     for (scene, mask), bare in zip(painted, scenes, strict=True):
@@ -79,7 +79,7 @@ def test_the_mask_is_where_ink_covers_more_than_half(monkeypatch):
         pixels[top : top + ink.shape[0], left : left + ink.shape[1]] = 255 * ink[..., None]
 
     monkeypatch.setattr("episodes.datasets.digit_scenes._paint", white_on_black)
-    for labeled in DigitScenes("base", per_class=2):
+    for labeled in DigitScenes(part="base", per_class=2):
         assert np.array_equal(pixels(labeled)[:, :, 0] > 127, labeled.mask.numpy())
 
 
@@ -99,7 +99,7 @@ def test_a_turn_is_a_quarter_turn():
 
 def test_the_mask_has_the_digits_holes():
     """A picture's meaning: a zero has a hole in its middle, a one has none."""
-    scenes = DigitScenes("novel", per_class=30)
+    scenes = DigitScenes(part="novel", per_class=30)
     filled = {"0": [], "1": []}
     for labeled in scenes:
         if labeled.class_name in filled:
@@ -110,7 +110,7 @@ def test_the_mask_has_the_digits_holes():
 
 
 def test_no_handwriting_comes_twice_before_all_came_once():
-    scenes = DigitScenes("novel", per_class=1)
+    scenes = DigitScenes(part="novel", per_class=1)
     count = len(_handwriting()[0])
     laps = [[scenes._source(0, lap * count + number).tobytes() for number in range(count)] for lap in range(2)]
     assert len(set(laps[0])) == len({source.tobytes() for source in _handwriting()[0]})
@@ -119,14 +119,17 @@ def test_no_handwriting_comes_twice_before_all_came_once():
 
 
 def test_digits_stand_anywhere():
-    boxes = torch.cat([labeled.boxes for labeled in DigitScenes("novel", per_class=40)])
+    boxes = torch.cat([labeled.boxes for labeled in DigitScenes(part="novel", per_class=40)])
     assert boxes.min() <= 1
     assert boxes.max() >= 83
     assert (boxes[:, :2].std(dim=0) > 10).all()
 
 
 def test_a_distractor_is_another_digit_clear_of_the_target():
-    plain, distracted = DigitScenes("novel", per_class=20), DigitScenes("novel", per_class=20, distractor=True)
+    plain, distracted = (
+        DigitScenes(part="novel", per_class=20),
+        DigitScenes(part="novel", per_class=20, distractor=True),
+    )
     for without, with_other in zip(plain, distracted, strict=True):
         assert torch.equal(without.mask, with_other.mask)
         assert torch.equal(without.boxes, with_other.boxes)
@@ -146,7 +149,7 @@ def test_a_distractor_is_of_any_other_class(monkeypatch):
 
     monkeypatch.setattr("episodes.datasets.digit_scenes._ink", recorded)
     pairs = set()
-    for labeled in DigitScenes("base", per_class=6, distractor=True):
+    for labeled in DigitScenes(part="base", per_class=6, distractor=True):
         target, *tries = drawn
         assert labeled.class_name == f"{target[0]} turned {90 * target[1]}°" or target[1] == 0
         assert target not in tries
@@ -163,7 +166,7 @@ def test_the_smallest_distractor_fits_beside_the_largest_digit(monkeypatch):
     )
     monkeypatch.setattr("episodes.datasets.digit_scenes.DIGIT_SHARES", (0.52, 0.52))
     for size in (32, 84):
-        assert all(labeled.mask.any() for labeled in DigitScenes("base", per_class=4, size=size, distractor=True))
+        assert all(labeled.mask.any() for labeled in DigitScenes(part="base", per_class=4, size=size, distractor=True))
 
 
 @pytest.mark.parametrize("option", ["per_class", "seed", "size"])
@@ -174,4 +177,4 @@ def test_bad_sizes(option):
 
 def test_an_unknown_part():
     with pytest.raises(LookupError, match="unknown part of digit-scenes 'bas'; did you mean 'base'"):
-        DigitScenes("bas")
+        DigitScenes(part="bas")

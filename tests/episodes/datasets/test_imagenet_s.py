@@ -81,7 +81,7 @@ def test_the_masked_training_images(official):
     write_mask(official, SECOND, "t", [2, 0], part="train-semi")
     assert [path.name for path in opened(official, part="train-semi").paths] == ["t.JPEG"]
     with pytest.raises(LookupError, match="unknown part of ImageNet-S 'valid'; did you mean 'validation'"):
-        ImageNetS(official, "valid")
+        ImageNetS(official, part="valid")
 
 
 def test_an_incomplete_subset_would_count_wrongly(official):

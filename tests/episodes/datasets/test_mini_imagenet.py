@@ -51,17 +51,17 @@ def test_opening_reads_no_image(tables, monkeypatch):
 
 
 def test_one_part(tables):
-    assert [path.name[-5:] for path in MiniImageNet(tables, "test").paths] == ["2.jpg", "1.jpg"]
-    assert MiniImageNet(tables, "test").name == "mini-imagenet test"
+    assert [path.name[-5:] for path in MiniImageNet(tables, part="test").paths] == ["2.jpg", "1.jpg"]
+    assert MiniImageNet(tables, part="test").name == "mini-imagenet test"
     with pytest.raises(LookupError, match="unknown part 'tests'; did you mean 'test'"):
-        MiniImageNet(tables, "tests")
+        MiniImageNet(tables, part="tests")
 
 
 def test_a_part_that_is_not_there(tables):
     (tables / "val.csv").unlink()
     assert len(MiniImageNet(tables)) == 4
     with pytest.raises(FileNotFoundError, match=r"expected the table .*val\.csv, but found none"):
-        MiniImageNet(tables, "val")
+        MiniImageNet(tables, part="val")
 
 
 def test_a_root_without_tables_and_folders(tmp_path):

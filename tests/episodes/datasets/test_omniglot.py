@@ -34,15 +34,15 @@ def test_characters_of_alphabets_are_the_classes(official):
 
 
 def test_one_part(official):
-    assert Omniglot(official, "evaluation").classes == ("ULOG/character01",)
+    assert Omniglot(official, part="evaluation").classes == ("ULOG/character01",)
     with pytest.raises(LookupError, match="unknown part of Omniglot 'evaluate'; did you mean 'evaluation'"):
-        Omniglot(official, "evaluate")
+        Omniglot(official, part="evaluate")
 
 
 @pytest.mark.parametrize("part", ["background", "evaluation"])
 def test_the_drawings_are_those_of_torchvision(official, part, monkeypatch):
     monkeypatch.setattr(datasets.Omniglot, "_check_integrity", lambda _: True)
-    theirs, ours = datasets.Omniglot(official, background=part == "background"), Omniglot(official, part)
+    theirs, ours = datasets.Omniglot(official, background=part == "background"), Omniglot(official, part=part)
     assert len(theirs) == len(ours)
     position_of = {name: position for position, (name, _) in enumerate(theirs._flat_character_images)}
     for labeled in ours:

@@ -135,9 +135,9 @@ def test_the_year_and_the_folders_above(official):
     with pytest.raises(
         FileNotFoundError, match=r"found no ImageSets in .*; expected PASCAL VOC's layout VOCdevkit/VOC2007"
     ):
-        PascalVoc(top, "2007")
+        PascalVoc(top, year="2007")
     with pytest.raises(LookupError, match="unknown year of PASCAL VOC '2013'"):
-        PascalVoc(top, "2013")
+        PascalVoc(top, year="2013")
 
 
 def test_unknown_names(official):

@@ -21,10 +21,10 @@ def test_the_official_folders(official):
 
 
 def test_one_part(official):
-    photographs = TieredImageNet(official, "val")
+    photographs = TieredImageNet(official, part="val")
     assert (photographs.classes, photographs.name) == (("n01",), "tiered-imagenet val")
     with pytest.raises(LookupError, match="unknown part 'vall'; did you mean 'val'"):
-        TieredImageNet(official, "vall")
+        TieredImageNet(official, part="vall")
 
 
 def test_opening_reads_no_image(official, monkeypatch):

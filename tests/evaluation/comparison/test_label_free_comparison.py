@@ -32,7 +32,7 @@ def encoder():
 
 @pytest.fixture(scope="module")
 def dataset():
-    return DigitScenes("novel", per_class=3, size=32)
+    return DigitScenes(part="novel", per_class=3, size=32)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_equals_the_figures_of_single_maps(encoder, dataset, measured):
             if method == "relax" and not bool(measured.sampled[image]):
                 assert all(value != value for value in found.values())
                 continue
-            saliency = without_supports(encoder, prepared.pixels[None], method, **how)
+            saliency = without_supports(encoder, prepared.pixels[None], method=method, **how)
             expected = vars(metrics.map_figures(saliency, prepared.target_mask[None]))
             assert found == pytest.approx({name: float(value) for name, value in expected.items()}, abs=1e-4)
 

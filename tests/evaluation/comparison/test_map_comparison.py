@@ -15,7 +15,7 @@ from fsl_explain.evaluation.comparison.comparison_tables import (
 )
 from fsl_explain.evaluation.comparison.with_supports import FIGURES, compare_maps, draw_supports
 
-DATASET = DigitScenes("novel", per_class=5, size=32)
+DATASET = DigitScenes(part="novel", per_class=5, size=32)
 ENCODER = Encoder.named("conv4net", channels=6, size=32, seed=4)
 METHODS = ("grad-cam", "relax", "exact", "contrast")
 
@@ -53,7 +53,7 @@ def test_figures_are_those_of_explained_images(method, measured, supports):
     place = measured.methods.index(method)
     for column in (0, 7, -1):
         image = prepare(DATASET[int(measured.queries[column])], ENCODER.transform)
-        explanation = explain(ENCODER, image.pixels, supports, method, rule="prototype")
+        explanation = explain(ENCODER, image.pixels, supports, method=method, rule="prototype")
         assert explanation.decision.label == int(measured.predicted[column])
         saliency, mask = explanation.saliency[None].float(), image.target_mask[None]
         for name, value in vars(metrics.map_figures(saliency, mask)).items():
@@ -63,12 +63,12 @@ def test_figures_are_those_of_explained_images(method, measured, supports):
 def test_curves_are_of_the_lead_over_the_runner_up(measured, supports):
     column = int(measured.sampled.nonzero()[0])
     image = prepare(DATASET[int(measured.queries[column])], ENCODER.transform)
-    whole = explain(ENCODER, image.pixels, supports, "contrast", rule="prototype")
+    whole = explain(ENCODER, image.pixels, supports, method="contrast", rule="prototype")
     target = whole.decision.label
     rival = int(whole.against.argmax())
 
     def lead(images):
-        found = explain(ENCODER, images, supports, "contrast", rule="prototype", target=target, against=rival)
+        found = explain(ENCODER, images, supports, method="contrast", rule="prototype", target=target, against=rival)
         return found.score.float()
 
     for name, curve in (("insertion", metrics.insertion), ("deletion", metrics.deletion)):
@@ -92,12 +92,12 @@ def test_the_other_reference_shares_no_class_with_the_decision(method, measured,
     drawn = np.random.default_rng(settings_of().maps.seed).integers(2, 5, len(measured.queries))
     for column in (0, 7, -1):
         image = prepare(DATASET[int(measured.queries[column])], ENCODER.transform)
-        first = explain(ENCODER, image.pixels, supports, method, rule="prototype")
+        first = explain(ENCODER, image.pixels, supports, method=method, rule="prototype")
         ranked = first.decision.scores.argsort(descending=True).tolist()
         other = ranked[int(drawn[column])]
         rival = next(label for label in ranked[2:] if label != other)
         named = {"against": rival} if method == "contrast" else {}
-        second = explain(ENCODER, image.pixels, supports, method, rule="prototype", target=other, **named)
+        second = explain(ENCODER, image.pixels, supports, method=method, rule="prototype", target=other, **named)
         expected = metrics.map_correlation(first.saliency[None].double(), second.saliency[None].double())
         found = measured.figures["reference_correlation"][measured.methods.index(method), column]
         assert float(found) == pytest.approx(float(expected), abs=1e-4)

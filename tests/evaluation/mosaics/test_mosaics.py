@@ -27,7 +27,7 @@ def settings_of(**mosaics):
 
 @pytest.fixture(scope="module")
 def dataset():
-    return DigitScenes("novel", per_class=6, size=SIDE)
+    return DigitScenes(part="novel", per_class=6, size=SIDE)
 
 
 @pytest.fixture(scope="module")
@@ -47,13 +47,13 @@ def measured(encoder, dataset):
 def test_equals_the_public_functions_mosaic_by_mosaic(encoder, dataset, measured, method, head):
     store, figures = measured
     fitted = fitted_head(head, store, settings_of()).float()
-    with_head = Encoder(encoder.network, None, encoder.pooling, fitted, encoder.transform)
+    with_head = Encoder(encoder.network, layer=None, pooling=encoder.pooling, head=fitted, preprocess=encoder.transform)
     for number, mosaic in enumerate(draw_mosaics(dataset, settings_of())[1]):
         picture = encoder.preprocess([picture_of(mosaic, dataset, "box", SIDE)])[0]
         supports = torch.stack([alone(encoder, dataset[int(index)]) for index in mosaic.references])[:, None]
         against = "others" if method == "contrast" else None
         first, second = (
-            explain(with_head, picture, supports, method, target=target, against=against).saliency[None]
+            explain(with_head, picture, supports, method=method, target=target, against=against).saliency[None]
             for target in (mosaic.target, mosaic.other)
         )
         mask = tile_masks(SIDE, SIDE)[mosaic.target][None]

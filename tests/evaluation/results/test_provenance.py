@@ -20,7 +20,7 @@ BASE = {
 
 def recorded(dataset=None, encoder=None, **sections):
     settings = EvaluationConfig.model_validate(BASE | sections)
-    dataset = dataset or DigitScenes("novel", per_class=4, size=32)
+    dataset = dataset or DigitScenes(part="novel", per_class=4, size=32)
     return provenance(settings, encoder or Encoder.named("conv4net", channels=4, size=32), dataset)
 
 
@@ -42,7 +42,7 @@ def test_every_setting_counts_but_the_number_of_episodes_and_how_it_was_run(sect
 
 
 def test_other_labels_and_other_names_of_as_many_images_count():
-    plain, relabeled, renamed = (DigitScenes("novel", per_class=4, size=32) for _ in range(3))
+    plain, relabeled, renamed = (DigitScenes(part="novel", per_class=4, size=32) for _ in range(3))
     relabeled.labels = relabeled.labels[::-1].copy()
     assert (len(relabeled), relabeled.classes) == (len(plain), plain.classes)
     assert fingerprint(recorded(relabeled)) != fingerprint(recorded(plain))
@@ -68,7 +68,7 @@ def test_other_weights_under_the_same_name_count(tmp_path):
 
 def with_weights(path, encoder):
     settings = EvaluationConfig.model_validate(BASE | {"encoder": {"name": "conv4net", "checkpoint": str(path)}})
-    return provenance(settings, encoder, DigitScenes("novel", per_class=4, size=32))
+    return provenance(settings, encoder, DigitScenes(part="novel", per_class=4, size=32))
 
 
 def test_the_encoder_is_recorded_as_it_describes_itself():

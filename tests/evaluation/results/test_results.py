@@ -23,7 +23,7 @@ def parts():
             "explanation": {"methods": ["exact"]},
         }
     )
-    return settings, Encoder.named("conv4net", channels=4, size=32), DigitScenes("novel", per_class=4, size=32)
+    return settings, Encoder.named("conv4net", channels=4, size=32), DigitScenes(part="novel", per_class=4, size=32)
 
 
 def test_an_interrupted_run_goes_on_and_ends_the_same(parts, tmp_path, monkeypatch):

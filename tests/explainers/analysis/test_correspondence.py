@@ -31,7 +31,7 @@ def test_tables_sum_to_the_score_and_their_margins_to_the_maps(head, pooling, dt
     queries, supports = images(2, seed=10, dtype=dtype), ragged_supports(dtype)
     dimensions = encoder(queries).embedding.shape[-1]
     for similarity in (*SIMILARITIES, some_mahalanobis(dimensions)):
-        found = explain(encoder, queries, supports, "contrast", similarity=similarity)
+        found = explain(encoder, queries, supports, method="contrast", similarity=similarity)
         split = tables(found.question)
         scale = split.abs().sum((1, 2, 3, 4))
         total = split.sum((1, 2, 3, 4)) + found.question.constant
@@ -84,11 +84,11 @@ def test_entries_are_the_dividends_of_the_game_of_cells_with_frozen_norms(simila
 
 def test_one_support_is_its_entry_of_all_tables():
     encoder = tiny_encoder(random_head("linear"))
-    found = explain(encoder, images(seed=10), ragged_supports(), "contrast", target="c", against="a")
+    found = explain(encoder, images(seed=10), ragged_supports(), method="contrast", target="c", against="a")
     every = tables(found.question)
     for label, name in enumerate(SHOTS):
         for shot in range(SHOTS[name]):
-            one = correspondence(found, name, shot)
+            one = correspondence(found, label=name, shot=shot)
             torch.testing.assert_close(one.table, every[label, shot])
             torch.testing.assert_close(float(one.table.sum()), one.weight * one.similarity)
             assert (one.class_name, one.shot, one.weight) == (name, shot, float(found.support_weights[label, shot]))
@@ -154,6 +154,6 @@ def test_refused_questions_have_one_sentence():
     with pytest.raises(ValueError, match="explanation of one query, but got that of a batch; index it"):
         correspondence(batch)
     with pytest.raises(LookupError, match=r"expected a shot of b from 0 to 0, but got 1\."):
-        correspondence(batch[0], "b", 1)
+        correspondence(batch[0], label="b", shot=1)
     with pytest.raises(LookupError, match=r"unknown class 'd'"):
-        correspondence(batch[0], "d")
+        correspondence(batch[0], label="d")

@@ -136,7 +136,7 @@ def edited_by_hand(query, supports, found):
 def test_the_fewest_cells_equal_an_exhaustive_search(head, rule, similarity, edit):
     encoder = tiny_encoder(random_head(head))
     query, supports = case(edit, seed=1 + len(head + rule + similarity) % 3)
-    found = counterfactual(encoder, query, supports, RULES[rule], similarity, edit)
+    found = counterfactual(encoder, query, supports, rule=RULES[rule], similarity=similarity, edit=edit)
     search = Search(encoder, query, supports, rule, similarity)
     fewest = search.fewest_of_all(edit)
     assert found.target == search.target
@@ -161,7 +161,9 @@ def test_a_named_rival_gives_its_cells_and_overtakes_itself(support_width, simil
         supports = supports[..., :support_width]
         search = Search(encoder, query, supports, "prototype", similarity)
         for rival in {0, 1, 2} - {search.target}:
-            found = counterfactual(encoder, query, supports, "prototype", similarity, edit, rival)
+            found = counterfactual(
+                encoder, query, supports, rule="prototype", similarity=similarity, edit=edit, rival=rival
+            )
             sizes.add(search.fewest(edit, rival, winner=rival))
             assert found.minimal
             assert found.rival == rival
@@ -186,7 +188,9 @@ def test_without_a_closed_form_the_shortest_prefix_really_flips(pooling, head, r
         query, supports = case(edit, seed)
         search = Search(encoder, query, supports, rule, "cosine")
         for rival in (None, (search.target + 1) % 3):
-            found = counterfactual(encoder, query, supports, search.rule, "cosine", edit, rival)
+            found = counterfactual(
+                encoder, query, supports, rule=search.rule, similarity="cosine", edit=edit, rival=rival
+            )
             assert not found.minimal
             sizes.add(len(found.cells))
             features = search.compared.features.maps[0], search.compared.supports.features.maps
@@ -203,9 +207,12 @@ def test_of_the_prefixes_of_all_rivals_the_shortest(pooling, head, rule, edit):
     encoder, lengths = tiny_encoder(random_head(head), pooling), []
     for seed in range(4):
         query, supports = case(edit, seed)
-        found = counterfactual(encoder, query, supports, rule, "cosine", edit)
+        found = counterfactual(encoder, query, supports, rule=rule, similarity="cosine", edit=edit)
         rivals = {0, 1, 2} - {found.target}
-        named = [counterfactual(encoder, query, supports, rule, "cosine", edit, rival) for rival in rivals]
+        named = [
+            counterfactual(encoder, query, supports, rule=rule, similarity="cosine", edit=edit, rival=rival)
+            for rival in rivals
+        ]
         lengths.append([len(one.cells) for one in named if one.found])
         assert all(len(found.cells) <= length for length in lengths[-1])
     assert any(len(set(pair)) == 2 for pair in lengths)
@@ -218,8 +225,12 @@ def test_a_prefix_is_in_the_order_of_the_contrast(pooling, head, rule):
         query, supports = case("remove", seed)
         search = Search(encoder, query, supports, rule, "cosine")
         rival = (search.target + 1) % 3
-        found = counterfactual(encoder, query, supports, search.rule, "cosine", "remove", rival)
-        contrast = explain(encoder, query, supports, "contrast", search.rule, target=search.target, against=rival)
+        found = counterfactual(
+            encoder, query, supports, rule=search.rule, similarity="cosine", edit="remove", rival=rival
+        )
+        contrast = explain(
+            encoder, query, supports, method="contrast", rule=search.rule, target=search.target, against=rival
+        )
         order = contrast.cells.flatten().argsort(descending=True).tolist()
         places = tuple(divmod(number, 3) for number in order)
         if found.found:

@@ -71,8 +71,10 @@ def test_regions_overlap_on_neither_image(place):
 
 def test_the_cells_of_all_supports_are_those_of_the_explanation():
     supports = torch.randn(2, 2, 3, 10, 4, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    found = explain(tiny_encoder(random_head("linear")), images(seed=1), supports, "contrast", similarity="euclidean")
-    every = [correspondence(found, label, shot) for label in range(2) for shot in range(2)]
+    found = explain(
+        tiny_encoder(random_head("linear")), images(seed=1), supports, method="contrast", similarity="euclidean"
+    )
+    every = [correspondence(found, label=label, shot=shot) for label in range(2) for shot in range(2)]
     torch.testing.assert_close(sum(split.cells[0] for split in every), found.cells)
     for split, cells in zip(every, found.support_cells.flatten(0, 1), strict=True):
         assert (split.shape, split.support_shape) == ((3, 4), (5, 2))
@@ -81,9 +83,9 @@ def test_the_cells_of_all_supports_are_those_of_the_explanation():
 
 def test_the_strongest_support_of_a_rival_speaks_loudest_against():
     supports = {"a": images(3, seed=23), "b": images(3, seed=24)}
-    found = explain(tiny_encoder(), images(seed=10), supports, "contrast", similarity="euclidean")
+    found = explain(tiny_encoder(), images(seed=10), supports, method="contrast", similarity="euclidean")
     addends = found.support_weights * found.similarities
     for label in range(2):
-        assert correspondence(found, label).shot == int(addends[label].abs().argmax())
+        assert correspondence(found, label=label).shot == int(addends[label].abs().argmax())
     decided = found.decision.label
     assert (addends[decided] < 0).all(), "the example has to have a class all of whose addends are negative"

@@ -23,11 +23,11 @@ def supports_without(label=None, shot=None):
 @pytest.mark.parametrize("rule", [*RULES, KnnVote(k=4), KnnVote(k=5), MajorityVote(k=3)], ids=str)
 def test_equals_deciding_again_without_each_support(rule):
     encoder, queries = tiny_encoder(random_head("linear")), images(QUERIES, seed=10)
-    found = explain(encoder, queries, supports_without(), "exact", rule)
+    found = explain(encoder, queries, supports_without(), method="exact", rule=rule)
     audit = support_audit(found)
     for label, name in enumerate(SHOTS):
         for shot in range(SHOTS[name]):
-            fewer = explain(encoder, queries, supports_without(name, shot), "lafam", find_rule(rule))
+            fewer = explain(encoder, queries, supports_without(name, shot), method="lafam", rule=find_rule(rule))
             decided = [fewer.decision.classes[i] for i in fewer.decision.label.tolist()]
             assert [audit.classes[i] for i in audit.labels_without[:, label, shot].tolist()] == decided
             kept = [audit.classes.index(other) for other in fewer.decision.classes]
@@ -38,7 +38,7 @@ def test_equals_deciding_again_without_each_support(rule):
 
 
 def test_addends_are_those_of_the_receipt_and_padding_says_nothing():
-    found = explain(tiny_encoder(), images(seed=10), supports_without(), "contrast")
+    found = explain(tiny_encoder(), images(seed=10), supports_without(), method="contrast")
     audit = support_audit(found)
     spoken = {(line.class_name, line.shot): line.amount for line in found.receipt().lines}
     for (name, shot), amount in spoken.items():
@@ -56,7 +56,7 @@ def test_a_decision_that_hangs_on_one_support_is_found():
     mixed = 0.6 * red + 0.8 * green
     encoder = tiny_encoder()
     supports = {"red": torch.stack([red, green]), "mixed": mixed[None]}
-    found = explain(encoder, red, supports, "contrast", "nearest-neighbor")
+    found = explain(encoder, red, supports, method="contrast", rule="nearest-neighbor")
     audit = support_audit(found)
     assert found.decision.name == "red"
     assert audit.flips.tolist() == [[True, False], [False, False]]
@@ -72,7 +72,7 @@ def test_a_batch_is_refused_in_writing():
 
 
 def test_the_lead_is_that_of_the_decided_class_over_the_best_other():
-    found = explain(tiny_encoder(), images(9, seed=10), supports_without(), "exact", "nearest-neighbor")
+    found = explain(tiny_encoder(), images(9, seed=10), supports_without(), method="exact", rule="nearest-neighbor")
     audit = support_audit(found)
     for query, decided in enumerate(found.decision.label.tolist()):
         for label, shots in enumerate(SHOTS.values()):

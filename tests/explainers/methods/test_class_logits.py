@@ -32,7 +32,10 @@ def by_hand(network, image, target):
 @pytest.mark.parametrize("method", FORMULAS)
 def test_equals_autograd_by_hand(method, target):
     encoder, batch = tiny_encoder(), images(3, seed=5)
-    found, drawn = class_logit_map(encoder, batch, method, target), saliency(encoder, batch, method, target)
+    found, drawn = (
+        class_logit_map(encoder, batch, method, target),
+        saliency(encoder, batch, method=method, target=target),
+    )
     for i in range(3):
         channels, cells = SLOW[method](
             *(values.tolist() for values in by_hand(tiny_network().double(), batch[i], target))
@@ -41,7 +44,7 @@ def test_equals_autograd_by_hand(method, target):
         torch.testing.assert_close(found.cells[i], torch.tensor(cells, dtype=torch.float64), rtol=1e-5, atol=1e-7)
         large = F.interpolate(found.cells[i].relu()[None, None], size=IMAGE, mode="bilinear", align_corners=False)[0, 0]
         torch.testing.assert_close(drawn[i], large / large.max().clamp(min=1e-30))
-        torch.testing.assert_close(saliency(encoder, batch[i], method, target), drawn[i])
+        torch.testing.assert_close(saliency(encoder, batch[i], method=method, target=target), drawn[i])
 
 
 def test_different_classes_have_different_maps():
@@ -51,7 +54,7 @@ def test_different_classes_have_different_maps():
 
 
 def test_may_be_drawn_with_nearest_cells():
-    drawn = saliency(tiny_encoder(), images(seed=5), "grad-cam", 0, interpolation="nearest")
+    drawn = saliency(tiny_encoder(), images(seed=5), method="grad-cam", target=0, interpolation="nearest")
     assert torch.equal(drawn, drawn[::2, ::2].repeat_interleave(2, 0).repeat_interleave(2, 1))
 
 
@@ -64,20 +67,20 @@ def test_the_map_lies_where_the_class_reads():
     image[0, :, :2], image[1, :, 2:] = 1, 2
     encoder = Encoder.wrap(network, "0")
     for method in FORMULAS:
-        assert torch.equal(saliency(encoder, image, method) > 0, image[1] > 0)
-        assert torch.equal(saliency(encoder, image, method, 0) > 0, image[0] > 0)
+        assert torch.equal(saliency(encoder, image, method=method) > 0, image[1] > 0)
+        assert torch.equal(saliency(encoder, image, method=method, target=0) > 0, image[0] > 0)
 
 
 @pytest.mark.parametrize("method", FORMULAS)
 def test_is_the_same_frozen_in_inference_mode_and_within_no_grad(method):
     encoder, batch = tiny_encoder(), images(2, seed=5)
-    usual = saliency(encoder, batch, method)
+    usual = saliency(encoder, batch, method=method)
     with torch.no_grad():
-        assert torch.equal(saliency(encoder, batch, method), usual)
+        assert torch.equal(saliency(encoder, batch, method=method), usual)
     with torch.inference_mode():
-        assert torch.equal(saliency(encoder, images(2, seed=5), method), usual)
+        assert torch.equal(saliency(encoder, images(2, seed=5), method=method), usual)
     encoder.network.requires_grad_(False)
-    assert torch.equal(saliency(encoder, batch, method), usual)
+    assert torch.equal(saliency(encoder, batch, method=method), usual)
     assert not usual.requires_grad
 
 
@@ -86,7 +89,7 @@ def test_nothing_below_the_layer_is_recorded_and_no_parameter_gets_a_gradient():
     for name, layer in encoder.network.named_children():
         layer.register_forward_hook(lambda _, __, output, name=name: recorded.update({name: output.requires_grad}))
     encoder.network.classifier.weight.grad = torch.ones(3, 4, dtype=torch.float64)
-    saliency(encoder, images(2, seed=5), "grad-cam")
+    saliency(encoder, images(2, seed=5), method="grad-cam")
     assert recorded == {"conv": False, "norm": False, "activation": False, "dropout": True, "classifier": True}
     assert torch.equal(encoder.network.classifier.weight.grad, torch.ones(3, 4, dtype=torch.float64))
     assert encoder.network.conv.weight.grad is None
@@ -135,11 +138,11 @@ def test_the_maps_are_those_of_the_moment_the_layer_ran():
 def test_torchvision_by_name_keeps_its_classes():
     encoder = Encoder.named("torchvision:resnet18")
     image = torch.randn(3, 64, 64, generator=torch.Generator().manual_seed(0))
-    assert saliency(encoder, image, "grad-cam", target=999).max() == 1
+    assert saliency(encoder, image, method="grad-cam", target=999).max() == 1
     with pytest.raises(
         ValueError, match=r"expected a target from 0 to 999, the classes of torchvision:resnet18 .* 1000;"
     ):
-        saliency(encoder, image, "grad-cam", target=1000)
+        saliency(encoder, image, method="grad-cam", target=1000)
 
 
 class Answering(nn.Module):
@@ -174,20 +177,20 @@ def without_gradients(maps):
 )
 def test_a_network_without_class_logits_is_refused(answer, sentence):
     with pytest.raises(ValueError, match=sentence):
-        saliency(Encoder.wrap(Answering(answer), "layer"), images(2, dtype=torch.float32), "grad-cam")
+        saliency(Encoder.wrap(Answering(answer), "layer"), images(2, dtype=torch.float32), method="grad-cam")
 
 
 def test_an_encoder_without_a_classifier_and_a_wrong_target_are_refused():
     with pytest.raises(
         ValueError, match=r"wrapped round a classifier, but conv4net \(random weights, seed 0\) returns its"
     ):
-        saliency(Encoder.named("conv4net", channels=2), torch.zeros(3, 84, 84), "grad-cam")
+        saliency(Encoder.named("conv4net", channels=2), torch.zeros(3, 84, 84), method="grad-cam")
     with pytest.raises(
         ValueError, match=r"expected a target from 0 to 2, the classes of TinyNetwork, but got -1; choose"
     ):
-        saliency(tiny_encoder(), images(), "grad-cam", target=-1)
+        saliency(tiny_encoder(), images(), method="grad-cam", target=-1)
     with pytest.raises(ValueError, match=r"eigen-cam explains no class, but got a target; drop target"):
-        saliency(tiny_encoder(), images(), "eigen-cam", target=1)
+        saliency(tiny_encoder(), images(), method="eigen-cam", target=1)
     with pytest.raises(LookupError, match=r"unknown method for a class logit 'gradcam'; did you mean 'grad-cam'"):
         class_logit_map(tiny_encoder(), images(1), "gradcam")
 
@@ -196,7 +199,7 @@ def test_a_layer_that_runs_twice_is_refused():
     layer = nn.ReLU()
     network = nn.Sequential(nn.Conv2d(3, 2, 1), layer, layer, nn.AdaptiveAvgPool2d(1), nn.Flatten())
     with pytest.raises(ValueError, match=r"expected the layer ReLU to run once in a forward pass, but it ran 2 times"):
-        saliency(Encoder.wrap(network, "1"), images(2, dtype=torch.float32), "grad-cam")
+        saliency(Encoder.wrap(network, "1"), images(2, dtype=torch.float32), method="grad-cam")
 
 
 class MapsAndClasses(nn.Module):
@@ -218,7 +221,8 @@ class MapsAndClasses(nn.Module):
 def test_a_network_that_returns_its_maps_has_the_map_of_the_wrapped_classifier(method, target):
     beside = Encoder(MapsAndClasses(tiny_network().double()))
     torch.testing.assert_close(
-        saliency(beside, images(3), method, target), saliency(tiny_encoder(), images(3), method, target)
+        saliency(beside, images(3), method=method, target=target),
+        saliency(tiny_encoder(), images(3), method=method, target=target),
     )
 
 

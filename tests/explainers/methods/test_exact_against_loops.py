@@ -84,13 +84,15 @@ def assert_equals_the_loop_version(pooling, head, kind, rule):
     precision = random_precision(encoder(query[None]).embedding.shape[-1])
     receipts, support_cells = slowly(encoder, pooling, query, supports, kind, rule, precision.tolist())
     similarity = Mahalanobis(precision) if kind == "mahalanobis" else kind
-    found = explain(encoder, query, supports, "exact", rule, similarity, target=2)
+    found = explain(encoder, query, supports, method="exact", rule=rule, similarity=similarity, target=2)
     assert_agree(found.decision.scores, [receipt.score for receipt in receipts])
     assert_agrees_with(found, receipts[2])
     for k, cells in enumerate(support_cells[2]):
         assert_agree(found.support_cells[2, k], cells)
     assert not found.support_cells[:2].nansum()
-    contrast = explain(encoder, query, supports, "contrast", rule, similarity, target=2, against="others")
+    contrast = explain(
+        encoder, query, supports, method="contrast", rule=rule, similarity=similarity, target=2, against="others"
+    )
     assert_agrees_with(contrast, reference.contrast(receipts[2], receipts[:2]))
 
 
@@ -111,7 +113,16 @@ def test_a_vote_equals_the_loop_version(k, kind):
         weighted = list(zip(weights, [embedded[c][i] for i in chosen[c]], strict=True))
         expected = reference.weighted_receipt(shares, head, kind, weighted, scores[c], how_many)
         assert_agrees_with(
-            explain(encoder, query, supports_of_three_classes(), "exact", KnnVote(k, tau), kind, target=c), expected
+            explain(
+                encoder,
+                query,
+                supports_of_three_classes(),
+                method="exact",
+                rule=KnnVote(k, tau),
+                similarity=kind,
+                target=c,
+            ),
+            expected,
         )
 
 

@@ -69,7 +69,7 @@ def test_weights_cells_and_saliency_equal_the_loop_version(pooling, head, shot, 
 @every_pooling
 def test_any_similarity_that_is_a_sum_over_channels_has_a_feature_activation_map(pooling, head, kind):
     encoder, query, supports = tiny_encoder(random_head(head), pooling), images(seed=3), images(2, 3, seed=4)
-    explanation = explain(encoder, query, supports, "fam", similarity=kind, target=1)
+    explanation = explain(encoder, query, supports, method="fam", similarity=kind, target=1)
     weights, cells, saliency = slowly(encoder, query, supports[1], pooling, kind)
     assert_agree(explanation.contributions, weights, torch.float64)
     assert_agree(explanation.cells, cells, torch.float64)
@@ -87,7 +87,7 @@ def test_only_the_neighbors_that_voted_for_the_class_are_averaged(rule):
     chosen = [[max(range(4), key=S.__getitem__)] for S in similarities] if k == 1 else votes.voters(similarities, k)
     explained = 0
     for target in (c for c in range(3) if chosen[c]):
-        explanation = explain(encoder, query, supports, "fam", rule, target=target)
+        explanation = explain(encoder, query, supports, method="fam", rule=rule, target=target)
         weights, cells, _ = slowly(encoder, query, supports[target][chosen[target]], "gap")
         assert_agree(explanation.contributions, weights, torch.float64)
         assert_agree(explanation.cells, cells, torch.float64)
@@ -108,7 +108,7 @@ def test_a_mahalanobis_distance_has_no_feature_activation_map():
     supports = images(2, 3, seed=4)
     for similarity in ("mahalanobis", Mahalanobis(random_precision(CHANNELS))):
         with pytest.raises(ValueError, match=sentence):
-            explain(tiny_encoder(), images(seed=3), supports, "fam", similarity=similarity)
+            explain(tiny_encoder(), images(seed=3), supports, method="fam", similarity=similarity)
 
 
 @every_pooling

@@ -28,12 +28,12 @@ def before_the_relu(explanation):
 def test_of_a_cosine_it_is_the_exact_map_less_the_score_times_the_self_similarity_map(head, rule):
     """With average pooling, before its ReLU; the self-similarity map explains the query against itself."""
     encoder, query = tiny_encoder(random_head(head)), images(seed=60)
-    exact = explain(encoder, query, SUPPORTS, "exact", rule, target=TARGET)
+    exact = explain(encoder, query, SUPPORTS, method="exact", rule=rule, target=TARGET)
     of_itself = explain(encoder, query, query[None, None])
     assert float(of_itself.score) == pytest.approx(1)
     expected = exact.cells - exact.score * of_itself.cells
     torch.testing.assert_close(before_the_relu(exact), expected, rtol=0, atol=1e-10)
-    grad_cam = explain(encoder, query, SUPPORTS, "grad-cam", rule, target=TARGET)
+    grad_cam = explain(encoder, query, SUPPORTS, method="grad-cam", rule=rule, target=TARGET)
     torch.testing.assert_close(grad_cam.cells, expected.clamp(min=0), rtol=0, atol=1e-10)
     assert expected.abs().max() > 1e-4
 
@@ -76,7 +76,7 @@ def test_equals_autograd_by_hand(pooling, head, score, rule, similarity):
     (gradient,) = torch.autograd.grad(logits, maps)
     weights = gradient[0].mean(dim=(1, 2))
     map_ = (weights[:, None, None] * maps.detach()[0]).sum(dim=0).relu()
-    found = explain(encoder, query, SUPPORTS, "grad-cam", rule, similarity, target=TARGET)
+    found = explain(encoder, query, SUPPORTS, method="grad-cam", rule=rule, similarity=similarity, target=TARGET)
     torch.testing.assert_close(found.score, logits.detach())
     torch.testing.assert_close(found.contributions, weights)
     torch.testing.assert_close(found.cells, map_)
@@ -87,7 +87,7 @@ def test_equals_autograd_by_hand(pooling, head, score, rule, similarity):
 def test_a_map_without_a_positive_part_is_zero():
     """A query that is its own support: the cosine is at its largest, and no cell can raise it."""
     encoder, query = tiny_encoder(), images(seed=60)
-    found = explain(encoder, query, query[None, None], "grad-cam")
+    found = explain(encoder, query, query[None, None], method="grad-cam")
     torch.testing.assert_close(found.cells, torch.zeros(3, 4, dtype=torch.float64), rtol=0, atol=1e-12)
     assert not found.support_cells.any()
     assert not found.signed
@@ -97,7 +97,7 @@ def test_parameters_gradients_and_mode_are_left_alone():
     encoder = tiny_encoder(random_head("linear"))
     encoder.head.train()
     before = [parameter.clone() for parameter in encoder.head.parameters()]
-    explain(encoder, images(2, seed=60), SUPPORTS, "grad-cam")
+    explain(encoder, images(2, seed=60), SUPPORTS, method="grad-cam")
     assert encoder.head.training
     assert all(parameter.grad is None and parameter.requires_grad for parameter in encoder.head.parameters())
     assert all(torch.equal(a, b) for a, b in zip(before, encoder.head.parameters(), strict=True))

@@ -91,7 +91,7 @@ def test_with_one_gradient_per_channel_grad_xgrad_and_hires_are_one():
 @pytest.mark.parametrize("name", ["xgrad-cam", "hirescam"])
 def test_of_an_inner_product_the_map_adds_up_to_the_score(name):
     encoder, query = tiny_encoder(), images(seed=60)
-    exact = explain(encoder, query, SUPPORTS, "exact", similarity="inner-product", target="b")
+    exact = explain(encoder, query, SUPPORTS, method="exact", similarity="inner-product", target="b")
     question = exact.question
     found = class_logit.FORMULAS[name](question.query.maps, map_gradients(question))
     torch.testing.assert_close(found.cells.sum(), exact.score)
@@ -110,7 +110,7 @@ def gradients_by_hand(encoder, query):
 def test_explains_a_decision_by_its_gradient(name, pooling):
     encoder, query = tiny_encoder(random_head("linear"), pooling), images(seed=60)
     channels, cells = SLOW[name](*(values.tolist() for values in gradients_by_hand(encoder, query)))
-    found = explain(encoder, query, SUPPORTS, name, target="b")
+    found = explain(encoder, query, SUPPORTS, method=name, target="b")
     torch.testing.assert_close(found.contributions, torch.tensor(channels, dtype=torch.float64), rtol=1e-6, atol=1e-8)
     rectified = torch.tensor(cells, dtype=torch.float64).relu()
     torch.testing.assert_close(found.cells, rectified, rtol=1e-6, atol=1e-8)
@@ -155,7 +155,7 @@ def test_eigen_cam_of_constant_maps_is_zero():
 
 def test_eigen_cam_draws_every_support():
     encoder = tiny_encoder()
-    found = explain(encoder, images(seed=60), SUPPORTS, "eigen-cam", **OPTIONS.get("eigen-cam", {}))
+    found = explain(encoder, images(seed=60), SUPPORTS, method="eigen-cam", **OPTIONS.get("eigen-cam", {}))
     maps = encoder(SUPPORTS["b"]).maps
     torch.testing.assert_close(found.support_cells[1], principal_map(maps).relu())
     torch.testing.assert_close(found.cells, principal_map(encoder(images(seed=60)[None]).maps[0]).relu())

@@ -65,7 +65,9 @@ def test_maps_of_methods_that_use_supports_change_with_them():
     encoder, query = tiny_encoder(), images(seed=1)
     for name in (name for name, method in METHODS.items() if method.uses_supports):
         options = OPTIONS.get(name, {})
-        first, second = (explain(encoder, query, images(2, 1, seed=s), name, target=0, **options) for s in (2, 3))
+        first, second = (
+            explain(encoder, query, images(2, 1, seed=s), method=name, target=0, **options) for s in (2, 3)
+        )
         same = [torch.allclose(getattr(first, part), getattr(second, part)) for part in ("saliency", "contributions")]
         assert not all(same), name
 

@@ -24,7 +24,11 @@ def scorer(encoder, rule="mean-similarity", similarity="cosine"):
 
     def score(image):
         query = torch.tensor(image, dtype=torch.float64)
-        return float(explain(encoder, query, SUPPORTS, "exact", QUICK_RULES[rule], similarity, TARGET).score)
+        return float(
+            explain(
+                encoder, query, SUPPORTS, method="exact", rule=QUICK_RULES[rule], similarity=similarity, target=TARGET
+            ).score
+        )
 
     return score
 
@@ -41,7 +45,9 @@ def test_score_cam_equals_the_loop_version(rule, similarity):
     encoder, query = tiny_encoder(random_head("linear")), images(seed=1)
     A = encoder(query[None]).maps[0].tolist()
     alpha = reference.score_cam_weights(A, query.tolist(), scorer(encoder, rule, similarity))
-    found = explain(encoder, query, SUPPORTS, "score-cam", QUICK_RULES[rule], similarity, TARGET)
+    found = explain(
+        encoder, query, SUPPORTS, method="score-cam", rule=QUICK_RULES[rule], similarity=similarity, target=TARGET
+    )
     check(found, alpha, reference.class_activation_map(A, alpha))
     assert float(found.contributions.sum()) == pytest.approx(1)
 
@@ -66,7 +72,9 @@ class MeanAboveOne(GlobalAveragePooling):
 def test_ablation_cam_equals_the_loop_version(head, pooling, rule, similarity):
     encoder, query = tiny_encoder(random_head(head), pooling), images(seed=1).abs()
     A = encoder(query[None]).maps[0].tolist()
-    found = explain(encoder, query, SUPPORTS, "ablation-cam", QUICK_RULES[rule], similarity, TARGET)
+    found = explain(
+        encoder, query, SUPPORTS, method="ablation-cam", rule=QUICK_RULES[rule], similarity=similarity, target=TARGET
+    )
 
     def ablated_score(k):
         handle = encoder.network.activation.register_forward_hook(lambda _l, _i, maps: without(maps, k))
@@ -91,8 +99,8 @@ def without(maps, channel):
 def test_occlusion_equals_the_loop_version(window, stride):
     encoder, query = tiny_encoder(random_head("linear")), images(seed=1)
     cells = reference.occlusion(query.tolist(), window, stride, scorer(encoder))
-    options = OcclusionOptions(window, stride, batch_size=5)
-    found = explain(encoder, query, SUPPORTS, occlusion_method(options), target=TARGET)
+    options = OcclusionOptions(window=window, stride=stride, batch_size=5)
+    found = explain(encoder, query, SUPPORTS, method=occlusion_method(options), target=TARGET)
     torch.testing.assert_close(found.cells, torch.tensor(cells, dtype=torch.float64))
     assert found.method == "occlusion"
     assert found.contributions.isnan().all()
@@ -124,9 +132,9 @@ def test_the_square_and_the_step_follow_the_size_of_the_image(options, size, exp
 @pytest.mark.parametrize("count", [1, 3, 40])
 def test_queries_of_a_batch_do_not_touch_each_other(name, count):
     encoder, queries = tiny_encoder(random_head("linear")), images(count, seed=1)
-    together = explain(encoder, queries, SUPPORTS, name)
+    together = explain(encoder, queries, SUPPORTS, method=name)
     for i in {0, count - 1}:
-        alone = explain(encoder, queries[i], SUPPORTS, name)
+        alone = explain(encoder, queries[i], SUPPORTS, method=name)
         torch.testing.assert_close(together[i].cells, alone.cells)
         torch.testing.assert_close(together[i].contributions, alone.contributions, equal_nan=True)
         torch.testing.assert_close(METHODS[name].attribute(together[i].question).cells, alone.cells)
@@ -134,7 +142,7 @@ def test_queries_of_a_batch_do_not_touch_each_other(name, count):
 
 @pytest.mark.parametrize("name", [name for name, method in METHODS.items() if method.perturbs])
 def test_methods_that_mask_the_image_say_when_there_is_none(name):
-    question = explain(tiny_encoder(), images(2, seed=1), SUPPORTS, "exact").question
+    question = explain(tiny_encoder(), images(2, seed=1), SUPPORTS, method="exact").question
     with pytest.raises(ValueError, match="needs the queries' pixels, but only their features were kept; use explain"):
         METHODS[name].attribute(dataclasses.replace(question, pixels=None))
     METHODS["ablation-cam"].attribute(dataclasses.replace(question, pixels=None))
@@ -142,11 +150,11 @@ def test_methods_that_mask_the_image_say_when_there_is_none(name):
 
 def test_a_vote_that_loses_its_voters_is_refused():
     """The query is the only support of its class; where all of it is hidden, it is the empty image of the other."""
-    query, everything = images(seed=1), occlusion_method(OcclusionOptions(16, 8))
+    query, everything = images(seed=1), occlusion_method(OcclusionOptions(window=16, stride=8))
     supports = {"itself": query[None], "empty": torch.zeros_like(query)[None]}
     with pytest.raises(ValueError, match="no neighbor of the explained class left, so its score is minus infinity"):
-        explain(tiny_encoder(), query, supports, everything, KnnVote(k=1))
-    assert explain(tiny_encoder(), query, supports, everything, KnnVote(k=2)).cells.max() > 0
+        explain(tiny_encoder(), query, supports, method=everything, rule=KnnVote(k=1))
+    assert explain(tiny_encoder(), query, supports, method=everything, rule=KnnVote(k=2)).cells.max() > 0
 
 
 @pytest.mark.parametrize(
@@ -169,7 +177,7 @@ def test_a_square_hides_what_made_the_score():
     encoder = tiny_encoder()
     query = torch.zeros(3, *IMAGE, dtype=torch.float64)
     query[0, :, :4] = 3
-    found = explain(encoder, query, query[None, None], occlusion_method(OcclusionOptions(2, 2)))
+    found = explain(encoder, query, query[None, None], method=occlusion_method(OcclusionOptions(window=2, stride=2)))
     assert found.cells[:, :4].min() > 0
     assert found.cells[:, 4:].max() < 1e-12
     assert find_method("occlusion").perturbs

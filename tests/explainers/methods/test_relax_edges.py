@@ -75,7 +75,7 @@ def test_options_that_make_no_masks_are_refused(options, error, sentence):
 
 def test_images_smaller_than_half_the_grid_are_refused():
     with pytest.raises(ValueError, match=r"images of more than 6 pixels a side for masks of a 13×13 grid, but got 6"):
-        relax(tiny_encoder(), images(seed=1), RelaxOptions(grid=13))
+        relax(tiny_encoder(), images(seed=1), options=RelaxOptions(grid=13))
 
 
 @pytest.mark.parametrize("bad", [0.0, float("nan"), float("inf")])
@@ -84,14 +84,14 @@ def test_an_embedding_without_a_direction_is_refused(bad):
     nn.init.zeros_(head.weight)
     nn.init.constant_(head.bias, bad)
     with pytest.raises(ValueError, match="an image has a zero or infinite embedding, which has no cosine similarity"):
-        relax(tiny_encoder(head), images(2, seed=1), RelaxOptions(masks=4))
+        relax(tiny_encoder(head), images(2, seed=1), options=RelaxOptions(masks=4))
 
 
 def test_options_and_targets_of_other_methods_are_refused():
     with pytest.raises(ValueError, match="options are those of relax and u-relax, but method is 'lafam'; drop options"):
-        saliency(tiny_encoder(), images(seed=1), "lafam", options=RelaxOptions())
+        saliency(tiny_encoder(), images(seed=1), method="lafam", options=RelaxOptions())
     with pytest.raises(ValueError, match="relax explains no class, but got a target; drop target"):
-        saliency(tiny_encoder(), images(seed=1), "relax", target=1)
+        saliency(tiny_encoder(), images(seed=1), method="relax", target=1)
 
 
 class Interrupted(nn.Module):
@@ -113,12 +113,12 @@ class Interrupted(nn.Module):
 )
 def test_the_network_and_all_random_numbers_are_left_alone(fail_at, error):
     network = Interrupted(fail_at, error).train()
-    encoder = Encoder.wrap(network, "inner.activation", random_head("linear"))
+    encoder = Encoder.wrap(network, "inner.activation", head=random_head("linear"))
     network.inner.norm.eval()
     weights = {name: value.clone() for name, value in network.state_dict().items()}
     states = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()  # noqa: NPY002
     with nullcontext() if error is None else pytest.raises(error, match="in the middle"):
-        relax(encoder, images(2, seed=1, dtype=torch.float32), RelaxOptions(masks=40, batch_size=8))
+        relax(encoder, images(2, seed=1, dtype=torch.float32), options=RelaxOptions(masks=40, batch_size=8))
     assert (network.passes == fail_at) == (fail_at is not None)
     assert [module.training for module in (network, network.inner.norm, network.inner.conv)] == [True, False, True]
     assert not any(module._forward_hooks for module in network.modules())
@@ -146,7 +146,7 @@ def test_memory_does_not_grow_with_the_number_of_masks():
             seen.append(live_bytes())
 
     handle = encoder.network.register_forward_pre_hook(look)
-    relax(encoder, image, RelaxOptions(masks=16 * 256, batch_size=16))
+    relax(encoder, image, options=RelaxOptions(masks=16 * 256, batch_size=16))
     handle.remove()
     assert len(seen) == 3
     assert max(seen) - min(seen) < 6 * 8 * 8

@@ -23,7 +23,7 @@ def clusters(images=60, seed=0, spread=0.8, similarity="cosine", **how):
     rng = np.random.default_rng(seed)
     true = torch.arange(images) % 4
     embeddings = torch.from_numpy(np.eye(4)[true] * 3 + rng.normal(scale=spread, size=(images, 4))).float()
-    return MemoryBank.from_embeddings(embeddings, [NAMES[i] for i in true], similarity=similarity, **how), true
+    return MemoryBank.from_embeddings(embeddings, labels=[NAMES[i] for i in true], similarity=similarity, **how), true
 
 
 @pytest.mark.parametrize("similarity", ["cosine", "inner-product", "euclidean"])
@@ -79,7 +79,7 @@ def test_images_without_a_label_take_no_part():
     hidden = bank.labels.clone()
     hidden[::3] = -1
     kept = (hidden >= 0).nonzero()[:, 0]
-    alone = MemoryBank.from_embeddings(bank.rows.take(kept), bank.labels[kept])
+    alone = MemoryBank.from_embeddings(bank.rows.take(kept), labels=bank.labels[kept])
     found, expected = audit(bank, 5, hidden), audit(alone, 5)
     assert torch.equal(found.rows, kept)
     torch.testing.assert_close(found.worth, expected.worth)
@@ -89,7 +89,7 @@ def test_images_without_a_label_take_no_part():
 
 def test_labels_may_be_any_numbers():
     bank, true = clusters(40, spread=1.5)
-    numbered = MemoryBank.from_embeddings(bank.rows.read(0, 40), true * 100 + 7)
+    numbered = MemoryBank.from_embeddings(bank.rows.read(0, 40), labels=true * 100 + 7)
     found, expected = audit(numbered), audit(bank)
     torch.testing.assert_close(found.worth, expected.worth)
     assert torch.equal(found.suggested, expected.suggested * 100 + 7)
@@ -101,7 +101,7 @@ def test_labels_may_be_any_numbers():
 def test_k_stays_below_the_size_of_a_class():
     assert audit(clusters(80)[0]).k == 10
     assert audit(clusters(20)[0]).k == 4
-    sizes = MemoryBank.from_embeddings(torch.eye(5) + 0.1, [0, 1, 2, 3, 4])
+    sizes = MemoryBank.from_embeddings(torch.eye(5) + 0.1, labels=[0, 1, 2, 3, 4])
     assert audit(sizes).k == 1
 
 
@@ -194,7 +194,7 @@ def test_mistakes_are_told_in_one_sentence():
 @pytest.mark.slow
 def test_flipped_labels_of_real_birds_are_found_far_above_chance(cub10):
     embeddings, labels = birds(cub10)
-    bank = MemoryBank.from_embeddings(embeddings, labels)
+    bank = MemoryBank.from_embeddings(embeddings, labels=labels)
     found = []
     for seed in range(3):
         noise = inject_label_noise(labels, 0.05, seed)

@@ -34,7 +34,7 @@ def encoder_of(head="mlp"):
 
 def bank_of(encoder, similarity="cosine", labels=CLASSES):
     paths = [f"trees/{row}.png" for row in range(len(CLASSES))]
-    return MemoryBank.from_embeddings(encoder(GALLERY).embedding, labels, paths, similarity)
+    return MemoryBank.from_embeddings(encoder(GALLERY).embedding, labels=labels, paths=paths, similarity=similarity)
 
 
 def scores_by_loops(rule, found, labels):
@@ -53,7 +53,7 @@ def scores_by_loops(rule, found, labels):
 def test_cells_channels_and_voters_add_up_to_the_score(rule, method, similarity):
     encoder = encoder_of()
     bank = bank_of(encoder, similarity)
-    explanation = explain(bank, encoder, QUERY, method, RULES[rule], k=7)
+    explanation = explain(encoder, QUERY, bank, method=method, rule=RULES[rule], k=7)
     for parts in (explanation.contributions, explanation.cells):
         size = float(parts.double().abs().sum() + explanation.bias.abs())
         assert abs(float(parts.double().sum() + explanation.bias - explanation.score)) < 1e-5 * size
@@ -86,8 +86,8 @@ def test_equals_the_few_shot_explanation_with_the_same_images_as_supports(rule, 
     supports = {
         name: GALLERY[[row for row in rows if CLASSES[row] == name]] for name in sorted({CLASSES[row] for row in rows})
     }
-    over_bank = explain(bank, encoder, QUERY, method, RULES[rule])
-    over_images = fsl_explain.explain(encoder, QUERY, supports, method, RULES[rule])
+    over_bank = explain(encoder, QUERY, bank, method=method, rule=RULES[rule])
+    over_images = fsl_explain.explain(encoder, QUERY, supports, method=method, rule=RULES[rule])
     assert over_bank.decision.classes == over_images.decision.classes
     for name in ("score", "contributions", "cells", "bias", "saliency", "support_weights", "similarities"):
         torch.testing.assert_close(getattr(over_bank, name), getattr(over_images, name), equal_nan=True)
@@ -98,18 +98,18 @@ def test_retrieval_is_explained_by_rank_and_named_by_file():
     encoder = encoder_of()
     bank = bank_of(encoder)
     found = bank.search(encoder(QUERY[None]).embedding, 4)[0]
-    third = explain(bank, encoder, QUERY, "exact", "nearest-neighbor", k=4, target=2)
+    third = explain(encoder, QUERY, bank, method="exact", rule="nearest-neighbor", k=4, target=2)
     assert third.decision.classes[2] == f"#3 {found.indices[2]}.png"
     assert float(third.score) == pytest.approx(float(found.similarities[2]), rel=1e-6)
-    margin = explain(bank, encoder, QUERY, "contrast", "nearest-neighbor", k=4, target=0, against=3)
+    margin = explain(encoder, QUERY, bank, method="contrast", rule="nearest-neighbor", k=4, target=0, against=3)
     assert float(margin.score) == pytest.approx(float(found.similarities[0] - found.similarities[3]), rel=1e-5)
 
 
 def test_every_found_neighbor_votes_also_beyond_the_usual_number():
     encoder = encoder_of()
     embeddings = torch.randn(230, 3, generator=torch.Generator().manual_seed(0))
-    bank = MemoryBank.from_embeddings(embeddings, [i % 2 for i in range(230)])
-    retrieved = retrieve(encoder, bank, QUERY, k=220)
+    bank = MemoryBank.from_embeddings(embeddings, labels=[i % 2 for i in range(230)])
+    retrieved = retrieve(encoder, QUERY, bank, k=220)
     explanation = explain_retrieved(retrieved, "exact", KnnVote())
     assert int((~explanation.similarities.isnan()).sum()) == 220
     assert float(explanation.support_shares.count_nonzero()) == int(
@@ -131,25 +131,25 @@ def test_places_are_those_of_a_loop():
 def test_filters_reach_the_search():
     encoder = encoder_of()
     bank = bank_of(encoder)
-    only = retrieve(encoder, bank, QUERY, 3, classes=["ash", "elm"], ids=[1, 2, 3, 4])
+    only = retrieve(encoder, QUERY, bank, k=3, classes=["ash", "elm"], ids=[1, 2, 3, 4])
     assert sorted(only.neighbors.indices.tolist()) == [1, 2, 3]
-    first = int(retrieve(encoder, bank, QUERY, 1).neighbors.indices[0])
-    assert first not in retrieve(encoder, bank, QUERY, 8, without=torch.tensor([first])).neighbors.indices.tolist()
+    first = int(retrieve(encoder, QUERY, bank, k=1).neighbors.indices[0])
+    assert first not in retrieve(encoder, QUERY, bank, k=8, without=torch.tensor([first])).neighbors.indices.tolist()
 
 
 def test_says_what_cannot_be_explained():
     encoder = encoder_of()
     bank = bank_of(encoder)
     with pytest.raises(ValueError, match="expected one query, but got a batch of 2"):
-        explain(bank, encoder, images(2, dtype=torch.float32))
+        explain(encoder, images(2, dtype=torch.float32), bank)
     with pytest.raises(ValueError, match="the rule looks at all images of a class; use knn-vote"):
-        explain(bank, encoder, QUERY, rule="prototype")
+        explain(encoder, QUERY, bank, rule="prototype")
     with pytest.raises(ValueError, match="asked for 10 neighbors, but there are 9 embeddings"):
-        explain(bank, encoder, QUERY, k=10)
+        explain(encoder, QUERY, bank, k=10)
     unlabeled = bank_of(encoder, labels=[None if i == 2 else name for i, name in enumerate(CLASSES)])
     with pytest.raises(ValueError, match="1 of 9 neighbors have no label, so they cannot vote"):
-        explain(unlabeled, encoder, QUERY)
-    assert explain(unlabeled, encoder, QUERY, rule="nearest-neighbor").decision.label == 0
+        explain(encoder, QUERY, unlabeled)
+    assert explain(encoder, QUERY, unlabeled, rule="nearest-neighbor").decision.label == 0
     with pytest.raises(ValueError, match="9 neighbors have no label"):
         voters_by_class(bank_of(encoder, labels=None), bank.search(encoder(QUERY[None]).embedding)[0])
 
@@ -157,7 +157,7 @@ def test_says_what_cannot_be_explained():
 def test_another_encoder_is_refused():
     encoder = encoder_of()
     bank = MemoryBank.from_embeddings(
-        encoder(GALLERY).embedding, CLASSES, encoder="another #0123456789ab", preprocessing=""
+        encoder(GALLERY).embedding, labels=CLASSES, encoder="another #0123456789ab", preprocessing=""
     )
     with pytest.raises(ValueError, match="another #0123456789ab"):
-        explain(bank, encoder, QUERY)
+        explain(encoder, QUERY, bank)

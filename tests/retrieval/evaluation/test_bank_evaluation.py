@@ -34,7 +34,7 @@ def settings_of(**sections):
 
 @pytest.fixture(scope="module")
 def dataset():
-    return DigitScenes("novel", per_class=6, size=32)
+    return DigitScenes(part="novel", per_class=6, size=32)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def measured(encoder, dataset):
 def one_by_one(encoder, dataset, bank, method, rule_name, query):
     """Return None for a wrong decision, else the figures of one query by the functions for one query."""
     image = prepare(dataset[query], encoder.transform)
-    retrieved = retrieve(encoder, bank, image.pixels, K, without=torch.tensor([query]))
+    retrieved = retrieve(encoder, image.pixels, bank, k=K, without=torch.tensor([query]))
     rule = over_all(named_rule(rule_name, None, 0.05 if rule_name == "knn-vote" else None), retrieved.neighbors)
     compared = retrieved.compared_by_class
     explanation = explain_compared(compared, "exact" if method == "lafam" else method, Choice(rule, "cosine"))[0]
@@ -137,7 +137,7 @@ def test_figures_are_of_correct_decisions_only(measured):
 def test_an_unchanged_query_keeps_its_very_score():
     """Hundreds of channels and dozens of voters round differently in batches of other shapes."""
     wide = Encoder.named("conv4net", channels=256, size=32, seed=1)
-    dataset = DigitScenes("novel", per_class=24, size=32)
+    dataset = DigitScenes(part="novel", per_class=24, size=32)
     settings = settings_of(
         decision={"rules": ["knn-vote"], "k": 60}, explanation={"methods": []}, run={"batch_size": 8}
     )

@@ -29,7 +29,7 @@ def encoder():
 
 @pytest.fixture(scope="module")
 def dataset():
-    return DigitScenes("novel", per_class=4, size=32)
+    return DigitScenes(part="novel", per_class=4, size=32)
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +51,9 @@ def test_equals_a_gallery_of_the_same_images(encoder, dataset, searched, tmp_pat
 
 def test_refuses_a_bank_without_class_names_and_one_of_another_encoder_or_similarity(encoder, dataset, searched):
     with pytest.raises(ValueError, match=r"class names, but x has numbers instead of class names; import it again"):
-        BankGallery(MemoryBank.from_embeddings(torch.eye(3), [0, 1, 2]), "x")
+        BankGallery(MemoryBank.from_embeddings(torch.eye(3), labels=[0, 1, 2]), "x")
     with pytest.raises(ValueError, match=r"class names, but x has 1 images without a class"):
-        BankGallery(MemoryBank.from_embeddings(torch.eye(3), ["a", "b", None]), "x")
+        BankGallery(MemoryBank.from_embeddings(torch.eye(3), labels=["a", "b", None]), "x")
     gallery = BankGallery(MemoryBank.build(encoder, searched), "x")
     with pytest.raises(ValueError, match=r"the bank x is of cosine similarity, but decision.similarity is 'euclidean'"):
         evaluate_bank(encoder, dataset, settings_of(similarity="euclidean"), gallery)

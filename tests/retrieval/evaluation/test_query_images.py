@@ -24,7 +24,7 @@ SETTINGS = BankEvaluationConfig.model_validate(
 
 @pytest.fixture(scope="module")
 def dataset():
-    return DigitScenes("novel", per_class=6, size=32)
+    return DigitScenes(part="novel", per_class=6, size=32)
 
 
 @pytest.fixture(scope="module")

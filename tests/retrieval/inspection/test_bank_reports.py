@@ -43,7 +43,7 @@ def bank(tmp_path):
     labels = [("red", "blue")[number % 2] for number in range(40)]
     labels[4], paths[0] = "blue", ""
     (tmp_path / "photos" / "2.png").unlink()
-    MemoryBank.from_embeddings(embeddings, labels, paths).save(tmp_path / "colors.bank")
+    MemoryBank.from_embeddings(embeddings, labels=labels, paths=paths).save(tmp_path / "colors.bank")
     return tmp_path / "colors.bank"
 
 

@@ -49,13 +49,13 @@ def case(tmp_path):
     paths = [tmp_path / f"{name}.png" for name in pictures]
     encoder = Encoder.wrap(Colors(), "cells", preprocess=PREPROCESS)
     embeddings = encoder(torch.stack(list(pictures.values()))).embedding
-    bank = MemoryBank.from_embeddings(embeddings, ["warm", "warm", "cold", "cold"], paths)
+    bank = MemoryBank.from_embeddings(embeddings, labels=["warm", "warm", "cold", "cold"], paths=paths)
     return bank, encoder, halves(RED, GREEN), paths
 
 
 def test_the_map_lies_where_the_query_meets_the_neighbor(case):
     bank, encoder, query, _ = case
-    found = inspect_neighbors(retrieve(encoder, bank, query))
+    found = inspect_neighbors(retrieve(encoder, query, bank))
     by_name = {pair.shown.path[-5]: pair.explanation for pair in found.pairs}
     assert [pair.shown.rank for pair in found.pairs] == [1, 2, 3, 4]
     red_left = torch.tensor([[1.0, 1.0, 0.0, 0.0]] * 4)
@@ -71,17 +71,17 @@ def test_the_margin_is_what_the_first_has_over_the_second(case):
     bank, encoder, _, paths = case
     query = halves(RED, GREEN).clone()
     query[..., :12] = halves(RED, RED)[..., :12]
-    found = inspect_neighbors(retrieve(encoder, bank, query))
+    found = inspect_neighbors(retrieve(encoder, query, bank))
     first, second = (shown.similarity for shown in found.gallery[:2])
     assert first > second + 0.01
     assert float(found.margin.score) == pytest.approx(first - second, abs=1e-6)
     paths[found.gallery[1].row].unlink()
-    assert float(inspect_neighbors(retrieve(encoder, bank, query)).margin.score) == pytest.approx(first - second)
+    assert float(inspect_neighbors(retrieve(encoder, query, bank)).margin.score) == pytest.approx(first - second)
 
 
 def test_the_vote_tells_each_voters_rank(case):
     bank, encoder, query, _ = case
-    found = inspect_neighbors(retrieve(encoder, bank, query))
+    found = inspect_neighbors(retrieve(encoder, query, bank))
     labels = [shown.label for shown in found.gallery]
     for (name, shot), rank in found.vote.ranks.items():
         assert labels[rank - 1] == name
@@ -90,28 +90,30 @@ def test_the_vote_tells_each_voters_rank(case):
 
 
 def test_votes_too_small_for_a_number_still_have_a_successor():
-    bank = MemoryBank.from_embeddings(torch.tensor([[1.0, 0, 0], [0.5, 1, 0], [0.2, 1, 0]]), torch.tensor([0, 0, 1]))
+    bank = MemoryBank.from_embeddings(
+        torch.tensor([[1.0, 0, 0], [0.5, 1, 0], [0.2, 1, 0]]), labels=torch.tensor([0, 0, 1])
+    )
     encoder = Encoder.wrap(Colors(), "cells", preprocess=PREPROCESS)
-    found = turning_point(retrieve(encoder, bank, halves(RED, RED)), KnnVote(temperature=1e-6))
+    found = turning_point(retrieve(encoder, halves(RED, RED), bank), KnnVote(temperature=1e-6))
     assert (found.winner, found.successor, found.needed, found.winners_voters) == ("0", "1", 2, 2)
 
 
 def test_pairs_tell_the_stored_similarity_and_whether_the_file_has_changed(case):
     bank, encoder, query, paths = case
-    for pair in inspect_neighbors(retrieve(encoder, bank, query)).pairs:
+    for pair in inspect_neighbors(retrieve(encoder, query, bank)).pairs:
         assert pair.agrees
         assert float(pair.explanation.score) == pytest.approx(pair.shown.similarity, abs=1e-6)
         assert float(pair.explanation.cells.sum() + pair.explanation.bias) == pytest.approx(pair.shown.similarity)
     save_image(halves(BLUE, BLUE), paths[0])
-    changed = {pair.shown.path[-5]: pair for pair in inspect_neighbors(retrieve(encoder, bank, query)).pairs}
+    changed = {pair.shown.path[-5]: pair for pair in inspect_neighbors(retrieve(encoder, query, bank)).pairs}
     assert [name for name, pair in changed.items() if not pair.agrees] == ["a"]
 
 
 def test_an_image_that_is_gone_is_shown_without_maps(case):
     bank, encoder, query, paths = case
-    first = int(retrieve(encoder, bank, query, 1).neighbors.indices[0])
+    first = int(retrieve(encoder, query, bank, k=1).neighbors.indices[0])
     paths[first].unlink()
-    found = inspect_neighbors(retrieve(encoder, bank, query))
+    found = inspect_neighbors(retrieve(encoder, query, bank))
     assert found.gallery[0].photograph is None
     assert paths[first].name in found.gallery[0].fault
     assert [pair.shown.rank for pair in found.pairs] == [2, 3, 4]
@@ -122,12 +124,12 @@ def test_an_image_that_is_gone_is_shown_without_maps(case):
 def test_a_bank_without_labels_has_no_vote_and_one_without_paths_no_pairs(case):
     bank, encoder, query, _ = case
     bare = MemoryBank.from_embeddings(bank.rows.read(0, 4))
-    found = inspect_neighbors(retrieve(encoder, bare, query))
+    found = inspect_neighbors(retrieve(encoder, query, bare))
     assert found.vote is None
     assert found.pairs == ()
     assert found.gallery[0].fault == "the bank holds no path for it"
     with pytest.raises(ValueError, match="expected at least one neighbor to show, but got 0"):
-        inspect_neighbors(retrieve(encoder, bare, query), explained=0)
+        inspect_neighbors(retrieve(encoder, query, bare), explained=0)
 
 
 def winner_without(labels, votes, absent):
@@ -143,9 +145,9 @@ def test_no_fewer_voters_would_turn_the_vote(rule, seed):
     generator = torch.Generator().manual_seed(seed)
     embeddings = torch.randn(9, 3, generator=generator)
     labels = torch.randint(3, (9,), generator=generator)
-    bank = MemoryBank.from_embeddings(embeddings, labels)
+    bank = MemoryBank.from_embeddings(embeddings, labels=labels)
     encoder = Encoder.wrap(Colors(), "cells", preprocess=PREPROCESS)
-    retrieved = retrieve(encoder, bank, halves(RED, GREEN))
+    retrieved = retrieve(encoder, halves(RED, GREEN), bank)
     found = turning_point(retrieved, rule)
     similarities = retrieved.neighbors.similarities
     votes = (similarities / 0.2).exp().tolist() if isinstance(rule, KnnVote) else [1.0] * 9
@@ -161,7 +163,7 @@ def test_no_fewer_voters_would_turn_the_vote(rule, seed):
 
 def test_a_vote_of_one_class_has_no_turning_point(case):
     bank, encoder, query, _ = case
-    found = inspect_neighbors(retrieve(encoder, bank, query, classes=["warm"]))
+    found = inspect_neighbors(retrieve(encoder, query, bank, classes=["warm"]))
     assert found.vote.turning_point is None
     assert verdict(found.vote) == "Decided: warm. All 2 neighbors are of this class."
 
@@ -170,7 +172,7 @@ def test_the_page_shows_neighbors_vote_receipts_and_faults(case, tmp_path):
     bank, encoder, query, paths = case
     paths[3].write_bytes(b"no image")
     save_image(halves(BLUE, RED), paths[0])
-    found = inspect_neighbors(retrieve(encoder, bank, query), MajorityVote())
+    found = inspect_neighbors(retrieve(encoder, query, bank), rule=MajorityVote())
     image = PIL.Image.new("RGB", (20, 10))
     write_inspection(found, Page(title="Why <these>?"), image, tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text(encoding="utf-8")

@@ -65,9 +65,14 @@ def assert_same(bank, other):
 def test_a_bank_on_disk_is_the_bank_in_memory(folder, tmp_path, similarity):
     told = []
     images = ImageFolder(folder)
-    memory = MemoryBank.build(ENCODER, images, similarity, batch_size=4)
+    memory = MemoryBank.build(ENCODER, images, similarity=similarity, batch_size=4)
     stored = MemoryBank.build(
-        ENCODER, images, similarity, 4, lambda *parts: told.append(parts), directory=tmp_path / "bank"
+        ENCODER,
+        images,
+        similarity=similarity,
+        batch_size=4,
+        report=lambda *parts: told.append(parts),
+        directory=tmp_path / "bank",
     )
     assert_same(stored, memory)
     assert told == [("embed", 0, 10), ("embed", 4, 10), ("embed", 4, 10), ("embed", 2, 10)]
@@ -99,7 +104,13 @@ def test_an_interrupted_build_goes_on_at_the_first_image_that_is_not_kept(folder
     assert not (tmp_path / "bank" / "CURRENT").exists()
     rest = StopsAt(images, -1)
     resumed = MemoryBank.build(
-        ENCODER, rest, "cosine", 2, lambda *parts: told.append(parts[1:]), tmp_path / "bank", resume=True
+        ENCODER,
+        rest,
+        similarity="cosine",
+        batch_size=2,
+        report=lambda *parts: told.append(parts[1:]),
+        directory=tmp_path / "bank",
+        resume=True,
     )
     assert_same(resumed, MemoryBank.build(ENCODER, images))
     assert told == [(6, 10), (2, 10), (2, 10)]
@@ -165,13 +176,13 @@ def test_an_image_without_a_similarity_is_named(folder, tmp_path):
 
 
 def test_a_data_set_without_images_and_an_unknown_similarity_are_refused(tmp_path):
-    empty = NoImages(DigitScenes("novel", per_class=1, size=32), -1)
+    empty = NoImages(DigitScenes(part="novel", per_class=1, size=32), -1)
     with pytest.raises(ValueError, match="at least one image"):
         MemoryBank.build(ENCODER, empty)
     with pytest.raises(ValueError, match="a data set of at least one image, but it is empty"):
         MemoryBank.build(ENCODER, empty, directory=tmp_path)
     with pytest.raises(LookupError, match="unknown similarity 'cosin'"):
-        MemoryBank.build(ENCODER, empty, "cosin", directory=tmp_path)
+        MemoryBank.build(ENCODER, empty, similarity="cosin", directory=tmp_path)
 
 
 def test_a_bank_knows_its_encoder(folder, tmp_path):

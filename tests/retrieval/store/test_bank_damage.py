@@ -21,7 +21,7 @@ ONE_SENTENCE = r"^[^\n]+(restore a copy of the bank or build it again|build a ba
 def bank_of(directory, seed):
     rows = torch.randn(40, 4, generator=torch.Generator().manual_seed(seed))
     labels = np.random.default_rng(seed).permutation(list("aabbbccddd") * 4).tolist()
-    bank = MemoryBank.from_embeddings(rows, labels, [f"{seed}/{i:02d}.png" for i in range(40)])
+    bank = MemoryBank.from_embeddings(rows, labels=labels, paths=[f"{seed}/{i:02d}.png" for i in range(40)])
     bank.save(directory)
     return bank
 

@@ -24,7 +24,7 @@ small_blocks = pytest.fixture(autouse=True)(small_blocks_and_pieces)
 bank = pytest.fixture(old_bank)
 CALLS = ("pwrite", "fsync", "rename", "replace", "unlink", "mkdir", "ftruncate", "link", "rmdir")
 AT_THE_SWITCH = 12  # the last calls, which make the new version current and remove the old one
-SCENES = DigitScenes("novel", per_class=3, size=32)
+SCENES = DigitScenes(part="novel", per_class=3, size=32)
 ENCODER = tiny_encoder(dtype=torch.float32)
 
 

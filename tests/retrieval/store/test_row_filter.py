@@ -11,7 +11,7 @@ from retrieval_explain import MemoryBank
 ROWS = torch.from_numpy(np.random.default_rng(3).integers(-2, 3, size=(12, 3)).astype(np.float32)) + 0.25
 LABELS = list("abcabcaabbcc")
 IDS = [100 - 7 * row for row in range(12)]
-BANK = MemoryBank.from_embeddings(ROWS, LABELS, ids=IDS, similarity="euclidean")
+BANK = MemoryBank.from_embeddings(ROWS, labels=LABELS, ids=IDS, similarity="euclidean")
 
 
 def by_hand(query, allowed, own, k):

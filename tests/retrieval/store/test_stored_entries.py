@@ -64,7 +64,7 @@ def test_paths_are_read_one_by_one_or_in_parts(tmp_path):
 
 
 def test_loading_reads_no_row_and_a_search_reads_no_path(tmp_path, monkeypatch):
-    bank = MemoryBank.from_embeddings(torch.eye(5), list("abcab"), [f"{i}.png" for i in range(5)])
+    bank = MemoryBank.from_embeddings(torch.eye(5), labels=list("abcab"), paths=[f"{i}.png" for i in range(5)])
     bank.save(tmp_path / "bank")
     read, table = [], pq.read_table
 
@@ -88,7 +88,7 @@ def test_loading_reads_no_row_and_a_search_reads_no_path(tmp_path, monkeypatch):
 
 
 def test_a_column_of_rows_that_were_tampered_with_is_not_read(tmp_path):
-    MemoryBank.from_embeddings(torch.eye(3), list("abc")).save(tmp_path)
+    MemoryBank.from_embeddings(torch.eye(3), labels=list("abc")).save(tmp_path)
     (file,) = tmp_path.glob("version-*/rows.parquet")
     table = pq.read_table(file)
     size = file.stat().st_size
