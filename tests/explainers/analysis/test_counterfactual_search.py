@@ -26,7 +26,8 @@ LINEAR_DECISIONS = [
     ("cosine-classifier", "cosine"),
 ]
 TIE = 1e-12
-RULES = NAMED_RULES | {
+RULES = {
+    **NAMED_RULES,
     "cosine-classifier": CosineClassifier(steps=10),
     "knn-vote": KnnVote(k=3),
     "majority-vote": MajorityVote(k=3),
