@@ -53,6 +53,12 @@ def test_a_late_member_has_its_name_before_it_is_asked_for():
     assert table.name_of(sys) is None
 
 
+def test_members_and_others_as_a_dict():
+    table = Registry("number", {"one": "string:digits"})
+    assert table | {"two": "2"} == {"one": "0123456789", "two": "2"}
+    assert list(table) == ["one"]
+
+
 def test_a_registration_adds_a_member_under_its_name():
     table = Registry("number", {"one": 1})
     table["two"] = two = object()
