@@ -53,6 +53,10 @@ class Registry(MutableMapping[str, Member], Generic[Member]):
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and name in self._members
 
+    def __or__(self, others: Mapping[str, Member]) -> dict[str, Member]:
+        """Return the members and others as a plain dict; this registry stays as it is."""
+        return {**self, **others}
+
     @overload
     def get(self, name: str) -> Member | None: ...
     @overload

@@ -137,7 +137,9 @@ def _from(folder: Path, key: str, given: Any) -> Any:
 
 def _sentence(error: ValidationError) -> str:
     """Say in one sentence what is wrong with the first wrong value, and how many more there are."""
-    first, *others = error.errors(include_url=False)
+    first, *more = error.errors(include_url=False)
+    # a list with a wrong entry is too short besides
+    others = [one for one in more if one["loc"] != first["loc"][: len(one["loc"])]]
     where = ".".join(str(part) for part in first["loc"])
     message = str(first["msg"]).removeprefix("Value error, ")
     if first["type"] == "missing":

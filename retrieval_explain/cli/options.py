@@ -4,7 +4,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from fsl_explain.cli.options import among
+from episodes.errors import Mistake
+from fsl_explain.cli.options import among, each
+from fsl_explain.registries import RULES
 from retrieval_explain.settings import DTYPES, INDEX_KINDS, LAYOUTS, VOTES
 
 Box = tuple[float, float, float, float] | None
@@ -12,7 +14,13 @@ Classes = Annotated[tuple[str, ...], Parameter(name="--class", negative="")]
 Ids = Annotated[tuple[int, ...], Parameter(name="--id", negative="")]
 
 
+def _vote(rule: str) -> str:
+    if RULES.checked(rule) not in VOTES:
+        raise Mistake(f"expected a vote of the neighbors, {' or '.join(VOTES)}, but got {rule}.")
+    return rule
+
+
 IndexName = Annotated[str | None, among("index", INDEX_KINDS)]
 DtypeName = Annotated[str, among("dtype", DTYPES)]
 LayoutName = Annotated[str, among("layout", LAYOUTS)]
-VoteName = Annotated[str, among("rule", VOTES)]
+VoteName = Annotated[str, Parameter(validator=each(_vote))]

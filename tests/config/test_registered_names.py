@@ -90,6 +90,12 @@ def test_every_member_can_be_named_and_is_described(table, make):
         make("no-such-name")
 
 
+def test_a_wrong_entry_of_a_list_is_one_mistake(write):
+    path = write(f'{DATA}[mosaics]\nheads = ["no-such-name"]\n')
+    with pytest.raises(Mistake, match=r"\[mosaics\.heads\.0\] unknown head 'no-such-name'.*lda\.$"):
+        read_config(path, MosaicsConfig)
+
+
 def test_a_comparison_knows_the_logit_of_a_classifier(write):
     settings = read_config(write(f'{DATA}[maps]\nmethods = ["grad-cam-logit"]\n'), ComparisonConfig)
     assert settings.maps.methods == ("grad-cam-logit",)

@@ -1,5 +1,6 @@
 """Tables of names: loaded late, read everywhere."""
 
+import string
 import sys
 
 import pytest
@@ -34,6 +35,28 @@ def test_an_unknown_name_is_a_mistake_with_the_nearest_one():
             look_up("cosin")
     with pytest.raises(LookupError):
         table["x"]
+
+
+def test_names_beside_the_members_are_checked_and_listed():
+    table = Registry("similarity", {"cosine": 1, "euclidean": 2})
+    assert table.checked("mahalanobis", "mahalanobis") == "mahalanobis"
+    assert table.listed() == "cosine or euclidean"
+    assert table.listed("mahalanobis") == "cosine, euclidean or mahalanobis"
+    assert Registry("thing", {"one": 1}).listed() == "one"
+    with pytest.raises(Mistake, match=r"did you mean 'mahalanobis'\? Known: cosine, euclidean, mahalanobis"):
+        table.checked("mahalanobs", "mahalanobis")
+
+
+def test_a_late_member_has_its_name_before_it_is_asked_for():
+    table = Registry("module", {"absent": "no_such_module_anywhere", "text": "string"})
+    assert table.name_of(string) == "text"
+    assert table.name_of(sys) is None
+
+
+def test_members_and_others_as_a_dict():
+    table = Registry("number", {"one": "string:digits"})
+    assert table | {"two": "2"} == {"one": "0123456789", "two": "2"}
+    assert list(table) == ["one"]
 
 
 def test_a_registration_adds_a_member_under_its_name():
