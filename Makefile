@@ -33,6 +33,7 @@ check: lint types contracts
 lint: .venv/installed
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/python .ci/style.py
 
 types: .venv/installed
 	$(BIN)/mypy
