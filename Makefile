@@ -4,6 +4,9 @@ BIN := .venv/bin
 OUT ?= demo
 WORKERS ?= 2
 
+# Compiled modules are kept, even where the surroundings forbid it: else each process compiles torch anew, for seconds.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: demo test learn2learn check lint types contracts clean
 
 demo: .venv/installed
