@@ -4,6 +4,9 @@ BIN := .venv/bin
 OUT ?= demo
 WORKERS ?= 2
 
+# Compiled modules are kept, even where the surroundings forbid it: else each process compiles torch anew, for seconds.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: demo test learn2learn check lint types contracts clean
 
 demo: .venv/installed
@@ -33,6 +36,7 @@ check: lint types contracts
 lint: .venv/installed
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/python .ci/style.py
 
 types: .venv/installed
 	$(BIN)/mypy

@@ -3,8 +3,13 @@
 import sys
 from pathlib import Path
 
+import checked_calls
+import jaxtyping
 import pytest
 from hypothesis import settings
+
+# What the import hook of jaxtyping decorates, it decorates from here on with this.
+jaxtyping.jaxtyped = checked_calls.checked
 
 settings.register_profile("project", deadline=None, derandomize=True, max_examples=30)
 settings.load_profile("project")

@@ -1,10 +1,11 @@
 """What the documents show is what the software does."""
 
 import re
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
+import jaxtyping
 import pytest
 from tiny_encoder import HEADS, images, random_head, tiny_encoder
 
@@ -35,18 +36,31 @@ def assert_prints_alike(printed, shown):
                 assert word == other, (line, expected)
 
 
-@pytest.mark.slow
-def test_the_worked_example_is_what_its_command_prints():
-    command = [sys.executable, str(ROOT / "docs" / "worked_example.py")]
-    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    assert_prints_alike(printed, blocks("docs/what-the-numbers-mean.md")[0])
+@pytest.fixture
+def printed_by(monkeypatch, capsys):
+    """Run a script of the documents as its command does, but in this process, which has everything imported."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # the checks of annotations are the tests' alone
+
+    def run(name, *arguments):
+        path = str(ROOT / "docs" / name)
+        monkeypatch.syspath_prepend(ROOT / "docs")
+        monkeypatch.setattr(sys, "argv", [path, *arguments])
+        capsys.readouterr()
+        runpy.run_path(path, run_name="__main__")
+        return capsys.readouterr().out
+
+    return run
 
 
 @pytest.mark.slow
-def test_the_page_on_misleading_metrics_shows_what_its_command_prints(tmp_path):
+def test_the_worked_example_is_what_its_command_prints(printed_by):
+    assert_prints_alike(printed_by("worked_example.py"), blocks("docs/what-the-numbers-mean.md")[0])
+
+
+@pytest.mark.slow
+def test_the_page_on_misleading_metrics_shows_what_its_command_prints(tmp_path, printed_by):
     """All but what removing pixels does, which takes minutes."""
-    command = [sys.executable, str(ROOT / "docs" / "misleading_metrics.py"), "--quick", "--figures", str(tmp_path)]
-    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    printed = printed_by("misleading_metrics.py", "--quick", "--figures", str(tmp_path))
     points, _, references = blocks("docs/when-metrics-mislead.md")
     assert_prints_alike(printed, points + "\n" + references)
     assert {"trivial-maps.png", "reference-randomization.png"} == {file.name for file in tmp_path.iterdir()}

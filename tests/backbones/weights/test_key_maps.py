@@ -151,8 +151,13 @@ def test_a_pooling_that_is_given_wins_over_the_releases_and_that_over_the_networ
     torch.testing.assert_close(features.pooled, torch.nn.functional.adaptive_max_pool2d(features.maps, 1)[..., 0, 0])
 
 
-def test_the_weights_of_imagenet_that_metric_learning_starts_from_are_of_the_trunk_alone(tmp_path):
-    ours, path = random_state("bn-inception", {}), tmp_path / "bn_inception-52deb4733.pth"
+@pytest.fixture(scope="module")
+def inception():
+    return random_state("bn-inception", {})
+
+
+def test_the_weights_of_imagenet_that_metric_learning_starts_from_are_of_the_trunk_alone(tmp_path, inception):
+    ours, path = inception, tmp_path / "bn_inception-52deb4733.pth"
     torch.save(layouts.cadene_imagenet(ours), path)
     assert torch.load(path, weights_only=True)["conv1_7x7_s2_bn.running_var"].shape == (1, 64)
     built = build_named("bn-inception", path, head=HeadConfig(fresh=True))
@@ -167,8 +172,8 @@ def test_the_weights_of_imagenet_that_metric_learning_starts_from_are_of_the_tru
 
 
 @pytest.mark.parametrize("shape", [(2, 32), (1, 32), (1, 1, 64), (64, 1)], ids=str)
-def test_other_shapes_than_a_row_of_channels_are_refused(tmp_path, shape):
-    official = layouts.cadene_imagenet(random_state("bn-inception", {}))
+def test_other_shapes_than_a_row_of_channels_are_refused(tmp_path, shape, inception):
+    official = layouts.cadene_imagenet(inception)
     official["conv1_7x7_s2_bn.weight"] = torch.ones(shape)
     with pytest.raises(ValueError, match=r"expected conv1_7x7_s2_bn.weight of shape \(64,\), but"):
         build_named("bn-inception", saved(tmp_path, official), head=HeadConfig(kind="none"))

@@ -1,5 +1,6 @@
 """Writers killed at random times, and within random system calls, leave a bank that answers as the old or the new."""
 
+import gc
 import itertools
 import os
 import pathlib
@@ -33,6 +34,7 @@ def in_a_child(work, *arguments, prepare=lambda: None):
     child = os.fork()
     if child:
         return child
+    gc.disable()  # a collection would touch, and so copy, all that the parent holds
     with suppress(BaseException):
         torch.set_num_threads(1)
         prepare()
