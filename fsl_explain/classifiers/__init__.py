@@ -7,11 +7,14 @@ from episodes.naming import unknown_name
 from fsl_explain.classifiers import mean_similarity, prototypes
 from fsl_explain.classifiers.decision import (
     Decision,
+    NeighborRule,
     Rule,
     SupportSet,
+    Vote,
     Weights,
     combined,
     decide,
+    is_linear_in_embeddings,
     padded_index,
     pairwise_to_supports,
     support_set,
@@ -42,13 +45,26 @@ def named_rule(name: str, k: int | None = None, temperature: float | None = None
     rule = RULES[name]
     if not options:
         return rule
-    known: set[str] = {field.name for field in fields(rule)} if is_dataclass(rule) else set()
     for option in options:
-        if option not in known:
-            owners = "knn-vote" if option == "temperature" else "knn-vote or majority-vote"
+        if option not in _options(rule):
+            owners = " or ".join(owner for owner, other in RULES.items() if option in _options(other))
             raise Mistake(f"{option} belongs to the rule {owners}, but the rule is {name}; drop it.")
     made: Rule = replace(rule, **options)  # type: ignore[type-var]
     return made
+
+
+def neighbor_rules() -> list[str]:
+    """Return the names of the rules by which the nearest neighbors alone decide."""
+    return [name for name, rule in RULES.items() if isinstance(rule, NeighborRule)]
+
+
+def votes() -> list[str]:
+    """Return the names of the rules by which each of the nearest neighbors adds a vote to its class."""
+    return [name for name, rule in RULES.items() if isinstance(rule, Vote)]
+
+
+def _options(rule: Rule) -> set[str]:
+    return {field.name for field in fields(rule)} if is_dataclass(rule) else set()
 
 
 __all__ = [
@@ -59,13 +75,18 @@ __all__ = [
     "LogisticRegression",
     "MajorityVote",
     "NearestNeighbor",
+    "NeighborRule",
     "Rule",
     "SupportSet",
+    "Vote",
     "Weights",
     "combined",
     "decide",
+    "is_linear_in_embeddings",
     "named_rule",
+    "neighbor_rules",
     "padded_index",
     "pairwise_to_supports",
     "support_set",
+    "votes",
 ]
