@@ -6,13 +6,13 @@ from pydantic import Field, field_validator
 
 from episodes.errors import Mistake
 from episodes.naming import unknown_name
+from fsl_explain.classifiers import neighbor_rules
 from fsl_explain.classifiers.knn_vote import DEFAULT_K
 from fsl_explain.config.data import DataConfig
 from fsl_explain.config.encoder import EncoderConfig
 from fsl_explain.config.settings import ExplanationConfig, RunConfig
 from fsl_explain.config.strict import LocalPath, Settings
-
-NEIGHBOR_RULES = ("knn-vote", "majority-vote", "nearest-neighbor")
+from fsl_explain.similarities import SIMILARITIES
 
 
 class NeighborDecisionConfig(Settings):
@@ -25,15 +25,22 @@ class NeighborDecisionConfig(Settings):
         DEFAULT_K, ge=1, le=DEFAULT_K, description="Neighbors that are looked at; all, where there are fewer."
     )
     temperature: float = Field(0.07, gt=0, description="Of the weighted vote: a neighbor has exp(similarity/this).")
-    similarity: Literal["cosine", "inner-product", "euclidean"] = "cosine"
+    similarity: str = Field("cosine", description=f"{', '.join(SIMILARITIES)}.")
 
     @field_validator("rules")
     @classmethod
     def _are_known_and_different(cls, rules: tuple[str, ...]) -> tuple[str, ...]:
         for rule in rules:
-            if rule not in NEIGHBOR_RULES:
-                raise Mistake(str(unknown_name("rule", rule, NEIGHBOR_RULES)))
+            if rule not in neighbor_rules():
+                raise Mistake(str(unknown_name("rule", rule, neighbor_rules())))
         return tuple(dict.fromkeys(rules))
+
+    @field_validator("similarity")
+    @classmethod
+    def _is_known(cls, similarity: str) -> str:
+        if similarity not in SIMILARITIES:
+            raise Mistake(str(unknown_name("similarity", similarity, SIMILARITIES)))
+        return similarity
 
 
 class BankData(Settings):

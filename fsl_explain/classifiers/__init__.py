@@ -46,8 +46,8 @@ def named_rule(name: str, k: int | None = None, temperature: float | None = None
     if not options:
         return rule
     for option in options:
-        if option not in _options(rule):
-            owners = " or ".join(owner for owner, other in RULES.items() if option in _options(other))
+        if not has_option(rule, option):
+            owners = " or ".join(owner for owner, other in RULES.items() if has_option(other, option))
             raise Mistake(f"{option} belongs to the rule {owners}, but the rule is {name}; drop it.")
     made: Rule = replace(rule, **options)  # type: ignore[type-var]
     return made
@@ -63,8 +63,9 @@ def votes() -> list[str]:
     return [name for name, rule in RULES.items() if isinstance(rule, Vote)]
 
 
-def _options(rule: Rule) -> set[str]:
-    return {field.name for field in fields(rule)} if is_dataclass(rule) else set()
+def has_option(rule: Rule, option: str) -> bool:
+    """Say whether a rule has a setting of this name."""
+    return is_dataclass(rule) and option in {field.name for field in fields(rule)}
 
 
 __all__ = [
@@ -82,6 +83,7 @@ __all__ = [
     "Weights",
     "combined",
     "decide",
+    "has_option",
     "is_linear_in_embeddings",
     "named_rule",
     "neighbor_rules",

@@ -50,7 +50,7 @@ class Fit(Protocol):
 
 @dataclass(frozen=True)
 class LogisticRegression:
-    """Multinomial logistic regression with an L2 penalty, fitted on the supports; takes inner products and the cosine."""
+    """Multinomial logistic regression with an L2 penalty, fitted on the supports; takes products, the cosine too."""
 
     is_linear_in_embeddings: ClassVar[bool] = True
     inverse_penalty: float = 1.0  # C of scikit-learn

@@ -6,15 +6,14 @@ from typing import Annotated
 from cyclopts import Parameter
 from rich.console import Console
 
-from episodes.errors import Mistake
-from fsl_explain.classifiers import KnnVote, MajorityVote, named_rule
+from fsl_explain.classifiers import Vote
 from fsl_explain.cli.manners import check_output_file
 from fsl_explain.cli.progress import note, show_table
 from fsl_explain.evaluation import Table
 from fsl_explain.report import Page
 from retrieval_explain.cli.opened import UNKNOWN, Neighborhood, Query, labels_given, open_bank_for, open_query, own_rows
 from retrieval_explain.decisions.explained_neighbors import Retrieved, retrieve
-from retrieval_explain.inspection.inspected import Inspection, inspect_neighbors
+from retrieval_explain.inspection.inspected import Inspection, inspect_neighbors, named_vote
 from retrieval_explain.inspection.page import verdict, write_inspection
 
 
@@ -76,9 +75,7 @@ def inspect(
     pooling
         Its pooling: gap, gmp, lse or gem; that of its paper unless given.
     """
-    vote = named_rule(rule, k, temperature)
-    if not isinstance(vote, KnnVote | MajorityVote):
-        raise Mistake(f"expected a vote of the neighbors, knn-vote or majority-vote, but got {rule}.")
+    vote = named_vote(rule, k, temperature)
     check_output_file(out)
     opened, network = open_bank_for(bank, encoder, checkpoint, pooling, index, k)
     asked = open_query(query, network, box)
@@ -103,17 +100,16 @@ def _lead(found: Inspection) -> str:
     return nearest if found.vote is None else f"{nearest} {verdict(found.vote)}"
 
 
-def _facts(retrieved: Retrieved, vote: KnnVote | MajorityVote) -> dict[str, str]:
+def _facts(retrieved: Retrieved, vote: Vote) -> dict[str, str]:
     bank = retrieved.bank
     rows, channels = bank.rows.shape
     verified = bank.verified
-    rule = f"weighted, temperature {vote.temperature:g}" if isinstance(vote, KnnVote) else "one each"
     return {
         "Bank": f"{rows} images of {len(bank.labels[bank.labels >= 0].unique()) or 'no'} classes",
         "Encoder": bank.encoder or retrieved.encoder.description,
-        "Embeddings": f"{channels} channels, {bank.similarity} similarity",
+        "Embeddings": f"{channels} channels, {bank.similarity_words} similarity",
         "Search": "exact" if verified is None else f"{verified.index.kind}: {verified.sentence}",
-        "Vote": f"{len(retrieved.neighbors.indices)} neighbors, {rule}",
+        "Vote": f"{len(retrieved.neighbors.indices)} neighbors, {vote.words}",
     }
 
 
