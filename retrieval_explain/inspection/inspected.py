@@ -102,7 +102,7 @@ class Inspection:
 
 def inspect_neighbors(
     retrieved: Retrieved,
-    rule: str | Vote | None = None,
+    rule: str | Rule | None = None,
     explained: int = 5,
     gallery: int = 20,
     read: Read = read_image,
