@@ -4,6 +4,7 @@ A member is imported when it is first asked for, so that names are listed and ch
 your own is added with ``SIMILARITIES["name"] = member`` before its name is used.
 """
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from episodes.registry import Registry
@@ -26,18 +27,24 @@ SIMILARITIES: Registry["Similarity"] = Registry(
         "euclidean": "fsl_explain.similarities.euclidean",
     },
 )
+VOTES = {
+    "knn-vote": "fsl_explain.classifiers.knn_vote:KNN_VOTE",
+    "majority-vote": "fsl_explain.classifiers.knn_vote:MAJORITY_VOTE",
+}
+"""Rules by which each of the nearest neighbors adds a vote to its class."""
+NEIGHBOR_RULES = {"nearest-neighbor": "fsl_explain.classifiers.knn_vote:NEAREST_NEIGHBOR", **VOTES}
+"""Rules by which the nearest neighbors alone decide."""
 RULES: Registry["Rule"] = Registry(
     "rule",
     {
         "mean-similarity": "fsl_explain.classifiers.mean_similarity",
         "prototype": "fsl_explain.classifiers.prototypes",
-        "nearest-neighbor": "fsl_explain.classifiers.knn_vote:NEAREST_NEIGHBOR",
-        "knn-vote": "fsl_explain.classifiers.knn_vote:KNN_VOTE",
-        "majority-vote": "fsl_explain.classifiers.knn_vote:MAJORITY_VOTE",
+        **NEIGHBOR_RULES,
         "logistic-regression": "fsl_explain.classifiers.linear:LOGISTIC_REGRESSION",
         "cosine-classifier": "fsl_explain.classifiers.linear:COSINE_CLASSIFIER",
     },
 )
+_BUILT_IN_RULES = frozenset(RULES)
 POOLINGS: Registry["Pooling"] = Registry(
     "pooling",
     {
@@ -134,3 +141,11 @@ def checked_encoder(name: str) -> str:
     Raises: ``LookupError`` with the nearest names.
     """
     return name if name.startswith(FROM_TORCHVISION) else ENCODERS.checked(name, f"{FROM_TORCHVISION}<name>")
+
+
+def rules_among(table: Mapping[str, str]) -> list[str]:
+    """Return the rules of a table, ``VOTES`` or ``NEIGHBOR_RULES``, without loading any.
+
+    Rules that were registered since are among them: what they are is seen when they are used.
+    """
+    return [name for name in RULES if name in table or name not in _BUILT_IN_RULES]

@@ -13,7 +13,7 @@ from episodes.errors import Mistake
 from episodes.naming import unknown_name
 from fsl_explain.encoder import Encoder
 from fsl_explain.progress import Report, silent
-from fsl_explain.similarities import SIMILARITIES
+from fsl_explain.similarities import Similarity, named_similarity, similarity_name, traits_of
 from retrieval_explain.ranking.neighbors import Neighbors, Rows, RowsInMemory, blocks
 from retrieval_explain.search.index import build_index, flat, search
 from retrieval_explain.search.index_cache import cached
@@ -25,6 +25,7 @@ from retrieval_explain.store.encoder_fingerprint import described, expect_encode
 from retrieval_explain.store.entries import UNLABELED, Entries, Labels, StoredEntries, entries_in_memory
 from retrieval_explain.store.files import open_bank
 from retrieval_explain.store.row_filter import allowed_rows, own_rows, without_own
+from retrieval_explain.store.similarity_names import recorded_name, storable_name, words_of
 from retrieval_explain.store.stored_rows import StoredRows
 from retrieval_explain.store.writer import BankWriter
 
@@ -36,11 +37,11 @@ class MemoryBank:
     """Embeddings of images, one row each. Search is exact unless an index was asked for.
 
     ``labels`` are the numbers that were given, or indices into ``classes`` where names were; -1 where an image
-    has none. ``paths`` holds "" where an image has none.
+    has none. ``paths`` holds "" where an image has none. ``similarity`` is a name, or an object that has none.
     """
 
     rows: Rows
-    similarity: str
+    similarity: str | Similarity
     entries: Entries
     encoder: str = ""  # what made the embeddings, with its fingerprint
     preprocessing: str = ""
@@ -54,7 +55,7 @@ class MemoryBank:
         labels: Labels | None = None,
         *,
         paths: Sequence[str | Path | None] | None = None,
-        similarity: str = "cosine",
+        similarity: str | Similarity = "cosine",
         encoder: str = "",
         ids: Sequence[int] | Int[Tensor, "row"] | None = None,
         preprocessing: str = "",
@@ -67,8 +68,7 @@ class MemoryBank:
         Raises: ``ValueError`` for rows that cannot be compared, lists of another length or an id given twice;
         ``LookupError`` for an unknown similarity.
         """
-        if similarity not in SIMILARITIES:
-            raise unknown_name("similarity", similarity, SIMILARITIES)
+        similarity = similarity_name(similarity) or similarity
         if embeddings.dim() != 2 or not len(embeddings):
             raise Mistake(
                 f"expected embeddings (rows, channels) of at least one image, but got shape {tuple(embeddings.shape)}."
@@ -84,7 +84,7 @@ class MemoryBank:
         encoder: Encoder,
         dataset: LabeledImages,
         *,
-        similarity: str = "cosine",
+        similarity: str | Similarity = "cosine",
         batch_size: int = 16,
         report: Report = silent,
         directory: str | Path | None = None,
@@ -96,10 +96,10 @@ class MemoryBank:
         ``report`` is told the stage, the images done since its last call, and all images. Errors as
         ``from_embeddings`` and ``bank_building.build_on_disk``.
         """
-        if similarity not in SIMILARITIES:
-            raise unknown_name("similarity", similarity, SIMILARITIES)
+        similarity = similarity_name(similarity) or similarity
         if directory is not None:
-            build_on_disk(encoder, dataset, directory, similarity, dtype, batch_size, resume, report)
+            name = storable_name(similarity)
+            build_on_disk(encoder, dataset, directory, name, dtype, batch_size, resume, report)
             return cls.load(directory)
         parts = []
         for embeddings in embedded(encoder, dataset, 0, batch_size):
@@ -115,15 +115,34 @@ class MemoryBank:
         )
 
     @classmethod
-    def load(cls, directory: str | Path) -> "MemoryBank":
+    def load(cls, directory: str | Path, similarity: str | Similarity | None = None) -> "MemoryBank":
         """Open a stored bank: its manifest and sizes are checked now, everything else when it is first read.
 
-        Raises: ``FileNotFoundError`` where there is no bank; ``ValueError`` that names a damaged file.
+        ``similarity`` takes the place of the one it was built with; then rows that have no such similarity are looked
+        for now.
+
+        Raises: ``FileNotFoundError`` where there is no bank; ``ValueError`` that names a damaged file; ``LookupError``
+        for a similarity that has no name here.
         """
         stored = open_bank(Path(directory))
         made = stored.manifest
         rows, entries = StoredRows(stored), StoredEntries(stored)
-        return cls(rows, made.similarity, entries, made.encoder, made.preprocessing, None, Path(directory))
+        chosen = recorded_name(made.similarity, Path(directory)) if similarity is None else similarity
+        chosen = similarity_name(chosen) or chosen
+        if chosen != made.similarity and traits_of(named_similarity(chosen)).zero_has_none:
+            for start, block in blocks(rows):
+                check_rows(block, chosen, entries.paths[start : start + len(block)], "embeddings", start)
+        return cls(rows, chosen, entries, made.encoder, made.preprocessing, None, Path(directory))
+
+    @property
+    def compared_by(self) -> Similarity:
+        """The similarity itself."""
+        return named_similarity(self.similarity)
+
+    @property
+    def similarity_words(self) -> str:
+        """Name the similarity, or else its kind, for a page."""
+        return words_of(self.similarity)
 
     def save(self, directory: str | Path, *, dtype: str = "float32") -> None:
         """Write the bank to a folder, in place of the bank that is there; a kill leaves the old one or the new one.
@@ -133,7 +152,7 @@ class MemoryBank:
         Raises: ``ValueError`` or ``OSError`` in one sentence where it cannot be written; nothing is lost.
         """
         rows, channels = self.rows.shape
-        settings = (channels, dtype, self.similarity, self.encoder, self.preprocessing)
+        settings = (channels, dtype, storable_name(self.similarity), self.encoder, self.preprocessing)
         with BankWriter(Path(directory), *settings, expected_rows=rows) as writer:
             for start, block in blocks(self.rows):
                 part = slice(start, start + len(block))
@@ -241,21 +260,26 @@ class MemoryBank:
 
 
 def check_rows(
-    embeddings: Float[Tensor, "row channel"], similarity: str, paths: Sequence[str], what: str = "embeddings"
+    embeddings: Float[Tensor, "row channel"],
+    similarity: str | Similarity,
+    paths: Sequence[str],
+    what: str = "embeddings",
+    first_row: int = 0,
 ) -> None:
-    """Refuse rows that cannot be compared.
+    """Refuse rows that cannot be compared; ``first_row`` is the number of the first of them.
 
     Raises: ``ValueError`` that says how many there are, and names the first.
     """
+    zero_has_none = traits_of(named_similarity(similarity)).zero_has_none
     bad = ~embeddings.isfinite().all(dim=-1)
-    if similarity == "cosine":
+    if zero_has_none:
         bad |= (embeddings == 0).all(dim=-1)
     if not bad.any():
         return
     first = int(bad.nonzero()[0, 0])
-    name = paths[first] if first < len(paths) and paths[first] else f"row {first}"
-    kind = "zero or not finite" if similarity == "cosine" else "not finite"
+    name = paths[first] if first < len(paths) and paths[first] else f"row {first_row + first}"
+    kind = "zero or not finite" if zero_has_none else "not finite"
     raise Mistake(
-        f"{int(bad.sum())} of {len(bad)} {what} are {kind}, first {name}; they have no {similarity} similarity: "
-        "fix or drop these images."
+        f"{int(bad.sum())} of {len(bad)} {what} are {kind}, first {name}; they have no {words_of(similarity)} "
+        "similarity: fix or drop these images."
     )

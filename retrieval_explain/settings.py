@@ -13,10 +13,8 @@ from fsl_explain.config.encoder import EncoderConfig
 from fsl_explain.config.names import SimilarityName, of_its_kind
 from fsl_explain.config.settings import ExplanationConfig, RunConfig
 from fsl_explain.config.strict import LocalPath, Settings
-from fsl_explain.registries import SIMILARITIES
+from fsl_explain.registries import NEIGHBOR_RULES, SIMILARITIES, rules_among
 
-NEIGHBOR_RULES = ("knn-vote", "majority-vote", "nearest-neighbor")
-VOTES = ("knn-vote", "majority-vote")
 INDEX_KINDS = ("flat", "hnsw", "ivf", "ivf-pq")
 DTYPES = ("float32", "float16")
 LAYOUTS = ("auto", "rows", "columns")
@@ -39,8 +37,8 @@ class NeighborDecisionConfig(Settings):
     @classmethod
     def _are_known_and_different(cls, rules: tuple[str, ...]) -> tuple[str, ...]:
         for rule in rules:
-            if rule not in NEIGHBOR_RULES:
-                raise Mistake(str(unknown_name("rule", rule, NEIGHBOR_RULES)))
+            if rule not in rules_among(NEIGHBOR_RULES):
+                raise Mistake(str(unknown_name("rule", rule, rules_among(NEIGHBOR_RULES))))
         return tuple(dict.fromkeys(rules))
 
 

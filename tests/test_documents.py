@@ -7,6 +7,7 @@ from pathlib import Path
 
 import jaxtyping
 import pytest
+from guide_similarity import Correlation
 from tiny_encoder import HEADS, images, random_head, tiny_encoder
 
 from fsl_explain import explain
@@ -77,14 +78,9 @@ def test_the_figures_are_small_and_shown():
 
 @pytest.mark.parametrize("head", HEADS)
 def test_the_similarity_of_the_guide_adds_up(head):
-    names: dict = {}
-    (code,) = [block for block in blocks("CONTRIBUTING.md", "python") if "class Correlation" in block]
-    exec(code, names)
     encoder = tiny_encoder(random_head(head))
     supports = {"a": images(3, seed=20), "b": images(1, seed=21)}
     for rule in ("mean-similarity", "prototype", "knn-vote"):
-        found = explain(
-            encoder, images(2, seed=10), supports, method="contrast", rule=rule, similarity=names["Correlation"]()
-        )
+        found = explain(encoder, images(2, seed=10), supports, method="contrast", rule=rule, similarity=Correlation())
         assert (found.residual < 1e-10 * found.absolute_sum).all()
         assert found[0].receipt().residual < 1e-10 * found[0].receipt().absolute_sum

@@ -1,17 +1,20 @@
 from .decision import (
     Decision,
+    NeighborRule,
     Rule,
     SupportSet,
+    Vote,
     Weights,
     combined,
     decide,
+    is_linear_in_embeddings,
     padded_index,
     pairwise_to_supports,
     support_set,
 )
 from .knn_vote import KnnVote, MajorityVote, NearestNeighbor
 from .linear import CosineClassifier, LogisticRegression
-from .named import RULES, named_rule
+from .named import RULES, has_option, named_rule, neighbor_rules, votes
 
 __all__ = [
     "RULES",
@@ -21,13 +24,19 @@ __all__ = [
     "LogisticRegression",
     "MajorityVote",
     "NearestNeighbor",
+    "NeighborRule",
     "Rule",
     "SupportSet",
+    "Vote",
     "Weights",
     "combined",
     "decide",
+    "has_option",
+    "is_linear_in_embeddings",
     "named_rule",
+    "neighbor_rules",
     "padded_index",
     "pairwise_to_supports",
     "support_set",
+    "votes",
 ]

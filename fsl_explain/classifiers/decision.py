@@ -94,6 +94,59 @@ class Rule(Protocol):
         ...
 
 
+@runtime_checkable
+class NeighborRule(Rule, Protocol):
+    """A rule by which the nearest neighbors alone decide, so that it decides over a bank of images.
+
+    Law: with the neighbors as supports of their classes, both scores are those of ``class_scores`` and
+    ``decision_scores``.
+    """
+
+    def scores_of_voters(
+        self, similarities: Float[Tensor, "query k"], labels: Int[Tensor, "query k"], classes: int
+    ) -> tuple[Float[Tensor, "query way"], Float[Tensor, "query way"]]:
+        """Return each class's score, minus infinity without a neighbor, and what the decision is the largest of.
+
+        ``similarities`` fall from the nearest neighbor on.
+        """
+        ...
+
+
+@runtime_checkable
+class Vote(NeighborRule, Protocol):
+    """A rule by which each of the k nearest neighbors adds a vote to its class."""
+
+    @property
+    def k(self) -> int | None:
+        """How many vote; None: 200, or all where there are fewer."""
+        ...
+
+    @property
+    def words(self) -> str:
+        """How votes are counted, for a page."""
+        ...
+
+    def of(self, k: int) -> "Vote":
+        """Return the same vote of another number of neighbors."""
+        ...
+
+    def votes(self, below_first: Float[Tensor, "*neighbors"]) -> Float[Tensor, "*neighbors"]:
+        """Return each neighbor's vote from its similarity minus that of the nearest, up to a factor of the query."""
+        ...
+
+    def shares(self, ranking: Float[Tensor, "*query way"]) -> Float[Tensor, "*query way"]:
+        """Return each class's share of all votes, from what the decision is the largest of."""
+        ...
+
+
+def is_linear_in_embeddings(rule: Rule) -> bool:
+    """Say whether the combinations of class scores are linear in the query's embedding where the similarity is.
+
+    A rule that does not say so, by an attribute of this name, is not taken to be.
+    """
+    return bool(getattr(rule, "is_linear_in_embeddings", False))
+
+
 def combined(
     class_weights: Float[Tensor, "*#batch way"], scores: Float[Tensor, "*#batch way"]
 ) -> Float[Tensor, "*batch"]:

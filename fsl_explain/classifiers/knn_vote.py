@@ -4,10 +4,10 @@ Source: Wu et al., "Unsupervised Feature Learning via Non-Parametric Instance Di
 Notation: the k most similar supports vote; ties at the k-th place go to the lower index.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from episodes.errors import Mistake
@@ -77,6 +77,32 @@ class KnnVote:
         """Mark the k nearest supports."""
         return nearest_of(pairwise_to_supports(query, supports, similarity), supports.valid, self.k)
 
+    @property
+    def words(self) -> str:
+        """How votes are counted."""
+        return f"weighted, temperature {self.temperature:g}"
+
+    def of(self, k: int) -> "KnnVote":
+        """Return the same vote of another number of neighbors."""
+        return replace(self, k=k)
+
+    def votes(self, below_first: Float[Tensor, "*neighbors"]) -> Float[Tensor, "*neighbors"]:
+        """Return exp(s/τ), divided by that of the nearest neighbor."""
+        return torch.exp(below_first / self.temperature)
+
+    def shares(self, ranking: Float[Tensor, "*query way"]) -> Float[Tensor, "*query way"]:
+        """Return v_c / Σ v from the logarithms."""
+        return ranking.softmax(dim=-1)
+
+    def scores_of_voters(
+        self, similarities: Float[Tensor, "query k"], labels: Int[Tensor, "query k"], classes: int
+    ) -> tuple[Float[Tensor, "query way"], Float[Tensor, "query way"]]:
+        """Return log v_c, relative to the best voter of the class, so that nothing underflows; it also decides."""
+        best = _best(similarities, labels, classes)
+        votes = self.votes(similarities - best.gather(1, labels))
+        scores = best / self.temperature + torch.zeros_like(best).scatter_add(1, labels, votes).log()
+        return scores, scores
+
     def _exponents(self, query: Tensor, supports: SupportSet, similarity: Similarity) -> Tensor:
         similarities = pairwise_to_supports(query, supports, similarity)
         voters = nearest_of(similarities, supports.valid, self.k)
@@ -125,6 +151,32 @@ class MajorityVote:
         """Mark the k nearest supports."""
         return nearest_of(pairwise_to_supports(query, supports, similarity), supports.valid, self.k)
 
+    @property
+    def words(self) -> str:
+        """How votes are counted."""
+        return "one each"
+
+    def of(self, k: int) -> "MajorityVote":
+        """Return the same vote of another number of neighbors."""
+        return replace(self, k=k)
+
+    def votes(self, below_first: Float[Tensor, "*neighbors"]) -> Float[Tensor, "*neighbors"]:
+        """Return one vote for each."""
+        return torch.ones_like(below_first)
+
+    def shares(self, ranking: Float[Tensor, "*query way"]) -> Float[Tensor, "*query way"]:
+        """Divide the counts by their sum."""
+        return ranking / ranking.sum(dim=-1, keepdim=True)
+
+    def scores_of_voters(
+        self, similarities: Float[Tensor, "query k"], labels: Int[Tensor, "query k"], classes: int
+    ) -> tuple[Float[Tensor, "query way"], Float[Tensor, "query way"]]:
+        """Return the mean similarity of each class's voters, and their number, which decides."""
+        zeros = similarities.new_zeros(len(similarities), classes)
+        count = zeros.scatter_add(1, labels, self.votes(similarities))
+        mean = zeros.scatter_add(1, labels, similarities) / count
+        return mean.masked_fill(count == 0, -torch.inf), count
+
 
 @dataclass(frozen=True)
 class NearestNeighbor:
@@ -159,6 +211,21 @@ class NearestNeighbor:
         similarities = pairwise_to_supports(query, supports, similarity)
         best = similarities.masked_fill(~supports.valid, -torch.inf).argmax(dim=-1, keepdim=True)
         return torch.zeros_like(similarities, dtype=torch.bool).scatter(-1, best, True) & supports.valid
+
+    def scores_of_voters(
+        self, similarities: Float[Tensor, "query k"], labels: Int[Tensor, "query k"], classes: int
+    ) -> tuple[Float[Tensor, "query way"], Float[Tensor, "query way"]]:
+        """Return the largest similarity within each class, which also decides."""
+        best = _best(similarities, labels, classes)
+        return best, best
+
+
+def _best(
+    similarities: Float[Tensor, "query k"], labels: Int[Tensor, "query k"], classes: int
+) -> Float[Tensor, "query way"]:
+    """Return the largest similarity within each class, minus infinity without a neighbor."""
+    nobody = similarities.new_full((len(similarities), classes), -torch.inf)
+    return nobody.scatter_reduce(1, labels, similarities, "amax")
 
 
 KNN_VOTE, MAJORITY_VOTE, NEAREST_NEIGHBOR = KnnVote(), MajorityVote(), NearestNeighbor()

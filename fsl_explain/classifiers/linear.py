@@ -5,7 +5,7 @@ that a class's weight vector is Σ_k α_k q'_k, and its score a weighted sum of 
 """
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -15,14 +15,15 @@ from torch import Tensor
 
 from episodes.errors import Mistake
 from fsl_explain.classifiers.decision import SupportSet, Weights, combined, every_valid
-from fsl_explain.similarities import Similarity, cosine, inner_product
+from fsl_explain.similarities import SIMILARITIES, Similarity, traits_of
+from fsl_explain.similarities.traits import Transform
 
 INTERCEPTS = "intercepts of the classifier"
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """Class scores z'·w_c + b_c, z' divided by its norm where the similarity is the cosine."""
+    """Class scores f(z')·w_c + b_c, where the similarity is the inner product of two f."""
 
     vectors: Float[Tensor, "*batch way channel"]  # w
     intercepts: Float[Tensor, "*batch way"]  # b
@@ -49,8 +50,9 @@ class Fit(Protocol):
 
 @dataclass(frozen=True)
 class LogisticRegression:
-    """Multinomial logistic regression with an L2 penalty, fitted on the supports; takes cosine or inner product."""
+    """Multinomial logistic regression with an L2 penalty, fitted on the supports; takes products, the cosine too."""
 
+    is_linear_in_embeddings: ClassVar[bool] = True
     inverse_penalty: float = 1.0  # C of scikit-learn
 
     def class_scores(
@@ -95,6 +97,7 @@ class CosineClassifier:
     every run and lies in the span of the supports.
     """
 
+    is_linear_in_embeddings: ClassVar[bool] = True
     scale: float = 10.0
     steps: int = 100
     learning_rate: float = 0.1
@@ -124,7 +127,7 @@ class CosineClassifier:
         return every_valid(query, supports, similarity)
 
     def _checked(self, similarity: Similarity) -> Similarity:
-        if similarity is not cosine:
+        if not traits_of(similarity).divides_by_norm:
             raise Mistake("expected similarity='cosine' with a cosine classifier, but got another; use cosine.")
         return similarity
 
@@ -147,7 +150,7 @@ LOGISTIC_REGRESSION, COSINE_CLASSIFIER = LogisticRegression(), CosineClassifier(
 
 def _logits(query: Tensor, supports: SupportSet, similarity: Similarity, fit: Fit) -> Tensor:
     fitted, _ = _fitted(supports, similarity, fit)
-    inputs = F.normalize(query, dim=-1) if similarity is cosine else query
+    inputs = _inputs_of(similarity)(query)
     return (fitted.vectors @ inputs[..., None]).squeeze(-1) + fitted.intercepts
 
 
@@ -161,12 +164,10 @@ def _weights(class_weights: Tensor, query: Tensor, supports: SupportSet, similar
 
 def _fitted(supports: SupportSet, similarity: Similarity, fit: Fit) -> tuple[Fitted, Tensor]:
     """Fit a classifier for each set of supports; also return the samples, those of padding zero."""
-    if similarity is not cosine and similarity is not inner_product:
-        raise Mistake("a linear classifier takes similarity='cosine' or 'inner-product'; use one of them.")
     embeddings, valid = supports.embeddings, supports.valid
     way, shot = valid.shape[-2:]
     leading = torch.broadcast_shapes(embeddings.shape[:-3], valid.shape[:-2])
-    samples = F.normalize(embeddings, dim=-1) if similarity is cosine else embeddings
+    samples = _inputs_of(similarity)(embeddings)
     samples = samples.masked_fill(~valid[..., None], 0).flatten(start_dim=-3, end_dim=-2)
     labels = torch.arange(way, device=valid.device).repeat_interleave(shot)
     real = valid.flatten(start_dim=-2).expand(*leading, -1).reshape(-1, way * shot)
@@ -178,6 +179,15 @@ def _fitted(supports: SupportSet, similarity: Similarity, fit: Fit) -> tuple[Fit
     vectors = torch.stack([vectors for vectors, _ in fits]).reshape(*leading, way, -1)
     intercepts = torch.stack([intercepts for _, intercepts in fits]).reshape(*leading, way)
     return Fitted(vectors, intercepts), samples
+
+
+def _inputs_of(similarity: Similarity) -> Transform:
+    """Return what of an embedding a linear classifier takes: the f of whose values the similarity is the product."""
+    found = traits_of(similarity).inner_product_of
+    if found is None:
+        taken = [repr(name) for name, known in SIMILARITIES.items() if traits_of(known).inner_product_of is not None]
+        raise Mistake(f"a linear classifier takes similarity={' or '.join(taken)}; use one of them.")
+    return found
 
 
 def _fit_classes(samples: Tensor, labels: Tensor, way: int, fit: Fit) -> tuple[Tensor, Tensor]:

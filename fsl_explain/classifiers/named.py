@@ -1,12 +1,12 @@
-"""Decision rules by name."""
+"""Decision rules by name, and which of them decide by the nearest neighbors."""
 
 from dataclasses import fields, is_dataclass, replace
 
 from episodes.errors import Mistake
-from fsl_explain.classifiers.decision import Rule
+from fsl_explain.classifiers.decision import NeighborRule, Rule, Vote
 from fsl_explain.registries import RULES
 
-__all__ = ["RULES", "named_rule"]
+__all__ = ["RULES", "has_option", "named_rule", "neighbor_rules", "votes"]
 
 
 def named_rule(name: str, k: int | None = None, temperature: float | None = None) -> Rule:
@@ -19,10 +19,24 @@ def named_rule(name: str, k: int | None = None, temperature: float | None = None
     options = {option: value for option, value in given.items() if value is not None}
     if not options:
         return rule
-    known: set[str] = {field.name for field in fields(rule)} if is_dataclass(rule) else set()
     for option in options:
-        if option not in known:
-            owners = "knn-vote" if option == "temperature" else "knn-vote or majority-vote"
+        if not has_option(rule, option):
+            owners = " or ".join(owner for owner, other in RULES.items() if has_option(other, option))
             raise Mistake(f"{option} belongs to the rule {owners}, but the rule is {name}; drop it.")
     made: Rule = replace(rule, **options)  # type: ignore[type-var]
     return made
+
+
+def neighbor_rules() -> list[str]:
+    """Return the names of the rules by which the nearest neighbors alone decide."""
+    return [name for name, rule in RULES.items() if isinstance(rule, NeighborRule)]
+
+
+def votes() -> list[str]:
+    """Return the names of the rules by which each of the nearest neighbors adds a vote to its class."""
+    return [name for name, rule in RULES.items() if isinstance(rule, Vote)]
+
+
+def has_option(rule: Rule, option: str) -> bool:
+    """Say whether a rule has a setting of this name."""
+    return is_dataclass(rule) and option in {field.name for field in fields(rule)}

@@ -35,3 +35,4 @@ def weights(
 
 decision_scores = class_scores
 voters = every_valid
+is_linear_in_embeddings = True

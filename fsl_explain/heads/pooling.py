@@ -6,7 +6,7 @@ value; ``spread(maps, weights)`` is the sum over channels of ``weights`` times `
 
 import math
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -35,6 +35,14 @@ class Pooling(Protocol):
         ...
 
 
+def is_linear_in_maps(pooling: Pooling) -> bool:
+    """Say whether a cell's share is its activation times a number that is the same for all cells and maps.
+
+    A pooling that does not say so, by an attribute of this name, is not taken to be.
+    """
+    return bool(getattr(pooling, "is_linear_in_maps", False))
+
+
 def weighted_sum(
     maps: Float[Tensor, "*batch channel h w"], weights: Float[Tensor, "*queries channel"]
 ) -> Float[Tensor, "... h w"]:
@@ -50,6 +58,8 @@ def weighted_sum(
 @dataclass(frozen=True)
 class GlobalAveragePooling:
     """The mean over cells: each cell holds 1/D of its activation."""
+
+    is_linear_in_maps: ClassVar[bool] = True
 
     def __call__(self, maps: Float[Tensor, "*batch channel h w"]) -> Float[Tensor, "*batch channel"]:
         """Average each map."""

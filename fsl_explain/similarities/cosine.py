@@ -6,6 +6,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from fsl_explain.similarities.similarity import Form, uniform_weights
+from fsl_explain.similarities.traits import InFloat32, Traits
+
+SHORTEST = 1e-12  # a smaller norm counts as this, as in ``F.normalize``
 
 
 def pairwise(
@@ -42,3 +45,30 @@ def prototype_weights(
     length = (uniform[..., None] * supports).sum(dim=-2).norm(dim=-1, keepdim=True)
     weights = torch.where(length > 0, uniform * supports.norm(dim=-1) / torch.where(length > 0, length, 1), 0)
     return weights, weights.new_zeros(weights.shape[:-1])
+
+
+def _direction(values: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch channel"]:
+    return F.normalize(values, dim=-1)
+
+
+def _direction_in_float32(query: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch channel"]:
+    return F.normalize(query.double(), dim=-1).float()
+
+
+def _bounded(
+    query: Float[Tensor, "*batch query channel"],
+    gallery: Float[Tensor, "*batch row channel"],
+    lengths: Float[Tensor, "*batch row"],
+    unit: float,
+) -> tuple[Float[Tensor, "*batch query row"], Float[Tensor, "*batch query 1"]]:
+    values = (query @ gallery.mT).div_(lengths.clamp(min=SHORTEST)[..., None, :])
+    return values, torch.full_like(query[..., :1], 2 * unit)
+
+
+traits = Traits(
+    inner_product_of=_direction,
+    divides_by_norm=True,
+    is_affine_in_query=True,
+    zero_has_none=True,
+    in_float32=InFloat32(_direction_in_float32, _bounded),
+)

@@ -5,6 +5,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from fsl_explain.similarities.similarity import Form, uniform_weights
+from fsl_explain.similarities.traits import InFloat32, Traits, unchanged
 
 
 def pairwise(
@@ -37,3 +38,18 @@ def prototype_weights(
     prototype = (uniform[..., None] * supports).sum(dim=-2, keepdim=True)
     variance = (uniform * (supports - prototype).square().sum(dim=-1)).sum(dim=-1)
     return uniform, variance
+
+
+def _bounded(
+    query: Float[Tensor, "*batch query channel"],
+    gallery: Float[Tensor, "*batch row channel"],
+    lengths: Float[Tensor, "*batch row"],
+    unit: float,
+) -> tuple[Float[Tensor, "*batch query row"], Float[Tensor, "*batch query 1"]]:
+    """Leave ‖q‖² out, which changes no order."""
+    squares = lengths.square()[..., None, :]
+    weight, largest = query.square().sum(dim=-1, keepdim=True), squares.amax()
+    return (2 * query @ gallery.mT).sub_(squares), unit * (2 * (weight * largest).sqrt() + largest)
+
+
+traits = Traits(distance_of=unchanged, is_affine_in_query=True, in_float32=InFloat32(Tensor.float, _bounded))

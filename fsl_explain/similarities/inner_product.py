@@ -5,6 +5,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from fsl_explain.similarities.similarity import Form, uniform_weights
+from fsl_explain.similarities.traits import InFloat32, Traits, unchanged
 
 
 def pairwise(
@@ -33,3 +34,16 @@ def prototype_weights(
     """Weigh every support alike: the inner product is linear in the prototype."""
     uniform = uniform_weights(supports, valid)
     return uniform, uniform.new_zeros(uniform.shape[:-1])
+
+
+def _bounded(
+    query: Float[Tensor, "*batch query channel"],
+    gallery: Float[Tensor, "*batch row channel"],
+    lengths: Float[Tensor, "*batch row"],
+    unit: float,
+) -> tuple[Float[Tensor, "*batch query row"], Float[Tensor, "*batch query 1"]]:
+    weight, largest = query.square().sum(dim=-1, keepdim=True), lengths.square().amax()
+    return query @ gallery.mT, unit * (weight * largest).sqrt()
+
+
+traits = Traits(inner_product_of=unchanged, is_affine_in_query=True, in_float32=InFloat32(Tensor.float, _bounded))

@@ -11,6 +11,7 @@ from torch import Tensor
 from episodes.errors import Mistake
 from fsl_explain.similarities import euclidean
 from fsl_explain.similarities.similarity import Form
+from fsl_explain.similarities.traits import Traits
 
 
 @dataclass(frozen=True)
@@ -60,12 +61,20 @@ class Mahalanobis:
             factor: Tensor = torch.linalg.cholesky(self.precision.clone().double())
         return factor
 
+    def whitened(self, values: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch channel"]:
+        """Return z'L: embeddings whose Euclidean distance is this one."""
+        return values @ self._whitening.to(values)
+
+    @property
+    def traits(self) -> Traits:
+        """The Euclidean distance of whitened embeddings."""
+        return Traits(distance_of=self.whitened, is_affine_in_query=True)
+
     def pairwise(
         self, query: Float[Tensor, "*#batch query channel"], gallery: Float[Tensor, "*#batch gallery channel"]
     ) -> Float[Tensor, "*batch query gallery"]:
         """Return minus the squared distance, at most 0, of every query to every gallery embedding."""
-        factor = self._whitening.to(query)
-        return euclidean.pairwise(query @ factor, gallery @ factor)
+        return euclidean.pairwise(self.whitened(query), self.whitened(gallery))
 
     def contributions(
         self,
@@ -88,4 +97,4 @@ class Mahalanobis:
         self, supports: Float[Tensor, "*#classes shot channel"], valid: Bool[Tensor, "*#classes shot"]
     ) -> tuple[Float[Tensor, "*classes shot"], Float[Tensor, "*classes"]]:
         """Weigh every support alike and add the variance of the class in the metric."""
-        return euclidean.prototype_weights(supports @ self._whitening.to(supports), valid)
+        return euclidean.prototype_weights(self.whitened(supports), valid)

@@ -1,5 +1,17 @@
 """Similarities by name."""
 
 from fsl_explain.registries import SIMILARITIES
+from fsl_explain.similarities.similarity import Similarity
 
-__all__ = ["SIMILARITIES"]
+__all__ = ["SIMILARITIES", "named_similarity", "similarity_name"]
+
+
+def named_similarity(similarity: str | Similarity) -> Similarity:
+    """Return a similarity by name, or the one given. Raises: ``LookupError`` with the nearest names."""
+    return SIMILARITIES.find(similarity)
+
+
+def similarity_name(similarity: str | Similarity) -> str | None:
+    """Return the name of a similarity that was given by name or as an object, or None for one without a name."""
+    found = named_similarity(similarity)
+    return next((name for name, known in SIMILARITIES.items() if known is found), None)

@@ -68,7 +68,7 @@ def audit_summary(
             "images": len(bank),
             "labeled": len(found.rows),
             "channels": bank.rows.shape[1],
-            "similarity": bank.similarity,
+            "similarity": bank.similarity_words,
             "encoder": bank.encoder,
         },
         "k": found.k,

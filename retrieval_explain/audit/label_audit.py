@@ -14,7 +14,6 @@ from torch import Tensor
 
 from episodes.errors import Mistake
 from fsl_explain.classifiers import MajorityVote
-from fsl_explain.similarities import SIMILARITIES
 from retrieval_explain.decisions.chosen_classes import choose
 from retrieval_explain.memory_bank import MemoryBank
 from retrieval_explain.ranking.knn_shapley import leave_one_out_shapley, likeliest_mislabeled
@@ -105,7 +104,7 @@ def audit(bank: MemoryBank, k: int | None = None, labels: Int[Tensor, "row"] | N
     if not 1 <= k < len(rows):
         raise Mistake(f"asked for {k} neighbors, but each of {len(rows)} labeled images has {len(rows) - 1} others.")
     embeddings = bank.rows.take(rows).double()
-    values = leave_one_out_shapley(embeddings, numbered, SIMILARITIES[bank.similarity].pairwise, k)
+    values = leave_one_out_shapley(embeddings, numbered, bank.compared_by.pairwise, k)
     own = torch.arange(len(rows))
     found = Searched(embeddings, numbered, own, embeddings, numbered, bank.similarity).neighbors(k)
     their_labels = numbered[found.indices]

@@ -38,7 +38,7 @@ def run(bank: Path, k: int | None, flip: float | None, seed: int, top: int, out:
         title=f"Labels audited: {bank.name}",
         lead=f"{len(found.rows)} labeled images of {len(searched)}, "
         f"embedded by {searched.encoder or 'an unknown encoder'}.",
-        facts={"Neighbors": str(found.k), "Similarity": searched.similarity}
+        facts={"Neighbors": str(found.k), "Similarity": searched.similarity_words}
         | ({} if flip is None else {"Labels flipped on purpose": f"{100 * flip:g} %, seed {seed}"}),
         tables=tables,
     )

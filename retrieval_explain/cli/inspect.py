@@ -4,16 +4,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from episodes.errors import Mistake
-from fsl_explain.classifiers import KnnVote, MajorityVote, named_rule
+from fsl_explain.classifiers import Vote
 from fsl_explain.cli.progress import note, show_table
 from fsl_explain.evaluation import Table
 from fsl_explain.report import Page
 from retrieval_explain.cli.opened import UNKNOWN, Query, labels_given, open_bank_for, open_query, own_rows
 from retrieval_explain.decisions.explained_neighbors import Retrieved, retrieve
-from retrieval_explain.inspection.inspected import Inspection, inspect_neighbors
+from retrieval_explain.inspection.inspected import Inspection, inspect_neighbors, named_vote
 from retrieval_explain.inspection.page import verdict, write_inspection
-from retrieval_explain.settings import VOTES
 
 
 def run(
@@ -35,7 +33,7 @@ def run(
     pooling: str | None,
 ) -> None:
     """Search, explain the first neighbors, print the vote and write the page."""
-    vote = vote_of(rule, k, temperature)
+    vote = named_vote(rule, k, temperature)
     opened, network = open_bank_for(bank, encoder, checkpoint, pooling, index, k)
     asked = open_query(query, network, box)
     note(f"Searching {len(opened)} images for {asked.words} …")
@@ -51,14 +49,6 @@ def run(
     Console().print(f"Page: {out}", soft_wrap=True)
 
 
-def vote_of(rule: str, k: int | None, temperature: float | None) -> KnnVote | MajorityVote:
-    """Return a vote of the neighbors by name. Raises: ``ValueError`` for a rule that is none."""
-    vote = named_rule(rule, k, temperature)
-    if not isinstance(vote, KnnVote | MajorityVote):
-        raise Mistake(f"expected a vote of the neighbors, {' or '.join(VOTES)}, but got {rule}.")
-    return vote
-
-
 def _lead(found: Inspection) -> str:
     first = found.gallery[0]
     nearest = (
@@ -67,17 +57,16 @@ def _lead(found: Inspection) -> str:
     return nearest if found.vote is None else f"{nearest} {verdict(found.vote)}"
 
 
-def _facts(retrieved: Retrieved, vote: KnnVote | MajorityVote) -> dict[str, str]:
+def _facts(retrieved: Retrieved, vote: Vote) -> dict[str, str]:
     bank = retrieved.bank
     rows, channels = bank.rows.shape
     verified = bank.verified
-    rule = f"weighted, temperature {vote.temperature:g}" if isinstance(vote, KnnVote) else "one each"
     return {
         "Bank": f"{rows} images of {len(bank.labels[bank.labels >= 0].unique()) or 'no'} classes",
         "Encoder": bank.encoder or retrieved.encoder.description,
-        "Embeddings": f"{channels} channels, {bank.similarity} similarity",
+        "Embeddings": f"{channels} channels, {bank.similarity_words} similarity",
         "Search": "exact" if verified is None else f"{verified.index.kind}: {verified.sentence}",
-        "Vote": f"{len(retrieved.neighbors.indices)} neighbors, {rule}",
+        "Vote": f"{len(retrieved.neighbors.indices)} neighbors, {vote.words}",
     }
 
 

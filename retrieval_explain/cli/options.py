@@ -6,8 +6,8 @@ from cyclopts import Parameter
 
 from episodes.errors import Mistake
 from fsl_explain.cli.options import among, each
-from fsl_explain.registries import RULES
-from retrieval_explain.settings import DTYPES, INDEX_KINDS, LAYOUTS, VOTES
+from fsl_explain.registries import RULES, VOTES, rules_among
+from retrieval_explain.settings import DTYPES, INDEX_KINDS, LAYOUTS
 
 Box = tuple[float, float, float, float] | None
 Classes = Annotated[tuple[str, ...], Parameter(name="--class", negative="")]
@@ -15,8 +15,8 @@ Ids = Annotated[tuple[int, ...], Parameter(name="--id", negative="")]
 
 
 def _vote(rule: str) -> str:
-    if RULES.checked(rule) not in VOTES:
-        raise Mistake(f"expected a vote of the neighbors, {' or '.join(VOTES)}, but got {rule}.")
+    if RULES.checked(rule) not in rules_among(VOTES):
+        raise Mistake(f"expected a vote of the neighbors, {' or '.join(rules_among(VOTES))}, but got {rule}.")
     return rule
 
 

@@ -4,7 +4,7 @@ Every explainer of ``fsl_explain`` then applies. The query side needs the cached
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from episodes.errors import Mistake, WrongType
-from fsl_explain.classifiers import KnnVote, MajorityVote, NearestNeighbor, Rule, SupportSet, named_rule
+from fsl_explain.classifiers import NeighborRule, Rule, SupportSet, Vote, named_rule, neighbor_rules, votes
 from fsl_explain.encoder import Encoder, Features, expect_encoder
 from fsl_explain.explainers.choice import Choice
 from fsl_explain.explainers.compared import Compared, as_batch
@@ -23,7 +23,6 @@ from retrieval_explain.memory_bank import DEFAULT_K, MemoryBank
 from retrieval_explain.ranking.neighbors import Neighbors
 
 COMPARED_IMAGES = 10  # neighbors that stand as classes of their own where retrieval is explained
-VOTES = (KnnVote, MajorityVote)
 ORDER = "encoder, query, bank"
 
 
@@ -91,11 +90,11 @@ def explain(
 ) -> Explanation:
     """Explain a decision over the bank, from the stored embeddings of the neighbors alone.
 
-    ``rule`` is ``knn-vote`` (the class's log vote; a contrast splits into how similar and how many),
-    ``majority-vote`` (the mean similarity of a class's voters, as FAM evaluates it) or ``nearest-neighbor``
-    (retrieval: every image is a class of its own, so that the score is the similarity of the first and a
-    contrast the margin to the second). ``k`` neighbors vote, 200 if None; ``target`` and ``against`` are class
-    names, or ranks from 0 for retrieval. Support maps are NaN: no image of the bank is embedded again.
+    ``rule`` is a rule over neighbors or its name: ``knn-vote`` (the class's log vote; a contrast splits into how
+    similar and how many), ``majority-vote`` (the mean similarity of a class's voters, as FAM evaluates it) or
+    ``nearest-neighbor`` (retrieval: every image is a class of its own, so that the score is the similarity of the
+    first and a contrast the margin to the second). ``k`` neighbors vote, 200 if None; ``target`` and ``against`` are
+    class names, or ranks from 0 for retrieval. Support maps are NaN: no image of the bank is embedded again.
 
     Raises: as ``search`` and ``fsl_explain.explain``; ``ValueError`` for a vote of images without labels.
     """
@@ -115,8 +114,7 @@ def explain_retrieved(
 ) -> Explanation:
     """Explain the decision of a rule over the neighbors that were found."""
     choice = Choice(over_all(rule, retrieved.neighbors), retrieved.bank.similarity, target, against)
-    by_image = isinstance(rule, NearestNeighbor)
-    compared = retrieved.compared_by_image if by_image else retrieved.compared_by_class
+    compared = retrieved.compared_by_class if isinstance(rule, Vote) else retrieved.compared_by_image
     return explain_compared(compared, method, choice)[0]
 
 
@@ -125,21 +123,22 @@ def neighbors_needed(rule: Rule, k: int | None, rows: int) -> int | None:
 
     Raises: ``ValueError`` for a rule that is none over a bank.
     """
-    if isinstance(rule, NearestNeighbor):
-        return min(COMPARED_IMAGES, rows) if k is None else k
-    if not isinstance(rule, VOTES):
+    if not isinstance(rule, NeighborRule):
+        *others, last = dict.fromkeys((*votes(), *neighbor_rules()))
         raise Mistake(
             "expected a decision over neighbors, but the rule looks at all images of a class; "
-            "use knn-vote, majority-vote or nearest-neighbor."
+            f"use {', '.join(others)} or {last}."
         )
-    if k is None:
-        return min(DEFAULT_K, rows) if rule.k is None else rule.k
-    return k
+    if k is not None:
+        return k
+    if not isinstance(rule, Vote):
+        return min(COMPARED_IMAGES, rows)
+    return min(DEFAULT_K, rows) if rule.k is None else rule.k
 
 
 def over_all(rule: Rule, neighbors: Neighbors) -> Rule:
     """Let every neighbor that was found vote."""
-    return replace(rule, k=neighbors.indices.shape[-1]) if isinstance(rule, VOTES) else rule
+    return rule.of(neighbors.indices.shape[-1]) if isinstance(rule, Vote) else rule
 
 
 def voters_by_class(bank: MemoryBank, neighbors: Neighbors) -> SupportSet:

@@ -9,11 +9,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from fsl_explain.classifiers import NearestNeighbor, Rule, SupportSet, mean_similarity
+from fsl_explain.classifiers import NeighborRule, SupportSet, Vote, mean_similarity
 from fsl_explain.encoder import Encoder, Features
 from fsl_explain.explainers.explained_score import Quantity, lead_over, score_of
 from fsl_explain.explainers.question import Question
-from fsl_explain.similarities import SIMILARITIES
+from fsl_explain.similarities import Similarity, named_similarity
 from retrieval_explain.decisions.chosen_classes import Chosen
 from retrieval_explain.decisions.explained_neighbors import places_of
 
@@ -24,8 +24,8 @@ CLASSES = ("predicted", "runner-up")
 class Voted:
     """What a rule chose for each query, and the neighbors it chose from."""
 
-    rule: Rule
-    similarity: str
+    rule: NeighborRule
+    similarity: str | Similarity
     chosen: Chosen
     neighbors: Int[Tensor, "query k"]  # rows of the gallery, nearest first
     labels: Int[Tensor, "query k"]  # their classes
@@ -39,12 +39,12 @@ class Voted:
     def voters(self, queries: Int[Tensor, "batch"]) -> SupportSet:
         """Gather the neighbors of the predicted class and of the runner-up, nearest first, in float64.
 
-        Of a nearest-neighbor decision only the first of each class has a say. A runner-up that does not exist has
+        Where neighbors do not vote, only the first of each class has a say. A runner-up that does not exist has
         no valid support.
         """
         classes = torch.stack([self.chosen.predicted[queries], self.chosen.runner_up[queries]], dim=1)
         places, valid = places_of(self.labels[queries], classes)
-        if isinstance(self.rule, NearestNeighbor):
+        if not isinstance(self.rule, Vote):
             places, valid = places[..., :1], valid[..., :1]
         rows = self.neighbors[queries].gather(1, places.flatten(1)).view_as(places)
         return SupportSet(self.gallery[rows].double(), valid, CLASSES)
@@ -53,7 +53,7 @@ class Voted:
         self, encoder: Encoder, features: Features, queries: Int[Tensor, "batch"], explains: Quantity
     ) -> Question:
         """Ask about some queries: the predicted class's score, or its lead over the runner-up."""
-        supports, similarity = self.voters(queries), SIMILARITIES[self.similarity]
+        supports, similarity = self.voters(queries), named_similarity(self.similarity)
         scores = self.rule.class_scores(features.embedding, supports, similarity)
         target = torch.zeros_like(queries)
         return Question(
@@ -79,4 +79,4 @@ class Voted:
         """
         voters = self.voters(queries)
         predicted = SupportSet(voters.embeddings[:, :1], voters.valid[:, :1], CLASSES[:1])
-        return mean_similarity.class_scores(embeddings, predicted, SIMILARITIES[self.similarity])[:, 0]
+        return mean_similarity.class_scores(embeddings, predicted, named_similarity(self.similarity))[:, 0]

@@ -150,7 +150,7 @@ def _rule_table(summary: Mapping[str, Any], title: str, rule: str) -> Table:
         for method, values in figures["methods"].items()
     )
     columns = ("method", *(figure.title for figure in COLUMNS.values()))
-    return Table(f"{title}: {RULE_TITLES[rule]}", columns, rows, _rule_notes(summary, figures))
+    return Table(f"{title}: {RULE_TITLES.get(rule, rule)}", columns, rows, _rule_notes(summary, figures))
 
 
 def _rule_notes(summary: Mapping[str, Any], figures: Mapping[str, Any]) -> tuple[str, ...]:

@@ -14,13 +14,14 @@ from torch import Tensor
 
 from episodes import LabeledImages
 from episodes.errors import Mistake
-from fsl_explain.classifiers import Rule, named_rule
+from fsl_explain.classifiers import RULES, NeighborRule, has_option, named_rule, neighbor_rules
 from fsl_explain.encoder import Encoder
 from fsl_explain.evaluation.episodes import BASELINES
 from fsl_explain.evaluation.image_store import Advance, embed_in_pieces
 from fsl_explain.evaluation.masked_queries import Judge
 from fsl_explain.explainers.methods.named import find_method
 from fsl_explain.progress import Report, silent
+from fsl_explain.similarities import Similarity
 from retrieval_explain.decisions.chosen_classes import choose
 from retrieval_explain.decisions.questions import Voted
 from retrieval_explain.evaluation.bank_gallery import BankGallery
@@ -147,7 +148,7 @@ def _embed(
         own=images if gallery is None else _own_rows(dataset, images, gallery),
         gallery=_with_the_others(asked, advance) if gallery is None else _embeddings(encoder, gallery, config, advance),
         gallery_labels=torch.from_numpy(of_gallery.labels.astype(np.int64)),
-        similarity=config.decision.similarity,
+        similarity=_similarity(gallery, config.decision.similarity),
     )
     check_rows(searched.queries, searched.similarity, _names(dataset, images.tolist()), "queries")
     check_rows(searched.gallery, searched.similarity, _names(of_gallery, range(len(of_gallery))), "gallery images")
@@ -174,11 +175,18 @@ def _embeddings(
     if not isinstance(gallery, BankGallery):
         return embed_in_pieces(encoder, gallery, range(len(gallery)), config.run.batch_size, advance)
     gallery.bank.expect_encoder(encoder)
-    asked, kept = config.decision.similarity, gallery.bank.similarity
-    if asked != kept:
-        raise Mistake(f"the bank {gallery.name} is of {kept} similarity, but decision.similarity is {asked!r}.")
     advance(len(gallery))
     return gallery.embeddings
+
+
+def _similarity(gallery: LabeledImages | None, asked: str) -> str | Similarity:
+    """Return the similarity to search by, which has to be that of a bank; one without a name cannot be asked for."""
+    if not isinstance(gallery, BankGallery):
+        return asked
+    kept = gallery.bank.similarity
+    if isinstance(kept, str) and kept != asked:
+        raise Mistake(f"the bank {gallery.name} is of {kept} similarity, but decision.similarity is {asked!r}.")
+    return kept
 
 
 def _own_rows(dataset: LabeledImages, images: Int[Tensor, "query"], gallery: LabeledImages) -> Int[Tensor, "query"]:
@@ -192,7 +200,7 @@ def _names(dataset: LabeledImages, indices: Sequence[int]) -> list[str]:
     return [str(dataset.paths[index] or "") for index in indices]
 
 
-def _vote(rule: Rule, searched: Searched, neighbors: Neighbors, classes: int) -> Voted:
+def _vote(rule: NeighborRule, searched: Searched, neighbors: Neighbors, classes: int) -> Voted:
     """Let the neighbors of all queries choose, some queries at a time."""
     labels = searched.gallery_labels[neighbors.indices]
     starts = range(0, len(labels), QUERIES_AT_ONCE)
@@ -202,8 +210,13 @@ def _vote(rule: Rule, searched: Searched, neighbors: Neighbors, classes: int) ->
     return Voted(rule, searched.similarity, type(chosen[0])(**joined), neighbors.indices, labels, searched.gallery)
 
 
-def _rule(name: str, decision: NeighborDecisionConfig) -> Rule:
-    return named_rule(name, None, decision.temperature if name == "knn-vote" else None)
+def _rule(name: str, decision: NeighborDecisionConfig) -> NeighborRule:
+    rule = RULES[name]
+    asked = {"temperature": decision.temperature} if has_option(rule, "temperature") else {}
+    found = named_rule(name, None, **asked)
+    if not isinstance(found, NeighborRule):
+        raise Mistake(f"expected a decision over neighbors, {', '.join(neighbor_rules())}, but got {name}.")
+    return found
 
 
 def _spread(images: int, limit: int | None) -> Int[Tensor, "query"]:

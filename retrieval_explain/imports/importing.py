@@ -8,13 +8,13 @@ import numpy as np
 import torch
 
 from episodes.errors import Mistake
-from episodes.naming import unknown_name
 from fsl_explain.progress import Report, silent
-from fsl_explain.similarities import SIMILARITIES
+from fsl_explain.similarities import Similarity, similarity_name
 from retrieval_explain.imports.embedding_sources import EmbeddingSource, Piece, open_source
 from retrieval_explain.imports.image_lists import ImageList, read_image_list
 from retrieval_explain.memory_bank import MemoryBank
 from retrieval_explain.store.bank_rows import LABELS, NAMES, NUMBERS
+from retrieval_explain.store.similarity_names import storable_name
 from retrieval_explain.store.writer import BankWriter
 
 STAGE = "import"
@@ -27,7 +27,7 @@ def import_embeddings(
     images: str | Path | None = None,
     layout: str = "auto",
     key: str | None = None,
-    similarity: str = "cosine",
+    similarity: str | Similarity = "cosine",
     dtype: str = "float32",
     encoder: str = "",
     report: Report = silent,
@@ -41,8 +41,7 @@ def import_embeddings(
     Raises: ``ValueError`` for a file that cannot be used, another number of images than embeddings, or rows without
     a similarity; ``LookupError`` for an unknown similarity, layout or key; ``FileNotFoundError``.
     """
-    if similarity not in SIMILARITIES:
-        raise unknown_name("similarity", similarity, SIMILARITIES)
+    similarity = similarity_name(similarity) or similarity
     source = open_source(file, layout, key)
     listed = None if images is None else read_image_list(images)
     given = None if labels is None else _as_list(labels)
@@ -51,7 +50,7 @@ def import_embeddings(
     pieces = _described(source, listed, given)
     if directory is None:
         return _in_memory(source, pieces, numbered, similarity, encoder, report)
-    settings = (source.channels, dtype, similarity, encoder)
+    settings = (source.channels, dtype, storable_name(similarity), encoder)
     with BankWriter(Path(directory), *settings, expected_rows=source.rows) as writer:
         for piece in pieces:
             writer.add(piece.embeddings, piece.ids, piece.labels, piece.paths)
@@ -61,7 +60,12 @@ def import_embeddings(
 
 
 def _in_memory(
-    source: EmbeddingSource, pieces: Iterator[Piece], numbered: bool, similarity: str, encoder: str, report: Report
+    source: EmbeddingSource,
+    pieces: Iterator[Piece],
+    numbered: bool,
+    similarity: str | Similarity,
+    encoder: str,
+    report: Report,
 ) -> MemoryBank:
     embeddings = np.empty((source.rows, source.channels), np.float32)
     ids: list[int] = []

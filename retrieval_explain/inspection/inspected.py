@@ -12,7 +12,7 @@ import torch
 
 from episodes import read_image
 from episodes.errors import Mistake
-from fsl_explain.classifiers import KnnVote, MajorityVote, NearestNeighbor
+from fsl_explain.classifiers import KnnVote, NearestNeighbor, Rule, Vote, named_rule, votes
 from fsl_explain.evaluation.query_figures import figures_of
 from fsl_explain.explainers.choice import Choice
 from fsl_explain.explainers.compared import Compared, compare
@@ -27,7 +27,6 @@ from retrieval_explain.decisions.explained_neighbors import (
     places_of,
 )
 
-Vote = KnnVote | MajorityVote
 Read = Callable[[str], PIL.Image.Image]
 VOTE_METHODS = ("contrast", "exact", "fam", "lafam")
 AGREEMENT = 1e-3  # of two similarities of one image, stored and embedded again; half precision stays below it
@@ -104,18 +103,19 @@ class Inspection:
 def inspect_neighbors(
     retrieved: Retrieved,
     *,
-    rule: Vote | None = None,
+    rule: str | Rule | None = None,
     explained: int = 5,
     gallery: int = 20,
     read: Read = read_image,
 ) -> Inspection:
     """Explain the first neighbors one by one, the first against the second, and the vote of them all.
 
-    ``rule`` is the vote, NPID's weighted one if None; a bank with unlabeled neighbors has none. ``explained``
-    neighbors get maps, ``gallery`` are shown; ``read`` gives the photograph of a path.
+    ``rule`` is the vote or its name, NPID's weighted one if None; a bank with unlabeled neighbors has none.
+    ``explained`` neighbors get maps, ``gallery`` are shown; ``read`` gives the photograph of a path.
 
-    Raises: ``ValueError`` for fewer than one neighbor to show.
+    Raises: ``ValueError`` for fewer than one neighbor to show, or a rule that is no vote.
     """
+    vote = KnnVote() if rule is None else named_vote(rule)
     if explained < 1 or gallery < 1:
         raise Mistake(f"expected at least one neighbor to show, but got {min(explained, gallery)}.")
     shown = tuple(_shown(retrieved, place, read) for place in range(min(gallery, len(retrieved.neighbors.indices))))
@@ -126,8 +126,17 @@ def inspect_neighbors(
         gallery=shown,
         pairs=() if compared is None else _pairs(retrieved, compared, beside),
         margin=_margin(retrieved, compared, beside),
-        vote=_vote(retrieved, KnnVote() if rule is None else rule),
+        vote=_vote(retrieved, vote),
     )
+
+
+def named_vote(rule: str | Rule, k: int | None = None, temperature: float | None = None) -> Vote:
+    """Return a vote by name, or the one given. Raises: ``ValueError`` for a rule that is none."""
+    found = named_rule(rule, k, temperature) if isinstance(rule, str) else rule
+    if not isinstance(found, Vote):
+        given = rule if isinstance(rule, str) else type(rule).__name__
+        raise Mistake(f"expected a vote of the neighbors, {' or '.join(votes())}, but got {given}.")
+    return found
 
 
 def _shown(retrieved: Retrieved, place: int, read: Read) -> Shown:
@@ -209,15 +218,13 @@ def turning_point(retrieved: Retrieved, rule: Vote) -> TurningPoint | None:
     if len(labels) == 1:
         return None
     similarities = retrieved.neighbors.similarities
-    votes = torch.ones_like(similarities)
-    if isinstance(rule, KnnVote):
-        votes = ((similarities - similarities[0]) / rule.temperature).exp()
-    totals = votes.new_zeros(len(labels)).scatter_add(0, way, votes)
+    cast = rule.votes(similarities - similarities[0])
+    totals = cast.new_zeros(len(labels)).scatter_add(0, way, cast)
     winner = int(totals.argmax())
     others = totals.clone()
     others[winner] = -torch.inf
     successor = int(others.argmax())
-    taken = votes[way == winner].sort(descending=True).values.cumsum(dim=0)
+    taken = cast[way == winner].sort(descending=True).values.cumsum(dim=0)
     left = totals[winner] - taken
     beaten = left < totals[successor] if winner < successor else left <= totals[successor]
     beaten[-1] = True  # nothing is left, whatever the rounding

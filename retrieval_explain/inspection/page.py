@@ -6,6 +6,7 @@ from pathlib import Path
 
 import PIL.Image
 
+from fsl_explain.classifiers import Vote
 from fsl_explain.evaluation import Table
 from fsl_explain.explainers import Explanation
 from fsl_explain.pictures.picture import support_overlay
@@ -178,7 +179,8 @@ def verdict(vote: VoteAnswer) -> str:
 
 def _class_bars(main: Explanation, voters: Mapping[str, int]) -> Bars:
     ranking = main.decision.scores.double()
-    shares = ranking.softmax(dim=-1) if _is_log_vote(main) else ranking / ranking.sum()
+    rule = main.question.rule
+    shares = rule.shares(ranking) if isinstance(rule, Vote) else ranking
     order = shares.argsort(descending=True, stable=True).tolist()
     names = [main.decision.classes[label] for label in order]
     values = [float(shares[label]) for label in order]
@@ -186,10 +188,6 @@ def _class_bars(main: Explanation, voters: Mapping[str, int]) -> Bars:
     counts = [f"{name} ({voters[name]})" for name in names]
     marks = [("predicted",) if name == main.decision.name else () for name in names]
     return bars(counts, values, texts, marks)
-
-
-def _is_log_vote(main: Explanation) -> bool:
-    return hasattr(main.question.rule, "temperature")
 
 
 def _addends(main: Explanation, ranks: Mapping[tuple[str, int], int]) -> tuple[list[tuple[str, float]], str]:

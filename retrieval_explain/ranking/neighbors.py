@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from fsl_explain.similarities import SIMILARITIES
+from fsl_explain.similarities import Similarity, named_similarity, traits_of
 
 ROWS_IN_A_BLOCK = 65536
 COMPARED_VALUES = 2**16  # of candidates at a time, so that their numbers stay in the processor's cache
@@ -93,26 +93,30 @@ def similarities_to(
     queries: Float[Tensor, "query channel"],
     rows: Rows,
     indices: Int[Tensor, "query candidate"],
-    similarity: str,
+    similarity: str | Similarity,
 ) -> Float[Tensor, "query candidate"]:
     """Return the similarity of each query to each of its candidates, in float64; a row below 0 counts as row 0.
 
-    Equal rows get equal numbers wherever they stand, which a matrix product does not promise.
+    Each pair is compared alone, so that equal rows get equal numbers wherever they stand, which a matrix product does
+    not promise.
     """
+    compared = named_similarity(similarity)
+    by_channel = traits_of(compared).in_float32 is not None
     together = max(1, COMPARED_VALUES // max(1, indices.shape[1] * rows.shape[1]))
     parts = []
     for query, wanted in zip(queries.double().split(together), indices.clamp(min=0).split(together), strict=True):
         candidates = rows.take(wanted).double()
-        parts.append(
-            SIMILARITIES[similarity].contributions(query[:, None].expand_as(candidates), candidates).sum(dim=-1)
-        )
+        if by_channel:
+            parts.append(compared.contributions(query[:, None].expand_as(candidates), candidates).sum(dim=-1))
+        else:
+            parts.append(compared.pairwise(query[:, None, None], candidates[:, :, None])[..., 0, 0])
     return torch.cat(parts)
 
 
 def scan(
     queries: Float[Tensor, "query channel"],
     rows: Rows,
-    similarity: str,
+    similarity: str | Similarity,
     k: int,
     allowed: Bool[Tensor, "row"] | None = None,
 ) -> Neighbors:
@@ -123,7 +127,7 @@ def scan(
     best = Neighbors(torch.empty(len(queries), 0, dtype=torch.int64), torch.empty(len(queries), 0, dtype=torch.float64))
     for start, block in blocks(rows, max(1, ROWS_IN_A_BLOCK * 64 // max(64, rows.shape[1]))):
         kept = slice(None) if allowed is None else allowed[start : start + len(block)]
-        values = SIMILARITIES[similarity].pairwise(queries.double(), block[kept].double())
+        values = named_similarity(similarity).pairwise(queries.double(), block[kept].double())
         compared = torch.arange(start, start + len(block))[kept]
         best = nearest(
             torch.cat([best.indices, compared.expand(len(queries), -1)], dim=-1),

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from episodes.errors import Mistake
-from fsl_explain.similarities import SIMILARITIES
+from fsl_explain.similarities import Similarity, named_similarity, traits_of
 from retrieval_explain.ranking.neighbors import Neighbors, nearest
 from retrieval_explain.ranking.ranked_lists import RankedLists, Tied, rank_gallery
 from retrieval_explain.ranking.ranking_metrics import mean_average_precision_at_r, r_precision, recall_at_k
@@ -36,7 +36,7 @@ class Searched:
     own: Int[Tensor, "query"]
     gallery: Float[Tensor, "gallery channel"]
     gallery_labels: Int[Tensor, "gallery"]
-    similarity: str
+    similarity: str | Similarity
     pairs_at_once: int = PAIRS_AT_ONCE
 
     def __post_init__(self) -> None:
@@ -53,9 +53,10 @@ class Searched:
     def blocks(self) -> Iterator[tuple[slice, Float[Tensor, "block gallery"]]]:
         """Yield the similarities of a few queries at a time to the whole gallery, in float64."""
         size, gallery = max(1, self.pairs_at_once // len(self.gallery)), self.gallery.double()
+        pairwise = named_similarity(self.similarity).pairwise
         for start in range(0, len(self.queries), size):
             part = slice(start, start + size)
-            yield part, SIMILARITIES[self.similarity].pairwise(self.queries[part].double(), gallery)
+            yield part, pairwise(self.queries[part].double(), gallery)
 
     def neighbors(self, k: int) -> Neighbors:
         """Search the k nearest of each query, exactly; where there are fewer, all of them."""
@@ -76,7 +77,7 @@ def retrieval_scores(
     k neighbors vote, or as many as there are; Recall@k is left out beyond that. A query without any other image of
     its class is NaN. Similarities that differ by rounding alone are tied. ``advance`` is told of queries done.
     """
-    scale = 1.0 if searched.similarity == "cosine" else float(searched.gallery.double().square().sum(dim=1).amax())
+    scale = _scale(searched)
     parts = []
     for part, similarities in searched.blocks():
         lists = rank_gallery(
@@ -85,6 +86,16 @@ def retrieval_scores(
         parts.append({name: score(lists) for name, score in _scores(searched, k, temperature).items()})
         advance(len(similarities))
     return {name: _joined([part[name] for part in parts]) for name in parts[0]}
+
+
+def _scale(searched: Searched) -> float:
+    """Return the size of the numbers whose rounding makes similarities differ: those that a similarity is a sum of."""
+    traits = traits_of(named_similarity(searched.similarity))
+    if traits.divides_by_norm:
+        return 1.0
+    if traits.transform is None:
+        return max(float(similarities.abs().amax()) for _, similarities in searched.blocks())
+    return float(traits.transform(searched.gallery.double()).square().sum(dim=1).amax())
 
 
 def chance_levels(searched: Searched, k: int) -> dict[str, float]:

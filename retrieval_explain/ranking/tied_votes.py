@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from episodes.errors import Mistake
+from fsl_explain.classifiers import KnnVote, MajorityVote
 from retrieval_explain.ranking.ranked_lists import RankedLists, Tied
 
 ROUNDING = 1e-12
@@ -30,13 +31,7 @@ def weighted_vote_accuracy(
         ValueError: the temperature is not above 0, k or draws is below 1, a list is shorter than k, or the ties at
             place k run past its end.
     """
-    if not temperature > 0:
-        raise Mistake(f"a weighted vote needs a temperature above 0, but got {temperature}.")
-
-    def weigh(below_the_first: Tensor) -> Tensor:
-        return torch.exp(below_the_first / temperature)
-
-    return _vote_accuracy(lists, k, weigh, draws, seed)
+    return _vote_accuracy(lists, k, KnnVote(temperature=temperature).votes, draws, seed)
 
 
 def majority_vote_accuracy(lists: RankedLists, k: int, draws: int = 64, seed: int = 0) -> Tied:
@@ -45,7 +40,7 @@ def majority_vote_accuracy(lists: RankedLists, k: int, draws: int = 64, seed: in
     Raises:
         ValueError: k or draws is below 1, a list is shorter than k, or the ties at place k run past its end.
     """
-    return _vote_accuracy(lists, k, torch.ones_like, draws, seed)
+    return _vote_accuracy(lists, k, MajorityVote().votes, draws, seed)
 
 
 @dataclass(frozen=True)

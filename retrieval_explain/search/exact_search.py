@@ -1,8 +1,8 @@
 """The k nearest of all rows: every row is compared in float32, and in float64 where rounding could decide.
 
-Each float32 similarity comes with a bound on its error. Rows whose upper bound falls short of the k-th best lower
-bound are out for certain; the few others are compared again. So the result is that of float64 throughout, ties
-included, at the speed of one matrix product.
+A similarity that says how gives each float32 number with a bound on its error. Rows whose upper bound falls short of
+the k-th best lower bound are out for certain; the few others are compared again. So the result is that of float64
+throughout, ties included, at the speed of one matrix product. Any other similarity is compared in float64 throughout.
 
 Notation: |fl(x·y) - x·y| <= (n + 8) u ‖x‖‖y‖ for n channels, whatever the order of summation (Higham, "Accuracy and
 Stability of Numerical Algorithms", section 3.1).
@@ -13,12 +13,11 @@ from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from episodes.errors import Mistake
-from fsl_explain.similarities import SIMILARITIES
+from fsl_explain.similarities import InFloat32, Similarity, named_similarity, traits_of
 from retrieval_explain.ranking.neighbors import Neighbors, Rows, nearest, similarities_to
 
 QUERIES_TOGETHER = 256
@@ -26,6 +25,7 @@ BLOCK_VALUES = 2**23
 FIRST_BLOCK_ROWS = 4096  # small, so that all later blocks meet a bar that is high already
 SAFE_SQUARES = (1e-23, 1e23)  # squared norms between which float32 neither overflows nor loses bits
 ROUNDED = {"highest": 0.0, "high": 2.0**-10, "medium": 2.0**-7}  # what torch.set_float32_matmul_precision permits
+ROUNDED_IN_FLOAT64 = 2.0**-30  # far more than float64 rounds, so that equal rows all stay to be compared one by one
 GATHERED_VALUES = 2**20
 PRUNED_AT = 2**20  # kept candidates of all queries together
 FEW_QUERIES, SPARSE = 32, 0.25  # a filtered block costs few queries less to compare whole than to gather
@@ -35,7 +35,7 @@ _KNOWN_LENGTHS: WeakKeyDictionary[Rows, dict[int, Tensor]] = WeakKeyDictionary()
 def exact_search(
     rows: Rows,
     queries: Float[Tensor, "query channel"],
-    similarity: str,
+    similarity: str | Similarity,
     k: int,
     allowed: Bool[Tensor, "row"] | None = None,
     device: str = "cpu",
@@ -45,13 +45,16 @@ def exact_search(
     Blocks in which no row is allowed are not read. The norms of the rows are kept as long as ``rows`` lives, whose
     embeddings must not change. ``device`` is where they are compared in float32.
 
-    Raises: ``ValueError`` where fewer than k rows are allowed.
+    Raises: ``ValueError`` where fewer than k rows are allowed, or a similarity is not finite.
     """
     there_are = rows.shape[0] if allowed is None else int(allowed.sum())
     if not 1 <= k <= there_are:
         raise Mistake(f"expected k from 1 to {there_are}, the rows to search among, but got {k}; lower k.")
     parts = queries.split(QUERIES_TOGETHER)
-    found = [_search(rows, part, similarity, k, allowed, device) for part in parts if len(part)]
+    compared = named_similarity(similarity)
+    known = traits_of(compared).in_float32 is not None
+    search = _search if known else _search_in_float64
+    found = [search(rows, part, compared, k, allowed, device) for part in parts if len(part)]
     return Neighbors(
         torch.cat([part.indices for part in found] or [torch.empty(0, k, dtype=torch.int64)]),
         torch.cat([part.similarities for part in found] or [torch.empty(0, k, dtype=torch.float64)]),
@@ -59,9 +62,10 @@ def exact_search(
 
 
 def _search(
-    rows: Rows, queries: Tensor, similarity: str, k: int, allowed: Bool[Tensor, "row"] | None, device: str
+    rows: Rows, queries: Tensor, similarity: Similarity, k: int, allowed: Bool[Tensor, "row"] | None, device: str
 ) -> Neighbors:
-    compared = _compared(queries, similarity).to(device)
+    quick = _in_float32(similarity)
+    compared = quick.prepared(queries).to(device)
     candidates = _Candidates(torch.full((len(queries), k), -torch.inf, dtype=torch.float64, device=device))
     for start, stop in _spans(*rows.shape):
         inside = None if allowed is None else allowed[start:stop]
@@ -72,13 +76,43 @@ def _search(
                 values.masked_fill_(~inside.to(device), -torch.inf)
             candidates.add(torch.arange(start, stop, device=device), values, error)
         elif len(positions := inside.nonzero().squeeze(1)):
-            few = len(positions) <= SPARSE * len(inside)
-            block = rows.take(positions + start) if few else rows.read(start, stop)[positions]
+            block = _allowed_rows(rows, start, stop, inside, positions)
             lengths = torch.linalg.vector_norm(block, dim=1).to(device)
             values, error = _bounded(compared, block.to(device), lengths, similarity)
             candidates.add((positions + start).to(device), values, error)
     proposed = candidates.table()
     return nearest(proposed, similarities_to(queries, rows, proposed, similarity), k)
+
+
+def _search_in_float64(
+    rows: Rows, queries: Tensor, similarity: Similarity, k: int, allowed: Bool[Tensor, "row"] | None, device: str
+) -> Neighbors:
+    compared = queries.double().to(device)
+    candidates = _Candidates(torch.full((len(queries), k), -torch.inf, dtype=torch.float64, device=device))
+    for start, stop in _spans(*rows.shape):
+        inside = torch.ones(stop - start, dtype=torch.bool) if allowed is None else allowed[start:stop]
+        positions = inside.nonzero().squeeze(1)
+        if not len(positions):
+            continue
+        block = rows.read(start, stop) if allowed is None else _allowed_rows(rows, start, stop, inside, positions)
+        values = similarity.pairwise(compared, block.double().to(device))
+        if not bool(values.isfinite().all()):
+            first = int(positions[(~values.isfinite()).any(dim=0).nonzero()[0, 0]]) + start
+            raise Mistake(
+                f"expected similarities that are finite, but that of row {first} to a query is not; "
+                "leave this row out or choose another similarity."
+            )
+        error = ROUNDED_IN_FLOAT64 * values.abs().amax(dim=-1, keepdim=True)
+        candidates.add((positions + start).to(device), values, error)
+    proposed = candidates.table()
+    return nearest(proposed, similarities_to(queries, rows, proposed, similarity), k)
+
+
+def _allowed_rows(
+    rows: Rows, start: int, stop: int, inside: Bool[Tensor, "block"], positions: Int[Tensor, "row"]
+) -> Float[Tensor, "row channel"]:
+    few = len(positions) <= SPARSE * len(inside)
+    return rows.take(positions + start) if few else rows.read(start, stop)[positions]
 
 
 def _spans(count: int, channels: int) -> Iterator[tuple[int, int]]:
@@ -102,14 +136,18 @@ def promising(
     queries: Float[Tensor, "query channel"],
     rows: Rows,
     candidates: Int[Tensor, "query candidate"],
-    similarity: str,
+    similarity: str | Similarity,
     k: int,
 ) -> Int[Tensor, "query few"]:
     """Return those of each query's candidates that may be among its k nearest of them; rows below 0 are none.
 
-    Each is compared in float32, from what is stored; what is left is to be compared in float64.
+    Each is compared in float32, from what is stored; what is left is to be compared in float64. A similarity that
+    does not say how leaves them all.
     """
-    found = _compared(queries, similarity)
+    similarity = named_similarity(similarity)
+    if traits_of(similarity).in_float32 is None:
+        return candidates
+    found = _in_float32(similarity).prepared(queries)
     together = max(1, GATHERED_VALUES // max(1, candidates.shape[1] * rows.shape[1]))
     parts = []
     for query, wanted in zip(found.split(together), candidates.split(together), strict=True):
@@ -123,39 +161,33 @@ def promising(
     return _table(query, left[query, column], len(left), -1.0)
 
 
-def _compared(queries: Float[Tensor, "query channel"], similarity: str) -> Float[Tensor, "query channel"]:
-    return F.normalize(queries.double(), dim=-1).float() if similarity == "cosine" else queries.float()
+def _in_float32(similarity: Similarity) -> InFloat32:
+    found = traits_of(similarity).in_float32
+    if found is None:
+        raise TypeError("the similarity does not say how it is compared in float32")
+    return found
 
 
 def _bounded(
     queries: Float[Tensor, "*batch query channel"],
     block: Float[Tensor, "*batch row channel"],
     lengths: Float[Tensor, "*batch row"],
-    similarity: str,
+    similarity: Similarity,
 ) -> tuple[Float[Tensor, "*batch query row"], Float[Tensor, "*batch query 1"]]:
-    """Return similarities up to a constant of each query, and a bound on their error."""
-    squares = lengths.square()[..., None, :]
-    smallest, largest = squares.aminmax()
-    weight = queries.square().sum(dim=-1, keepdim=True)
+    """Return similarities up to a constant of each query, and a bound on their error.
+
+    Where float32 overflows or loses bits, the same is computed in float64.
+    """
+    smallest, largest = lengths.square().aminmax()
+    weight = queries.square().sum(dim=-1)
     least, most = SAFE_SQUARES
-    if not (largest < most and weight.max() < most and (similarity != "cosine" or smallest > least)):
-        return _bounded_in_float64(queries.double(), block.double(), similarity)
-    unit = (queries.shape[1] + 8) * 2.0**-23 + ROUNDED[torch.get_float32_matmul_precision()]
-    if similarity == "cosine":
-        return (queries @ block.mT).div_(lengths[..., None, :]), torch.full_like(weight, 2 * unit)
-    if similarity == "inner-product":
-        return queries @ block.mT, unit * (weight * largest).sqrt()
-    return (2 * queries @ block.mT).sub_(squares), unit * (2 * (weight * largest).sqrt() + largest)
-
-
-def _bounded_in_float64(
-    queries: Float[Tensor, "*batch query channel"], block: Float[Tensor, "*batch row channel"], similarity: str
-) -> tuple[Float[Tensor, "*batch query row"], Float[Tensor, "*batch query 1"]]:
-    values = SIMILARITIES[similarity].pairwise(queries, block)
-    if similarity == "euclidean":
-        values = values + queries.square().sum(dim=-1, keepdim=True)
-    size = 1.0 if similarity == "cosine" else (queries.norm(dim=-1, keepdim=True) + block.norm(dim=-1).max()).square()
-    return values, 2.0**-30 * size * torch.ones_like(queries[..., :1])
+    divides = traits_of(similarity).divides_by_norm
+    bounded = _in_float32(similarity).bounded
+    if not (largest < most and weight.max() < most and (not divides or smallest > least)):
+        wide = block.double()
+        return bounded(queries.double(), wide, wide.norm(dim=-1), ROUNDED_IN_FLOAT64)
+    unit = (queries.shape[-1] + 8) * 2.0**-23 + ROUNDED[torch.get_float32_matmul_precision()]
+    return bounded(queries, block, lengths, unit)
 
 
 @dataclass

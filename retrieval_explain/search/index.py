@@ -14,12 +14,12 @@ from typing import Any
 import faiss as typed_faiss
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from episodes.errors import Mistake
 from episodes.naming import unknown_name
+from fsl_explain.similarities import Similarity, named_similarity, similarity_name, traits_of
 from retrieval_explain.ranking.neighbors import ROWS_IN_A_BLOCK, Neighbors, Rows, blocks, nearest, similarities_to
 from retrieval_explain.search.exact_search import exact_search, promising
 
@@ -38,7 +38,7 @@ class Index:
     """An index over a bank's rows, and how wide it searches."""
 
     kind: str
-    similarity: str
+    similarity: str | Similarity
     settings: dict[str, int]
     faiss_index: Any = field(default=None, repr=False, compare=False)  # None: exhaustive, nothing is built
     device: str = "cpu"
@@ -50,23 +50,28 @@ class Index:
         return self.kind == "flat"
 
 
-def flat(similarity: str) -> Index:
+def flat(similarity: str | Similarity) -> Index:
     """Return the exhaustive search, which needs no index and no second copy of the rows."""
     return Index("flat", similarity, {})
 
 
-def build_index(rows: Rows, similarity: str, kind: str, k: int) -> Index:
+def build_index(rows: Rows, similarity: str | Similarity, kind: str, k: int) -> Index:
     """Train and fill an index whose settings follow from the number of rows and from k.
 
     ``hnsw`` links each row with 32 others and follows max(128, 2k) paths; ``ivf`` sorts the rows into 4√rows
     lists and looks into enough of them for k; ``ivf-pq`` also compresses each row to a byte per two channels and
-    proposes four times as many candidates, which are compared again with what is stored.
+    proposes four times as many candidates, which are compared again with what is stored. An index is one of the f of
+    ``Traits``, whose inner products or distances are the similarities.
+
+    Raises: ``ValueError`` for a similarity that is neither.
     """
-    count, channels = rows.shape
     if kind == "flat":
         return flat(similarity)
+    count = rows.shape[0]
+    channels = _prepared(rows.read(0, 1), similarity).shape[1]
     settings = automatic_settings(kind, count, channels, k)
-    metric = faiss.METRIC_L2 if similarity == "euclidean" else faiss.METRIC_INNER_PRODUCT
+    by_distance = traits_of(named_similarity(similarity)).distance_of is not None
+    metric = faiss.METRIC_L2 if by_distance else faiss.METRIC_INNER_PRODUCT
     if kind == "hnsw":
         made = faiss.IndexHNSWFlat(channels, settings["links"], metric)
         made.hnsw.efConstruction = settings["construction"]
@@ -144,7 +149,9 @@ def write_index(index: Index, write: Callable[[bytes], int]) -> None:
     faiss.write_index(index.faiss_index, faiss.PyCallbackIOWriter(write))
 
 
-def read_index(kind: str, similarity: str, settings: dict[str, int], read: Callable[[int], bytes]) -> Index:
+def read_index(
+    kind: str, similarity: str | Similarity, settings: dict[str, int], read: Callable[[int], bytes]
+) -> Index:
     """Return the index whose bytes ``read`` returns. They must be known to be whole: others can end the process."""
     return Index(kind, similarity, settings, faiss.read_index(faiss.PyCallbackIOReader(read)))
 
@@ -188,10 +195,19 @@ def _search(index: Index, rows: Rows, queries: Float[Tensor, "query channel"], k
     return found
 
 
-def _prepared(vectors: Float[Tensor, "row channel"], similarity: str) -> np.ndarray:
-    """Return vectors as FAISS takes them: float32, of norm 1 for the cosine."""
-    values = vectors.float()
-    return np.ascontiguousarray((F.normalize(values, dim=-1) if similarity == "cosine" else values).numpy())
+def _prepared(vectors: Float[Tensor, "row channel"], similarity: str | Similarity) -> np.ndarray:
+    """Return vectors as FAISS takes them: in float32, and those whose inner products or distances are the similarity.
+
+    Raises: ``ValueError`` for a similarity that is neither.
+    """
+    transform = traits_of(named_similarity(similarity)).transform
+    if transform is None:
+        raise Mistake(
+            "expected a similarity that is an inner product or a distance, for an index, but "
+            f"{similarity_name(similarity) or type(similarity).__name__} does not say so; give it traits or search "
+            "without an index."
+        )
+    return np.ascontiguousarray(transform(vectors.float()).float().numpy())
 
 
 def _sample(rows: Rows, wanted: int) -> Float[Tensor, "row channel"]:

@@ -17,6 +17,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from fsl_explain.similarities import Similarity
 from retrieval_explain.ranking.neighbors import Rows
 from retrieval_explain.search.index import FAISS_VERSION, Index, build_index, read_index, write_index
 from retrieval_explain.search.recall import Verified, verify
@@ -41,14 +42,14 @@ class Record(BaseModel, extra="forbid", frozen=True, strict=True):
     versions: dict[str, str]
 
 
-def cached(stored: StoredBank, rows: Rows, similarity: str, kind: str, k: int, recall: float) -> Verified:
+def cached(stored: StoredBank, rows: Rows, similarity: str | Similarity, kind: str, k: int, recall: float) -> Verified:
     """Return an index for a bank on disk: the one that is kept beside it where it fits, else a new one.
 
     A kept index fits when its bytes have the recorded hash, and it was verified for the same rows and k with this
     version of FAISS and reached the recall, or missed it before. A new one takes its place; where the bank cannot be
-    written to, it stays in memory.
+    written to, or has another similarity than the one asked for, it stays in memory.
     """
-    if kind == "flat":
+    if kind == "flat" or not isinstance(similarity, str) or similarity != stored.manifest.similarity:
         return verify(build_index(rows, similarity, kind, k), rows, k, recall)
     kept = _kept(stored, similarity, kind, k, recall)
     if kept is not None:
@@ -65,7 +66,7 @@ def _kept(stored: StoredBank, similarity: str, kind: str, k: int, recall: float)
         return None
     if record.k != k or (record.asked != recall and record.recall < recall):
         return None
-    if similarity != stored.manifest.similarity or record.embeddings != _fingerprint(stored):
+    if record.embeddings != _fingerprint(stored):
         return None
     data = read_checked(stored.directory / INDEXES / file_name(kind, record.sha256), record)
     if data is None:

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from jaxtyping import Float, Int64, Shaped
 
 from episodes.errors import Mistake
+from fsl_explain.similarities import named_similarity, traits_of
 
 SCHEMA = pa.schema([("id", pa.int64()), ("label", pa.string()), ("path", pa.string())])
 LABELS, NAMES, NUMBERS = "labels", "names", "numbers"  # a bank's note: whether its labels are names or numbers
@@ -35,7 +36,7 @@ def stored_embeddings(
 
 
 def check_embeddings(stored: Float[np.ndarray, "row channel"], similarity: str, table: pa.Table) -> None:
-    """Refuse rows that no search could rank: NaN, infinity and, for the cosine, zero.
+    """Refuse rows that no search could rank: NaN, infinity and, for the cosine and its like, zero.
 
     The check is of the numbers as stored, and of their squared norm in float32.
     Raises: ``ValueError`` naming the path, or else the id, of the first such row and their number.
@@ -43,14 +44,14 @@ def check_embeddings(stored: Float[np.ndarray, "row channel"], similarity: str, 
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         squared = np.einsum("rc,rc->r", stored, stored, dtype=np.float32, casting="same_kind")
     wrong = ~np.isfinite(squared)
-    cosine = similarity == "cosine"
-    if cosine:
+    zero_has_none = traits_of(named_similarity(similarity)).zero_has_none
+    if zero_has_none:
         wrong |= squared == 0
     if not wrong.any():
         return
     first = int(np.flatnonzero(wrong)[0])
     name = table["path"][first].as_py() or f"id {table['id'][first].as_py()}"
-    what = f"{'zero or ' if cosine else ''}not finite{' in float16' if stored.dtype == np.float16 else ''}"
+    what = f"{'zero or ' if zero_has_none else ''}not finite{' in float16' if stored.dtype == np.float16 else ''}"
     raise Mistake(
         f"{int(wrong.sum())} of {len(stored)} embeddings are {what}, first {name}. "
         f"They have no {similarity} similarity; fix or drop these images before building the bank."

@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from guide_similarity import NAMES, CorrelationWithTraits
 from random_supports import supports_of
 from references import cosine_classifier as reference
 from sklearn.linear_model import LogisticRegression as SklearnLogisticRegression
@@ -125,3 +126,17 @@ def test_a_class_without_supports_is_left_out_of_the_fit(rule):
     found = rule.class_scores(queries(4), emptied, COSINE)
     assert found[:, 1].isneginf().all()
     torch.testing.assert_close(found[:, [0, 2]], rule.class_scores(queries(4), whole, COSINE))
+
+
+@pytest.mark.parametrize("rule", [LogisticRegression(), CosineClassifier(steps=4)], ids=["logistic", "cosine"])
+def test_any_inner_product_of_transformed_embeddings_is_taken(rule):
+    """Pearson's correlation, which says so of itself, is the cosine of centered embeddings."""
+    supports, query = supports_of((3, 2), 5), queries(5)
+    centered = SupportSet(NAMES["centered"](supports.embeddings), supports.valid, supports.classes)
+    expected = rule.class_scores(NAMES["centered"](query), centered, COSINE)
+    torch.testing.assert_close(rule.class_scores(query, supports, CorrelationWithTraits()), expected)
+    lead = torch.tensor([[1.0, -1.0]]).double().expand(len(query), -1)
+    found = rule.weights(lead, query, supports, CorrelationWithTraits())
+    pairs = COSINE.pairwise(NAMES["centered"](query), centered.embeddings.flatten(0, 1)).unflatten(-1, (2, 3))
+    total = (found.supports * pairs).sum(dim=(-2, -1)) + sum(found.constants.values())
+    torch.testing.assert_close(total, expected[:, 0] - expected[:, 1])

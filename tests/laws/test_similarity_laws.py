@@ -1,18 +1,20 @@
 import pytest
 import torch
 from decision_parts import similarities_of
-from embedding_strategies import assert_equal, embeddings, quarters, shot_masks
+from embedding_strategies import assert_equal, embeddings, quarters, shot_masks, spread_of
+from guide_similarity import CorrelationWithTraits
 from hypothesis import assume, given
 from references import exact as reference
 
-from fsl_explain.similarities import SIMILARITIES, Form, Similarity, effective_reference
+from fsl_explain.similarities import SIMILARITIES, Form, Similarity, effective_reference, traits_of
 
 DIMENSIONS = 5
 EVERY = similarities_of(DIMENSIONS)
 METRIC = EVERY["mahalanobis"].precision.tolist()
 
 every_similarity = pytest.mark.parametrize("similarity", EVERY.values(), ids=EVERY)
-every_sum_over_channels = pytest.mark.parametrize("similarity", SIMILARITIES.values(), ids=SIMILARITIES)
+SUMS = {kind: similarity for kind, similarity in EVERY.items() if kind != "mahalanobis"}
+every_sum_over_channels = pytest.mark.parametrize("similarity", SUMS.values(), ids=SUMS)
 
 
 def pairs_of(query, gallery):
@@ -57,6 +59,20 @@ def test_the_form_is_the_similarity_seen_from_either_side(similarity, query, gal
     assert_equal(from_support.expand(3, 4), expected, 1e-11)
 
 
+@pytest.mark.parametrize("similarity", [*EVERY.values(), CorrelationWithTraits()], ids=[*EVERY, "with traits"])
+@given(query=embeddings(3, 5), gallery=embeddings(4, 5))
+def test_traits_tell_the_same_similarity(similarity, query, gallery):
+    """As an inner product or a distance of transformed embeddings, and in [-1, 1] where they have norm 1."""
+    traits, expected = traits_of(similarity), similarity.pairwise(query, gallery)
+    if traits.inner_product_of is not None:
+        assert_equal(traits.inner_product_of(query) @ traits.inner_product_of(gallery).T, expected)
+    if traits.distance_of is not None:
+        difference = traits.distance_of(query)[:, None] - traits.distance_of(gallery)
+        assert_equal(-difference.square().sum(dim=-1), expected, 1e-11)
+    if traits.divides_by_norm:
+        assert_equal(traits.transform(query).norm(dim=-1), torch.ones(3, dtype=torch.float64))
+
+
 @given(vectors=quarters(4, 2), metric=quarters(2, 2), scale=quarters(1), constant=quarters(1))
 def test_a_form_with_every_term_is_their_sum(vectors, metric, scale, constant):
     """Also for a metric that is not symmetric and a constant, which no similarity here has."""
@@ -97,7 +113,7 @@ def test_each_query_may_have_an_effective_reference_of_its_own_supports(similari
 @given(query=embeddings(3, 5), supports=embeddings(2, 3, 5), valid=shot_masks(2, 3))
 def test_similarity_to_the_mean_support_is_a_weighted_sum(similarity, query, supports, valid):
     means = torch.stack([supports[c][valid[c]].mean(dim=0) for c in range(2)])
-    assume((means.norm(dim=-1) > 0.05).all())
+    assume((spread_of(means) > 0.05).all())
     weights, constant = similarity.prototype_weights(supports, valid)
     assert (weights[~valid] == 0).all()
     similarities = similarity.pairwise(query, supports.flatten(0, 1)).unflatten(-1, (2, 3))

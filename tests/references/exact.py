@@ -78,6 +78,8 @@ def similarity(kind: str, z: Vector, q: Vector, metric: Matrix | None = None) ->
     """The similarity by its definition; euclidean and mahalanobis are minus the squared distance."""
     if kind == "cosine":
         return dot(z, q) / (sqrt(dot(z, z)) * sqrt(dot(q, q)))
+    if kind == "correlation":
+        return similarity("cosine", centered(z), centered(q))
     if kind == "inner-product":
         return dot(z, q)
     difference = [z[j] - q[j] for j in range(len(z))]
@@ -88,12 +90,19 @@ def form(kind: str, z: Vector, q: Vector, metric: Matrix | None = None) -> Form:
     zero = [0.0] * len(z)
     if kind == "cosine":
         return Form(identity(len(z), 1.0 / (sqrt(dot(z, z)) * sqrt(dot(q, q)))), zero, zero, 0.0)
+    if kind == "correlation":
+        n, (scaled, _, _, _) = len(z), form("cosine", centered(z), centered(q))
+        return Form([[scaled[0][0] * ((i == j) - 1.0 / n) for j in range(n)] for i in range(n)], zero, zero, 0.0)
     if kind == "inner-product":
         return Form(identity(len(z)), zero, zero, 0.0)
     if kind == "mahalanobis":
         doubled = [[2.0 * v for v in row] for row in metric]
         return Form(doubled, [-v for v in times(metric, z)], [-v for v in times(metric, q)], 0.0)
     return Form(identity(len(z), 2.0), [-v for v in z], [-v for v in q], 0.0)
+
+
+def centered(v: Vector) -> Vector:
+    return [x - sum(v) / len(v) for x in v]
 
 
 def times(M: Matrix, v: Vector) -> Vector:

@@ -19,12 +19,13 @@ from torch import Tensor, nn
 
 from episodes.errors import Mistake
 from fsl_explain.backbones.capture import evaluating
-from fsl_explain.classifiers import CosineClassifier, LogisticRegression, mean_similarity, prototypes
+from fsl_explain.classifiers import is_linear_in_embeddings
 from fsl_explain.encoder import Features
 from fsl_explain.explainers.methods.exact import pair_form
 from fsl_explain.explainers.question import Question
-from fsl_explain.heads import Center, GlobalAveragePooling, L2Normalize, linearize
-from fsl_explain.similarities import Mahalanobis, cosine, effective_reference, euclidean, inner_product
+from fsl_explain.heads import Center, L2Normalize, linearize
+from fsl_explain.heads.pooling import is_linear_in_maps
+from fsl_explain.similarities import effective_reference, traits_of
 
 ROUNDING = 16  # units of the maps' precision, relative to the absolute terms of a lead
 
@@ -96,14 +97,11 @@ def leads_over(question: Question, rivals: Int[Tensor, "rival"], donors: Int[Ten
 def sums_tell_the_decision(question: Question, leads: Leads) -> bool:
     """Say whether the lead after any edit has the sign of its sum, so that the closed form holds."""
     affine, normalized = _kind_of(question.head)
-    linear_rule = question.rule in (mean_similarity, prototypes) or isinstance(
-        question.rule, LogisticRegression | CosineClassifier
-    )
-    similarity = question.similarity
-    known = similarity in (cosine, inner_product, euclidean) or isinstance(similarity, Mahalanobis)
-    if not (affine and linear_rule and known and isinstance(question.pooling, GlobalAveragePooling)):
+    traits = traits_of(question.similarity)
+    linear = is_linear_in_embeddings(question.rule) and traits.is_affine_in_query
+    if not (affine and linear and is_linear_in_maps(question.pooling)):
         return False
-    return bool((leads.unscaled.abs() <= leads.rounding).all()) or not (normalized or similarity is cosine)
+    return bool((leads.unscaled.abs() <= leads.rounding).all()) or not (normalized or traits.divides_by_norm)
 
 
 def fewest_cells(question: Question, leads: Leads, donors: Int[Tensor, "donor"] | None) -> CellEdit | None:

@@ -1,13 +1,13 @@
 """Which supports carried a decision: what each added, and what is decided without it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from episodes.errors import Mistake
-from fsl_explain.classifiers import KnnVote, MajorityVote, Rule, SupportSet
+from fsl_explain.classifiers import Rule, SupportSet, Vote
 from fsl_explain.explainers.explanation import Explanation
 from fsl_explain.explainers.question import Question
 
@@ -88,6 +88,4 @@ def decision_without_each(question: Question) -> Float[Tensor, "supports *batch 
 
 def _for_fewer(rule: Rule, supports: int) -> Rule:
     """Let a vote of all supports be a vote of all but the one left out."""
-    if isinstance(rule, KnnVote | MajorityVote) and rule.k == supports:
-        return replace(rule, k=supports - 1)
-    return rule
+    return rule.of(supports - 1) if isinstance(rule, Vote) and rule.k == supports else rule

@@ -13,7 +13,7 @@ from fsl_explain.classifiers import KnnVote, MajorityVote, NearestNeighbor, Supp
 from fsl_explain.encoder import Encoder, Features
 from fsl_explain.explainers.methods.named import METHODS
 from fsl_explain.similarities import SIMILARITIES
-from retrieval_explain.decisions.chosen_classes import NOBODY, choose, class_scores
+from retrieval_explain.decisions.chosen_classes import NOBODY, choose
 from retrieval_explain.decisions.explained_neighbors import places_of
 from retrieval_explain.decisions.questions import Voted
 from retrieval_explain.ranking.neighbors import RowsInMemory, scan
@@ -58,7 +58,7 @@ def test_votes_equal_the_rules_over_all_neighbors_as_supports(name, similarity, 
     metric = SIMILARITIES[similarity]
     theirs = rule.class_scores(features.embedding, supports, metric)
     ranking = rule.decision_scores(features.embedding, supports, metric)
-    scores, _ = class_scores(rule, similarities, labels, CLASSES)
+    scores, _ = rule.scores_of_voters(similarities, labels, CLASSES)
     torch.testing.assert_close(scores, theirs, rtol=1e-9, atol=1e-9)
     chosen = choose(rule, similarities, labels, CLASSES)
     assert chosen.predicted.tolist() == decide(ranking, supports.classes).label.tolist()
@@ -69,13 +69,13 @@ def test_votes_equal_the_loops(seed):
     _, _, _, similarities, labels = searched(seed, "cosine")
     for query in range(len(labels)):
         lists = [similarities[query][labels[query] == c].tolist() for c in range(CLASSES)]
-        log_votes = class_scores(RULES["knn-vote"], similarities[query, None], labels[query, None], CLASSES)[0][0]
+        log_votes = RULES["knn-vote"].scores_of_voters(similarities[query, None], labels[query, None], CLASSES)[0][0]
         assert log_votes.tolist() == pytest.approx(reference.log_votes(lists, 9, 0.2), abs=1e-9)
         means, counts = reference.mean_of_voters(lists, 9)
-        found = class_scores(RULES["majority-vote"], similarities[query, None], labels[query, None], CLASSES)
+        found = RULES["majority-vote"].scores_of_voters(similarities[query, None], labels[query, None], CLASSES)
         assert found[0][0].tolist() == pytest.approx(means)
         assert found[1][0].tolist() == counts
-        best = class_scores(RULES["nearest-neighbor"], similarities[query, None], labels[query, None], CLASSES)[0][0]
+        best = RULES["nearest-neighbor"].scores_of_voters(similarities[query, None], labels[query, None], CLASSES)[0][0]
         assert best.tolist() == pytest.approx([max(values, default=-math.inf) for values in lists])
 
 
@@ -96,7 +96,7 @@ def test_the_runner_up_is_the_best_other_class_that_has_a_neighbor():
 def test_a_vote_far_below_the_best_is_not_lost():
     """exp(-2000) is zero in float64, but its logarithm is not."""
     similarities = -torch.tensor([[1.0, 200.0, 201.0]], dtype=torch.float64)
-    scores, _ = class_scores(KnnVote(temperature=0.1), similarities, torch.tensor([[0, 1, 1]]), 3)
+    scores, _ = KnnVote(temperature=0.1).scores_of_voters(similarities, torch.tensor([[0, 1, 1]]), 3)
     assert scores[0].tolist() == pytest.approx([-10, -2000 + math.log1p(math.exp(-10)), -math.inf])
 
 

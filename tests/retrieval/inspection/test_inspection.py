@@ -1,5 +1,7 @@
 """Why images came back: pairs, margin, vote, what the vote hangs on, and the page."""
 
+import math
+import re
 from itertools import combinations
 
 import PIL.Image
@@ -10,7 +12,7 @@ from torchvision.transforms import v2
 from torchvision.utils import save_image
 
 from fsl_explain import Encoder
-from fsl_explain.classifiers import KnnVote, MajorityVote
+from fsl_explain.classifiers import RULES, KnnVote, MajorityVote
 from fsl_explain.report import Page
 from retrieval_explain import MemoryBank
 from retrieval_explain.decisions.explained_neighbors import retrieve
@@ -192,3 +194,30 @@ def test_a_region_is_cut_in_whole_pixels_and_refused_outside():
     for box in ((5, 2, 5, 8), (5, 2, 3, 8), (-1, 0, 5, 5), (0, 0, 21, 5), (0, 0, float("nan"), 5)):
         with pytest.raises(ValueError, match=r"expected a box x1 y1 x2 y2 .* inside the image of 20×10"):
             cut_region(image, tuple(map(float, box)))
+
+
+@pytest.mark.parametrize("rule", [MajorityVote(), KnnVote(temperature=0.5), "majority-vote"], ids=str)
+def test_the_bars_of_the_page_are_each_classs_share_of_the_votes(case, tmp_path, rule):
+    """Two of three neighbors are 66.7 % of a majority vote; a log vote's bars would be e²/(e² + e) = 73.1 %."""
+    bank, encoder, query, _ = case
+    retrieved = retrieve(encoder, bank, query, 3)
+    found = inspect_neighbors(retrieved, rule)
+    votes = {name: [] for name in bank.classes}
+    near = retrieved.neighbors
+    for row, s in zip(near.indices.tolist(), near.similarities.tolist(), strict=True):
+        votes[bank.classes[int(bank.labels[row])]].append(math.exp(s / 0.5) if isinstance(rule, KnnVote) else 1.0)
+    total = sum(map(sum, votes.values()))
+    write_inspection(found, Page(title="Why?"), PIL.Image.new("RGB", (20, 10)), tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    bars = page[page.index("Share of the vote") : page.index("How the voters add up")]
+    assert sorted(map(len, votes.values())) == [1, 2]
+    assert re.findall(r"[\d.]+ %", bars) == [
+        f"{100 * share / total:.1f} %" for share in sorted(map(sum, votes.values()), reverse=True)
+    ]
+
+
+def test_a_rule_that_is_no_vote_is_refused(case):
+    bank, encoder, query, _ = case
+    for rule in ("nearest-neighbor", RULES["nearest-neighbor"]):
+        with pytest.raises(ValueError, match=r"a vote of the neighbors, knn-vote or majority-vote, but got "):
+            inspect_neighbors(retrieve(encoder, bank, query), rule)

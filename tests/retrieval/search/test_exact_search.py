@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from fsl_explain.similarities import SIMILARITIES
 from retrieval_explain.ranking.neighbors import RowsInMemory
 from retrieval_explain.search import exact_search as searched
 from retrieval_explain.search.exact_search import exact_search
@@ -137,7 +138,7 @@ def test_the_bound_on_the_error_holds(similarity, offset):
     queries = torch.randn(20, 300, generator=generator) + offset
     if similarity == "cosine":
         queries = torch.nn.functional.normalize(queries, dim=-1)
-    values, error = searched._bounded(queries, rows, rows.norm(dim=-1), similarity)
+    values, error = searched._bounded(queries, rows, rows.norm(dim=-1), SIMILARITIES[similarity])
     x = torch.nn.functional.normalize(rows.double(), dim=-1) if similarity == "cosine" else rows.double()
     true = queries.double() @ x.T
     if similarity == "euclidean":

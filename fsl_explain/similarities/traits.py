@@ -1,0 +1,75 @@
+"""What a similarity may say of itself besides its four functions, as an attribute ``traits`` next to its code.
+
+All of it is optional, and nothing is assumed that a similarity does not say. One without traits is searched by its
+``pairwise`` alone, in float64, and has no index.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from jaxtyping import Float
+from torch import Tensor
+
+from fsl_explain.similarities.similarity import Similarity
+
+Transform = Callable[[Tensor], Tensor]
+"""A function of embeddings, of any leading dimensions, to vectors of any length."""
+
+
+@runtime_checkable
+class Bounded(Protocol):
+    """A comparison that knows by how much it can be off."""
+
+    def __call__(
+        self,
+        query: Float[Tensor, "*batch query channel"],
+        gallery: Float[Tensor, "*batch row channel"],
+        lengths: Float[Tensor, "*batch row"],
+        unit: float,
+    ) -> tuple[Float[Tensor, "*batch query row"], Float[Tensor, "*batch query 1"]]:
+        """Return similarities up to a constant of each query, and a bound on their error.
+
+        ``lengths`` are the norms of the gallery. An inner product is off by ``unit`` times the norms of its sides.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class InFloat32:
+    """How pairs are compared in float32. Those it cannot tell apart are compared by ``contributions`` in float64."""
+
+    prepared: Transform  # what of a query is compared, in float32
+    bounded: Bounded
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What a similarity S says of itself.
+
+    Laws: S(q, g) is f(q)·f(g) with f = ``inner_product_of``, and -‖f(q) - f(g)‖² with f = ``distance_of``. Either
+    makes an index of S one of f's values. A linear classifier takes an S that is an inner product.
+    """
+
+    inner_product_of: Transform | None = None
+    distance_of: Transform | None = None
+    divides_by_norm: bool = False  # f has norm 1, which comes from a last division; S is in [-1, 1]
+    is_affine_in_query: bool = False  # so is the difference of two S of one query, but for that division
+    zero_has_none: bool = False  # a zero embedding has no similarity and is refused
+    in_float32: InFloat32 | None = None
+
+    @property
+    def transform(self) -> Transform | None:
+        """The f of either law."""
+        return self.distance_of if self.inner_product_of is None else self.inner_product_of
+
+
+def traits_of(similarity: Similarity) -> Traits:
+    """Return what a similarity says of itself: nothing where it has no ``traits``."""
+    traits: Traits = getattr(similarity, "traits", Traits())
+    return traits
+
+
+def unchanged(values: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch channel"]:
+    """Return embeddings as they are."""
+    return values

@@ -1,0 +1,56 @@
+"""A rule over neighbors is one class and one registration: explained, inspected and evaluated by name."""
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+from tiny_encoder import images, tiny_encoder
+
+from episodes import DigitScenes
+from fsl_explain.classifiers import RULES, KnnVote, Vote, neighbor_rules, votes
+from retrieval_explain import MemoryBank
+from retrieval_explain.decisions.explained_neighbors import explain, retrieve
+from retrieval_explain.evaluation.evaluation_tables import bank_tables, summarize_bank
+from retrieval_explain.evaluation.retrieval_evaluation import evaluate_bank
+from retrieval_explain.inspection.inspected import inspect_neighbors
+from retrieval_explain.settings import BankEvaluationConfig
+
+
+@dataclass(frozen=True)
+class WarmVote(KnnVote):
+    """The weighted vote of another temperature, whose name nothing in this software has heard of."""
+
+    temperature: float = 0.5
+
+
+@pytest.fixture(autouse=True)
+def registered(monkeypatch):
+    monkeypatch.setitem(RULES, "warm-vote", WarmVote())
+
+
+def test_it_is_known_by_name():
+    assert isinstance(RULES["warm-vote"], Vote)
+    assert "warm-vote" in neighbor_rules()
+    assert "warm-vote" in votes()
+
+
+def test_it_is_explained_and_inspected_like_the_rule_itself():
+    encoder, query = tiny_encoder(dtype=torch.float32), images(seed=4, dtype=torch.float32)
+    gallery = encoder(images(6, seed=3, dtype=torch.float32)).embedding
+    bank = MemoryBank.from_embeddings(gallery, ["oak", "elm", "oak", "elm", "oak", "ash"])
+    expected = explain(bank, encoder, query, "contrast", KnnVote(temperature=0.5))
+    assert torch.equal(explain(bank, encoder, query, "contrast", "warm-vote").cells, expected.cells)
+    inspected = inspect_neighbors(retrieve(encoder, bank, query), "warm-vote").vote
+    assert torch.equal(inspected.explanations["contrast"].cells, expected.cells)
+
+
+def test_it_is_evaluated_by_name():
+    asked = {"data": {"kind": "digit-scenes"}, "explanation": {"methods": ["exact"]}}
+    decision = {"rules": ["warm-vote", "knn-vote"], "k": 5, "temperature": 0.5}
+    config = BankEvaluationConfig.model_validate(asked | {"decision": decision})
+    scenes = DigitScenes("novel", per_class=2, size=32)
+    measured = evaluate_bank(tiny_encoder(dtype=torch.float32), scenes, config, limit=4)
+    ours, theirs = measured.rules
+    assert torch.equal(ours.chosen.score, theirs.chosen.score)
+    titles = [table.title for table in bank_tables(summarize_bank(measured), "small")]
+    assert "small: warm-vote" in titles
