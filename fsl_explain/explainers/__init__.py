@@ -9,6 +9,7 @@ from fsl_explain.explainers.methods.named import METHODS
 from fsl_explain.explainers.methods.occlusion import OcclusionOptions, occlusion_method
 from fsl_explain.explainers.methods.relax import Relax, RelaxOptions, relax, relax_method
 from fsl_explain.explainers.receipt import Receipt
+from fsl_explain.explainers.saved_explanation import load_explanation
 
 __all__ = [
     "METHODS",
@@ -23,6 +24,7 @@ __all__ = [
     "correspondence",
     "counterfactual",
     "explain",
+    "load_explanation",
     "occlusion_method",
     "relax",
     "relax_method",

@@ -189,7 +189,7 @@ def _class_bars(main: Explanation, voters: Mapping[str, int]) -> Bars:
 
 
 def _is_log_vote(main: Explanation) -> bool:
-    return hasattr(main.question.rule, "temperature")
+    return hasattr(main.evidence.rule, "temperature")
 
 
 def _addends(main: Explanation, ranks: Mapping[tuple[str, int], int]) -> tuple[list[tuple[str, float]], str]:
