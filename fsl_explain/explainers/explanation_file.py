@@ -49,9 +49,7 @@ def read(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             _check_kind(metadata, place)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
     except (SafetensorError, OSError) as error:
-        raise Mistake(
-            f"{place} is no safetensors file, or is damaged ({error}); save the explanation again."
-        ) from error
+        raise Mistake(f"{place} is damaged, or no safetensors file ({error}); save the explanation again.") from error
     text = metadata[FACTS]
     if metadata.get(DIGEST) != _digest(text, tensors):
         raise damaged(place)
