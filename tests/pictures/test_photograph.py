@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from episodes import center_crop, direct_resize
+from episodes import center_crop, direct_resize, read_image
 from episodes.labeled_image import EXIF_ORIENTATION
 from fsl_explain import Encoder, explain, load_explanation
 
@@ -83,6 +83,16 @@ def test_the_photograph_is_turned_upright_first():
     turned.info["exif"] = exif.tobytes()
     explanation = explained(TRANSFORMS["resize"])
     assert explanation.on_photograph(turned).tobytes() == explanation.on_photograph(photograph()).tobytes()
+
+
+def test_a_photograph_that_was_read_upright_is_not_turned_again(tmp_path):
+    turned = photograph().transpose(Image.Transpose.ROTATE_90)
+    exif = turned.getexif()
+    exif[EXIF_ORIENTATION] = 6
+    turned.save(tmp_path / "one.png", exif=exif)
+    explanation = explained(TRANSFORMS["resize"])
+    for opened in (read_image(tmp_path / "one.png"), Image.open(tmp_path / "one.png")):
+        assert explanation.on_photograph(opened).tobytes() == explanation.on_photograph(photograph()).tobytes()
 
 
 def test_an_own_transform_is_asked_for_its_sizes():
