@@ -99,6 +99,16 @@ class Explanation:
         return self.supports.weights
 
     @property
+    def support_shares(self) -> Float[Tensor, "*batch way shot"]:
+        """The part of each w_k S_k that the query's cells hold."""
+        return self.supports.shares
+
+    @property
+    def support_biases(self) -> Float[Tensor, "*batch way shot"]:
+        """The part of each w_k S_k that none of the query's cells holds."""
+        return self.supports.biases
+
+    @property
     def support_images(self) -> Float[Tensor, "way shot 3 _height _width"] | None:
         """The preprocessed supports in [0, 1], where images were given."""
         return self.supports.images
@@ -247,7 +257,7 @@ class Explanation:
 
 SHOWN = (
     *("contributions", "cells", "bias", "saliency", "image", "support_cells", "support_bias", "similarities"),
-    *("support_weights", "support_images"),
+    *("support_weights", "support_shares", "support_biases", "support_images"),
 )
 
 

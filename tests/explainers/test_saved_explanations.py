@@ -24,7 +24,17 @@ from fsl_explain.similarities import SIMILARITIES, Mahalanobis, cosine
 
 PUBLIC = (
     *("score", "contributions", "cells", "bias", "saliency", "support_cells", "support_bias", "similarities"),
-    *("support_weights", "image", "support_images", "residual", "absolute_sum", "target", "against"),
+    *(
+        "support_weights",
+        "support_shares",
+        "support_biases",
+        "image",
+        "support_images",
+        "residual",
+        "absolute_sum",
+        "target",
+        "against",
+    ),
 )
 SUPPORTS = {"crow": images(2, seed=2), "jay": images(1, seed=3), "wren": images(2, seed=4)}
 
