@@ -22,6 +22,7 @@ FORMATS = ("PNG", "JPEG", "WEBP")
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 
 EXIF_ORIENTATION = 0x0112
+NOTES_OF_ORIENTATION = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")
 UPRIGHT = {
     2: PIL.Image.Transpose.FLIP_LEFT_RIGHT,
     3: PIL.Image.Transpose.ROTATE_180,
@@ -118,7 +119,12 @@ def read_image(path: str | Path, *, upright: bool = True) -> PIL.Image.Image:
     image = decoded(path)
     turn = UPRIGHT.get(image.getexif().get(EXIF_ORIENTATION, 1)) if upright else None
     rgb = _as_rgb(image)
-    return rgb if turn is None else rgb.transpose(turn)
+    if turn is None:
+        return rgb
+    turned = rgb.transpose(turn)
+    for note in NOTES_OF_ORIENTATION:  # they came along, and would turn it once more
+        turned.info.pop(note, None)
+    return turned
 
 
 def decoded(path: str | Path) -> PIL.Image.Image:

@@ -14,6 +14,7 @@ from torchvision.transforms import v2
 
 from episodes import BlueGreenRed, direct_resize
 from episodes.errors import Mistake, WrongType
+from episodes.geometry import Geometry, geometry_of, steps_of
 from fsl_explain.backbones.capture import activation_maps_of, evaluating, find_layer
 from fsl_explain.backbones.inference_modes import for_inference
 from fsl_explain.backbones.named import IMAGENET_MEAN, IMAGENET_STD, NamedNetwork, build_named
@@ -223,8 +224,13 @@ class Encoder:
     def image_size(self) -> int | None:
         """The side of the square images its preprocessing makes, or None when it does not show it."""
         kinds = v2.Resize | v2.CenterCrop
-        sizes = [list(step.size) for step in _steps(self.transform) if isinstance(step, kinds)]
+        sizes = [list(step.size) for step in steps_of(self.transform) if isinstance(step, kinds)]
         return int(sizes[-1][0]) if sizes and len(sizes[-1]) == 2 and sizes[-1][0] == sizes[-1][1] else None
+
+    @property
+    def geometry(self) -> Geometry | None:
+        """How the preprocessing resizes and cuts a photograph, or None when it does not show it."""
+        return geometry_of(self.transform)
 
     @property
     def normalization(self) -> tuple[list[float], list[float]] | None:
@@ -232,13 +238,13 @@ class Encoder:
 
         They are in the order of the channels that the network sees, which ``bgr`` tells.
         """
-        found = [step for step in _steps(self.transform) if isinstance(step, v2.Normalize)]
+        found = [step for step in steps_of(self.transform) if isinstance(step, v2.Normalize)]
         return (list(found[-1].mean), list(found[-1].std)) if found else None
 
     @property
     def bgr(self) -> bool:
         """Whether the preprocessing makes images whose channels are blue, green and red."""
-        return sum(isinstance(step, BlueGreenRed) for step in _steps(self.transform)) % 2 == 1
+        return sum(isinstance(step, BlueGreenRed) for step in steps_of(self.transform)) % 2 == 1
 
     @property
     def black(self) -> Float[Tensor, "3 1 1"] | None:
@@ -262,13 +268,6 @@ def in_full_precision(values: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
 
 def _head_in_full_precision(head: nn.Module) -> nn.Module:
     return copy.deepcopy(head).float() if any(value.dtype in HALF for value in head.parameters()) else head
-
-
-def _steps(transform: object) -> list[object]:
-    """Return the single steps of a torchvision transform, in order."""
-    if isinstance(transform, v2.Compose):
-        return [step for part in transform.transforms for step in _steps(part)]
-    return [transform]
 
 
 def _pooling(pooling: str | Pooling) -> Pooling:

@@ -7,6 +7,7 @@ from .methods.named import METHODS
 from .methods.occlusion import OcclusionOptions, occlusion_method
 from .methods.relax import Relax, RelaxOptions, relax, relax_method
 from .receipt import Receipt
+from .saved_explanation import load_explanation
 
 __all__ = [
     "METHODS",
@@ -21,6 +22,7 @@ __all__ = [
     "correspondence",
     "counterfactual",
     "explain",
+    "load_explanation",
     "occlusion_method",
     "relax",
     "relax_method",

@@ -14,14 +14,16 @@ from fsl_explain.encoder import Encoder, expect_encoder
 from fsl_explain.explainers.choice import Choice, ask
 from fsl_explain.explainers.compared import Compared, Supports, as_batch, compare
 from fsl_explain.explainers.contrast_weights import Against, ClassReference
+from fsl_explain.explainers.evidence import evidence_of
 from fsl_explain.explainers.explanation import Explanation
-from fsl_explain.explainers.method import Method, SupportAttribution
+from fsl_explain.explainers.method import Attribution, Method, SupportAttribution
 from fsl_explain.explainers.methods import class_logit, eigen_cam, lafam, map_gradients
 from fsl_explain.explainers.methods.exact import support_addends
 from fsl_explain.explainers.methods.named import find_method, name_of
 from fsl_explain.explainers.methods.relax import RelaxOptions, relax
 from fsl_explain.explainers.methods.relax import saliency as scaled_importance
 from fsl_explain.explainers.question import Question
+from fsl_explain.explainers.sides import QuerySide, SupportSide
 from fsl_explain.similarities import Similarity
 
 LABEL_FREE = {
@@ -73,35 +75,50 @@ def explain_compared(compared: Compared, method: str | Method, choice: Choice) -
 def _explained(compared: Compared, method: str | Method, choice: Choice) -> Explanation:
     explainer, name = find_method(method), name_of(method)
     _check_options(explainer, name, choice)
-    size, supports = (compared.queries.shape[-2], compared.queries.shape[-1]), compared.supports
     question = ask(compared, choice, explainer.explains)
     attribution = explainer.attribute(question)
-    on_supports = _support_side(explainer, question)
     dtype, rivals = attribution.cells.dtype, question.explained.rivals
-    shares, biases = support_addends(question)
-    similarities = pairwise_to_supports(question.query.embedding, supports, question.similarity)
-    decision = decide(question.ranking.cpu(), supports.classes)  # in float64, as the target was found
+    decision = decide(question.ranking.cpu(), question.supports.classes)  # in float64, as the target was found
     return Explanation(
         method=name,
         decision=replace(decision, scores=decision.scores.to(dtype)),
         target=question.target.cpu(),
         against=None if rivals is None else rivals.to("cpu", dtype),
-        score=question.explained.value.to("cpu", dtype),
+        exact_score=question.explained.value.cpu(),
+        constants={name: value.cpu() for name, value in question.constants.items()},
+        query=_query_side(compared, attribution, explainer),
+        supports=_support_side(compared, question, explainer, dtype),
+        evidence=evidence_of(question),
+        signed=explainer.signed,
+        addends=explainer.addends,
+        ranks=explainer.ranks,
+        geometry=compared.encoder.geometry,
+    )
+
+
+def _query_side(compared: Compared, attribution: Attribution, explainer: Method) -> QuerySide:
+    dtype, size = attribution.cells.dtype, (compared.queries.shape[-2], compared.queries.shape[-1])
+    return QuerySide(
         contributions=attribution.contributions.to("cpu", dtype),
         cells=attribution.cells.cpu(),
         bias=attribution.bias.to("cpu", dtype),
         saliency=explainer.saliency(attribution.cells, size).cpu(),
-        support_cells=on_supports.cells.masked_fill(~supports.valid[..., None, None], float("nan")).cpu(),
-        support_bias=on_supports.bias.to("cpu", dtype),
-        similarities=similarities.masked_fill(~supports.valid, float("nan")).cpu(),
-        support_weights=question.weights.supports.cpu(),
-        support_shares=shares.cpu(),
-        support_biases=biases.cpu(),
-        constants={name: value.cpu() for name, value in question.constants.items()},
         image=compared.visible_queries,
-        support_images=compared.visible_supports,
-        signed=explainer.signed,
-        question=question,
+    )
+
+
+def _support_side(compared: Compared, question: Question, explainer: Method, dtype: torch.dtype) -> SupportSide:
+    supports, found = question.supports, _on_supports(explainer, question)
+    shares, biases = support_addends(question)
+    similarities = pairwise_to_supports(question.query.embedding, supports, question.similarity)
+    return SupportSide(
+        cells=found.cells.masked_fill(~supports.valid[..., None, None], nan).cpu(),
+        bias=found.bias.to("cpu", dtype),
+        similarities=similarities.masked_fill(~supports.valid, nan).cpu(),
+        weights=question.weights.supports.cpu(),
+        shares=shares.cpu(),
+        biases=biases.cpu(),
+        images=compared.visible_supports,
     )
 
 
@@ -154,7 +171,7 @@ def _check_without_supports(method: str, target: int | None, interpolation: str,
         raise unknown_name("interpolation", interpolation, ("bilinear", "nearest"))
 
 
-def _support_side(explainer: Method, question: Question) -> SupportAttribution:
+def _on_supports(explainer: Method, question: Question) -> SupportAttribution:
     if question.supports.features is not None:
         return explainer.attribute_supports(question)
     nothing = question.query.pooled.new_full((*question.target.shape, *question.supports.valid.shape[-2:], 1, 1), nan)

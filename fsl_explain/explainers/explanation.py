@@ -1,51 +1,122 @@
 """The explanation a user gets: each channel's and each cell's share of a decision's score, and its receipt."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from jaxtyping import Float, Int
+import numpy as np
+import PIL.Image
+import torch
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from episodes.errors import Mistake, WrongType
+from episodes.geometry import Geometry, geometry_of_sizes
 from fsl_explain.classifiers import Decision
+from fsl_explain.explainers.evidence import Evidence
+from fsl_explain.explainers.question import Question
 from fsl_explain.explainers.receipt import Receipt, SupportLine
+from fsl_explain.explainers.sides import QuerySide, SupportSide
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-from fsl_explain.explainers.question import Question
 
 
 @dataclass(frozen=True)
 class Explanation:
     """Why images were given their class: each channel's and each cell's share of the decision's score.
 
-    All tensors but those of ``question`` are on the CPU. A batch of queries adds one leading dimension to every tensor
-    but ``support_images``; index the explanation to get that of one query.
+    All tensors but those of ``evidence`` are on the CPU. A batch of queries adds one leading dimension to every tensor
+    but ``support_images``; index the explanation to get that of one query. Saved, pickled or copied it leaves the
+    network behind, and still answers ``support_audit`` and ``correspondence``.
     """
 
     method: str
     decision: Decision
     target: int | Int[Tensor, "*batch"]  # the class whose score, or lead, is explained
     against: Float[Tensor, "*batch way"] | None  # share of each rival in the contrast (sums to 1); None: no contrast
-    score: Float[Tensor, "*batch"]  # Δ, computed by the decision's own code
-    contributions: Float[Tensor, "*batch channel"]  # signed; sum to score - bias for exact and contrast
-    cells: Float[Tensor, "*batch h w"]  # before upsampling; where the image was masked, its pixels
-    bias: Float[Tensor, "*batch"]  # what no channel and no cell holds, from its own formula
-    saliency: Float[Tensor, "*batch height width"]
-    support_cells: Float[Tensor, "*batch way shot _h _w"]  # NaN where there is no such support, or no map of it
-    support_bias: Float[Tensor, "*batch"]
-    similarities: Float[Tensor, "*batch way shot"]  # S_k to each support, in float64; NaN where there is none
-    support_weights: Float[Tensor, "*batch way shot"]  # w_k: score = Σ_k w_k S_k + Σ constants
-    support_shares: Float[Tensor, "*batch way shot"]  # the part of w_k S_k that the query's cells hold
-    support_biases: Float[Tensor, "*batch way shot"]  # the part of w_k S_k that none of them holds
+    exact_score: Float[Tensor, "*batch"]  # Δ in float64, computed by the decision's own code
     constants: Mapping[str, Float[Tensor, "*batch"]]  # each by what it stands for
-    image: Float[Tensor, "*batch 3 height width"]  # in [0, 1], for pictures
-    support_images: Float[Tensor, "way shot 3 _height _width"] | None  # likewise, where images were given
-    signed: bool
-    question: Question = field(repr=False)  # what was asked, for the support audit and the correspondence
+    query: QuerySide
+    supports: SupportSide
+    evidence: Evidence = field(repr=False)  # for the support audit and the correspondence
+    signed: bool = False
+    addends: str = "contributions"  # what the method's numbers of the channels are called
+    ranks: bool = False  # the numbers rank the channels, and are not made to add up
+    geometry: Geometry | None = None  # how a photograph became the image; None: not known
+
+    @property
+    def score(self) -> Float[Tensor, "*batch"]:
+        """Δ, what the explanation adds up to, in the precision of the maps."""
+        return self.exact_score.to(self.cells.dtype)
+
+    @property
+    def contributions(self) -> Float[Tensor, "*batch channel"]:
+        """Each channel's share of the score, signed."""
+        return self.query.contributions
+
+    @property
+    def cells(self) -> Float[Tensor, "*batch h w"]:
+        """Each cell's share of the score, before upsampling; where the image was masked, each pixel's."""
+        return self.query.cells
+
+    @property
+    def bias(self) -> Float[Tensor, "*batch"]:
+        """What no channel and no cell holds, from its own formula."""
+        return self.query.bias
+
+    @property
+    def saliency(self) -> Float[Tensor, "*batch height width"]:
+        """The map in the size of the preprocessed image."""
+        return self.query.saliency
+
+    @property
+    def image(self) -> Float[Tensor, "*batch 3 height width"]:
+        """The preprocessed query in [0, 1], for pictures."""
+        return self.query.image
+
+    @property
+    def support_cells(self) -> Float[Tensor, "*batch way shot _h _w"]:
+        """The cells of every support; NaN where there is no such support, or no map of it."""
+        return self.supports.cells
+
+    @property
+    def support_bias(self) -> Float[Tensor, "*batch"]:
+        """What no cell of a support holds."""
+        return self.supports.bias
+
+    @property
+    def similarities(self) -> Float[Tensor, "*batch way shot"]:
+        """The similarity S_k to each support, in float64; NaN where there is none."""
+        return self.supports.similarities
+
+    @property
+    def support_weights(self) -> Float[Tensor, "*batch way shot"]:
+        """The weight w_k of each support: score = Σ_k w_k S_k + Σ constants."""
+        return self.supports.weights
+
+    @property
+    def support_shares(self) -> Float[Tensor, "*batch way shot"]:
+        """The part of each w_k S_k that the query's cells hold."""
+        return self.supports.shares
+
+    @property
+    def support_biases(self) -> Float[Tensor, "*batch way shot"]:
+        """The part of each w_k S_k that none of the query's cells holds."""
+        return self.supports.biases
+
+    @property
+    def support_images(self) -> Float[Tensor, "way shot 3 _height _width"] | None:
+        """The preprocessed supports in [0, 1], where images were given."""
+        return self.supports.images
+
+    @property
+    def question(self) -> Question | None:
+        """What was asked, network and all; None where it was left behind."""
+        return self.evidence.asked
 
     @property
     def residual(self) -> Float[Tensor, "*batch"]:
@@ -59,29 +130,29 @@ class Explanation:
 
     def __getitem__(self, index: int) -> "Explanation":
         """Return the explanation of one query of a batch."""
-        if self.score.dim() == 0:
+        if isinstance(self.target, int):
             raise WrongType("expected the explanation of a batch of queries, but this one is of a single query.")
-        alone = {"method", "decision", "support_images", "signed", "constants"}
-        chosen: dict[str, Any] = {
-            field.name: getattr(self, field.name)[index]
-            for field in fields(self)
-            if field.name not in alone and getattr(self, field.name) is not None
-        }
         label = self.decision.label
-        decision = Decision(int(label[index]), self.decision.scores[index], self.decision.classes)  # type: ignore[index]
-        constants = {name: value[index] for name, value in self.constants.items()}
-        chosen |= {"decision": decision, "target": int(chosen["target"]), "constants": constants}
-        return replace(self, **chosen)
+        return replace(
+            self,
+            decision=Decision(int(label[index]), self.decision.scores[index], self.decision.classes),  # type: ignore[index]
+            target=int(self.target[index]),
+            against=None if self.against is None else self.against[index],
+            exact_score=self.exact_score[index],
+            constants={name: value[index] for name, value in self.constants.items()},
+            query=self.query[index],
+            supports=self.supports[index],
+            evidence=self.evidence[index],
+        )
 
     def receipt(self) -> Receipt:
         """Add the score up, support by support, from the similarities, the decision's weights and its constants.
 
         Raises: ``ValueError`` for the explanation of a batch.
         """
-        if self.score.dim() != 0:
-            raise Mistake("expected the explanation of one query, but got that of a batch; index it.")
+        self._expect_one()
         weights, similarities = self.support_weights.tolist(), self.similarities.tolist()
-        held, beside = self.support_shares.tolist(), self.support_biases.tolist()
+        held, beside = self.supports.shares.tolist(), self.supports.biases.tolist()
         lines = tuple(
             SupportLine(name, shot, weight, similarities[label][shot], held[label][shot], beside[label][shot])
             for label, name in enumerate(self.decision.classes)
@@ -89,20 +160,118 @@ class Explanation:
             if weight != 0
         )
         constants = {name: float(value) for name, value in self.constants.items() if float(value) != 0}
-        return Receipt(lines, constants, float(self.question.explained.value))
+        return Receipt(lines, constants, float(self.exact_score))
 
     def plot(self) -> "Figure":
         """Draw the query, its map, and the supports that were compared with it."""
-        figure: Figure = _pictures().draw(self)
+        figure: Figure = _pictures("picture").draw(self)
         return figure
 
     def _repr_png_(self) -> bytes | None:
         if self.score.dim() != 0:
             return None
-        png: bytes = _pictures().as_png(self.plot())
+        png: bytes = _pictures("picture").as_png(self.plot())
         return png
 
+    def to_numpy(self) -> dict[str, Shaped[np.ndarray, "..."]]:
+        """Return the numbers as arrays by their public names; what is not there is left out."""
+        found = {
+            "score": self.score,
+            "scores": self.decision.scores,
+            "label": torch.as_tensor(self.decision.label),
+            "target": torch.as_tensor(self.target),
+            "against": self.against,
+            "residual": self.residual,
+            "absolute_sum": self.absolute_sum,
+            **{name: getattr(self, name) for name in SHOWN},
+        }
+        return {name: _array(value) for name, value in found.items() if value is not None}
 
-def _pictures() -> ModuleType:
+    def saliency_on(
+        self,
+        photograph: PIL.Image.Image,
+        *,
+        resize: int | tuple[int, int] | None = None,
+        crop: int | tuple[int, int] | None = None,
+    ) -> Float[Tensor, "_height _width"]:
+        """Return the map at the pixels of the upright photograph, NaN where the preprocessing cut it away.
+
+        ``resize`` (the shorter side, or height and width) and ``crop`` (of the center) say what the preprocessing
+        does where it does not show it. Values are those of the map, interpolated.
+
+        Raises: ``ValueError`` for a batch, or where the geometry is not known or not that of the map.
+        """
+        self._expect_one()
+        geometry = self.geometry if resize is None else geometry_of_sizes(resize, crop)
+        if geometry is None:
+            raise Mistake(
+                "expected a preprocessing whose resizing and cropping are known, but this one does not show them; "
+                "give resize=, the shorter side or (height, width) in pixels, and crop= where it cuts the center."
+            )
+        turned = PIL.ImageOps.exif_transpose(photograph)
+        return geometry.back(self.saliency.float(), (turned.height, turned.width))
+
+    def on_photograph(
+        self,
+        photograph: PIL.Image.Image,
+        *,
+        overlay: bool = True,
+        resize: int | tuple[int, int] | None = None,
+        crop: int | tuple[int, int] | None = None,
+    ) -> PIL.Image.Image:
+        """Draw the map in the size of a photograph, its EXIF orientation applied, in the colors of ``plot``.
+
+        With ``overlay`` the photograph lies below, and shows alone where the preprocessing cut it away; without, the
+        map stands alone in RGBA, transparent there. Otherwise as ``saliency_on``.
+        """
+        found = self.saliency_on(photograph, resize=resize, crop=crop)
+        drawn: PIL.Image.Image = _pictures("photograph").draw(
+            found, photograph if overlay else None, self.signed, float(self.saliency.nan_to_num().abs().max())
+        )
+        return drawn
+
+    def save(self, path: str | Path) -> None:
+        """Write the explanation to one ``.safetensors`` file, without the network.
+
+        A rule or similarity object without a name is left behind, too; what needs it says so after loading.
+        """
+        _saving().save(self, path)
+
+    @staticmethod
+    def load(path: str | Path) -> "Explanation":
+        """Read an explanation that ``save`` wrote.
+
+        Raises: ``FileNotFoundError`` where there is none; ``ValueError`` for a file that is damaged, of another kind
+        or of a newer format.
+        """
+        loaded: Explanation = _saving().load_explanation(path)
+        return loaded
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _saving().put_together, _saving().taken_apart(self)
+
+    def _expect_one(self) -> None:
+        if self.exact_score.dim() != 0:
+            raise Mistake("expected the explanation of one query, but got that of a batch; index it.")
+
+
+SHOWN = (
+    *("contributions", "cells", "bias", "saliency", "image", "support_cells", "support_bias", "similarities"),
+    *("support_weights", "support_shares", "support_biases", "support_images"),
+)
+
+
+def _pictures(name: str) -> ModuleType:
     """Load what draws only when something is drawn: pictures stand above the explanations, and bring matplotlib."""
-    return import_module("fsl_explain.pictures.picture")
+    return import_module(f"fsl_explain.pictures.{name}")
+
+
+def _saving() -> ModuleType:
+    """Load what takes explanations apart and puts them together again, which stands above them."""
+    return import_module("fsl_explain.explainers.saved_explanation")
+
+
+def _array(value: Tensor) -> Shaped[np.ndarray, "..."]:
+    wide = value.float() if value.dtype == torch.bfloat16 else value  # NumPy has no such type
+    array: np.ndarray = wide.detach().cpu().numpy()
+    return array

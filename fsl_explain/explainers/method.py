@@ -38,4 +38,6 @@ class Method:
     uses_supports: bool = True  # False: the map depends on the query alone
     signed: bool = False  # the saliency has a sign, and no scale
     perturbs: bool = False  # asks the network again about altered images, so the question needs their pixels
+    addends: str = "contributions"  # what its numbers of the channels are called
+    ranks: bool = False  # these numbers rank the channels, and are not made to add up to the score
     name: str = ""  # of a method that is no entry of METHODS, for the explanation

@@ -77,7 +77,7 @@ def _channels(explanation: Explanation) -> Channels:
     places = decimals(values, significant=4)
     labels = [f"channel {channel}" for channel in largest.tolist()]
     texts = [fixed(value, places, plus=True) for value in values]
-    what = "weights of Eq. 15, which do not add up to the score" if explanation.method == "fam" else "contributions"
+    what = f"{explanation.addends}, which do not add up to the score" if explanation.ranks else explanation.addends
     return Channels(
         title=f"Largest channels ({what})",
         bars=bars(labels, values, texts, symmetric=True),

@@ -8,8 +8,8 @@ from fsl_explain.report.numbers import decimals, fixed, scientific
 TOLERANCE = 1e-5  # of the sum of the absolute terms; float32 rounding stays below it
 
 NOT_SPLIT = "This method does not split the score, so there is nothing to add up."
-BY_DESIGN = "By design: these are the weights of Eq. 15, which rank channels."
-BY_CHANCE = "Happens to add up to the score, which the weights of Eq. 15 are not made for."
+BY_DESIGN = "By design: these are the {addends}, which rank channels."
+BY_CHANCE = "Happens to add up to the score, which the {addends} are not made for."
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,12 @@ def receipt(explanation: Explanation) -> Receipt | None:
     terms, bias, score = explanation.contributions.sum(), explanation.bias, explanation.score
     numbers = [float(value) for value in (terms, bias, terms + bias, score)]
     places = decimals(numbers, significant=6)
-    addend = "weights of Eq. 15" if explanation.method == "fam" else "contributions"
-    labels = [f"Σ of {len(explanation.contributions)} {addend}", "bias", "sum", _what_is_explained(explanation)]
+    labels = [
+        f"Σ of {len(explanation.contributions)} {explanation.addends}",
+        "bias",
+        "sum",
+        _what_is_explained(explanation),
+    ]
     lines = [(label, fixed(number, places)) for label, number in zip(labels, numbers, strict=True)]
     residual, size = float(explanation.residual), float(explanation.absolute_sum)
     lines.append(("residual |score − sum|", scientific(residual)))
@@ -52,6 +56,7 @@ def _what_is_explained(explanation: Explanation) -> str:
 
 
 def _verdict(explanation: Explanation) -> str:
-    if explanation.method == "fam":
-        return BY_CHANCE if adds_up(explanation) else f"Does not add up to the score. {BY_DESIGN}"
+    if explanation.ranks:
+        words = BY_CHANCE if adds_up(explanation) else f"Does not add up to the score. {BY_DESIGN}"
+        return words.format(addends=explanation.addends)
     return "Adds up to the score." if adds_up(explanation) else "Does not add up to the score."

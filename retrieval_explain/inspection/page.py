@@ -179,7 +179,7 @@ def verdict(vote: VoteAnswer) -> str:
 
 def _class_bars(main: Explanation, voters: Mapping[str, int]) -> Bars:
     ranking = main.decision.scores.double()
-    rule = main.question.rule
+    rule = main.evidence.rule
     shares = rule.shares(ranking) if isinstance(rule, Vote) else ranking
     order = shares.argsort(descending=True, stable=True).tolist()
     names = [main.decision.classes[label] for label in order]

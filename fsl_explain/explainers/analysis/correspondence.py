@@ -14,11 +14,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from episodes.errors import Mistake, UnknownName
-from fsl_explain.encoder import Features
 from fsl_explain.explainers.contrast_weights import ClassReference, class_index
+from fsl_explain.explainers.evidence import EVERY, Addends, Evidence, evidence_of, there
 from fsl_explain.explainers.explanation import Explanation
 from fsl_explain.explainers.question import Question
-from fsl_explain.heads import linearize
 
 
 @dataclass(frozen=True)
@@ -146,17 +145,18 @@ def correspondence(
     """
     if explanation.score.dim() != 0:
         raise Mistake("expected the explanation of one query, but got that of a batch; index it.")
-    question, classes = explanation.question, explanation.decision.classes
+    classes = explanation.decision.classes
     chosen = int(explanation.target) if label is None else class_index(label, classes)
     addends = explanation.support_weights[chosen] * explanation.similarities[chosen]
     shots = int((~addends.isnan()).sum())
     number = int(addends.nan_to_num().abs().argmax()) if shot is None else shot
     if not 0 <= number < shots:
         raise UnknownName(f"expected a shot of {classes[chosen]} from 0 to {shots - 1}, but got {number}.")
+    found, sums = _tables(explanation.evidence, (slice(chosen, chosen + 1), slice(number, number + 1)))
     return Correspondence(
-        table=tables(question, (slice(chosen, chosen + 1), slice(number, number + 1)))[0, 0].cpu(),
-        shape=_size(question.query),
-        support_shape=_size(_features(question)),
+        table=found[0, 0].cpu(),
+        shape=sums.shape,
+        support_shape=sums.support_shape,
         class_name=classes[chosen],
         shot=number,
         weight=float(explanation.support_weights[chosen, number]),
@@ -164,18 +164,21 @@ def correspondence(
     )
 
 
-def tables(
-    question: Question, chosen: tuple[slice, slice] = (slice(None), slice(None))
-) -> Float[Tensor, "*batch way shot cells _cells"]:
-    """Return the table of every support, T_pr = w_k P_pᵀ G_zᵀ M_k G_q Q_r; ``chosen`` picks those of one query.
+def tables(question: Question) -> Float[Tensor, "*batch way shot cells _cells"]:
+    """Return the table of every support, T_pr = w_k P_pᵀ G_zᵀ M_k G_q Q_r.
 
     All tables and the decision's constants sum to the score. Both sides are projected to the embedding
     first, so that a table costs one product of cells × embedding × cells.
     """
-    supports = _features(question)[chosen]
-    one_sided = question.query.embedding[..., None, None, :]
-    form = question.similarity.form(one_sided, question.supports.embeddings[chosen])
-    left, right = _addends(question.query, question)[..., None, None, :, :], _addends(supports, question)
+    return _tables(evidence_of(question), EVERY)[0]
+
+
+def _tables(evidence: Evidence, chosen: tuple[slice, slice]) -> tuple[Tensor, Addends]:
+    """Return the tables of the chosen supports of one query, and what they are made of."""
+    addends = evidence.addends(chosen)
+    one_sided = evidence.embedding[..., None, None, :]
+    form = there(evidence.similarity).form(one_sided, evidence.supports.embeddings[chosen])
+    left, right = addends.query[..., None, None, :, :], addends.supports
     moved = right if form.metric is None else right @ form.metric.T
     table = form.scale[..., None, None] * (left @ moved.transpose(-1, -2))
     if form.query_slope is not None:
@@ -184,22 +187,4 @@ def tables(
         table[..., -1, :] += (right @ form.support_slope[..., None]).squeeze(-1)
     if form.constant is not None:
         table[..., -1, -1] += form.constant
-    weighted: Tensor = question.weights.supports[chosen][..., None, None] * table
-    return weighted
-
-
-def _addends(features: Features, question: Question) -> Float[Tensor, "*batch cells embedding"]:
-    """Write each embedding as a sum over cells, with the head's bias as the last addend."""
-    head = linearize(question.head, features.pooled)
-    shares = question.pooling.shares(features.maps).flatten(start_dim=-2).transpose(-1, -2)
-    return torch.cat([head.push_forward(shares.to(features.pooled)), head.offset[..., None, :]], dim=-2)
-
-
-def _features(question: Question) -> Features:
-    if question.supports.features is None:
-        raise Mistake("a correspondence needs the supports' activation maps, but only embeddings were kept.")
-    return question.supports.features
-
-
-def _size(features: Features) -> tuple[int, int]:
-    return features.maps.shape[-2], features.maps.shape[-1]
+    return evidence.weights[chosen][..., None, None] * table, addends

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from episodes.errors import Mistake
 from fsl_explain.classifiers import Rule, SupportSet, Vote
+from fsl_explain.explainers.evidence import Evidence, there
 from fsl_explain.explainers.explanation import Explanation
-from fsl_explain.explainers.question import Question
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,11 @@ def support_audit(explanation: Explanation) -> SupportAudit:
 
     A class that loses its only support cannot be decided. Rules that are fitted are fitted again for each.
     """
-    question = explanation.question
-    way, shot = question.supports.valid.shape[-2:]
-    scores = decision_without_each(question).unflatten(0, (way, shot)).movedim((0, 1), (-3, -2)).cpu()
+    evidence = explanation.evidence
+    way, shot = evidence.supports.valid.shape[-2:]
+    scores = decision_without_each(evidence).unflatten(0, (way, shot)).movedim((0, 1), (-3, -2)).cpu()
     real = ~explanation.similarities.isnan()
-    usual = question.ranking.cpu().argmax(dim=-1)[..., None, None]
+    usual = evidence.ranking.cpu().argmax(dim=-1)[..., None, None]
     labels = torch.where(real, scores.argmax(dim=-1), usual)
     kept = torch.nn.functional.one_hot(usual.expand(labels.shape), way).bool()
     own = scores.masked_fill(~kept, -torch.inf).amax(dim=-1)
@@ -74,16 +74,15 @@ def support_audit(explanation: Explanation) -> SupportAudit:
     )
 
 
-def decision_without_each(question: Question) -> Float[Tensor, "supports *batch way"]:
+def decision_without_each(evidence: Evidence) -> Float[Tensor, "supports *batch way"]:
     """Return the decision's scores with each support left out in turn, class after class."""
-    supports, query = question.supports, question.query.embedding
+    supports, query = evidence.supports, evidence.embedding
+    rule, similarity = there(evidence.rule), there(evidence.similarity)
     way, shot = supports.valid.shape[-2:]
     apart = torch.eye(way * shot, dtype=torch.bool, device=query.device).unflatten(1, (way, shot))
     others = ~apart.reshape(way * shot, *(1,) * (query.dim() - 1), way, shot)
     fewer = SupportSet(supports.embeddings, supports.valid & others, supports.classes)
-    return _for_fewer(question.rule, int(supports.valid.sum(dim=(-2, -1)).amin())).decision_scores(
-        query, fewer, question.similarity
-    )
+    return _for_fewer(rule, int(supports.valid.sum(dim=(-2, -1)).amin())).decision_scores(query, fewer, similarity)
 
 
 def _for_fewer(rule: Rule, supports: int) -> Rule:

@@ -1,0 +1,59 @@
+"""The two sides of an explanation: what the query holds of the score, and what the supports do."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class QuerySide:
+    """Each channel's and each cell's share of the score on the query."""
+
+    contributions: Float[Tensor, "*batch channel"]  # signed; sum to score - bias for exact and contrast
+    cells: Float[Tensor, "*batch h w"]  # before upsampling; where the image was masked, its pixels
+    bias: Float[Tensor, "*batch"]  # what no channel and no cell holds, from its own formula
+    saliency: Float[Tensor, "*batch height width"]
+    image: Float[Tensor, "*batch 3 height width"]  # in [0, 1], for pictures
+
+    def __getitem__(self, index: int) -> "QuerySide":
+        """Return that of one query of a batch."""
+        return QuerySide(
+            self.contributions[index], self.cells[index], self.bias[index], self.saliency[index], self.image[index]
+        )
+
+    @property
+    def tensors(self) -> Mapping[str, Tensor]:
+        """All of it by name."""
+        return vars(self)
+
+
+@dataclass(frozen=True)
+class SupportSide:
+    """The same decision seen from the supports; NaN where there is no such support."""
+
+    cells: Float[Tensor, "*batch way shot _h _w"]  # NaN also where a support has no map
+    bias: Float[Tensor, "*batch"]
+    similarities: Float[Tensor, "*batch way shot"]  # S_k to each support, in float64
+    weights: Float[Tensor, "*batch way shot"]  # w_k: score = Σ_k w_k S_k + Σ constants
+    shares: Float[Tensor, "*batch way shot"]  # the part of w_k S_k that the query's cells hold
+    biases: Float[Tensor, "*batch way shot"]  # the part of w_k S_k that none of them holds
+    images: Float[Tensor, "way shot 3 _height _width"] | None = None  # in [0, 1], where images were given
+
+    def __getitem__(self, index: int) -> "SupportSide":
+        """Return that of one query of a batch; the photographs are of all."""
+        return SupportSide(
+            self.cells[index],
+            self.bias[index],
+            self.similarities[index],
+            self.weights[index],
+            self.shares[index],
+            self.biases[index],
+            self.images,
+        )
+
+    @property
+    def tensors(self) -> Mapping[str, Tensor]:
+        """All that is there, by name."""
+        return {name: value for name, value in vars(self).items() if value is not None}
