@@ -11,8 +11,7 @@ from fsl_explain.config.data import DataConfig
 from fsl_explain.config.encoder import EncoderConfig
 from fsl_explain.config.settings import ExplanationConfig, RunConfig
 from fsl_explain.config.strict import LocalPath, Settings
-
-NEIGHBOR_RULES = ("knn-vote", "majority-vote", "nearest-neighbor")
+from retrieval_explain.ranking.neighbor_rules import NEIGHBOR_RULES
 
 
 class NeighborDecisionConfig(Settings):

@@ -39,3 +39,19 @@ class Method:
     signed: bool = False  # the saliency has a sign, and no scale
     perturbs: bool = False  # asks the network again about altered images, so the question needs their pixels
     name: str = ""  # of a method that is no entry of METHODS, for the explanation
+    tabled: "Method | None" = None  # the form that a paper measures, where it differs from the one for looking at
+
+    @property
+    def in_tables(self) -> "Method":
+        """The form of this method that is measured."""
+        return self if self.tabled is None else self.tabled
+
+    @property
+    def has_rivals(self) -> bool:
+        """Whether what it explains compares a class with others."""
+        return self.explains == "contrast"
+
+    @property
+    def needs_no_option(self) -> bool:
+        """Whether a decision alone says what it explains: a class's score, or its lead."""
+        return self.explains in ("score", "contrast")

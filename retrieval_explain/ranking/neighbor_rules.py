@@ -1,0 +1,3 @@
+"""The rules by which neighbors decide, by name."""
+
+NEIGHBOR_RULES = ("knn-vote", "majority-vote", "nearest-neighbor")
