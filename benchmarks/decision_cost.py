@@ -19,7 +19,7 @@ from torch import nn
 from fsl_explain import Encoder, correspondence, support_audit
 from fsl_explain.explainers.choice import Choice
 from fsl_explain.explainers.compared import compare
-from fsl_explain.explainers.explain import explain_compared
+from fsl_explain.explainers.explaining import explain_compared
 from fsl_explain.heads import L2Normalize
 
 

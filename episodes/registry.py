@@ -4,6 +4,7 @@ A member may be given as the text ``"package.module"`` or ``"package.module:NAME
 first asked for, so that names can be listed and checked before anything heavy is loaded.
 """
 
+import sys
 from collections.abc import Iterator, Mapping, MutableMapping
 from importlib import import_module
 from typing import Generic, TypeVar, overload
@@ -65,11 +66,19 @@ class Registry(MutableMapping[str, Member], Generic[Member]):
     def __repr__(self) -> str:
         return f"Registry({self.kind!r}: {', '.join(self)})"
 
-    def checked(self, name: str) -> str:
-        """Return the name of a member, without loading it. Raises: ``LookupError`` with the nearest names."""
-        if name not in self:
-            raise unknown_name(self.kind, str(name), self)
+    def checked(self, name: str, *also: str) -> str:
+        """Return the name of a member, or one of those ``also`` taken, without loading it.
+
+        Raises: ``LookupError`` with the nearest names.
+        """
+        if name not in self and name not in also:
+            raise unknown_name(self.kind, str(name), (*self, *also))
         return name
+
+    def listed(self, *also: str) -> str:
+        """Return the names as words for people: ``a, b or c``."""
+        *names, last = (*self, *also)
+        return f"{', '.join(names)} or {last}" if names else last
 
     def find(self, member: str | Member) -> Member:
         """Return a member by name, or the object that was given. Raises: ``LookupError`` with the nearest names."""
@@ -78,12 +87,16 @@ class Registry(MutableMapping[str, Member], Generic[Member]):
     def name_of(self, member: str | Member) -> str | None:
         """Return the name of a member that was given by name or as an object, or None for one without a name.
 
-        Only members that are loaded already can be the object.
+        Nothing is imported for that: an object that is there comes from a module that is.
         """
         if isinstance(member, str):
             return self.checked(member)
-        loaded = ((name, known) for name, known in self._members.items() if not isinstance(known, str))
-        return next((name for name, known in loaded if _same(known, member)), None)
+        loaded = (name for name, known in self._members.items() if not isinstance(known, str) or _is_loaded(known))
+        return next((name for name in loaded if _same(self[name], member)), None)
+
+
+def _is_loaded(place: str) -> bool:
+    return place.partition(":")[0] in sys.modules
 
 
 def _same(known: object, member: object) -> bool:

@@ -1,35 +1,13 @@
 """Explanations of decisions that vision models make by similarity."""
 
-from fsl_explain.encoder import Encoder, Features
-from fsl_explain.explainers import (
-    Explanation,
-    OcclusionOptions,
-    Relax,
-    RelaxOptions,
-    correspondence,
-    counterfactual,
-    explain,
-    occlusion_method,
-    relax,
-    relax_method,
-    saliency,
-    support_audit,
-)
+import lazy_loader as lazy
+
+from episodes.errors import Mistake
 
 __version__ = "0.1.0"
-__all__ = [
-    "Encoder",
-    "Explanation",
-    "Features",
-    "OcclusionOptions",
-    "Relax",
-    "RelaxOptions",
-    "correspondence",
-    "counterfactual",
-    "explain",
-    "occlusion_method",
-    "relax",
-    "relax_method",
-    "saliency",
-    "support_audit",
-]
+__getattr__, _late, __all__ = lazy.attach_stub(__name__, __file__)
+__all__ += ["Mistake"]
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -14,7 +14,6 @@ from torchvision.transforms import v2
 
 from episodes import BlueGreenRed, direct_resize
 from episodes.errors import Mistake, WrongType
-from episodes.naming import unknown_name
 from fsl_explain.backbones.capture import activation_maps_of, evaluating, find_layer
 from fsl_explain.backbones.inference_modes import for_inference
 from fsl_explain.backbones.named import IMAGENET_MEAN, IMAGENET_STD, NamedNetwork, build_named
@@ -252,8 +251,4 @@ def _steps(transform: object) -> list[object]:
 
 
 def _pooling(pooling: str | Pooling) -> Pooling:
-    if not isinstance(pooling, str):
-        return pooling
-    if pooling not in POOLINGS:
-        raise unknown_name("pooling", pooling, POOLINGS)
-    return POOLINGS[pooling]
+    return POOLINGS[pooling] if isinstance(pooling, str) else pooling

@@ -1,8 +1,12 @@
 """Explanations of what a search in a bank of images returns."""
 
-from retrieval_explain.decisions.explained_neighbors import Retrieved, explain, retrieve
-from retrieval_explain.inspection.inspected import Inspection, inspect_neighbors
-from retrieval_explain.memory_bank import MemoryBank
-from retrieval_explain.ranking.neighbors import Neighbors
+import lazy_loader as lazy
 
-__all__ = ["Inspection", "MemoryBank", "Neighbors", "Retrieved", "explain", "inspect_neighbors", "retrieve"]
+from episodes.errors import Mistake
+
+__getattr__, _late, __all__ = lazy.attach_stub(__name__, __file__)
+__all__ += ["Mistake"]
+
+
+def __dir__() -> list[str]:
+    return __all__

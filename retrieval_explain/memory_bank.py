@@ -15,9 +15,10 @@ from fsl_explain.encoder import Encoder
 from fsl_explain.progress import Report, silent
 from fsl_explain.similarities import SIMILARITIES
 from retrieval_explain.ranking.neighbors import Neighbors, Rows, RowsInMemory, blocks
-from retrieval_explain.search.index import KINDS, build_index, flat, search
+from retrieval_explain.search.index import build_index, flat, search
 from retrieval_explain.search.index_cache import cached
 from retrieval_explain.search.recall import Verified, verify
+from retrieval_explain.settings import INDEX_KINDS
 from retrieval_explain.store.bank_rows import LABELS, NAMES, NUMBERS
 from retrieval_explain.store.building import STAGE, build_on_disk, embedded, label_names, path_texts
 from retrieval_explain.store.encoder_fingerprint import described, expect_encoder, preprocessing_text
@@ -168,8 +169,8 @@ class MemoryBank:
         ``verified.sentence`` says what was reached; it may be less where no setting reaches more. Beside a bank on
         disk the index is kept, and taken from there the next time.
         """
-        if kind not in KINDS:
-            raise unknown_name("index", kind, KINDS)
+        if kind not in INDEX_KINDS:
+            raise unknown_name("index", kind, INDEX_KINDS)
         wanted = self._wanted(k, len(self))
         if isinstance(self.rows, StoredRows):
             return replace(self, verified=cached(self.rows.stored, self.rows, self.similarity, kind, wanted, recall))

@@ -2,29 +2,38 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, SerializeAsAny, WrapValidator, field_validator
 
 from episodes.errors import Mistake
 from episodes.naming import unknown_name
-from fsl_explain.classifiers.knn_vote import DEFAULT_K
-from fsl_explain.config.data import DataConfig
+from episodes.registry import Registry
+from fsl_explain.classifiers.neighborhood import DEFAULT_K
+from fsl_explain.config.data import DATA_SETS, DataConfig, DataOptions
 from fsl_explain.config.encoder import EncoderConfig
+from fsl_explain.config.names import SimilarityName, of_its_kind
 from fsl_explain.config.settings import ExplanationConfig, RunConfig
 from fsl_explain.config.strict import LocalPath, Settings
+from fsl_explain.registries import SIMILARITIES
 from retrieval_explain.ranking.neighbor_rules import NEIGHBOR_RULES
+
+VOTES = ("knn-vote", "majority-vote")
+INDEX_KINDS = ("flat", "hnsw", "ivf", "ivf-pq")
+DTYPES = ("float32", "float16")
+LAYOUTS = ("auto", "rows", "columns")
+"""How a file's matrix of embeddings lies: an embedding is a row or a column."""
 
 
 class NeighborDecisionConfig(Settings):
     """How a query is given a class by its neighbors, by one rule or by several in one run."""
 
     rules: tuple[str, ...] = Field(
-        ("knn-vote", "nearest-neighbor"), min_length=1, description="knn-vote, majority-vote, nearest-neighbor."
+        ("knn-vote", "nearest-neighbor"), min_length=1, description=f"Of {', '.join(NEIGHBOR_RULES)}."
     )
     k: int = Field(
         DEFAULT_K, ge=1, le=DEFAULT_K, description="Neighbors that are looked at; all, where there are fewer."
     )
     temperature: float = Field(0.07, gt=0, description="Of the weighted vote: a neighbor has exp(similarity/this).")
-    similarity: Literal["cosine", "inner-product", "euclidean"] = "cosine"
+    similarity: SimilarityName = Field("cosine", description=f"{SIMILARITIES.listed()}.")
 
     @field_validator("rules")
     @classmethod
@@ -42,6 +51,16 @@ class BankData(Settings):
     directory: LocalPath = Field(description="The folder of the bank.")
 
 
+def _galleries() -> Registry[type[Settings]]:
+    return Registry("kind of gallery", {**DATA_SETS, "bank": BankData})
+
+
+GalleryConfig = Annotated[
+    SerializeAsAny[DataOptions | BankData],
+    WrapValidator(lambda values, read, info: read(of_its_kind(values, _galleries(), info.context))),
+]
+
+
 class BankEvaluationConfig(Settings):
     """An evaluation: each query's neighbors in a gallery, the decisions over them, and their explanations measured.
 
@@ -49,7 +68,7 @@ class BankEvaluationConfig(Settings):
     """
 
     data: DataConfig
-    gallery: Annotated[DataConfig | BankData, Field(discriminator="kind")] | None = Field(
+    gallery: GalleryConfig | None = Field(
         None, description="The images searched among, or a bank of them; None: the other queries."
     )
     encoder: EncoderConfig = EncoderConfig()

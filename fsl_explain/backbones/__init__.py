@@ -1,6 +1,5 @@
 """Networks that turn images into activation maps."""
 
-from fsl_explain.backbones.networks.conv4 import Conv4Net
-from fsl_explain.backbones.networks.efficientnet_lite import EfficientNetLite0
+import lazy_loader as lazy
 
-__all__ = ["Conv4Net", "EfficientNetLite0"]
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

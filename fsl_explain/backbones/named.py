@@ -14,12 +14,13 @@ from episodes.naming import unknown_name
 from fsl_explain.backbones.capture import activation_maps_of, evaluating, find_layer
 from fsl_explain.backbones.networks import torchvision_models
 from fsl_explain.backbones.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
-from fsl_explain.backbones.recipes import IMAGENET, NAMES, NO_HEAD, RECIPES, Recipe
+from fsl_explain.backbones.recipes import IMAGENET, NO_HEAD, Recipe
 from fsl_explain.backbones.weights.checkpoint import sha256_of
 from fsl_explain.backbones.weights.key_maps import OURS
 from fsl_explain.backbones.weights.loading import Checkpoint, LoadingReport, fitting, load_weights, open_checkpoint
 from fsl_explain.config import HeadConfig
 from fsl_explain.heads import projection_head
+from fsl_explain.registries import ENCODERS, FROM_TORCHVISION, checked_encoder
 
 __all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "NamedNetwork", "build_named"]
 
@@ -58,9 +59,7 @@ def build_named(
 
     Raises: ``LookupError`` for an unknown name or option; ``ValueError`` for a checkpoint that does not fit.
     """
-    recipe = RECIPES.get(name)
-    if recipe is None and not name.startswith("torchvision:"):
-        raise unknown_name("encoder", name, NAMES)
+    recipe = ENCODERS.get(checked_encoder(name))
     opened = None if checkpoint is None else open_checkpoint(checkpoint, name, release)
     settings = {} if opened is None else dict(opened.settings)
     pooling = settings.pop(POOLING, None)
@@ -70,7 +69,7 @@ def build_named(
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every GPU, for good
         if recipe is None:
-            built = _from_torchvision(name.removeprefix("torchvision:"), seed, architecture)
+            built = _from_torchvision(name.removeprefix(FROM_TORCHVISION), seed, architecture)
         else:
             built = _from_recipe(name, recipe, checkpoint, seed, architecture)
         config = _head_config(recipe, head)
@@ -105,7 +104,7 @@ def _from_recipe(
 
 
 def _from_torchvision(name: str, seed: int, architecture: Mapping[str, Any]) -> NamedNetwork:
-    options, of_the_images = _separated(f"torchvision:{name}", architecture, ("weights", "layer"))
+    options, of_the_images = _separated(f"{FROM_TORCHVISION}{name}", architecture, ("weights", "layer"))
     weights = options.get("weights")
     network = torchvision_models.build(name, weights)
     source = f"random weights, seed {seed}" if weights is None else f"torchvision weights {weights}"

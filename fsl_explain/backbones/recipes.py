@@ -45,21 +45,18 @@ IMAGENET = Preprocessing(224)
 LITE = Preprocessing(224, mean=(0.498,) * 3, std=(0.502,) * 3)
 CAFFE = Preprocessing(227, mean=(104 / 255, 117 / 255, 128 / 255), std=(1 / 255,) * 3, resize=256, bgr=True)
 
-RECIPES = {
-    "conv4net": Recipe(Conv4Net, FEW_SHOT),
-    "conv64f": Recipe(Conv64F, FEW_SHOT),
-    "resnet12": Recipe(ResNet12, FEW_SHOT),
-    "can-resnet12": Recipe(CanResNet12, FEW_SHOT),
-    "resnet18": Recipe(resnet18, FEW_SHOT),
-    "wrn-28-10": Recipe(WideResNet, FEW_SHOT),
-    "bn-inception": Recipe(BNInception, CAFFE, pooling="gmp", head=LINEAR_512),
-    "efficientnet-lite0": Recipe(EfficientNetLite0, LITE, published=published_weights),
-    "npid-resnet18": Recipe(partial(resnet18, negative_slope=0.0), IMAGENET, head=LINEAR_128),
-    "npid-resnet50": Recipe(resnet50, IMAGENET, head=LINEAR_128),
-    "moco-resnet50": Recipe(resnet50, IMAGENET, head=LINEAR_128),
-    "moco-v2-resnet50": Recipe(resnet50, IMAGENET, head=MLP_128),
-    "simclr-resnet50": Recipe(resnet50, IMAGENET),
-    "swav-resnet50": Recipe(resnet50, IMAGENET),
-    "supervised-resnet50": Recipe(ResNetClassifier, IMAGENET),
-}
-NAMES = (*RECIPES, "torchvision:<name>")
+CONV4NET = Recipe(Conv4Net, FEW_SHOT)
+CONV64F = Recipe(Conv64F, FEW_SHOT)
+RESNET12 = Recipe(ResNet12, FEW_SHOT)
+CAN_RESNET12 = Recipe(CanResNet12, FEW_SHOT)
+RESNET18 = Recipe(resnet18, FEW_SHOT)
+WRN_28_10 = Recipe(WideResNet, FEW_SHOT)
+BN_INCEPTION = Recipe(BNInception, CAFFE, pooling="gmp", head=LINEAR_512)
+EFFICIENTNET_LITE0 = Recipe(EfficientNetLite0, LITE, published=published_weights)
+NPID_RESNET18 = Recipe(partial(resnet18, negative_slope=0.0), IMAGENET, head=LINEAR_128)
+NPID_RESNET50 = Recipe(resnet50, IMAGENET, head=LINEAR_128)
+MOCO_RESNET50 = Recipe(resnet50, IMAGENET, head=LINEAR_128)
+MOCO_V2_RESNET50 = Recipe(resnet50, IMAGENET, head=MLP_128)
+SIMCLR_RESNET50 = Recipe(resnet50, IMAGENET)
+SWAV_RESNET50 = Recipe(resnet50, IMAGENET)
+SUPERVISED_RESNET50 = Recipe(ResNetClassifier, IMAGENET)

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from episodes.errors import Mistake
 from fsl_explain.classifiers.decision import SupportSet, Weights, pairwise_to_supports
+from fsl_explain.classifiers.neighborhood import DEFAULT_K
 from fsl_explain.similarities import Similarity
 
 HOW_MANY = "how many voted (entropy of the votes)"
-DEFAULT_K = 200  # as NPID, MoCo and FAM use; fewer where there are fewer supports
 
 
 def nearest_of(
@@ -159,3 +159,6 @@ class NearestNeighbor:
         similarities = pairwise_to_supports(query, supports, similarity)
         best = similarities.masked_fill(~supports.valid, -torch.inf).argmax(dim=-1, keepdim=True)
         return torch.zeros_like(similarities, dtype=torch.bool).scatter(-1, best, True) & supports.valid
+
+
+KNN_VOTE, MAJORITY_VOTE, NEAREST_NEIGHBOR = KnnVote(), MajorityVote(), NearestNeighbor()

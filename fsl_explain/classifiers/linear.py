@@ -142,6 +142,9 @@ class CosineClassifier:
         return self.scale * fitted, samples.new_zeros(way)
 
 
+LOGISTIC_REGRESSION, COSINE_CLASSIFIER = LogisticRegression(), CosineClassifier()
+
+
 def _logits(query: Tensor, supports: SupportSet, similarity: Similarity, fit: Fit) -> Tensor:
     fitted, _ = _fitted(supports, similarity, fit)
     inputs = F.normalize(query, dim=-1) if similarity is cosine else query

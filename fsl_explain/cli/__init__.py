@@ -1,5 +1,5 @@
 """The command line ``fsl-explain``."""
 
-from fsl_explain.cli.app import main
+import lazy_loader as lazy
 
-__all__ = ["main"]
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

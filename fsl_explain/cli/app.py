@@ -3,9 +3,6 @@
 import sys
 from collections.abc import Sequence
 
-from cyclopts import App
-
-import fsl_explain
 from fsl_explain.cli import manners
 from fsl_explain.cli.commands.compare import compare
 from fsl_explain.cli.commands.convert import convert
@@ -19,15 +16,11 @@ from fsl_explain.cli.commands.train import train
 
 INTERRUPTED = "no result was written. An evaluation with --out keeps finished episodes: add --resume to go on."
 
-app = App(
-    name="fsl-explain",
-    version=fsl_explain.__version__,
-    help="Explain decisions that vision models make by similarity: which regions, channels and support images "
-    "made the score what it is, and how far the map can be trusted.\n\n"
-    "Results go to stdout or to the file or folder named with --out, progress to stderr. A mistake in the "
-    "input ends with exit code 2 and one sentence.",
-    help_epilogue="Start with: fsl-explain demo",
-    suppress_keyboard_interrupt=False,
+app = manners.new_app(
+    "fsl-explain",
+    "Explain decisions that vision models make by similarity: which regions, channels and support images "
+    "made the score what it is, and how far the map can be trusted.",
+    "demo",
 )
 for command in (demo, explain, evaluate, mosaics, compare, figure, table, train, convert):
     app.command(command)

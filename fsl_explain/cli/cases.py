@@ -16,7 +16,7 @@ from fsl_explain.evaluation.query_figures import figures_of
 from fsl_explain.explainers.analysis.counterfactual import EDITS, counterfactual_of
 from fsl_explain.explainers.choice import Choice
 from fsl_explain.explainers.compared import Compared, compare
-from fsl_explain.explainers.explain import explain_compared
+from fsl_explain.explainers.explaining import explain_compared
 from fsl_explain.explainers.methods.named import find_method
 from fsl_explain.report import Case
 

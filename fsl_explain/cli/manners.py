@@ -1,32 +1,67 @@
-"""How every command ends: 0, 2 with one sentence for a user's mistake, 130 after Ctrl-C."""
+"""How every command behaves: 0, 2 with one sentence for a user's mistake, 130 after Ctrl-C.
+
+Only a ``Mistake``, a wrong command line and the system's complaint about a file become a sentence. Anything else is a
+fault of ours and keeps its traceback.
+"""
 
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
 from cyclopts import App, CycloptsError
 
-from episodes.errors import Mistake
+import fsl_explain
+from episodes.errors import MissingFile, Mistake
+
+TRACEBACK = "--traceback"
+
+
+def new_app(name: str, purpose: str, start: str) -> App:
+    """Return a command line without commands; ``start`` is the one to begin with."""
+    return App(
+        name=name,
+        version=fsl_explain.__version__,
+        help=f"{purpose}\n\n"
+        "Results go to stdout or to the file or folder named with --out, progress to stderr. A mistake in the "
+        f"input ends with exit code 2 and one sentence; {TRACEBACK}, with any command, shows where it was found.",
+        help_epilogue=f"Start with: {name} {start}",
+        suppress_keyboard_interrupt=False,
+    )
 
 
 def run(app: App, arguments: Sequence[str], interrupted: str) -> int:
     """Run a command line and return its exit code; ``interrupted`` is said after Ctrl-C."""
-    name = app.name[0]
+    name, traced = app.name[0], TRACEBACK in arguments
+    given = [argument for argument in arguments if argument != TRACEBACK]
     try:
-        app(list(arguments), exit_on_error=False, print_error=False, result_action="return_value")
-    except CycloptsError as error:
-        return _complain(name, str(error))
+        app(given, exit_on_error=False, print_error=False, result_action="return_value")
     except KeyboardInterrupt:
         print(f"{name}: interrupted; {interrupted}", file=sys.stderr)
         return 130
-    except Mistake as error:
-        return _complain(name, str(error))
-    except OSError as error:  # of the user's own files: the system says what is wrong with which
-        if error.filename is None:
+    except (CycloptsError, Mistake, OSError) as error:
+        if isinstance(error, OSError) and not isinstance(error, Mistake) and error.filename is None:
             raise
-        return _complain(name, f"{error.strerror}: {error.filename}.")
+        if traced:
+            traceback.print_exception(error)
+        else:
+            print(f"{name}: {' '.join(_sentence(error).split())}", file=sys.stderr)
+        return 2
     return 0
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and not isinstance(error, Mistake):
+        return f"{error.strerror}: {error.filename}."  # the system says what is wrong with which of the user's files
+    refused = error.__cause__ if isinstance(error, CycloptsError) else None
+    return str(refused if isinstance(refused, Mistake) else error)
+
+
+def check_input(path: Path, what: str) -> None:
+    """Refuse a file or folder that is not there, before a command starts. Raises: ``FileNotFoundError``."""
+    if not path.exists():
+        raise MissingFile(f"expected {what}, but {path} does not exist; check the path.")
 
 
 def check_results_folder(out: Path | None) -> None:
@@ -53,8 +88,3 @@ def _check_writable(folder: Path) -> None:
         raise Mistake(f"expected a folder to write to, but {there} is a file; choose another --out.")
     if not os.access(there, os.W_OK | os.X_OK):
         raise Mistake(f"expected a folder to write to, but {there} is read-only; choose another --out.")
-
-
-def _complain(name: str, sentence: str) -> int:
-    print(f"{name}: {' '.join(sentence.split())}", file=sys.stderr)
-    return 2

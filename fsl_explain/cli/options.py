@@ -1,10 +1,70 @@
-"""Options that several commands have."""
+"""Options that several commands have; a name is checked, and listed in the help, without loading what it stands for."""
 
+from collections.abc import Callable, Collection
 from typing import Annotated
 
 from cyclopts import Parameter
+
+from episodes.naming import unknown_name
+from episodes.registry import Registry
+from fsl_explain.registries import (
+    ENCODERS,
+    FROM_TORCHVISION,
+    METHODS,
+    POOLINGS,
+    RULES,
+    SIMILARITIES,
+    checked_encoder,
+)
+
+FITTED = "mahalanobis"
+"""The similarity that is fitted on the supports."""
+
+
+def each(check: Callable[[str], str]) -> Callable[[object, object], None]:
+    """Return the check of an option whose value is a name, several or none."""
+
+    def checked(_hint: object, given: object) -> None:
+        for name in given if isinstance(given, tuple | list) else (given,):
+            if name is not None:
+                check(str(name))
+
+    return checked
+
+
+def one_of(table: Registry[object], what: str = "{}.", *also: str) -> Parameter:
+    """Return how an option names a member of a table; in ``what``, its help, {} stands for the names."""
+    return Parameter(
+        validator=each(lambda name: table.checked(name, *also)), help=what.format(table.listed(*also)), negative=""
+    )
+
+
+def among(kind: str, names: Collection[str]) -> Parameter:
+    """Return the check that an option is one of some names that are no registry."""
+
+    def check(name: str) -> str:
+        if name not in names:
+            raise unknown_name(kind, name, names)
+        return name
+
+    return Parameter(validator=each(check))
+
 
 Changes = Annotated[tuple[str, ...], Parameter(name="--set", negative="")]
 """Settings to change, as section.key=value."""
 Neighborhood = Annotated[int, Parameter(name=("--k", "-k"))]
 """How many neighbors."""
+EncoderName = Annotated[
+    str, Parameter(validator=each(checked_encoder), help=f"{ENCODERS.listed(f'{FROM_TORCHVISION}NAME')}.")
+]
+PoolingName = Annotated[str | None, one_of(POOLINGS, "{}; that of the encoder's paper unless given.")]
+SimilarityName = Annotated[str, one_of(SIMILARITIES)]
+FittedSimilarityName = Annotated[str, one_of(SIMILARITIES, "{} (fitted on the supports).", FITTED)]
+RuleName = Annotated[str, one_of(RULES)]
+MethodNames = Annotated[
+    tuple[str, ...],
+    one_of(
+        METHODS,
+        "{}; may be repeated. By default exact, contrast, fam and lafam, as far as classes and similarity allow.",
+    ),
+]

@@ -7,7 +7,7 @@ from fsl_explain.cli.progress import note, show_table
 from fsl_explain.evaluation.results.read_back import read_results
 from fsl_explain.evaluation.tables.paired_table import comparison_table, difference_table
 from fsl_explain.files import written_aside
-from fsl_explain.report.table_formats import FORMATS
+from fsl_explain.registries import TABLE_FORMATS
 
 
 def run(
@@ -28,7 +28,7 @@ def run(
         for one in tables:
             show_table(one)
         return
-    text = FORMATS[format_](tables)
+    text = TABLE_FORMATS[format_](tables)
     if out is None:
         print(text, end="")
         return

@@ -1,20 +1,5 @@
 """Settings, read strictly from TOML files."""
 
-from fsl_explain.config.comparison import ComparisonConfig
-from fsl_explain.config.encoder import EncoderConfig, HeadConfig
-from fsl_explain.config.figure import FigureConfig
-from fsl_explain.config.mosaics import MosaicsConfig
-from fsl_explain.config.settings import EvaluationConfig
-from fsl_explain.config.strict import read_config
-from fsl_explain.config.training import TrainingConfig
+import lazy_loader as lazy
 
-__all__ = [
-    "ComparisonConfig",
-    "EncoderConfig",
-    "EvaluationConfig",
-    "FigureConfig",
-    "HeadConfig",
-    "MosaicsConfig",
-    "TrainingConfig",
-    "read_config",
-]
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

@@ -7,19 +7,21 @@ from pydantic import Field
 from fsl_explain.config.data import DataConfig
 from fsl_explain.config.encoder import EncoderConfig
 from fsl_explain.config.mosaics import MosaicSizesConfig
+from fsl_explain.config.names import ComparedMethodName, MaskingName, ScoringRuleName, SimilarityName
 from fsl_explain.config.settings import RunConfig
 from fsl_explain.config.strict import Settings
+from fsl_explain.registries import MASKINGS, RULES, SIMILARITIES
 
 
 class MapsConfig(Settings):
     """The decision that is explained, the explainers, and the sample for what is slow."""
 
-    methods: tuple[str, ...] = Field(
+    methods: tuple[ComparedMethodName, ...] = Field(
         ("grad-cam", "relax", "fam", "exact", "contrast"),
         description="Explainers beside the baselines; grad-cam-logit is that of a classifier's own logit.",
     )
-    rule: Literal["mean-similarity", "prototype"] = "prototype"
-    similarity: Literal["cosine", "inner-product", "euclidean"] = "cosine"
+    rule: ScoringRuleName = Field("prototype", description=f"{RULES.listed()}.")
+    similarity: SimilarityName = Field("cosine", description=f"{SIMILARITIES.listed()}.")
     shots: int = Field(
         5, ge=0, description="Support images of each class, never judged; 0: no decision, as in LaFAM's tables."
     )
@@ -30,7 +32,7 @@ class MapsConfig(Settings):
         "official", description="lafam: LaFAM's simplified masks; with 2,048 as many as a ResNet-50 has channels."
     )
     steps: int = Field(4, ge=1, description="Steps of the insertion and deletion curves.")
-    removed: Literal["mean", "black", "blur"] = Field("blur", description="What removed pixels become in the curves.")
+    removed: MaskingName = Field("blur", description=f"What removed pixels become in the curves: {MASKINGS.listed()}.")
 
 
 class ComparisonConfig(Settings):

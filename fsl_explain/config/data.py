@@ -1,61 +1,46 @@
 """Which images: one model per kind of data set, and how each is opened."""
 
 from abc import abstractmethod
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, TypeVar, get_args
 
-from pydantic import Field
+from pydantic import Field, SerializeAsAny, WrapValidator
 
-from episodes import (
-    CsvBoxes,
-    Cub200,
-    DigitScenes,
-    ImageFolder,
-    ImageNetS,
-    ImageNetValidation,
-    LabeledImages,
-    MiniImageNet,
-    Omniglot,
-    OxfordPet,
-    PascalVoc,
-    Split,
-    TieredImageNet,
-    select,
-)
+import episodes
 from episodes.errors import MissingFile
+from episodes.registry import Registry
+from fsl_explain.config.names import of_its_kind
 from fsl_explain.config.strict import LocalPath, Settings, SplitName
 
 
-class _Data(Settings):
+class DataOptions(Settings):
+    """Which images of a data set, whatever its kind."""
+
     origin: ClassVar[str | None] = None  # where the official data come from
 
     split: SplitName | None = Field(None, description="A built-in split, or a CSV file of class and part; None: all.")
     part: Literal["base", "validation", "novel"] = Field("novel", description="The part of the split to use.")
     classes: tuple[str, ...] | None = Field(None, description="Only these classes; None: all of them.")
+    kind: str
 
     @abstractmethod
-    def _dataset(self) -> LabeledImages: ...
+    def _dataset(self) -> "episodes.LabeledImages": ...
 
-    def _named(self, classes: tuple[str, ...], dataset: LabeledImages) -> tuple[str, ...]:  # noqa: ARG002
+    def _named(self, classes: tuple[str, ...], dataset: "episodes.LabeledImages") -> tuple[str, ...]:  # noqa: ARG002
         """Return the classes of the data set that the classes of a split stand for."""
         return classes
 
     @property
-    def loaded_split(self) -> Split | None:
+    def loaded_split(self) -> "episodes.Split | None":
         """The split, read from its file, or None when all classes are used."""
-        return None if self.split is None else Split.load(self.split)
+        return None if self.split is None else episodes.Split.load(self.split)
 
     @property
     def _where_to_get(self) -> str | None:
         """Where the data come from, or None when that is not known."""
         return self.origin
 
-    def open(self, section: str = "data") -> LabeledImages:
-        """Open the data set, restricted to the chosen part or classes. Images are read when asked for.
-
-        ``section`` is where the settings stand, which an error names.
-
-        Raises: ``FileNotFoundError`` that says where to get the data, and ``ValueError`` for data that are wrong.
-        """
+    def check_there(self, section: str = "data") -> None:
+        """Raise ``FileNotFoundError`` that says where to get the data; ``section`` is where the settings stand."""
         root = getattr(self, "root", None)
         if root is not None and not root.exists():
             where = self._where_to_get
@@ -63,14 +48,35 @@ class _Data(Settings):
             raise MissingFile(
                 f"the folder {root} does not exist; {there}name its place as the root, as in --set {section}.root=…."
             )
+
+    def open(self, section: str = "data") -> "episodes.LabeledImages":
+        """Open the data set, restricted to the chosen part or classes. Images are read when asked for.
+
+        ``section`` is where the settings stand, which an error names.
+
+        Raises: ``FileNotFoundError`` that says where to get the data, and ``ValueError`` for data that are wrong.
+        """
+        self.check_there(section)
         dataset = self._dataset()
         split = self.loaded_split
         if split is not None:
-            dataset = select(dataset, self._named(split.classes(self.part), dataset))
-        return dataset if self.classes is None else select(dataset, self.classes)
+            dataset = episodes.select(dataset, self._named(split.classes(self.part), dataset))
+        return dataset if self.classes is None else episodes.select(dataset, self.classes)
 
 
-class DigitScenesData(_Data):
+Options = TypeVar("Options", bound=DataOptions)
+DATA_SETS: Registry[type[DataOptions]] = Registry("kind of data", {})
+
+
+def data_set(options: type[Options]) -> type[Options]:
+    """Register the options of a data set under its kind, so that a configuration may name it."""
+    kind: str = get_args(options.model_fields["kind"].annotation)[0]
+    DATA_SETS[kind] = options
+    return options
+
+
+@data_set
+class DigitScenesData(DataOptions):
     """The embedded data set: handwritten digits on photographs, generated in seconds."""
 
     kind: Literal["digit-scenes"]
@@ -79,11 +85,12 @@ class DigitScenesData(_Data):
     seed: int = Field(0, ge=0, description="Seed of the scenes.")
     distractor: bool = Field(False, description="Add a digit of another class, which is not annotated.")
 
-    def _dataset(self) -> LabeledImages:
-        return DigitScenes(self.digits, per_class=self.per_class, seed=self.seed, distractor=self.distractor)
+    def _dataset(self) -> "episodes.LabeledImages":
+        return episodes.DigitScenes(self.digits, per_class=self.per_class, seed=self.seed, distractor=self.distractor)
 
 
-class CubData(_Data):
+@data_set
+class CubData(DataOptions):
     """CUB-200-2011 in its official layout."""
 
     origin: ClassVar[str | None] = "CUB-200-2011, from vision.caltech.edu/datasets/cub_200_2011"
@@ -93,11 +100,12 @@ class CubData(_Data):
     half: Literal["train", "test"] | None = Field(None, description="The official half of the images; None: both.")
     segmentations: bool = Field(False, description="Take masks from the official folder segmentations.")
 
-    def _dataset(self) -> LabeledImages:
-        return Cub200(self.root, self.half, segmentations=self.segmentations)
+    def _dataset(self) -> "episodes.LabeledImages":
+        return episodes.Cub200(self.root, self.half, segmentations=self.segmentations)
 
 
-class FolderData(_Data):
+@data_set
+class FolderData(DataOptions):
     """One folder of images per class, without annotations."""
 
     kind: Literal["image-folder"]
@@ -108,11 +116,12 @@ class FolderData(_Data):
     def _where_to_get(self) -> str | None:
         return self.source
 
-    def _dataset(self) -> LabeledImages:
-        return ImageFolder(self.root)
+    def _dataset(self) -> "episodes.LabeledImages":
+        return episodes.ImageFolder(self.root)
 
 
-class CsvData(_Data):
+@data_set
+class CsvData(DataOptions):
     """A CSV table of file, class and box."""
 
     kind: Literal["csv"]
@@ -123,8 +132,8 @@ class CsvData(_Data):
     label: str = Field("class", description="The column of the class.")
     inclusive: bool = Field(True, description="xmax and ymax are the last pixels inside the box.")
 
-    def _dataset(self) -> LabeledImages:
-        return CsvBoxes(
+    def _dataset(self) -> "episodes.LabeledImages":
+        return episodes.CsvBoxes(
             self.root,
             table=self.table,
             images=self.images,
@@ -134,7 +143,8 @@ class CsvData(_Data):
         )
 
 
-class PetData(_Data):
+@data_set
+class PetData(DataOptions):
     """Oxford-IIIT Pet in its official layout, with trimaps as masks."""
 
     origin: ClassVar[str | None] = "the Oxford-IIIT Pet images and annotations, from robots.ox.ac.uk/~vgg/data/pets"
@@ -142,11 +152,12 @@ class PetData(_Data):
     kind: Literal["oxford-pet"]
     root: LocalPath = Field(description="The folder that holds images/ and annotations/.")
 
-    def _dataset(self) -> LabeledImages:
-        return OxfordPet(self.root)
+    def _dataset(self) -> "episodes.LabeledImages":
+        return episodes.OxfordPet(self.root)
 
 
-class MiniImageNetData(_Data):
+@data_set
+class MiniImageNetData(DataOptions):
     """miniImageNet: train.csv, val.csv, test.csv and images/, or the folders train, val, test."""
 
     origin: ClassVar[str | None] = "miniImageNet, from ImageNet's training images and the tables of Ravi and Larochelle"
@@ -154,11 +165,12 @@ class MiniImageNetData(_Data):
     kind: Literal["mini-imagenet"]
     root: LocalPath = Field(description="The folder that holds the tables and images, or the three folders.")
 
-    def _dataset(self) -> LabeledImages:
-        return MiniImageNet(self.root)
+    def _dataset(self) -> "episodes.LabeledImages":
+        return episodes.MiniImageNet(self.root)
 
 
-class TieredImageNetData(_Data):
+@data_set
+class TieredImageNetData(DataOptions):
     """tieredImageNet as the folders train, val and test."""
 
     origin: ClassVar[str | None] = "tieredImageNet, from ImageNet's training images and the splits of Ren et al."
@@ -166,11 +178,12 @@ class TieredImageNetData(_Data):
     kind: Literal["tiered-imagenet"]
     root: LocalPath = Field(description="The folder that holds train, val and test.")
 
-    def _dataset(self) -> LabeledImages:
-        return TieredImageNet(self.root)
+    def _dataset(self) -> "episodes.LabeledImages":
+        return episodes.TieredImageNet(self.root)
 
 
-class ImageNetValidationData(_Data):
+@data_set
+class ImageNetValidationData(DataOptions):
     """ImageNet's validation images with XML boxes."""
 
     origin: ClassVar[str | None] = "the validation images of ILSVRC 2012 and their bounding boxes, from image-net.org"
@@ -180,11 +193,12 @@ class ImageNetValidationData(_Data):
     images: str | None = Field(None, description="Folder of the images in root; None: the official one.")
     annotations: str | None = Field(None, description="Folder of the XML files in root; None: the official one.")
 
-    def _dataset(self) -> LabeledImages:
-        return ImageNetValidation(self.root, images=self.images, annotations=self.annotations)
+    def _dataset(self) -> "episodes.LabeledImages":
+        return episodes.ImageNetValidation(self.root, images=self.images, annotations=self.annotations)
 
 
-class ImageNetSData(_Data):
+@data_set
+class ImageNetSData(DataOptions):
     """ImageNet-S: images with the mask of their class."""
 
     origin: ClassVar[str | None] = "ImageNet-S, made from ImageNet by the tools of its authors, LUSSeg/ImageNet-S"
@@ -195,11 +209,14 @@ class ImageNetSData(_Data):
     single_category: bool = Field(False, description="Only images whose mask shows their class alone, as in LaFAM.")
     categories: LocalPath | None = Field(None, description="The official list of categories; None: the class folders.")
 
-    def _dataset(self) -> LabeledImages:
-        return ImageNetS(self.root, self.section, single_category=self.single_category, categories=self.categories)
+    def _dataset(self) -> "episodes.LabeledImages":
+        return episodes.ImageNetS(
+            self.root, self.section, single_category=self.single_category, categories=self.categories
+        )
 
 
-class PascalVocData(_Data):
+@data_set
+class PascalVocData(DataOptions):
     """PASCAL VOC 2007 or 2012 with boxes or masks."""
 
     origin: ClassVar[str | None] = "PASCAL VOC, from host.robots.ox.ac.uk/pascal/VOC"
@@ -212,8 +229,8 @@ class PascalVocData(_Data):
     labels: tuple[str, ...] | None = Field(None, description="Only images of these categories; None: all 20.")
     single_category: bool = Field(False, description="Only images that show one category alone, as in LaFAM.")
 
-    def _dataset(self) -> LabeledImages:
-        return PascalVoc(
+    def _dataset(self) -> "episodes.LabeledImages":
+        return episodes.PascalVoc(
             self.root,
             self.year,
             self.image_set,
@@ -223,7 +240,8 @@ class PascalVocData(_Data):
         )
 
 
-class OmniglotData(_Data):
+@data_set
+class OmniglotData(DataOptions):
     """Omniglot: handwritten characters, without annotations."""
 
     origin: ClassVar[str | None] = "Omniglot, from github.com/brendenlake/omniglot"
@@ -233,26 +251,17 @@ class OmniglotData(_Data):
     alphabets: Literal["background", "evaluation"] | None = Field(None, description="Which alphabets; None: all.")
     rotations: bool = Field(False, description="Characters turned by 90, 180 and 270 degrees are classes too.")
 
-    def _dataset(self) -> LabeledImages:
-        return Omniglot(self.root, self.alphabets, rotations=self.rotations)
+    def _dataset(self) -> "episodes.LabeledImages":
+        return episodes.Omniglot(self.root, self.alphabets, rotations=self.rotations)
 
-    def _named(self, classes: tuple[str, ...], dataset: LabeledImages) -> tuple[str, ...]:
+    def _named(self, classes: tuple[str, ...], dataset: "episodes.LabeledImages") -> tuple[str, ...]:
         """Return the characters of a split, and where asked for the turned ones, which belong to the same part."""
         turned = [name for name in dataset.classes if name.partition(" turned ")[0] in classes]
         return tuple(dict.fromkeys((*classes, *turned)))
 
 
 DataConfig = Annotated[
-    DigitScenesData
-    | CubData
-    | FolderData
-    | CsvData
-    | PetData
-    | MiniImageNetData
-    | TieredImageNetData
-    | ImageNetValidationData
-    | ImageNetSData
-    | PascalVocData
-    | OmniglotData,
-    Field(discriminator="kind"),
+    SerializeAsAny[DataOptions],
+    WrapValidator(lambda values, read, info: read(of_its_kind(values, DATA_SETS, info.context))),
 ]
+"""Settings of a data set of any registered kind."""

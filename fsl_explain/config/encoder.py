@@ -5,7 +5,9 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from episodes.errors import MissingFile, Mistake
+from fsl_explain.config.names import EncoderName, PoolingName
 from fsl_explain.config.strict import LocalPath, Settings
+from fsl_explain.registries import ENCODERS, FROM_TORCHVISION, POOLINGS
 
 
 class HeadConfig(Settings):
@@ -36,18 +38,12 @@ class HeadConfig(Settings):
 class EncoderConfig(Settings):
     """From images to embeddings."""
 
-    name: str = Field(
-        "conv4net",
-        description=(
-            "conv4net, conv64f, resnet12, can-resnet12, resnet18, wrn-28-10, bn-inception, efficientnet-lite0, "
-            "npid-resnet18, npid-resnet50, moco-resnet50, moco-v2-resnet50, simclr-resnet50, swav-resnet50, "
-            "supervised-resnet50 or torchvision:<name>."
-        ),
-    )
+    name: EncoderName = Field("conv4net", description=f"{ENCODERS.listed(f'{FROM_TORCHVISION}NAME')}.")
     checkpoint: LocalPath | None = Field(None, description="Weights; None: published or random ones.")
     source: str | None = Field(None, description="Where the checkpoint comes from, to be said when it is missing.")
-    pooling: Literal["gap", "gmp", "lse", "gem"] | None = Field(
-        None, description="How maps become one value per channel; None: as the network was trained, mostly gap."
+    pooling: PoolingName | None = Field(
+        None,
+        description=f"How maps become one value per channel, {POOLINGS.listed()}; None: as the network was trained.",
     )
     head: HeadConfig = Field(HeadConfig(), description="How pooled values become the embedding.")
     inference: Literal["eager", "folded", "bf16"] = Field(

@@ -6,8 +6,10 @@ from pydantic import Field
 
 from fsl_explain.config.data import DataConfig
 from fsl_explain.config.encoder import EncoderConfig
+from fsl_explain.config.names import MethodName, RuleName, SimilarityName
 from fsl_explain.config.settings import EpisodesConfig, RunConfig
 from fsl_explain.config.strict import Settings
+from fsl_explain.registries import METHODS, RULES, SIMILARITIES
 
 
 class ModelConfig(Settings):
@@ -23,8 +25,8 @@ class FigureDecisionConfig(Settings):
     supports: Literal["episode", "gallery"] = Field(
         "episode", description="episode: the supports of a few-shot task; gallery: the nearest of all other images."
     )
-    rule: Literal["mean-similarity", "prototype", "nearest-neighbor", "knn-vote", "majority-vote"] = "mean-similarity"
-    similarity: Literal["cosine", "inner-product", "euclidean"] = "cosine"
+    rule: RuleName = Field("mean-similarity", description=f"{RULES.listed()}.")
+    similarity: SimilarityName = Field("cosine", description=f"{SIMILARITIES.listed()}.")
     k: int = Field(200, ge=1, description="Neighbors in the gallery that vote.")
     temperature: float = Field(0.07, gt=0, description="Temperature of knn-vote.")
 
@@ -35,7 +37,7 @@ class ShownConfig(Settings):
     decisions: Literal["correct", "wrong"] = Field(
         "correct", description="correct: right under every model; wrong: wrong under every model, with two maps each."
     )
-    method: str = Field("fam", description="The explainer.")
+    method: MethodName = Field("fam", description=f"The explainer: {METHODS.listed()}.")
     images: int = Field(6, ge=1, description="Images in the figure.")
     among: int = Field(200, ge=1, description="Decisions that they are chosen from, the first of each class first.")
     seed: int = Field(0, ge=0, description="Order of the images of a gallery.")

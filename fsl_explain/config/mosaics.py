@@ -6,8 +6,10 @@ from pydantic import Field
 
 from fsl_explain.config.data import DataConfig
 from fsl_explain.config.encoder import EncoderConfig
+from fsl_explain.config.names import MethodName, MosaicHeadName, SimilarityName
 from fsl_explain.config.settings import RunConfig
 from fsl_explain.config.strict import Settings
+from fsl_explain.registries import MOSAIC_HEADS, SIMILARITIES
 
 
 class MosaicSizesConfig(Settings):
@@ -22,13 +24,13 @@ class MosaicSizesConfig(Settings):
         None, ge=2, description="Side of a mosaic in pixels; None: of the encoder's images, so that tiles have half."
     )
     fit_share: float = Field(0.5, gt=0, lt=1, description="Share of each class's images kept for fitting heads.")
-    similarity: Literal["cosine", "inner-product", "euclidean"] = "cosine"
-    heads: tuple[str, ...] = Field(
+    similarity: SimilarityName = Field("cosine", description=f"{SIMILARITIES.listed()}.")
+    heads: tuple[MosaicHeadName, ...] = Field(
         ("none", "center", "pca-128", "linear", "lda", "class-pca"),
         min_length=1,
-        description="Heads on the pooled features; the examples on the page use the last.",
+        description=f"Heads on the pooled features, of {MOSAIC_HEADS.listed()}; the examples on the page use the last.",
     )
-    methods: tuple[str, ...] = Field(
+    methods: tuple[MethodName, ...] = Field(
         ("fam", "grad-cam", "exact", "contrast"), description="Explainers beside the baselines."
     )
 

@@ -1,13 +1,13 @@
 """The settings of an evaluation."""
 
-from typing import Literal
-
 from pydantic import Field, field_validator
 
 from fsl_explain.config.data import DataConfig
 from fsl_explain.config.encoder import EncoderConfig
+from fsl_explain.config.names import MaskingName, MethodName, ScoringRuleName, SimilarityName
 from fsl_explain.config.strict import Settings
 from fsl_explain.engine import ENGINES
+from fsl_explain.registries import MASKINGS, METHODS, RULES, SIMILARITIES
 
 
 class EpisodesConfig(Settings):
@@ -23,17 +23,17 @@ class EpisodesConfig(Settings):
 class DecisionConfig(Settings):
     """How a query is given a class."""
 
-    rule: Literal[
-        "mean-similarity", "prototype", "nearest-neighbor", "knn-vote", "logistic-regression", "cosine-classifier"
-    ] = "mean-similarity"
-    similarity: Literal["cosine", "inner-product", "euclidean"] = "cosine"
+    rule: ScoringRuleName = Field("mean-similarity", description=f"{RULES.listed()}.")
+    similarity: SimilarityName = Field("cosine", description=f"{SIMILARITIES.listed()}.")
 
 
 class ExplanationConfig(Settings):
     """What is explained, and how the maps are judged."""
 
-    methods: tuple[str, ...] = Field(("fam", "exact", "contrast"), description="Explainers beside the baselines.")
-    masking: Literal["mean", "black", "blur"] = Field("mean", description="What removed pixels become.")
+    methods: tuple[MethodName, ...] = Field(
+        ("fam", "exact", "contrast"), description=f"Explainers beside the baselines, of {METHODS.listed()}."
+    )
+    masking: MaskingName = Field("mean", description=f"What removed pixels become: {MASKINGS.listed()}.")
     iou_threshold: float = Field(0.2, gt=0, lt=1, description="Share of the maximum above which a pixel counts.")
 
 

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from episodes.naming import unknown_name
 from fsl_explain.classifiers import RULES, Rule, named_rule
 from fsl_explain.similarities import SIMILARITIES, Similarity
 
@@ -17,9 +16,7 @@ class DecidedBy:
     @classmethod
     def of(cls, rule: str | Rule, similarity: str | Similarity) -> "DecidedBy":
         """Check the names. Raises: ``LookupError`` with the nearest ones."""
-        named = next((name for name, known in RULES.items() if known is rule), rule)
-        alike = next((name for name, known in SIMILARITIES.items() if known is similarity), similarity)
-        found = cls(named, alike)
+        found = cls(RULES.name_of(rule) or rule, SIMILARITIES.name_of(similarity) or similarity)
         _ = found.rule, found.similarity
         return found
 
@@ -31,8 +28,4 @@ class DecidedBy:
     @property
     def similarity(self) -> Similarity:
         """The similarity itself."""
-        if not isinstance(self.chosen_similarity, str):
-            return self.chosen_similarity
-        if self.chosen_similarity not in SIMILARITIES:
-            raise unknown_name("similarity", self.chosen_similarity, SIMILARITIES)
-        return SIMILARITIES[self.chosen_similarity]
+        return SIMILARITIES.find(self.chosen_similarity)

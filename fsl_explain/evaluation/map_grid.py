@@ -19,7 +19,7 @@ from fsl_explain.evaluation.image_store import ImageStore, embed_in_pieces, embe
 from fsl_explain.evaluation.masked_queries import check_batch_size
 from fsl_explain.explainers.choice import Choice
 from fsl_explain.explainers.compared import Compared
-from fsl_explain.explainers.explain import explain_compared
+from fsl_explain.explainers.explaining import explain_compared
 from fsl_explain.explainers.method import Method
 from fsl_explain.explainers.methods.named import find_method
 from fsl_explain.similarities import SIMILARITIES

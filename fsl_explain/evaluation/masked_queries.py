@@ -8,7 +8,6 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from episodes.errors import Mistake
-from episodes.naming import unknown_name
 from fsl_explain import metrics
 from fsl_explain.classifiers import SupportSet
 from fsl_explain.encoder import Encoder
@@ -16,8 +15,8 @@ from fsl_explain.evaluation.figures import Figure
 from fsl_explain.evaluation.image_store import ImageStore
 from fsl_explain.explainers.method import Method
 from fsl_explain.explainers.question import Question
+from fsl_explain.registries import MASKINGS
 
-MASKINGS = ("mean", "black", "blur")
 NEEDS_OF_DECISIONS = ("saliency", "mask", "boxes", "iou_threshold", "images", "score", "masked_score")
 """What figures of decisions can be made of."""
 
@@ -126,8 +125,7 @@ def checked_values(figure: Figure, values: object, maps: int) -> Tensor:
 
 def check_measuring(masking: str, iou_threshold: float, batch_size: int) -> None:
     """Refuse ways of measuring that cannot be. Raises: ``LookupError`` or ``ValueError``."""
-    if masking not in MASKINGS:
-        raise unknown_name("masking", masking, MASKINGS)
+    MASKINGS.checked(masking)
     if not 0 < iou_threshold < 1:
         raise Mistake(f"expected an iou_threshold between 0 and 1, but got {iou_threshold:g}; 0.2 is the papers'.")
     check_batch_size(batch_size)

@@ -1,31 +1,5 @@
 """Explanations of similarity decisions."""
 
-from fsl_explain.explainers.analysis.correspondence import Correspondence, correspondence
-from fsl_explain.explainers.analysis.counterfactual import Counterfactual, counterfactual
-from fsl_explain.explainers.analysis.support_audit import SupportAudit, support_audit
-from fsl_explain.explainers.explain import explain, saliency
-from fsl_explain.explainers.explanation import Explanation
-from fsl_explain.explainers.methods.named import METHODS
-from fsl_explain.explainers.methods.occlusion import OcclusionOptions, occlusion_method
-from fsl_explain.explainers.methods.relax import Relax, RelaxOptions, relax, relax_method
-from fsl_explain.explainers.receipt import Receipt
+import lazy_loader as lazy
 
-__all__ = [
-    "METHODS",
-    "Correspondence",
-    "Counterfactual",
-    "Explanation",
-    "OcclusionOptions",
-    "Receipt",
-    "Relax",
-    "RelaxOptions",
-    "SupportAudit",
-    "correspondence",
-    "counterfactual",
-    "explain",
-    "occlusion_method",
-    "relax",
-    "relax_method",
-    "saliency",
-    "support_audit",
-]
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

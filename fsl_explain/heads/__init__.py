@@ -1,29 +1,5 @@
 """From activation maps to the embedding: pooling, projection, and both as sums that add up."""
 
-from fsl_explain.heads.linearization import Linearization, linearize
-from fsl_explain.heads.pooling import (
-    POOLINGS,
-    GeneralizedMeanPooling,
-    GlobalAveragePooling,
-    GlobalMaxPooling,
-    LogSumExpPooling,
-    Pooling,
-    pooling_name,
-)
-from fsl_explain.heads.projection import Center, L2Normalize
-from fsl_explain.heads.projection_head import projection_head
+import lazy_loader as lazy
 
-__all__ = [
-    "POOLINGS",
-    "Center",
-    "GeneralizedMeanPooling",
-    "GlobalAveragePooling",
-    "GlobalMaxPooling",
-    "L2Normalize",
-    "Linearization",
-    "LogSumExpPooling",
-    "Pooling",
-    "linearize",
-    "pooling_name",
-    "projection_head",
-]
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

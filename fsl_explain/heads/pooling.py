@@ -161,14 +161,4 @@ class GeneralizedMeanPooling:
         return largest[..., 0], self.p * torch.log(flat / largest)
 
 
-POOLINGS: dict[str, Pooling] = {
-    "gap": GlobalAveragePooling(),
-    "gmp": GlobalMaxPooling(),
-    "lse": LogSumExpPooling(),
-    "gem": GeneralizedMeanPooling(),
-}
-
-
-def pooling_name(pooling: Pooling) -> str:
-    """Return the name of a pooling, or its description where it has settings of its own."""
-    return next((name for name, known in POOLINGS.items() if known == pooling), repr(pooling))
+GAP, GMP, LSE, GEM = GlobalAveragePooling(), GlobalMaxPooling(), LogSumExpPooling(), GeneralizedMeanPooling()

@@ -4,17 +4,20 @@ Reference: FAM (Liao, Gao, Zhang, 2023) multiplies an image by its map and does 
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torchvision.transforms.v2.functional import gaussian_blur
 
-from episodes.errors import Mistake, UnknownName
+from episodes.errors import Mistake
 from fsl_explain.metrics.positive_part import positive_part
+from fsl_explain.registries import MASKINGS
 
-REMOVED_PIXELS = ("mean", "black", "blur")
 BLUR_SHARE_OF_SIDE = 0.05
+Masking = Callable[[Tensor, Tensor | None], Tensor | float]
+"""From images, and what black is after preprocessing, to what removed pixels become."""
 
 
 def masks_from_saliency(saliency: Float[Tensor, "batch height width"]) -> Float[Tensor, "batch height width"]:
@@ -65,17 +68,21 @@ def removed_pixels(
     ``blur``: the images under a Gaussian of a twentieth of their longer side, which keeps colors and loses shapes.
 
     Raises:
-        LookupError: ``how`` is none of the three.
+        LookupError: ``how`` is no name in ``MASKINGS``.
         ValueError: ``black`` is asked for and not given.
     """
-    if how not in REMOVED_PIXELS:
-        raise UnknownName(
-            f"removed pixels become one of {', '.join(REMOVED_PIXELS)}, not {how!r}. Choose one of these."
-        )
-    if how == "mean":
-        return 0.0
-    if how == "blur":
-        return _blurred(images)
+    return MASKINGS[how](images, black)
+
+
+def mean_color(_images: Float[Tensor, "batch 3 height width"], _black: Float[Tensor, "3 1 1"] | None) -> float:
+    """Return 0, the mean color of normalized images."""
+    return 0.0
+
+
+def black_after_preprocessing(
+    _images: Float[Tensor, "batch 3 height width"], black: Float[Tensor, "3 1 1"] | None
+) -> Float[Tensor, "3 1 1"]:
+    """Return the value of black; a network's images are black only after its preprocessing."""
     if black is None:
         raise Mistake(
             "removed pixels become black only if the value of black after preprocessing is known, but none was given. "
@@ -84,7 +91,9 @@ def removed_pixels(
     return black
 
 
-def _blurred(images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 3 height width"]:
+def blurred(
+    images: Float[Tensor, "batch 3 height width"], _black: Float[Tensor, "3 1 1"] | None
+) -> Float[Tensor, "batch 3 height width"]:
     """Blur along each axis in turn: the same as one square kernel, and tens of times as fast."""
     height, width = images.shape[-2:]
     deviation = BLUR_SHARE_OF_SIDE * max(height, width)
@@ -92,5 +101,5 @@ def _blurred(images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "ba
     # The border is mirrored, which needs a kernel that reaches less far than the image.
     across, down = 2 * min(reach, width - 1) + 1, 2 * min(reach, height - 1) + 1
     sigma = [deviation, deviation]
-    blurred: Tensor = gaussian_blur(gaussian_blur(images, [across, 1], sigma), [1, down], sigma)
-    return blurred
+    softened: Tensor = gaussian_blur(gaussian_blur(images, [across, 1], sigma), [1, down], sigma)
+    return softened

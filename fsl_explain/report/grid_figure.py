@@ -10,11 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
-from episodes.errors import Mistake
 from fsl_explain.evaluation.map_grid import MapGrid, ShownMap
 from fsl_explain.pictures.picture import overlay
+from fsl_explain.report.picture_endings import check_ending
 
-SUFFIXES = (".png", ".pdf", ".svg")
 CELL = 1.5  # inches
 MARGIN = 1.4  # inches, for the titles of the rows
 LONGEST = 24  # letters of a class name over a column
@@ -36,12 +35,6 @@ def draw_grid(grid: MapGrid) -> Figure:
             _say_what_is_explained(cells[row, column], shown, grid.truths[column])
         cells[row, 0].set_ylabel(title.replace(", ", ",\n"), fontsize=8)
     return figure
-
-
-def check_ending(path: Path) -> None:
-    """Raise ``ValueError`` for a picture of another kind than PNG, PDF and SVG."""
-    if path.suffix not in SUFFIXES:
-        raise Mistake(f"expected a figure that ends in {', '.join(SUFFIXES)}, but got {path}; rename it.")
 
 
 def write_figure(figure: Figure, path: Path) -> None:

@@ -6,6 +6,7 @@ from fsl_explain.evaluation import Table
 from fsl_explain.report.html import render_page
 from fsl_explain.report.page import Page
 
+TableFormat = Callable[[Sequence[Table]], str]
 LATEX = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
@@ -39,13 +40,6 @@ def as_latex(tables: Sequence[Table]) -> str:
 def as_html(tables: Sequence[Table]) -> str:
     """Return tables as one page."""
     return render_page(Page(title=tables[0].title if len(tables) == 1 else "Measurements", tables=tables))
-
-
-FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {
-    "markdown": as_markdown,
-    "latex": as_latex,
-    "html": as_html,
-}
 
 
 def _markdown(table: Table) -> str:

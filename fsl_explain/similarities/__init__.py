@@ -1,13 +1,5 @@
 """Similarities by name. Larger always means more alike."""
 
-from fsl_explain.similarities import cosine, euclidean, inner_product
-from fsl_explain.similarities.mahalanobis import Mahalanobis
-from fsl_explain.similarities.similarity import Form, Similarity, effective_reference
+import lazy_loader as lazy
 
-SIMILARITIES: dict[str, Similarity] = {
-    "cosine": cosine,
-    "inner-product": inner_product,
-    "euclidean": euclidean,
-}
-
-__all__ = ["SIMILARITIES", "Form", "Mahalanobis", "Similarity", "effective_reference"]
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

@@ -3,9 +3,6 @@
 import sys
 from collections.abc import Callable, Sequence
 
-from cyclopts import App
-
-import fsl_explain
 from fsl_explain.cli import manners
 from retrieval_explain.cli.commands.audit import audit
 from retrieval_explain.cli.commands.build import build
@@ -17,15 +14,11 @@ from retrieval_explain.cli.commands.search import search
 INTERRUPTED = "a build keeps the images that are done: add --resume to go on. Nothing else was written."
 COMMANDS: tuple[Callable[..., None], ...] = (build, search, inspect, evaluate, audit)
 
-app = App(
-    name="retrieval-explain",
-    version=fsl_explain.__version__,
-    help="Explain what a search in a bank of images returns: why these images came back, which regions met, and how "
-    "the neighbors' votes add up.\n\n"
-    "Results go to stdout or to the file or folder named with --out, progress to stderr. A mistake in the "
-    "input ends with exit code 2 and one sentence.",
-    help_epilogue="Start with: retrieval-explain build IMAGES --bank DIR",
-    suppress_keyboard_interrupt=False,
+app = manners.new_app(
+    "retrieval-explain",
+    "Explain what a search in a bank of images returns: why these images came back, which regions met, and how "
+    "the neighbors' votes add up.",
+    "build IMAGES --bank DIR",
 )
 for command in COMMANDS:
     app.command(command)

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from fsl_explain.classifiers import KnnVote, MajorityVote
+from episodes.errors import Mistake
+from fsl_explain.classifiers import KnnVote, MajorityVote, named_rule
 from fsl_explain.cli.progress import note, show_table
 from fsl_explain.evaluation import Table
 from fsl_explain.report import Page
@@ -12,6 +13,7 @@ from retrieval_explain.cli.opened import UNKNOWN, Query, labels_given, open_bank
 from retrieval_explain.decisions.explained_neighbors import Retrieved, retrieve
 from retrieval_explain.inspection.inspected import Inspection, inspect_neighbors
 from retrieval_explain.inspection.page import verdict, write_inspection
+from retrieval_explain.settings import VOTES
 
 
 def run(
@@ -19,7 +21,8 @@ def run(
     bank: Path,
     out: Path,
     k: int | None,
-    vote: KnnVote | MajorityVote,
+    rule: str,
+    temperature: float | None,
     explained: int,
     gallery: int,
     box: tuple[float, float, float, float] | None,
@@ -32,6 +35,7 @@ def run(
     pooling: str | None,
 ) -> None:
     """Search, explain the first neighbors, print the vote and write the page."""
+    vote = vote_of(rule, k, temperature)
     opened, network = open_bank_for(bank, encoder, checkpoint, pooling, index, k)
     asked = open_query(query, network, box)
     note(f"Searching {len(opened)} images for {asked.words} …")
@@ -45,6 +49,14 @@ def run(
     write_inspection(found, page, asked.region, out)
     _print(found, asked)
     Console().print(f"Page: {out}", soft_wrap=True)
+
+
+def vote_of(rule: str, k: int | None, temperature: float | None) -> KnnVote | MajorityVote:
+    """Return a vote of the neighbors by name. Raises: ``ValueError`` for a rule that is none."""
+    vote = named_rule(rule, k, temperature)
+    if not isinstance(vote, KnnVote | MajorityVote):
+        raise Mistake(f"expected a vote of the neighbors, {' or '.join(VOTES)}, but got {rule}.")
+    return vote
 
 
 def _lead(found: Inspection) -> str:

@@ -17,7 +17,7 @@ from fsl_explain.encoder import Encoder, Features
 from fsl_explain.explainers.choice import Choice
 from fsl_explain.explainers.compared import Compared, as_batch
 from fsl_explain.explainers.contrast_weights import Against, ClassReference
-from fsl_explain.explainers.explain import explain_compared
+from fsl_explain.explainers.explaining import explain_compared
 from fsl_explain.explainers.explanation import Explanation
 from retrieval_explain.memory_bank import DEFAULT_K, MemoryBank
 from retrieval_explain.ranking.neighbors import Neighbors

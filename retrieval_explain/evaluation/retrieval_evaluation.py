@@ -19,7 +19,7 @@ from episodes.errors import Mistake
 from episodes.naming import unknown_name
 from fsl_explain.batches import slices
 from fsl_explain.classifiers import Rule, named_rule
-from fsl_explain.classifiers.knn_vote import DEFAULT_K
+from fsl_explain.classifiers.neighborhood import DEFAULT_K
 from fsl_explain.encoder import Encoder
 from fsl_explain.engine import Engine, engine_for
 from fsl_explain.evaluation.chosen_methods import ChosenMethods, named_methods, with_baselines

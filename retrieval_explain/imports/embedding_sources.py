@@ -22,10 +22,10 @@ from episodes.errors import MissingFile, Mistake
 from episodes.naming import unknown_name
 from fsl_explain.backbones.weights.checkpoint import read_content
 from fsl_explain.backbones.weights.pickle_names import Inert
+from retrieval_explain.settings import LAYOUTS
 
 KEYS = ("embeddings", "module.queue", "queue", "module.memory", "memory", "lemniscate.memory")
 COLUMN = "embedding"
-LAYOUTS = ("auto", "rows", "columns")
 PIECE_BYTES = 1 << 24
 DEEPEST, LONGEST, MOST = 64, 1000, 1_000_000  # levels above a tensor, letters of its name, entries of a file
 UNIT = 1e-2  # how far from 1 the length of a queue's entries may lie; some are kept in float16

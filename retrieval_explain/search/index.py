@@ -25,7 +25,6 @@ from retrieval_explain.search.exact_search import exact_search, promising
 
 faiss: Any = typed_faiss  # its stubs know neither the search parameters nor the factory's results
 FAISS_VERSION: str = faiss.__version__
-KINDS = ("flat", "hnsw", "ivf", "ivf-pq")
 DEVICES = ("auto", "cpu", "cuda")
 WIDEST_ON_GPU = 2048  # neighbors, and lists looked into
 QUERIES_TOGETHER = 1024

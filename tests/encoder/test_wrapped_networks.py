@@ -8,7 +8,7 @@ from torch import nn
 from fsl_explain import Encoder, Features, explain, saliency
 from fsl_explain.explainers.choice import Choice
 from fsl_explain.explainers.compared import _check_groups, compare
-from fsl_explain.explainers.explain import explain_compared
+from fsl_explain.explainers.explaining import explain_compared
 from fsl_explain.explainers.methods.named import METHODS
 from fsl_explain.explainers.methods.random_masks import _shifted_matrices, smooth_masks
 

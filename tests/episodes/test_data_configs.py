@@ -95,7 +95,8 @@ def test_omniglot(tmp_path):
         ({"kind": "pascal-voc", "root": ".", "yaer": "2007"}, "unknown key 'yaer'; did you mean 'year'"),
         ({"kind": "pascal-voc", "root": ".", "year": "2010"}, "Input should be '2007' or '2012'"),
         ({"kind": "omniglot"}, "Field required"),
-        ({"kind": "imagenet"}, "Input tag 'imagenet' found using 'kind' does not match"),
+        ({"root": "."}, "expected a kind of data, but got none"),
+        ({"kind": "imagenet"}, "unknown kind of data 'imagenet'; did you mean 'imagenet-s'"),
     ],
 )
 def test_a_wrong_key_or_value(values, fault):

@@ -9,7 +9,7 @@ from fsl_explain import explain
 from fsl_explain.classifiers import KnnVote
 from fsl_explain.explainers.choice import Choice
 from fsl_explain.explainers.compared import compare
-from fsl_explain.explainers.explain import explain_compared
+from fsl_explain.explainers.explaining import explain_compared
 
 CLASSES = {"a": 3, "b": 1, "c": 2, "d": 2}
 PARTS = (

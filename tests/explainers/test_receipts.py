@@ -9,7 +9,7 @@ from tiny_encoder import HEADS, images, random_head, tiny_encoder
 from fsl_explain import Encoder, explain
 from fsl_explain.explainers.choice import Choice
 from fsl_explain.explainers.compared import compare
-from fsl_explain.explainers.explain import explain_compared
+from fsl_explain.explainers.explaining import explain_compared
 from fsl_explain.heads import POOLINGS
 
 PRECISIONS = {torch.float64: 1e-10, torch.float32: 1e-5}

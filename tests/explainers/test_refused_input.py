@@ -77,7 +77,7 @@ def loaded_without_shape_checks(name):
     return module
 
 
-UNCHECKED = loaded_without_shape_checks("fsl_explain.explainers.explain")
+UNCHECKED = loaded_without_shape_checks("fsl_explain.explainers.explaining")
 UNCHECKED_COMPARED = loaded_without_shape_checks("fsl_explain.explainers.compared")
 UNCHECKED.compare, UNCHECKED.as_batch = UNCHECKED_COMPARED.compare, UNCHECKED_COMPARED.as_batch
 

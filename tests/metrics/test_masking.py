@@ -100,5 +100,5 @@ def test_black_has_to_be_known():
 
 
 def test_an_unknown_replacement_is_refused_with_the_known_ones():
-    with pytest.raises(LookupError, match=r"one of mean, black, blur, not 'gray'\. Choose one of these\."):
+    with pytest.raises(LookupError, match=r"unknown masking 'gray'\. Known: mean, black, blur"):
         removed_pixels(images(), "gray")

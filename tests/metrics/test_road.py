@@ -6,7 +6,7 @@ from map_strategies import random_target
 from references import perturbation as reference
 
 from fsl_explain import metrics
-from fsl_explain.metrics.road import noisy_linear_imputation
+from fsl_explain.metrics.noisy_imputation import noisy_linear_imputation
 
 
 def random_images(batch=2, height=6, width=5, dtype=torch.float64):

@@ -37,6 +37,8 @@ def compare(
     if resume and out is None:
         raise Mistake("expected --out with --resume, because finished batches are kept in that folder.")
     check_results_folder(out)
+    settings.data.check_there()
+    settings.encoder.check_there()
 
     from fsl_explain.cli.compare import run
 

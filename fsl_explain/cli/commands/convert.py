@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+from fsl_explain.cli.manners import check_input, check_output_file
+from fsl_explain.cli.options import EncoderName
 
-def convert(checkpoint: Path, *, encoder: str, out: Path, release: str | None = None) -> None:
+
+def convert(checkpoint: Path, *, encoder: EncoderName, out: Path, release: str | None = None) -> None:
     """Write an official checkpoint as safetensors under our names, and print what became of every tensor.
 
     The file's header records the source, its release, the activation, pooling and images that the weights expect, and
@@ -20,6 +23,9 @@ def convert(checkpoint: Path, *, encoder: str, out: Path, release: str | None = 
     release
         The release it is of, for example relation-network; recognized by its names otherwise.
     """
+    check_input(checkpoint, "an official checkpoint")
+    check_output_file(out)
+
     from fsl_explain.cli.convert import run
 
     run(checkpoint, encoder, out, release)

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from fsl_explain.cli.manners import check_results_folder
+
 
 def demo(*, out: Path = Path("fsl-explain-demo")) -> None:
     """Run the main job on the embedded data: 5-way 1-shot episodes of digits the encoder was never trained on.
@@ -14,6 +16,8 @@ def demo(*, out: Path = Path("fsl-explain-demo")) -> None:
     out
         Folder for summary.json, queries.parquet, episodes.parquet and index.html.
     """
+    check_results_folder(out)
+
     from fsl_explain.cli.demo import run
 
     run(out)

@@ -40,6 +40,8 @@ def evaluate(
     if resume and out is None:
         raise Mistake("expected --out with --resume, because finished episodes are kept in that folder.")
     check_results_folder(out)
+    settings.data.check_there()
+    settings.encoder.check_there()
 
     from fsl_explain.cli.evaluate import run
 

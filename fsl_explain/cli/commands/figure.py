@@ -5,8 +5,7 @@ from pathlib import Path
 from fsl_explain.cli.manners import check_output_file
 from fsl_explain.cli.options import Changes
 from fsl_explain.config import FigureConfig, read_config
-from fsl_explain.explainers.methods.named import find_method
-from fsl_explain.report.grid_figure import check_ending
+from fsl_explain.report.picture_endings import check_ending
 
 
 def figure(
@@ -30,9 +29,13 @@ def figure(
         Change one setting, for example --set shown.method=exact; may be repeated.
     """
     settings = read_config(config, FigureConfig, set_)
-    find_method(settings.shown.method)
     check_ending(out)
     check_output_file(out)
+    settings.data.check_there()
+    if settings.gallery is not None:
+        settings.gallery.check_there("gallery")
+    for model in settings.models:
+        model.encoder.check_there()
 
     from fsl_explain.cli.figure import run
 

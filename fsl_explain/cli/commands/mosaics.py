@@ -36,6 +36,8 @@ def mosaics(
     if limit is not None:
         settings = _limited(settings, limit)
     check_results_folder(out)
+    settings.data.check_there()
+    settings.encoder.check_there()
 
     from fsl_explain.cli.mosaics import run
 

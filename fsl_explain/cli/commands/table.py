@@ -6,20 +6,20 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from episodes.errors import Mistake
-from episodes.naming import unknown_name
+from fsl_explain.cli.options import among, one_of
 from fsl_explain.evaluation.figures import LAYOUTS
-from fsl_explain.report.table_formats import FORMATS
+from fsl_explain.registries import TABLE_FORMATS
 
 TEXT = "text"
 
 
 def table(
     *results: Path,
-    layout: str = "fam-3",
+    layout: Annotated[str, among("layout", LAYOUTS)] = "fam-3",
     methods: Annotated[tuple[str, ...], Parameter(name="--method", negative="")] = (),
     figures: Annotated[tuple[str, ...], Parameter(name="--figure", negative="")] = (),
     against: str | None = None,
-    format_: Annotated[str, Parameter(name="--format")] = TEXT,
+    format_: Annotated[str, Parameter(name="--format"), one_of(TABLE_FORMATS, "{}.", TEXT)] = TEXT,
     title: str = "Measurements",
     out: Path | None = None,
 ) -> None:
@@ -40,20 +40,14 @@ def table(
         Show this figure instead of the layout's, for example auc; may be repeated.
     against
         Add a table of each method's difference from this one, for example lafam.
-    format_
-        text, markdown, latex or html.
     title
         The title of the table.
     out
         Write to this file instead of the terminal.
     """
-    if layout not in LAYOUTS:
-        raise unknown_name("layout", layout, LAYOUTS)
-    if format_ not in (TEXT, *FORMATS):
-        raise unknown_name("format", format_, (TEXT, *FORMATS))
     if out is not None and (out.is_dir() or format_ == TEXT):
         raise Mistake(
-            f"expected a file and a --format of markdown, latex or html with --out, but got {out}, {format_}."
+            f"expected a file and a --format of {TABLE_FORMATS.listed()} with --out, but got {out}, {format_}."
         )
     if not results:
         raise Mistake("expected at least one folder of results, but got none; name what an evaluation wrote.")

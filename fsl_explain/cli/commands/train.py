@@ -28,6 +28,7 @@ def train(
         Change one setting, for example --set optimizer.epochs=2; may be repeated.
     """
     settings = read_config(config, TrainingConfig, set_)
+    settings.data.check_there()
     settings.encoder.check_there()
 
     from fsl_explain.cli.train import run

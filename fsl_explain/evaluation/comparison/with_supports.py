@@ -15,7 +15,6 @@ from torch import Tensor
 
 from episodes import LabeledImages
 from episodes.errors import Mistake
-from episodes.naming import unknown_name
 from fsl_explain.classifiers import Rule
 from fsl_explain.encoder import Encoder
 from fsl_explain.engine import Engine, Part, engine_for
@@ -30,11 +29,12 @@ from fsl_explain.evaluation.comparison.judged_maps import ComparedDecisions, Cur
 from fsl_explain.evaluation.decided_by import DecidedBy
 from fsl_explain.evaluation.figures import OF_COMPARED_MAPS, Figure, find_figures
 from fsl_explain.evaluation.image_store import embed_unique
-from fsl_explain.evaluation.masked_queries import MASKINGS, check_measuring
+from fsl_explain.evaluation.masked_queries import check_measuring
 from fsl_explain.evaluation.run_identity import run_hash
 from fsl_explain.explainers.method import Method
 from fsl_explain.explainers.methods.relax import RelaxOptions
 from fsl_explain.progress import Report, silent
+from fsl_explain.registries import MASKINGS
 from fsl_explain.similarities import Similarity
 
 NEEDS_OF_COMPARISONS = (
@@ -137,5 +137,4 @@ def _queries(dataset: LabeledImages, supports: Int[Tensor, "way shot"]) -> Int[T
 def _check_curves(steps: int, removed: str) -> None:
     if steps < 1:
         raise Mistake(f"expected at least 1 step of the curves, but got {steps}; raise steps.")
-    if removed not in MASKINGS:
-        raise unknown_name("masking", removed, MASKINGS)
+    MASKINGS.checked(removed)

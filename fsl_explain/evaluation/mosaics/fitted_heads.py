@@ -13,7 +13,7 @@ from sklearn.covariance import ledoit_wolf
 from torch import Tensor, nn
 
 from episodes.errors import Mistake
-from episodes.naming import unknown_name
+from fsl_explain.registries import MOSAIC_HEADS
 
 Pooled = Float[Tensor, "image channel"]
 Labels = Int[Tensor, "image"]
@@ -34,9 +34,7 @@ def fit_head(name: str, pooled: Float[Tensor, "image channel"], labels: Int[Tens
 
 def find_head(name: str) -> "Fit":
     """Return the function that fits a head; errors as ``fit_head``."""
-    if name not in FITTED_HEADS:
-        raise unknown_name("head", name, FITTED_HEADS)
-    return FITTED_HEADS[name]
+    return MOSAIC_HEADS[name]
 
 
 def no_head(_pooled: Pooled, _labels: Labels, _seed: int) -> nn.Module:
@@ -103,14 +101,7 @@ def trained(pooled: Pooled, labels: Labels, seed: int) -> nn.Module:
 
 Fit = Callable[[Tensor, Tensor, int], nn.Module]
 
-FITTED_HEADS: dict[str, Fit] = {
-    "none": no_head,
-    "center": center,
-    "pca-128": partial(pca, dimensions=128),
-    "class-pca": class_pca,
-    "linear": trained,
-    "lda": discriminant,
-}
+PCA_128 = partial(pca, dimensions=128)
 
 
 def _principal(points: Float[Tensor, "point channel"], dimensions: int) -> nn.Linear:

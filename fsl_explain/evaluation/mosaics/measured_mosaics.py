@@ -21,11 +21,12 @@ from fsl_explain.engine import Engine, Part, engine_for
 from fsl_explain.evaluation.chosen_methods import BASELINES, ChosenMethods, named_methods
 from fsl_explain.evaluation.decided_by import DecidedBy
 from fsl_explain.evaluation.mosaics.explained_mosaics import CEILINGS, MosaicWork
-from fsl_explain.evaluation.mosaics.fitted_heads import FITTED_HEADS, find_head
+from fsl_explain.evaluation.mosaics.fitted_heads import find_head
 from fsl_explain.evaluation.mosaics.mosaic_store import MosaicStore
 from fsl_explain.explainers.method import Method
 from fsl_explain.heads import Pooling
 from fsl_explain.progress import Report, silent
+from fsl_explain.registries import MOSAIC_HEADS
 from fsl_explain.similarities import Similarity
 
 METHODS_ON_MOSAICS = ("fam", "grad-cam", "exact", "contrast")
@@ -74,7 +75,7 @@ def evaluate_mosaics(
     store: MosaicStore,
     pooling: Pooling,
     *,
-    heads: Sequence[str] = tuple(FITTED_HEADS),
+    heads: Sequence[str] = tuple(MOSAIC_HEADS),
     methods: Sequence[str | Method] = METHODS_ON_MOSAICS,
     similarity: str | Similarity = "cosine",
     seed: int = 0,
@@ -109,7 +110,7 @@ def evaluate_mosaics(
 def check_heads(heads: Sequence[str]) -> tuple[str, ...]:
     """Return heads by name, each once. Raises: ``LookupError`` with the nearest names; ``ValueError`` for none."""
     if not heads:
-        raise Mistake(f"expected at least one head, but got none; choose some of {', '.join(FITTED_HEADS)}.")
+        raise Mistake(f"expected at least one head, but got none; choose some of {', '.join(MOSAIC_HEADS)}.")
     for name in heads:
         find_head(name)
     return tuple(dict.fromkeys(heads))

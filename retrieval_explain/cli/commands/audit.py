@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from episodes.errors import Mistake
-from fsl_explain.cli.manners import check_results_folder
+from fsl_explain.cli.manners import check_input, check_results_folder
 
 
 def audit(
@@ -39,6 +39,7 @@ def audit(
     if top < 1:
         raise Mistake(f"expected --top of at least 1 image, but got {top}.")
     check_results_folder(out)
+    check_input(bank, "the folder of a bank")
 
     from retrieval_explain.cli.audit import run
 

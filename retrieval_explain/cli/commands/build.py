@@ -3,20 +3,22 @@
 from pathlib import Path
 
 from episodes.errors import Mistake
-from fsl_explain.cli.options import Neighborhood
+from fsl_explain.cli.manners import check_input
+from fsl_explain.cli.options import EncoderName, Neighborhood, PoolingName, SimilarityName
+from retrieval_explain.cli.options import DtypeName, IndexName
 
 
 def build(
     images: Path,
     *,
     bank: Path,
-    encoder: str = "efficientnet-lite0",
+    encoder: EncoderName = "efficientnet-lite0",
     checkpoint: Path | None = None,
-    pooling: str | None = None,
-    similarity: str = "cosine",
-    dtype: str = "float32",
+    pooling: PoolingName = None,
+    similarity: SimilarityName = "cosine",
+    dtype: DtypeName = "float32",
     batch_size: int = 8,
-    index: str | None = None,
+    index: IndexName = None,
     k: Neighborhood | None = None,
     recall: float = 0.95,
     resume: bool = False,
@@ -34,16 +36,8 @@ def build(
         whose [data] names a data set.
     bank
         The folder of the bank.
-    encoder
-        conv4net, conv64f, resnet12, can-resnet12, resnet18, wrn-28-10, bn-inception, efficientnet-lite0, npid-resnet18,
-        npid-resnet50, moco-resnet50, moco-v2-resnet50, simclr-resnet50, swav-resnet50, supervised-resnet50 or
-        torchvision:NAME.
     checkpoint
         Weights for the encoder: safetensors, a plain state dict, or the file of an official release.
-    pooling
-        gap, gmp, lse or gem; that of the encoder's paper unless given.
-    similarity
-        cosine, inner-product or euclidean.
     dtype
         float32, or float16 for half the size.
     batch_size
@@ -63,6 +57,9 @@ def build(
     """
     if append and resume:
         raise Mistake("expected --append or --resume, but got both; an append is done in one go.")
+    check_input(images, "a folder of images or a TOML file")
+    if checkpoint is not None:
+        check_input(checkpoint, "a checkpoint")
 
     from retrieval_explain.cli.build import run
 

@@ -6,6 +6,7 @@ from episodes.errors import Mistake
 from fsl_explain.cli.manners import check_results_folder
 from fsl_explain.cli.options import Changes
 from fsl_explain.config import read_config
+from fsl_explain.config.data import DataOptions
 from retrieval_explain.settings import BankEvaluationConfig
 
 
@@ -38,6 +39,10 @@ def evaluate(
     if limit is not None and limit < 1:
         raise Mistake(f"expected a --limit of at least 1 query, but got {limit}.")
     check_results_folder(out)
+    settings.data.check_there()
+    if isinstance(settings.gallery, DataOptions):
+        settings.gallery.check_there("gallery")
+    settings.encoder.check_there()
 
     from retrieval_explain.cli.evaluate import run
 

@@ -2,16 +2,20 @@
 
 from pathlib import Path
 
+from fsl_explain.cli.manners import check_input
+from fsl_explain.cli.options import SimilarityName
+from retrieval_explain.cli.options import DtypeName, LayoutName
+
 
 def import_bank(
     file: Path,
     *,
     bank: Path,
     images: Path | None = None,
-    layout: str = "auto",
+    layout: LayoutName = "auto",
     key: str | None = None,
-    similarity: str = "cosine",
-    dtype: str = "float32",
+    similarity: SimilarityName = "cosine",
+    dtype: DtypeName = "float32",
     made_by: str = "",
 ) -> None:
     """Make a bank of embeddings that exist already.
@@ -29,13 +33,13 @@ def import_bank(
         rows (N×D), columns (D×N, as MoCo's queue) or auto.
     key
         The tensor of the file; by default module.queue, queue, module.memory, memory or lemniscate.memory.
-    similarity
-        cosine, inner-product or euclidean.
     dtype
         float32, or float16 for half the size.
     made_by
         What made the embeddings, in words.
     """
+    check_input(file, "a file of embeddings")
+
     from retrieval_explain.cli.import_bank import run
 
     run(file, bank, images, layout, key, similarity, dtype, made_by)

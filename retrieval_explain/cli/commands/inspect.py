@@ -1,14 +1,11 @@
 """``retrieval-explain inspect``."""
 
 from pathlib import Path
-from typing import Annotated
-
-from cyclopts import Parameter
 
 from episodes.errors import Mistake
-from fsl_explain.classifiers import KnnVote, MajorityVote, named_rule
-from fsl_explain.cli.manners import check_output_file
-from fsl_explain.cli.options import Neighborhood
+from fsl_explain.cli.manners import check_input, check_output_file
+from fsl_explain.cli.options import EncoderName, Neighborhood, PoolingName
+from retrieval_explain.cli.options import Box, Classes, Ids, IndexName, VoteName
 
 
 def inspect(
@@ -17,18 +14,18 @@ def inspect(
     bank: Path,
     out: Path = Path("inspection.html"),
     k: Neighborhood | None = None,
-    rule: str = "knn-vote",
+    rule: VoteName = "knn-vote",
     temperature: float | None = None,
     explained: int = 5,
     gallery: int = 20,
-    box: tuple[float, float, float, float] | None = None,
-    classes: Annotated[tuple[str, ...], Parameter(name="--class", negative="")] = (),
-    ids: Annotated[tuple[int, ...], Parameter(name="--id", negative="")] = (),
+    box: Box = None,
+    classes: Classes = (),
+    ids: Ids = (),
     leave_self_out: bool = False,
-    index: str | None = None,
-    encoder: str = "efficientnet-lite0",
+    index: IndexName = None,
+    encoder: EncoderName = "efficientnet-lite0",
     checkpoint: Path | None = None,
-    pooling: str | None = None,
+    pooling: PoolingName = None,
 ) -> None:
     """Explain why images of a bank came back for a query: regions that met, channels, the vote and its receipt.
 
@@ -62,17 +59,16 @@ def inspect(
         Leave the query's own file out.
     index
         Search through hnsw, ivf or ivf-pq, whose measured recall is said; without one the search is exact.
-    encoder
-        The encoder that made the bank, by its name or torchvision:NAME.
     checkpoint
         Its weights.
-    pooling
-        Its pooling: gap, gmp, lse or gem; that of its paper unless given.
     """
-    vote = named_rule(rule, k, temperature)
-    if not isinstance(vote, KnnVote | MajorityVote):
-        raise Mistake(f"expected a vote of the neighbors, knn-vote or majority-vote, but got {rule}.")
+    if temperature is not None and rule != "knn-vote":
+        raise Mistake(f"temperature belongs to the rule knn-vote, but the rule is {rule}; drop it.")
     check_output_file(out)
+    check_input(bank, "the folder of a bank")
+    check_input(query, "an image to search for")
+    if checkpoint is not None:
+        check_input(checkpoint, "a checkpoint")
 
     from retrieval_explain.cli.inspect import run
 
@@ -81,7 +77,8 @@ def inspect(
         bank=bank,
         out=out,
         k=k,
-        vote=vote,
+        rule=rule,
+        temperature=temperature,
         explained=explained,
         gallery=gallery,
         box=box,

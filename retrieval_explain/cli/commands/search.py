@@ -1,12 +1,10 @@
 """``retrieval-explain search``."""
 
 from pathlib import Path
-from typing import Annotated
 
-from cyclopts import Parameter
-
-from fsl_explain.cli.manners import check_output_file
-from fsl_explain.cli.options import Neighborhood
+from fsl_explain.cli.manners import check_input, check_output_file
+from fsl_explain.cli.options import EncoderName, Neighborhood, PoolingName
+from retrieval_explain.cli.options import Box, Classes, Ids, IndexName
 
 
 def search(
@@ -14,14 +12,14 @@ def search(
     *,
     bank: Path,
     k: Neighborhood = 10,
-    box: tuple[float, float, float, float] | None = None,
-    classes: Annotated[tuple[str, ...], Parameter(name="--class", negative="")] = (),
-    ids: Annotated[tuple[int, ...], Parameter(name="--id", negative="")] = (),
+    box: Box = None,
+    classes: Classes = (),
+    ids: Ids = (),
     leave_self_out: bool = False,
-    index: str | None = None,
-    encoder: str = "efficientnet-lite0",
+    index: IndexName = None,
+    encoder: EncoderName = "efficientnet-lite0",
     checkpoint: Path | None = None,
-    pooling: str | None = None,
+    pooling: PoolingName = None,
     out: Path | None = None,
 ) -> None:
     """List the images of a bank that are most similar to a query image, or to a region of it.
@@ -44,16 +42,16 @@ def search(
         Leave the query's own file out.
     index
         Search through hnsw, ivf or ivf-pq, whose measured recall is said; without one the search is exact.
-    encoder
-        The encoder that made the bank, by its name or torchvision:NAME.
     checkpoint
         Its weights.
-    pooling
-        Its pooling: gap, gmp, lse or gem; that of its paper unless given.
     out
         Also write the neighbors to this JSON file.
     """
     check_output_file(out)
+    check_input(bank, "the folder of a bank")
+    check_input(query, "an image to search for")
+    if checkpoint is not None:
+        check_input(checkpoint, "a checkpoint")
 
     from retrieval_explain.cli.search import run
 

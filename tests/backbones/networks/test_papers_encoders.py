@@ -14,14 +14,14 @@ from torchvision import models
 from torchvision.ops import DropBlock2d
 
 from fsl_explain import Encoder
-from fsl_explain.backbones.recipes import RECIPES
+from fsl_explain.registries import ENCODERS
 
 FEW_SHOT = ("conv4net", "conv64f", "resnet12", "resnet18", "wrn-28-10")
 
 
 def without_values(name, **options):
     with torch.device("meta"):
-        return RECIPES[name].build(**options)
+        return ENCODERS[name].build(**options)
 
 
 def count(network):
@@ -52,7 +52,7 @@ def count(network):
 def test_maps_and_parameters_are_those_of_the_papers(name, options, side, shape, parameters):
     """Shapes alone are followed, on the device that keeps no values."""
     network = without_values(name, **options)
-    assert RECIPES[name].preprocessing.size == side
+    assert ENCODERS[name].preprocessing.size == side
     assert network(torch.empty(1, 3, side, side, device="meta")).shape == (1, *shape)
     assert count(network) == parameters
 
@@ -187,5 +187,5 @@ def test_an_unknown_option_is_answered_with_near_ones():
 
 
 def test_every_named_network_is_looked_at_here():
-    assert set(SMALL) | {"efficientnet-lite0"} == set(RECIPES)
+    assert set(SMALL) | {"efficientnet-lite0"} == set(ENCODERS)
     assert lively(nn.BatchNorm2d(3)).running_mean.abs().min() > 0

@@ -12,9 +12,9 @@ from fsl_explain import Encoder
 from fsl_explain.backbones import Conv4Net
 from fsl_explain.backbones.named import OF_THE_IMAGES
 from fsl_explain.backbones.networks.wide_resnet import WideResNet
-from fsl_explain.backbones.recipes import RECIPES
 from fsl_explain.backbones.weights.loading import SETTINGS, read_manifest
 from fsl_explain.config import HeadConfig
+from fsl_explain.registries import ENCODERS
 
 TINY = Conv4Net(channels=2).state_dict()
 
@@ -88,5 +88,5 @@ def test_to_look_at_a_network_first_does_not_change_what_is_drawn(tmp_path):
 
 
 def test_every_option_of_a_network_may_stand_in_a_manifest():
-    options = {name for recipe in RECIPES.values() for name in inspect.signature(recipe.build).parameters}
+    options = {name for recipe in ENCODERS.values() for name in inspect.signature(recipe.build).parameters}
     assert set(SETTINGS) == options | {*OF_THE_IMAGES, "pooling"}

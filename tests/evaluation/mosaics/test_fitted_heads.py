@@ -6,8 +6,9 @@ from sklearn.covariance import ledoit_wolf
 from sklearn.decomposition import PCA
 from torch import nn
 
-from fsl_explain.evaluation.mosaics.fitted_heads import FITTED_HEADS, find_head
+from fsl_explain.evaluation.mosaics.fitted_heads import find_head
 from fsl_explain.heads import linearize
+from fsl_explain.registries import MOSAIC_HEADS
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +93,7 @@ def test_the_discriminant_sees_the_spread_within_classes_as_a_ball(features):
         find_head("lda")(means, torch.arange(6), 0)
 
 
-@pytest.mark.parametrize("name", FITTED_HEADS)
+@pytest.mark.parametrize("name", MOSAIC_HEADS)
 def test_every_head_can_be_explained_and_is_left_alone_by_gradients(name, features):
     pooled, labels = features
     head = find_head(name)(pooled, labels, 0)

@@ -16,7 +16,7 @@ from tiny_encoder import images, random_head, tiny_encoder
 from fsl_explain.classifiers import KnnVote
 from fsl_explain.explainers.choice import Choice
 from fsl_explain.explainers.compared import compare
-from fsl_explain.explainers.explain import explain_compared
+from fsl_explain.explainers.explaining import explain_compared
 from fsl_explain.similarities import SIMILARITIES, Mahalanobis
 
 SIZE = (4, 6)  # maps of 2 × 3 cells

@@ -11,7 +11,7 @@ from fsl_explain import saliency as without_supports
 from fsl_explain.classifiers import named_rule
 from fsl_explain.evaluation.figures import OF_DECISIONS as METRICS
 from fsl_explain.explainers.choice import Choice
-from fsl_explain.explainers.explain import explain_compared
+from fsl_explain.explainers.explaining import explain_compared
 from retrieval_explain import MemoryBank
 from retrieval_explain.cli.evaluate import bank_of
 from retrieval_explain.decisions.chosen_classes import NOBODY

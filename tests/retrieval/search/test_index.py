@@ -6,8 +6,9 @@ import torch
 
 from retrieval_explain.ranking.neighbors import RowsInMemory, nearest, scan, similarities_to
 from retrieval_explain.search.exact_search import promising
-from retrieval_explain.search.index import KINDS, automatic_settings, build_index, flat, search, widened
+from retrieval_explain.search.index import automatic_settings, build_index, flat, search, widened
 from retrieval_explain.search.recall import recall_against, verify
+from retrieval_explain.settings import INDEX_KINDS
 
 METRICS = ["cosine", "inner-product", "euclidean"]
 
@@ -65,7 +66,7 @@ def test_rounding_at_the_last_place_changes_nothing(similarity):
 
 
 @pytest.mark.parametrize("similarity", ["cosine", "euclidean"])
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "flat"])
+@pytest.mark.parametrize("kind", [kind for kind in INDEX_KINDS if kind != "flat"])
 def test_an_index_reaches_the_asked_recall_and_claims_true_similarities(kind, similarity):
     rows, queries = RowsInMemory(clustered(4000, 16)), clustered(20, 16, seed=3)
     verified = verify(build_index(rows, similarity, kind, 100), rows, 100)
@@ -102,7 +103,7 @@ def test_absent_candidates_are_never_neighbors():
     assert found.indices.tolist() == [[2, 4]]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", INDEX_KINDS)
 def test_a_filtered_search_is_exact_whatever_the_index(kind):
     rows, queries = RowsInMemory(clustered(1500, 16)), clustered(5, 16, seed=4)
     index = build_index(rows, "euclidean", kind, 20)

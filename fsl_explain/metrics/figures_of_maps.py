@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from fsl_explain.metrics.batching import MAPS_AT_ONCE, check_masks
+from fsl_explain.metrics.gini_index import gini_index
 from fsl_explain.metrics.localization import can_be_judged, check_places, share_of_k_largest, share_of_maxima_inside
 from fsl_explain.metrics.pixel_ranking import (
     inside_up_to,
@@ -19,7 +20,6 @@ from fsl_explain.metrics.pixel_ranking import (
     values_of,
 )
 from fsl_explain.metrics.positive_part import says_something, undefined_unless
-from fsl_explain.metrics.sparseness import gini_index
 
 
 @dataclass(frozen=True)

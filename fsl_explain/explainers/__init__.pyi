@@ -1,0 +1,29 @@
+from .analysis.correspondence import Correspondence, correspondence
+from .analysis.counterfactual import Counterfactual, counterfactual
+from .analysis.support_audit import SupportAudit, support_audit
+from .explaining import explain, saliency
+from .explanation import Explanation
+from .methods.named import METHODS
+from .methods.occlusion import OcclusionOptions, occlusion_method
+from .methods.relax import Relax, RelaxOptions, relax, relax_method
+from .receipt import Receipt
+
+__all__ = [
+    "METHODS",
+    "Correspondence",
+    "Counterfactual",
+    "Explanation",
+    "OcclusionOptions",
+    "Receipt",
+    "Relax",
+    "RelaxOptions",
+    "SupportAudit",
+    "correspondence",
+    "counterfactual",
+    "explain",
+    "occlusion_method",
+    "relax",
+    "relax_method",
+    "saliency",
+    "support_audit",
+]

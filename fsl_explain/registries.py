@@ -1,0 +1,136 @@
+"""All that can be chosen by name: one line adds a member, and commands, configurations and messages read these tables.
+
+A member is imported when it is first asked for, so that names are listed and checked before torch is loaded. One of
+your own is added with ``SIMILARITIES["name"] = member`` before its name is used.
+"""
+
+from typing import TYPE_CHECKING
+
+from episodes.registry import Registry
+
+if TYPE_CHECKING:
+    from fsl_explain.backbones.recipes import Recipe
+    from fsl_explain.classifiers.decision import Rule
+    from fsl_explain.evaluation.mosaics.fitted_heads import Fit
+    from fsl_explain.explainers.method import Method
+    from fsl_explain.heads.pooling import Pooling
+    from fsl_explain.metrics.masking import Masking
+    from fsl_explain.report.table_formats import TableFormat
+    from fsl_explain.similarities.similarity import Similarity
+
+SIMILARITIES: Registry["Similarity"] = Registry(
+    "similarity",
+    {
+        "cosine": "fsl_explain.similarities.cosine",
+        "inner-product": "fsl_explain.similarities.inner_product",
+        "euclidean": "fsl_explain.similarities.euclidean",
+    },
+)
+RULES: Registry["Rule"] = Registry(
+    "rule",
+    {
+        "mean-similarity": "fsl_explain.classifiers.mean_similarity",
+        "prototype": "fsl_explain.classifiers.prototypes",
+        "nearest-neighbor": "fsl_explain.classifiers.knn_vote:NEAREST_NEIGHBOR",
+        "knn-vote": "fsl_explain.classifiers.knn_vote:KNN_VOTE",
+        "majority-vote": "fsl_explain.classifiers.knn_vote:MAJORITY_VOTE",
+        "logistic-regression": "fsl_explain.classifiers.linear:LOGISTIC_REGRESSION",
+        "cosine-classifier": "fsl_explain.classifiers.linear:COSINE_CLASSIFIER",
+    },
+)
+POOLINGS: Registry["Pooling"] = Registry(
+    "pooling",
+    {
+        "gap": "fsl_explain.heads.pooling:GAP",
+        "gmp": "fsl_explain.heads.pooling:GMP",
+        "lse": "fsl_explain.heads.pooling:LSE",
+        "gem": "fsl_explain.heads.pooling:GEM",
+    },
+)
+TRIVIAL_MAPS = {
+    "all-ones": "fsl_explain.explainers.methods.baselines:ALL_ONES",
+    "centered-gaussian": "fsl_explain.explainers.methods.baselines:CENTERED_GAUSSIAN",
+    "random-blurred": "fsl_explain.explainers.methods.baselines:RANDOM_BLURRED",
+    "center-pixel": "fsl_explain.explainers.methods.baselines:CENTER_PIXEL",
+}
+"""Methods whose maps do not look at the image."""
+METHODS: Registry["Method"] = Registry(
+    "method",
+    {
+        "exact": "fsl_explain.explainers.methods.exact:EXACT",
+        "contrast": "fsl_explain.explainers.methods.exact:CONTRAST",
+        "log-probability": "fsl_explain.explainers.methods.exact:LOG_PROBABILITY",
+        "verification": "fsl_explain.explainers.methods.exact:VERIFICATION",
+        "fam": "fsl_explain.explainers.methods.fam:FAM",
+        "lafam": "fsl_explain.explainers.methods.lafam:LAFAM",
+        "grad-cam": "fsl_explain.explainers.methods.grad_cam:GRAD_CAM",
+        "grad-cam++": "fsl_explain.explainers.methods.grad_cam_plus_plus:GRAD_CAM_PLUS_PLUS",
+        "xgrad-cam": "fsl_explain.explainers.methods.xgrad_cam:XGRAD_CAM",
+        "hirescam": "fsl_explain.explainers.methods.cellwise_cam:HIRESCAM",
+        "layercam": "fsl_explain.explainers.methods.cellwise_cam:LAYERCAM",
+        "eigen-cam": "fsl_explain.explainers.methods.eigen_cam:EIGEN_CAM",
+        "score-cam": "fsl_explain.explainers.methods.score_cam:SCORE_CAM",
+        "ablation-cam": "fsl_explain.explainers.methods.ablation_cam:ABLATION_CAM",
+        "occlusion": "fsl_explain.explainers.methods.occlusion:OCCLUSION",
+        "relax": "fsl_explain.explainers.methods.relax:RELAX",
+        "u-relax": "fsl_explain.explainers.methods.relax:U_RELAX",
+        **TRIVIAL_MAPS,
+    },
+)
+MASKINGS: Registry["Masking"] = Registry(
+    "masking",
+    {
+        "mean": "fsl_explain.metrics.masking:mean_color",
+        "black": "fsl_explain.metrics.masking:black_after_preprocessing",
+        "blur": "fsl_explain.metrics.masking:blurred",
+    },
+)
+MOSAIC_HEADS: Registry["Fit"] = Registry(
+    "head",
+    {
+        "none": "fsl_explain.evaluation.mosaics.fitted_heads:no_head",
+        "center": "fsl_explain.evaluation.mosaics.fitted_heads:center",
+        "pca-128": "fsl_explain.evaluation.mosaics.fitted_heads:PCA_128",
+        "class-pca": "fsl_explain.evaluation.mosaics.fitted_heads:class_pca",
+        "linear": "fsl_explain.evaluation.mosaics.fitted_heads:trained",
+        "lda": "fsl_explain.evaluation.mosaics.fitted_heads:discriminant",
+    },
+)
+TABLE_FORMATS: Registry["TableFormat"] = Registry(
+    "format",
+    {
+        "markdown": "fsl_explain.report.table_formats:as_markdown",
+        "latex": "fsl_explain.report.table_formats:as_latex",
+        "html": "fsl_explain.report.table_formats:as_html",
+    },
+)
+ENCODERS: Registry["Recipe"] = Registry(
+    "encoder",
+    {
+        "conv4net": "fsl_explain.backbones.recipes:CONV4NET",
+        "conv64f": "fsl_explain.backbones.recipes:CONV64F",
+        "resnet12": "fsl_explain.backbones.recipes:RESNET12",
+        "can-resnet12": "fsl_explain.backbones.recipes:CAN_RESNET12",
+        "resnet18": "fsl_explain.backbones.recipes:RESNET18",
+        "wrn-28-10": "fsl_explain.backbones.recipes:WRN_28_10",
+        "bn-inception": "fsl_explain.backbones.recipes:BN_INCEPTION",
+        "efficientnet-lite0": "fsl_explain.backbones.recipes:EFFICIENTNET_LITE0",
+        "npid-resnet18": "fsl_explain.backbones.recipes:NPID_RESNET18",
+        "npid-resnet50": "fsl_explain.backbones.recipes:NPID_RESNET50",
+        "moco-resnet50": "fsl_explain.backbones.recipes:MOCO_RESNET50",
+        "moco-v2-resnet50": "fsl_explain.backbones.recipes:MOCO_V2_RESNET50",
+        "simclr-resnet50": "fsl_explain.backbones.recipes:SIMCLR_RESNET50",
+        "swav-resnet50": "fsl_explain.backbones.recipes:SWAV_RESNET50",
+        "supervised-resnet50": "fsl_explain.backbones.recipes:SUPERVISED_RESNET50",
+    },
+)
+FROM_TORCHVISION = "torchvision:"
+"""How the name of an encoder of torchvision begins."""
+
+
+def checked_encoder(name: str) -> str:
+    """Return the name of an encoder; of torchvision's, only the beginning is checked.
+
+    Raises: ``LookupError`` with the nearest names.
+    """
+    return name if name.startswith(FROM_TORCHVISION) else ENCODERS.checked(name, f"{FROM_TORCHVISION}<name>")
