@@ -43,7 +43,7 @@ class Engine(Protocol):
 
 def to_stderr(sentence: str) -> None:
     """Say a sentence where progress goes."""
-    print(sentence, file=sys.stderr)
+    sys.stderr.write(f"{sentence}\n")
 
 
 EngineOf = Callable[[Path | None, str, Say], Engine]

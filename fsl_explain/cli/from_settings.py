@@ -15,7 +15,8 @@ from fsl_explain.evaluation.comparison.compared_images import MapComparison
 from fsl_explain.evaluation.comparison.label_free import compare_label_free
 from fsl_explain.evaluation.comparison.with_supports import compare_maps
 from fsl_explain.evaluation.episodes import accuracy_over_episodes, evaluate_episodes
-from fsl_explain.evaluation.map_grid import GridDecision, MapGrid, Shown, map_grid
+from fsl_explain.evaluation.grid_choice import GridDecision, Shown
+from fsl_explain.evaluation.map_grid import MapGrid, map_grid
 from fsl_explain.evaluation.measurement import Chunk
 from fsl_explain.evaluation.mosaics.measured_mosaics import HeadFigures, evaluate_mosaics
 from fsl_explain.evaluation.mosaics.mosaic_images import MosaicSizes

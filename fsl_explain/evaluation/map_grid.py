@@ -11,10 +11,10 @@ from torch import Tensor
 
 from episodes import EpisodeSampler, LabeledImages
 from episodes.errors import Mistake
-from episodes.naming import unknown_name
 from fsl_explain.batches import slices
-from fsl_explain.classifiers import Rule, SupportSet, decide, named_rule
+from fsl_explain.classifiers import SupportSet, decide
 from fsl_explain.encoder import Encoder
+from fsl_explain.evaluation.grid_choice import GridDecision, Shown
 from fsl_explain.evaluation.image_store import ImageStore, embed_in_pieces, embed_unique
 from fsl_explain.evaluation.masked_queries import check_batch_size
 from fsl_explain.explainers.choice import Choice
@@ -25,52 +25,6 @@ from fsl_explain.explainers.methods.named import find_method
 from fsl_explain.similarities import SIMILARITIES
 
 ROWS_AT_ONCE = 65536  # of a gallery that is searched
-SUPPORTS = ("episode", "gallery")
-DECISIONS = ("correct", "wrong")
-
-
-@dataclass(frozen=True)
-class GridDecision:
-    """How an image is given a class: by the supports of an ``episode``, or by the k nearest of a ``gallery``."""
-
-    supports: str = "episode"
-    rule: str = "mean-similarity"
-    similarity: str = "cosine"
-    k: int = 200
-    temperature: float = 0.07  # of knn-vote
-
-    def __post_init__(self) -> None:
-        if self.supports not in SUPPORTS:
-            raise unknown_name("kind of supports", self.supports, SUPPORTS)
-        if self.similarity not in SIMILARITIES:
-            raise unknown_name("similarity", self.similarity, SIMILARITIES)
-        if self.k < 1:
-            raise Mistake(f"expected at least 1 neighbor, but got k = {self.k}; raise k.")
-        _ = self.named
-
-    @property
-    def named(self) -> Rule:
-        """The rule with its own options."""
-        k = self.k if self.rule in ("knn-vote", "majority-vote") else None
-        return named_rule(self.rule, k, self.temperature if self.rule == "knn-vote" else None)
-
-
-@dataclass(frozen=True)
-class Shown:
-    """Which images are shown, by which maps: those that every model decides correctly, or wrongly."""
-
-    decisions: str = "correct"
-    method: str | Method = "fam"
-    images: int = 6
-    among: int = 200  # decisions that they are chosen from
-    seed: int = 0  # order of the images of a gallery
-
-    def __post_init__(self) -> None:
-        if self.decisions not in DECISIONS:
-            raise unknown_name("kind of decisions", self.decisions, DECISIONS)
-        if self.images < 1 or self.among < 1:
-            raise Mistake(f"expected at least 1 image among 1 decision, but got {self.images} among {self.among}.")
-        find_method(self.method)
 
 
 @dataclass(frozen=True)

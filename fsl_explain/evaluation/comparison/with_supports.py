@@ -17,7 +17,7 @@ from episodes import LabeledImages
 from episodes.errors import Mistake
 from fsl_explain.classifiers import Rule
 from fsl_explain.encoder import Encoder
-from fsl_explain.engine import Engine, Part, engine_for
+from fsl_explain.engine import Engine, Part, Result, engine_for
 from fsl_explain.evaluation.comparison.compared_images import (
     METHODS_COMPARED,
     MapComparison,
@@ -104,16 +104,28 @@ def compare_maps(
     running = engine_for(engine, partial, "" if partial is None else run_hash(encoder, dataset, settings))
     curves = Curves(steps, removed, iou_threshold)
     make = functools.partial(MapWork, encoder, decisions, chosen, shown, sampled, curves)
-    found = {one.name: torch.full((len(chosen), len(queries)), torch.nan).double() for one in shown}
-    rows, total = {name: row for row, name in enumerate(chosen)}, sum(len(part.made_of["places"]) for part in parts)
-    report("comparing maps", 0, total)
-    for position, result in running.map(make, parts):
-        made_of = parts[position].made_of
-        for figure, values in result.items():
-            found[figure][rows[made_of["method"]], made_of["places"]] = values.double()
-        report("comparing maps", len(made_of["places"]), total)
+    empty = {one.name: torch.full((len(chosen), len(queries)), torch.nan).double() for one in shown}
+    found = _filled(empty, tuple(chosen), running.map(make, parts), parts, report)
     truth = torch.from_numpy(dataset.labels)[queries]
     return MapComparison(tuple(chosen), queries, truth, decisions.predicted, sampled, found)
+
+
+def _filled(
+    figures: dict[str, Tensor],
+    methods: tuple[str, ...],
+    results: Iterator[tuple[int, Result]],
+    parts: Sequence[Part],
+    report: Report,
+) -> dict[str, Tensor]:
+    """Write results at the places of their method and queries, in whichever order they come."""
+    total = sum(len(part.made_of["places"]) for part in parts)
+    report("comparing maps", 0, total)
+    for position, result in results:
+        made_of = parts[position].made_of
+        for figure, values in result.items():
+            figures[figure][methods.index(made_of["method"]), made_of["places"]] = values.double()
+        report("comparing maps", len(made_of["places"]), total)
+    return figures
 
 
 def _parts(
