@@ -160,7 +160,16 @@ OF_DECISIONS = (
 """What an evaluation of decisions measures unless told otherwise: of episodes, and of a bank."""
 OF_REFERENCES = ("reference_correlation", "insertion", "deletion")
 """What tells maps apart: another reference, and the lead while pixels are removed."""
-OF_COMPARED_MAPS = (*OF_REFERENCES, *LAYOUTS["lafam"])
+OF_MAPS = (
+    "pointing_game",
+    "top_k_intersection",
+    "relevance_rank_accuracy",
+    "relevance_mass_accuracy",
+    "auc",
+    "sparseness",
+)
+"""What a comparison measures of every map: LaFAM's six, which ``metrics.map_figures`` makes from one sort."""
+OF_COMPARED_MAPS = (*OF_REFERENCES, *OF_MAPS)
 OF_MOSAICS = ("hit", "energy", "correlation")
 
 

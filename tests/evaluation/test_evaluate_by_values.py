@@ -19,7 +19,7 @@ from fsl_explain.evaluation.chosen_methods import BASELINES
 from fsl_explain.evaluation.comparison.comparison_tables import comparison_tables
 from fsl_explain.evaluation.comparison.label_free import compare_label_free
 from fsl_explain.evaluation.comparison.with_supports import compare_maps
-from fsl_explain.evaluation.figures import LAYOUTS, NEEDS, OF_COMPARED_MAPS, OF_DECISIONS, find_figures
+from fsl_explain.evaluation.figures import LAYOUTS, NEEDS, OF_COMPARED_MAPS, OF_DECISIONS, OF_MAPS, find_figures
 from fsl_explain.evaluation.measurement import episode_columns, query_columns
 from fsl_explain.evaluation.results.read_back import read_results
 from fsl_explain.evaluation.results.written import write_results
@@ -122,7 +122,8 @@ def test_every_registered_figure_can_be_computed(encoder, dataset):
         assert not found.figures[name][found.methods.index("exact"), found.sampled].isnan().all(), name
     assert set(names) - set(of_maps) <= set(OF_DECISIONS)
     assert {name for names in (*LAYOUTS.values(), OF_COMPARED_MAPS) for name in names} <= set(FIGURES)
-    assert set(LAYOUTS["lafam"]) == set(MapFigures.__dataclass_fields__)
+    assert tuple(MapFigures.__dataclass_fields__) == OF_MAPS
+    assert set(LAYOUTS["lafam"]) == set(OF_MAPS)
     assert all(name == figure.name for name, figure in FIGURES.items())
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fsl_explain import metrics
 from fsl_explain.evaluation.comparison.compared_images import MapComparison
-from fsl_explain.evaluation.figures import FIGURES, LAYOUTS, OF_REFERENCES
+from fsl_explain.evaluation.figures import FIGURES, OF_MAPS, OF_REFERENCES
 from fsl_explain.evaluation.results.read_back import StoredResults
 from fsl_explain.evaluation.results.written import Columns
 from fsl_explain.evaluation.table import Table
@@ -64,7 +64,7 @@ def _figures(measured: MapComparison) -> tuple[list[str], list[str]]:
     """Return the registered figures that tell maps apart, and those that judge each map: LaFAM's, then any other."""
     known = [name for name in measured.figures if name in FIGURES]
     apart = [name for name in OF_REFERENCES if name in known]
-    judged = [name for name in LAYOUTS["lafam"] if name in known]
+    judged = [name for name in OF_MAPS if name in known]
     return apart, [*judged, *(name for name in known if name not in apart and name not in judged)]
 
 

@@ -14,7 +14,7 @@ from fsl_explain.encoder import Encoder
 from fsl_explain.engine import Part
 from fsl_explain.evaluation.asked_for import AskedFor
 from fsl_explain.evaluation.decided_by import DecidedBy
-from fsl_explain.evaluation.figures import LAYOUTS, Figure
+from fsl_explain.evaluation.figures import OF_MAPS, Figure
 from fsl_explain.evaluation.image_store import ImageStore
 from fsl_explain.evaluation.masked_queries import checked_values
 from fsl_explain.explainers.asking import Decided, Options, ask_about
@@ -23,7 +23,6 @@ from fsl_explain.explainers.method import Method
 from fsl_explain.explainers.question import Pixels
 
 CLASSES_OF_TWO_PAIRS = 4
-AT_ONCE = LAYOUTS["lafam"]  # from one sort of a map's pixels
 
 
 @dataclass(frozen=True)
@@ -103,7 +102,7 @@ class MapWork:
         values = self._values(method, places, rows, saliency)
         wanted = [one for one in self.figures if bool(self.sampled[places].all()) or not one.on_a_sample]
         together: dict[str, Tensor] = {}
-        if {one.name for one in wanted} >= set(AT_ONCE):
+        if {one.name for one in wanted} >= set(OF_MAPS):
             together = vars(metrics.map_figures(saliency, store.masks[rows]))
         found = {}
         for one in wanted:

@@ -21,8 +21,7 @@ from fsl_explain.encoder import Encoder
 from fsl_explain.engine import Engine, Part, engine_for
 from fsl_explain.evaluation.asked_for import AskedFor
 from fsl_explain.evaluation.comparison.compared_images import MapComparison, compared_methods, sampled_places
-from fsl_explain.evaluation.comparison.judged_maps import AT_ONCE
-from fsl_explain.evaluation.figures import LAYOUTS, Figure, find_figures
+from fsl_explain.evaluation.figures import OF_MAPS, Figure, find_figures
 from fsl_explain.evaluation.image_store import ImageStore, embed_unique
 from fsl_explain.evaluation.masked_queries import check_measuring, checked_values
 from fsl_explain.evaluation.run_identity import run_hash
@@ -41,7 +40,7 @@ def compare_label_free(
     dataset: LabeledImages,
     *,
     methods: Sequence[str | Method] = ("relax",),
-    figures: Sequence[str | Figure] = LAYOUTS["lafam"],
+    figures: Sequence[str | Figure] = OF_MAPS,
     seed: int = 0,
     sample: int = 100,
     relax: RelaxOptions | None = None,
@@ -124,7 +123,7 @@ class _Work:
         size = (store.pixels.shape[1], store.pixels.shape[2])
         saliency = method.saliency(method.attribute(self._question(method, store, rows)).cells, size)
         together: dict[str, Tensor] = {}
-        if {one.name for one in self.shown} >= set(AT_ONCE):
+        if {one.name for one in self.shown} >= set(OF_MAPS):
             together = vars(metrics.map_figures(saliency, store.masks[rows]))
         values = AskedFor(
             saliency=lambda: saliency,
