@@ -17,8 +17,8 @@ from torch import Tensor
 
 from episodes import DigitScenes, direct_resize, prepare
 from fsl_explain import Encoder
+from fsl_explain.cli.from_settings import episodes_of
 from fsl_explain.config import EvaluationConfig
-from fsl_explain.evaluation import evaluate_episodes
 
 
 class Recorder:
@@ -72,12 +72,12 @@ def main() -> None:
     encoder.network.eval()
     print(f"{options.encoder} at {size}×{size}, batches of {options.batch_size}, {torch.get_num_threads()} threads")
     with Recorder(encoder) as recorder:
-        evaluate_episodes(encoder, dataset, settings)
+        episodes_of(settings, encoder, dataset)
     batches = list(recorder.batches)
     ratios = []
     for repeat in range(options.repeats):
         before = seconds(lambda: forwards(encoder, pixels, batches))
-        ours = seconds(lambda: evaluate_episodes(encoder, dataset, settings))
+        ours = seconds(lambda: episodes_of(settings, encoder, dataset))
         after = seconds(lambda: forwards(encoder, pixels, batches))
         floor = (before + after) / 2
         ratios.append(ours / floor)

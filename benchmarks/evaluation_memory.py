@@ -16,7 +16,6 @@ from episodes import DigitScenes
 from fsl_explain import Encoder
 from retrieval_explain.evaluation import query_images
 from retrieval_explain.evaluation.retrieval_evaluation import evaluate_bank
-from retrieval_explain.settings import BankEvaluationConfig
 
 SIZE, GALLERY = 84, 500
 BYTES_PER_IMAGE = SIZE * SIZE * (3 * 4 + 1) + 64 * 5 * 5 * 4
@@ -25,19 +24,12 @@ BYTES_PER_IMAGE = SIZE * SIZE * (3 * 4 + 1) + 64 * 5 * 5 * 4
 def evaluate(queries: int, kept: int) -> None:
     """Evaluate and print the largest resident memory in bytes."""
     query_images.IMAGES_KEPT = kept
-    settings = BankEvaluationConfig.model_validate(
-        {
-            "data": {"kind": "digit-scenes"},
-            "decision": {"rules": ["knn-vote"]},
-            "explanation": {"methods": ["fam"]},
-        }
-    )
     encoder = Encoder.named("conv4net", size=SIZE, seed=0)
     asked, gallery = (
         DigitScenes(part="novel", per_class=-(-count // 5), seed=seed, size=SIZE)
         for seed, count in enumerate((queries, GALLERY))
     )
-    evaluate_bank(encoder, asked, settings, gallery, limit=queries)
+    evaluate_bank(encoder, asked, gallery=gallery, limit=queries, methods=["fam"], rules=["knn-vote"])
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 
 

@@ -20,8 +20,8 @@ import torch
 
 from fsl_explain import Encoder
 from fsl_explain.backbones.inference_modes import INFERENCE_MODES
+from fsl_explain.cli.from_settings import episodes_of
 from fsl_explain.config import EvaluationConfig, read_config
-from fsl_explain.evaluation import evaluate_episodes
 from fsl_explain.evaluation.measurement import Chunk
 
 CLOCK = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
@@ -66,7 +66,7 @@ def evaluated(mode: str, options: argparse.Namespace) -> dict[tuple[str, str], f
     changes = [f"episodes.count={options.episodes}", f'encoder.inference="{mode}"']
     changes += [f'data.root="{Path(options.root).resolve()}"'] if options.root else []
     settings = read_config(CONFIG, EvaluationConfig, changes)
-    evaluation = evaluate_episodes(Encoder.from_config(settings.encoder), settings.data.open(), settings)
+    evaluation = episodes_of(settings, Encoder.from_config(settings.encoder), settings.data.open())
     return figures_of(evaluation)
 
 

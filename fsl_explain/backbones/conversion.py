@@ -17,6 +17,7 @@ from fsl_explain.backbones.named import HEAD, NamedNetwork, build_named
 from fsl_explain.backbones.weights.checkpoint import sha256_of
 from fsl_explain.backbones.weights.loading import MANIFEST, LoadingReport, trained_on
 from fsl_explain.backbones.weights.trained_on import TRAINED_ON
+from fsl_explain.files import written_aside
 
 RECORDED = ("fsl-explain", "torch", "safetensors")
 
@@ -58,11 +59,6 @@ def _write(built: NamedNetwork, report: LoadingReport, manifest: dict[str, Any],
     tensors = dict(built.network.state_dict())
     if built.head is not None:
         tensors |= {f"{HEAD}.{name}": value for name, value in built.head.state_dict().items()}
-    out.parent.mkdir(parents=True, exist_ok=True)
-    aside = out.with_name(f".{out.name}.partial")
-    try:
-        state = {name: tensors[name].contiguous() for name in report.loaded}
+    state = {name: tensors[name].contiguous() for name in report.loaded}
+    with written_aside(out) as aside:
         save_file(state, aside, metadata={MANIFEST: json.dumps(manifest, ensure_ascii=False)})
-        aside.replace(out)
-    finally:
-        aside.unlink(missing_ok=True)

@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from episodes import EpisodeSampler, LabeledImages, PreparedImage, prepare
+from episodes import LabeledImages, PreparedImage, prepare
+from fsl_explain.cli.from_settings import sampler_of
 from fsl_explain.config import EvaluationConfig
 from fsl_explain.encoder import Encoder
 from fsl_explain.evaluation.measurement import Chunk
@@ -70,14 +71,7 @@ def _first_of_each_episode(which: Bool[Tensor, "episode query"], wanted: int) ->
 def _episode_case(
     settings: EvaluationConfig, encoder: Encoder, dataset: LabeledImages, position: int, query: int
 ) -> Case:
-    sampler = EpisodeSampler(
-        dataset.labels,
-        n_way=settings.episodes.n_way,
-        n_shot=settings.episodes.n_shot,
-        n_query=settings.episodes.n_query,
-        seed=settings.episodes.seed,
-    )
-    episode = sampler[position]
+    episode = sampler_of(settings.episodes, dataset)[position]
     index = int(episode.query.flat[query])
     names = [dataset.classes[label] for label in episode.classes]
     truth = dataset.classes[int(dataset.labels[index])]

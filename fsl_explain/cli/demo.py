@@ -6,10 +6,11 @@ from pathlib import Path
 from rich.console import Console
 
 from fsl_explain.cli.evaluate import run_evaluation
+from fsl_explain.cli.from_settings import accuracy_of
+from fsl_explain.cli.measuring import Opened
 from fsl_explain.cli.progress import note
 from fsl_explain.config import EvaluationConfig, read_config
 from fsl_explain.encoder import Encoder
-from fsl_explain.evaluation import accuracy_over_episodes
 from fsl_explain.metrics import mean_interval
 
 
@@ -21,8 +22,10 @@ def run(out: Path) -> None:
         encoder = Encoder.from_config(settings.encoder)
         untrained = Encoder.from_config(settings.encoder.model_copy(update={"checkpoint": None}))
         note("Drawing scenes, then measuring the untrained encoder …")
-        mean, half_width, _ = mean_interval(accuracy_over_episodes(untrained, dataset, settings))
-        summary = run_evaluation(settings, encoder, dataset, out, title="demo: digits never trained on")
+        mean, half_width, _ = mean_interval(accuracy_of(settings, untrained, dataset))
+        summary = run_evaluation(
+            settings, Opened.of(settings, dataset, encoder), out, title="demo: digits never trained on"
+        )
     trained = summary["accuracy"]
     console = Console(highlight=False)
     console.print(

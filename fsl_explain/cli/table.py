@@ -6,6 +6,7 @@ from pathlib import Path
 from fsl_explain.cli.progress import note, show_table
 from fsl_explain.evaluation.results.read_back import read_results
 from fsl_explain.evaluation.tables.paired_table import comparison_table, difference_table
+from fsl_explain.files import written_aside
 from fsl_explain.registries import TABLE_FORMATS
 
 
@@ -31,6 +32,6 @@ def run(
     if out is None:
         print(text, end="")
         return
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(text, encoding="utf-8")
+    with written_aside(out) as aside:
+        aside.write_text(text, encoding="utf-8")
     note(f"Table: {out}")

@@ -6,7 +6,6 @@ from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
-import torch
 from rich.console import Console
 from safetensors.torch import save_file
 
@@ -15,12 +14,15 @@ from episodes.errors import Mistake
 from fsl_explain.backbones.weights.checkpoint import sha256_of
 from fsl_explain.backbones.weights.loading import MANIFEST, open_checkpoint
 from fsl_explain.backbones.weights.trained_on import TRAINED_ON, TrainedOn
+from fsl_explain.cli.from_settings import accuracy_of
+from fsl_explain.cli.measuring import set_threads
 from fsl_explain.cli.progress import note, progress_bars
+from fsl_explain.cli.seen import check_tested, learned_by
 from fsl_explain.config import EncoderConfig, TrainingConfig
 from fsl_explain.encoder import Encoder
-from fsl_explain.evaluation import accuracy_over_episodes
 from fsl_explain.evaluation.results.written import RECORDED, images_used
-from fsl_explain.evaluation.seen_classes import SeenClasses, check_tested, learned_by
+from fsl_explain.evaluation.seen_classes import SeenClasses
+from fsl_explain.files import written_aside
 from fsl_explain.metrics import mean_interval
 from fsl_explain.training import Unfinished, objective_of, recorded_settings
 from fsl_explain.training import train as train_encoder
@@ -31,13 +33,12 @@ NOT_OF_THE_WEIGHTS = ("seed", "release", "weights", "layer")
 
 def run(settings: TrainingConfig, resume: bool) -> None:
     """Train, alone or as one of several processes, and write the weights."""
-    if settings.run.threads is not None:
-        torch.set_num_threads(settings.run.threads)
+    set_threads(settings.run.threads)
     dataset = settings.data.open()
     settings.encoder.check_there()
     checkpoint = settings.encoder.checkpoint
     made_from = {
-        "images": images_used(settings.data, dataset),
+        "images": images_used(dataset, settings.data.loaded_split),
         "checkpoint_sha256": None if checkpoint is None else sha256_of(checkpoint),
     }
     unfinished = Unfinished.of(settings, made_from)
@@ -78,7 +79,7 @@ def _print_accuracy(when: str, encoder: Encoder, settings: TrainingConfig, seen:
     if settings.test is None or seen is None:
         return
     test = settings.test
-    mean, half_width, episodes = mean_interval(accuracy_over_episodes(encoder, test.data.open(), test))
+    mean, half_width, episodes = mean_interval(accuracy_of(test, encoder, test.data.open()))
     sizes, stated = test.episodes, "".join(f" {sentence}" for sentence in seen.sentences)
     Console(highlight=False).print(
         f"Accuracy {when}: {100 * mean:.2f} ± {100 * half_width:.2f} % "
@@ -90,10 +91,8 @@ def _print_accuracy(when: str, encoder: Encoder, settings: TrainingConfig, seen:
 def _save(encoder: Encoder, settings: TrainingConfig, made_from: dict[str, Any], learned: Sequence[TrainedOn]) -> None:
     """Write the weights of network and head aside, and rename them; then the JSON."""
     path = settings.output
-    path.parent.mkdir(parents=True, exist_ok=True)
     state = encoder.network.state_dict()
     state |= {f"head.{name}": value for name, value in encoder.head.state_dict().items()}
-    aside = path.with_suffix(".writing")
     manifest = {
         "network": settings.encoder.name,
         "settings": _options(settings.encoder),
@@ -101,8 +100,8 @@ def _save(encoder: Encoder, settings: TrainingConfig, made_from: dict[str, Any],
     }
     classes = {TRAINED_ON: [asdict(one) for one in learned]} if learned else {}
     weights = {name: value.cpu().contiguous() for name, value in state.items()}
-    save_file(weights, aside, metadata={MANIFEST: json.dumps(manifest | classes)})
-    aside.replace(path)
+    with written_aside(path) as aside:
+        save_file(weights, aside, metadata={MANIFEST: json.dumps(manifest | classes)})
     versions = {name: version(name) for name in RECORDED}
     recorded = {"training": recorded_settings(settings), "versions": versions} | made_from | classes
     path.with_suffix(".json").write_text(json.dumps(recorded, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

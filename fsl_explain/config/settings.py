@@ -1,11 +1,12 @@
 """The settings of an evaluation."""
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from fsl_explain.config.data import DataConfig
 from fsl_explain.config.encoder import EncoderConfig
 from fsl_explain.config.names import MaskingName, MethodName, ScoringRuleName, SimilarityName
 from fsl_explain.config.strict import Settings
+from fsl_explain.engine import ENGINES
 from fsl_explain.registries import MASKINGS, METHODS, RULES, SIMILARITIES
 
 
@@ -42,6 +43,12 @@ class RunConfig(Settings):
     batch_size: int = Field(16, ge=1, description="Images per forward pass: 8 or 16 on a CPU, 64 or more on a GPU.")
     threads: int | None = Field(None, ge=1, description="CPU threads; None: PyTorch's default.")
     device: str = Field("cpu", description="The device of the encoder: cpu, cuda or cuda:0.")
+    engine: str = Field("local", description="What runs the parts of long work; local: this process.")
+
+    @field_validator("engine")
+    @classmethod
+    def _is_known(cls, engine: str) -> str:
+        return ENGINES.checked(engine)
 
 
 class EvaluationConfig(Settings):

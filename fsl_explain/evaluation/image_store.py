@@ -11,6 +11,7 @@ from torch import Tensor
 
 from episodes import LabeledImages, PreparedImage, prepare
 from episodes.errors import Mistake
+from fsl_explain.batches import slices
 from fsl_explain.encoder import Encoder, Features
 
 Advance = Callable[[int], None]
@@ -54,8 +55,8 @@ def embed_unique(
     prepared: list[PreparedImage] = []
     features: list[Features] = []
     with ThreadPoolExecutor(max_workers=torch.get_num_threads()) as readers:
-        for start in range(0, len(unique), batch_size):
-            chunk = unique[start : start + batch_size].tolist()
+        for part in slices(len(unique), batch_size):
+            chunk = unique[part].tolist()
             batch = list(readers.map(lambda index: _read(encoder, dataset, index), chunk))
             features.append(encoder(torch.stack([image.pixels for image in batch])))
             prepared += batch
@@ -78,7 +79,7 @@ def embed_in_pieces(
     encoder: Encoder, dataset: LabeledImages, indices: Sequence[int], batch_size: int, advance: Advance
 ) -> Float[Tensor, "image channel"]:
     """Embed images, given in ascending order, piece by piece: their pixels and maps are not kept."""
-    pieces = (indices[start : start + IMAGES_AT_ONCE] for start in range(0, len(indices), IMAGES_AT_ONCE))
+    pieces = (indices[part] for part in slices(len(indices), IMAGES_AT_ONCE))
     return torch.cat([embed_unique(encoder, dataset, piece, batch_size, advance).embeddings for piece in pieces])
 
 

@@ -1,6 +1,6 @@
 """The maps of the same images under several models: of decisions that all of them get right, or all get wrong."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -11,13 +11,16 @@ from torch import Tensor
 
 from episodes import EpisodeSampler, LabeledImages
 from episodes.errors import Mistake
-from fsl_explain.classifiers import Rule, SupportSet, decide, named_rule
-from fsl_explain.config.figure import FigureConfig
+from fsl_explain.batches import slices
+from fsl_explain.classifiers import SupportSet, decide
 from fsl_explain.encoder import Encoder
+from fsl_explain.evaluation.grid_choice import GridDecision, Shown
 from fsl_explain.evaluation.image_store import ImageStore, embed_in_pieces, embed_unique
+from fsl_explain.evaluation.masked_queries import check_batch_size
 from fsl_explain.explainers.choice import Choice
 from fsl_explain.explainers.compared import Compared
 from fsl_explain.explainers.explaining import explain_compared
+from fsl_explain.explainers.method import Method
 from fsl_explain.explainers.methods.named import find_method
 from fsl_explain.similarities import SIMILARITIES
 
@@ -32,6 +35,9 @@ class ShownMap:
     saliency: Float[Tensor, "height width"]
     explained: str  # the class whose score is explained
     box: Float[Tensor, "4"]  # NaN without annotation
+
+
+USUAL, FIRST = GridDecision(), Shown()
 
 
 @dataclass(frozen=True)
@@ -54,46 +60,61 @@ class _Asked:
 
 
 def map_grid(
-    encoders: Sequence[Encoder], dataset: LabeledImages, gallery: LabeledImages | None, config: FigureConfig
+    encoders: Mapping[str, Encoder] | Sequence[tuple[str, Encoder]],
+    dataset: LabeledImages,
+    gallery: LabeledImages | None = None,
+    *,
+    decision: GridDecision = USUAL,
+    shown: Shown = FIRST,
+    sampler: EpisodeSampler | None = None,
+    batch_size: int = 16,
 ) -> MapGrid:
     """Decide the same questions with every encoder, choose what all get right (or wrong), and explain it.
 
+    ``encoders`` stand by the titles of their rows. ``sampler`` draws the episodes; ``gallery`` is searched where
+    ``decision`` says so, None: the other images of ``dataset``.
+
     Raises: ``ValueError`` where no decision is right (or wrong) under every model.
     """
-    method = find_method(config.shown.method)
-    asked = _questions(dataset, config)
-    models = [_Model.of(encoder, dataset, gallery, asked, config) for encoder in encoders]
+    check_batch_size(batch_size)
+    named = list(encoders.items() if isinstance(encoders, Mapping) else encoders)
+    if not named:
+        raise Mistake("expected at least one encoder for the figure, but got none; each is a row.")
+    asked = _questions(dataset, decision, shown, sampler)
+    models = [_Model.of(encoder, dataset, gallery, asked, decision, batch_size) for _, encoder in named]
     predicted = torch.stack([torch.tensor([model.predicted(one) for one in asked]) for model in models])
     truth = torch.from_numpy(dataset.labels[[one.image for one in asked]].astype(np.int64))
-    wanted = predicted == truth if config.shown.decisions == "correct" else predicted != truth
-    chosen = _first_of_each_class(wanted.all(dim=0), truth, config.shown.images)
+    wanted = predicted == truth if shown.decisions == "correct" else predicted != truth
+    chosen = _first_of_each_class(wanted.all(dim=0), truth, shown.images)
     rows, titles = [], []
-    for model, named, labels in zip(models, config.models, predicted, strict=True):
-        for title, target in _targets(config, named.title, labels, truth):
-            maps = [model.explain(asked[i], int(target[i]), config.shown.method) for i in chosen]
+    for model, (name, _), labels in zip(models, named, predicted, strict=True):
+        for title, target in _targets(shown, name, labels, truth):
+            maps = [model.explain(asked[i], int(target[i]), shown.method) for i in chosen]
             rows.append(tuple(maps))
             titles.append(title)
     truths = tuple(dataset.classes[int(truth[i])] for i in chosen)
-    return MapGrid(tuple(titles), truths, tuple(rows), method.signed)
+    return MapGrid(tuple(titles), truths, tuple(rows), find_method(shown.method).signed)
 
 
 def _targets(
-    config: FigureConfig, title: str, predicted: Int[Tensor, "asked"], truth: Int[Tensor, "asked"]
+    shown: Shown, title: str, predicted: Int[Tensor, "asked"], truth: Int[Tensor, "asked"]
 ) -> list[tuple[str, Int[Tensor, "asked"]]]:
-    if config.shown.decisions == "correct":
+    if shown.decisions == "correct":
         return [(title, predicted)]
     return [(f"{title}, predicted class", predicted), (f"{title}, true class", truth)]
 
 
-def _questions(dataset: LabeledImages, config: FigureConfig) -> list[_Asked]:
+def _questions(
+    dataset: LabeledImages, decision: GridDecision, shown: Shown, sampler: EpisodeSampler | None
+) -> list[_Asked]:
     """Return the decisions to choose from: of an episode one query of each class, or images of the data set."""
-    among = config.shown.among
-    if config.decision.supports == "gallery":
-        order = np.random.default_rng(config.shown.seed).permutation(len(dataset))[:among]
+    among = shown.among
+    if decision.supports == "gallery":
+        order = np.random.default_rng(shown.seed).permutation(len(dataset))[:among]
         return [_Asked(int(image), (), None) for image in order]
-    sizes = config.episodes.model_dump(exclude={"count"})
-    sampler, asked = EpisodeSampler(dataset.labels, **sizes, class_names=dataset.classes), []
-    for episode in sampler.episodes(-(-among // config.episodes.n_way)):
+    drawing = EpisodeSampler(dataset.labels, class_names=dataset.classes) if sampler is None else sampler
+    asked = []
+    for episode in drawing.episodes(-(-among // drawing.n_way)):
         classes = tuple(int(label) for label in episode.classes)
         asked += [_Asked(int(query[0]), classes, episode.support) for query in episode.query]
     return asked[:among]
@@ -138,9 +159,9 @@ class _Gallery:
         """Return the k nearest rows of each query but its own, nearest first, ties by row; block by block."""
         best = torch.empty(len(queries), 0, dtype=torch.long)
         values = queries.new_empty(len(queries), 0)
-        for start in range(0, len(self.embeddings), ROWS_AT_ONCE):
-            block = self.embeddings[start : start + ROWS_AT_ONCE].double()
-            rows = torch.arange(start, start + len(block)).expand(len(queries), -1)
+        for part in slices(len(self.embeddings), ROWS_AT_ONCE):
+            block = self.embeddings[part].double()
+            rows = torch.arange(part.start, part.stop).expand(len(queries), -1)
             scores = SIMILARITIES[similarity].pairwise(queries, block).masked_fill(rows == own[:, None], -torch.inf)
             values, rows = torch.cat([values, scores], dim=1), torch.cat([best, rows], dim=1)
             values, order = values.sort(dim=1, descending=True, stable=True)
@@ -157,7 +178,7 @@ class _Model:
     store: ImageStore
     gallery: _Gallery | None
     nearest: dict[int, Int[Tensor, "_k"]]  # of each image that is asked about, where there is a gallery
-    config: FigureConfig
+    decision: GridDecision
 
     @classmethod
     def of(
@@ -166,53 +187,45 @@ class _Model:
         dataset: LabeledImages,
         gallery: LabeledImages | None,
         asked: Sequence[_Asked],
-        config: FigureConfig,
+        decision: GridDecision,
+        size: int,
     ) -> "_Model":
-        size = config.run.batch_size
         needed = {one.image for one in asked}
-        if config.decision.supports == "episode":
+        if decision.supports == "episode":
             needed |= {int(i) for one in asked if one.supports is not None for i in one.supports.flat}
         store = embed_unique(encoder, dataset, sorted(needed), size, lambda _: None)
-        decision = config.decision
         if decision.supports != "gallery":
-            return cls(encoder, dataset, store, None, {}, config)
+            return cls(encoder, dataset, store, None, {}, decision)
         found, images = _Gallery.of(encoder, dataset, gallery or dataset, size), [one.image for one in asked]
         embeddings = store.embeddings[store.row_of[images]].double()
         nearest = found.nearest(embeddings, found.place[images], decision.similarity, decision.k)
-        return cls(encoder, dataset, store, found, dict(zip(images, nearest, strict=True)), config)
+        return cls(encoder, dataset, store, found, dict(zip(images, nearest, strict=True)), decision)
 
     @property
     def classes(self) -> tuple[str, ...]:
         """The names of all labels."""
         return self.dataset.classes if self.gallery is None else self.gallery.classes
 
-    @property
-    def rule(self) -> Rule:
-        """The rule with its own options."""
-        decision = self.config.decision
-        k = decision.k if decision.rule in ("knn-vote", "majority-vote") else None
-        return named_rule(decision.rule, k, decision.temperature if decision.rule == "knn-vote" else None)
-
     def predicted(self, asked: _Asked) -> int:
         """Return the label that the model gives the image."""
         supports, labels = self._supports(asked)
         embedding = self.store.embeddings[self.store.row_of[[asked.image]]].double()
-        similarity = SIMILARITIES[self.config.decision.similarity]
-        scores = self.rule.decision_scores(embedding, supports, similarity)[0]
+        similarity = SIMILARITIES[self.decision.similarity]
+        scores = self.decision.named.decision_scores(embedding, supports, similarity)[0]
         return labels[int(decide(scores, supports.classes).label)]
 
-    def explain(self, asked: _Asked, target: int, method: str) -> ShownMap:
+    def explain(self, asked: _Asked, target: int, method: str | Method) -> ShownMap:
         """Explain the score of a class; the map of a class without a vote is empty."""
         supports, labels = self._supports(asked)
         row = self.store.row_of[[asked.image]]
         pixels = self.store.images(row)
         compared = Compared(self.encoder, pixels, self.store.features(row), supports, None)
         box, name = self.store.boxes[row[0]], self.classes[target]
-        alone = len(labels) == 1 and find_method(method).explains == "contrast"
+        alone = len(labels) == 1 and find_method(method).has_rivals
         if alone or target not in labels:
             why = "no rival" if alone else "no vote"
             return ShownMap(compared.visible_queries[0], torch.zeros(pixels.shape[-2:]), f"{name} ({why})", box)
-        choice = Choice(self.rule, self.config.decision.similarity, labels.index(target))
+        choice = Choice(self.decision.named, self.decision.similarity, labels.index(target))
         found = explain_compared(compared, method, choice)[0]
         return ShownMap(compared.visible_queries[0], found.saliency, name, box)
 

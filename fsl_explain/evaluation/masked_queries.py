@@ -1,28 +1,41 @@
 """Maps, masks and masked forward passes of many queries at once."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from episodes.errors import Mistake
 from fsl_explain import metrics
 from fsl_explain.classifiers import SupportSet
 from fsl_explain.encoder import Encoder
+from fsl_explain.evaluation.figures import Figure
 from fsl_explain.evaluation.image_store import ImageStore
 from fsl_explain.explainers.method import Method
 from fsl_explain.explainers.question import Question
+from fsl_explain.registries import MASKINGS
+
+NEEDS_OF_DECISIONS = ("saliency", "mask", "boxes", "iou_threshold", "images", "score", "masked_score")
+"""What figures of decisions can be made of."""
 
 
 @dataclass(frozen=True)
 class Judge:
-    """What one run measures with: its encoder, images and ways of masking."""
+    """What one run measures with: its encoder, images, ways of masking, and figures."""
 
     encoder: Encoder
     store: ImageStore
     masking: str
     iou_threshold: float
     batch_size: int
+    figures: tuple[Figure, ...] = ()
+
+    @property
+    def masks(self) -> bool:
+        """Whether a figure asks for masked queries."""
+        return any("masked_score" in figure.needs for figure in self.figures)
 
     def embed_masked(
         self, rows: Int[Tensor, "batch"], saliency: Float[Tensor, "batch height width"], signed: bool
@@ -39,21 +52,29 @@ class Judge:
         embedded = self.encoder(metrics.masked_images(images, masks, removed=removed)).embedding.cpu().double()
         return torch.where(whole[:, None], kept, embedded)
 
-    def localize(
+    def of_maps(
         self, rows: Int[Tensor, "batch"], saliency: Float[Tensor, "batch height width"]
     ) -> dict[str, Float[Tensor, "batch"]]:
-        """Compare maps with the annotated objects."""
-        masks, boxes = self.store.masks[rows], self.store.boxes[rows]
-        return {
-            "proportion": metrics.proportion(saliency, masks),
-            "intersection_over_union": metrics.intersection_over_union(saliency, boxes, threshold=self.iou_threshold),
-            "pointing_game": metrics.pointing_game(saliency, masks),
-        }
+        """Return the figures that are made of maps, by name."""
+        values = {"saliency": saliency, "iou_threshold": self.iou_threshold}
+        values |= {"mask": self.store.masks[rows], "boxes": self.store.boxes[rows], "images": self.store.images(rows)}
+        return {one.name: checked_values(one, one.of(values), len(rows)) for one in self.figures if not one.per_query}
+
+    def of_scores(
+        self, score: Float[Tensor, "query"], masked_score: Float[Tensor, "query"]
+    ) -> dict[str, Float[Tensor, "query"]]:
+        """Return the figures that are made of scores, by name."""
+        values = {"score": score, "masked_score": masked_score}
+        return {one.name: checked_values(one, one.of(values), len(score)) for one in self.figures if one.per_query}
+
+    def in_order(self, found: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return figures in the order in which they were asked for."""
+        return {one.name: found[one.name] for one in self.figures}
 
 
 @dataclass(frozen=True)
 class Judged:
-    """Masked embeddings and localization figures of a list of queries, or of images."""
+    """Masked embeddings and figures of the maps of a list of queries, or of images."""
 
     embeddings: Float[Tensor, "query embedding"]
     figures: dict[str, Float[Tensor, "query"]]
@@ -67,12 +88,19 @@ def judge(judge_with: Judge, method: Method, question: Question, rows: Int[Tenso
     """Map, mask and measure one batch of queries."""
     size = (judge_with.store.pixels.shape[1], judge_with.store.pixels.shape[2])
     saliency = method.saliency(method.attribute(question).cells, size)
-    embeddings = judge_with.embed_masked(rows, saliency, method.signed)
-    return Judged(embeddings, judge_with.localize(rows, saliency))
+    if judge_with.masks:
+        embeddings = judge_with.embed_masked(rows, saliency, method.signed)
+    else:
+        embeddings = judge_with.store.embeddings[rows].double()
+    return Judged(embeddings, judge_with.of_maps(rows, saliency))
 
 
-def join(parts: list[Judged]) -> Judged:
-    """Put batches together."""
+def join(judge_with: Judge, parts: Sequence[Judged]) -> Judged:
+    """Put batches together; there may be none."""
+    if not parts:
+        channels = judge_with.store.embeddings.shape[1]
+        nothing = {figure.name: torch.zeros(0) for figure in judge_with.figures if not figure.per_query}
+        return Judged(torch.zeros(0, channels, dtype=torch.float64), nothing)
     figures = {name: torch.cat([part.figures[name] for part in parts]) for name in parts[0].figures}
     return Judged(torch.cat([part.embeddings for part in parts]), figures)
 
@@ -82,3 +110,28 @@ def supports_of(
 ) -> SupportSet:
     """Gather the support embeddings of each query's episode."""
     return SupportSet(store.embeddings[rows].double(), valid.expand(rows.shape), classes)
+
+
+def checked_values(figure: Figure, values: object, maps: int) -> Tensor:
+    """Return what the function of a figure gave, if it is one number for each map. Raises: ``ValueError``."""
+    if not isinstance(values, Tensor) or values.shape != (maps,):
+        got = f"shape {tuple(values.shape)}" if isinstance(values, Tensor) else type(values).__name__
+        raise Mistake(
+            f"expected the figure {figure.name!r} to be a tensor of one number for each of {maps} maps, but got {got}; "
+            "let its function return shape (batch,)."
+        )
+    return values
+
+
+def check_measuring(masking: str, iou_threshold: float, batch_size: int) -> None:
+    """Refuse ways of measuring that cannot be. Raises: ``LookupError`` or ``ValueError``."""
+    MASKINGS.checked(masking)
+    if not 0 < iou_threshold < 1:
+        raise Mistake(f"expected an iou_threshold between 0 and 1, but got {iou_threshold:g}; 0.2 is the papers'.")
+    check_batch_size(batch_size)
+
+
+def check_batch_size(batch_size: int) -> None:
+    """Refuse batches without an image. Raises: ``ValueError``."""
+    if batch_size < 1:
+        raise Mistake(f"expected a batch_size of at least 1, but got {batch_size}; 8 or 16 suit a processor.")

@@ -1,16 +1,15 @@
-"""What is measured for every query and every method, and how it is kept between runs."""
+"""What is measured for every query and every method, as values, as tensors to keep, and as columns of tables."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-METRICS = ("average_drop", "increase_in_confidence", "proportion", "intersection_over_union", "pointing_game")
+from fsl_explain.evaluation.figures import Figure
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,8 @@ class Measurements:
 
     methods: tuple[str, ...]
     masked_score: Float[Tensor, "method episode query"]
-    figures: dict[str, Float[Tensor, "method episode query"]]  # by metric; drops and increases per query
+    figures: dict[str, Float[Tensor, "method episode query"]]  # by name; drops and increases per query
+    shown: tuple[Figure, ...] = ()  # how those are shown that are not registered
 
 
 @dataclass(frozen=True)
@@ -48,24 +48,21 @@ class Chunk:
     measurements: Measurements
 
 
-def save_chunk(chunk: Chunk, path: Path) -> None:
-    """Write a finished chunk beside ``path`` and rename it, so that it is there whole or not at all."""
-    decisions = {f"decisions.{name}": value.contiguous() for name, value in vars(chunk.decisions).items()}
-    figures = {f"figures.{name}": value.contiguous() for name, value in chunk.measurements.figures.items()}
-    tensors = decisions | figures | {"masked_score": chunk.measurements.masked_score.contiguous()}
-    unfinished = path.with_suffix(".unfinished")
-    save_file(tensors, unfinished)
-    unfinished.replace(path)
+def tensors_of(chunk: Chunk) -> dict[str, Tensor]:
+    """Return a finished chunk as tensors by name."""
+    decisions = {f"decisions.{name}": value for name, value in vars(chunk.decisions).items()}
+    figures = {f"figures.{name}": value for name, value in chunk.measurements.figures.items()}
+    return decisions | figures | {"masked_score": chunk.measurements.masked_score}
 
 
-def load_chunk(path: Path, methods: tuple[str, ...]) -> Chunk:
-    """Read a chunk back."""
-    tensors = load_file(path)
+def chunk_of(tensors: Mapping[str, Tensor], methods: tuple[str, ...], shown: tuple[Figure, ...]) -> Chunk:
+    """Return the chunk that ``tensors_of`` was given."""
     decisions = Decisions(**_with_prefix(tensors, "decisions."))
-    return Chunk(decisions, Measurements(methods, tensors["masked_score"], _with_prefix(tensors, "figures.")))
+    figures = _with_prefix(tensors, "figures.")
+    return Chunk(decisions, Measurements(methods, tensors["masked_score"], figures, shown))
 
 
-def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def _with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
@@ -80,7 +77,9 @@ def join(chunks: Sequence[Chunk]) -> Chunk:
         for name in first.measurements.figures
     }
     masked = torch.cat([chunk.measurements.masked_score for chunk in chunks], dim=1)
-    return Chunk(Decisions(**decisions), Measurements(first.measurements.methods, masked, figures))
+    return Chunk(
+        Decisions(**decisions), Measurements(first.measurements.methods, masked, figures, first.measurements.shown)
+    )
 
 
 def episode_means(figure: Float[Tensor, "*episodes query"]) -> Float[Tensor, "*episodes"]:
@@ -120,9 +119,6 @@ def episode_columns(chunk: Chunk) -> dict[str, np.ndarray | list[str]]:
     """Return one row per episode and method, as columns of a table."""
     methods = chunk.measurements.methods
     correct = (chunk.decisions.truth == chunk.decisions.predicted).sum(dim=1)
-    without_drop = chunk.measurements.figures["average_drop"].isnan().sum(dim=-1) - (
-        chunk.decisions.truth != chunk.decisions.predicted
-    ).sum(dim=1)
     episodes = len(correct)
     columns: dict[str, np.ndarray | list[str]] = {
         "method": [method for method in methods for _ in range(episodes)],
@@ -130,7 +126,10 @@ def episode_columns(chunk: Chunk) -> dict[str, np.ndarray | list[str]]:
         "accuracy": chunk.decisions.accuracy.repeat(len(methods)).numpy(),
         "queries": np.full(episodes * len(methods), chunk.decisions.image.shape[1]),
         "correct": correct.repeat(len(methods)).numpy(),
-        "left_out_of_average_drop": without_drop.flatten().numpy(),
     }
     figures = chunk.measurements.figures
+    if "average_drop" in figures:
+        wrong = (chunk.decisions.truth != chunk.decisions.predicted).sum(dim=1)
+        without_drop = figures["average_drop"].isnan().sum(dim=-1) - wrong
+        columns["left_out_of_average_drop"] = without_drop.flatten().numpy()
     return columns | {name: episode_means(figures[name]).flatten().numpy() for name in figures}

@@ -5,9 +5,13 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from fsl_explain import metrics
+from fsl_explain.evaluation.figures import FIGURES
 from fsl_explain.explainers import Explanation
 from fsl_explain.explainers.choice import Choice, find_rule, find_similarity
 from fsl_explain.explainers.compared import Compared
+
+IOU_THRESHOLD = 0.2
+OF_AN_ANNOTATION = ("proportion", "pointing_game", "intersection_over_union")
 
 
 def figures_of(
@@ -32,12 +36,11 @@ def figures_of(
         "score of the masked query": float(after),
         "drop %": float(metrics.drops(before[None], after[None])),
     }
-    if mask is not None:
-        figures["Proportion %"] = 100 * float(metrics.proportion(saliency, mask[None]))
-        figures["Pointing %"] = 100 * float(metrics.pointing_game(saliency, mask[None]))
-    if box is not None:
-        figures["IoU %"] = 100 * float(metrics.intersection_over_union(saliency, box[None]))
-    return figures
+    values = {"saliency": saliency, "iou_threshold": IOU_THRESHOLD}
+    values |= {} if mask is None else {"mask": mask[None]}
+    values |= {} if box is None else {"boxes": box[None]}
+    known = [figure for figure in map(FIGURES.find, OF_AN_ANNOTATION) if set(figure.needs) <= set(values)]
+    return figures | {figure.heading: figure.factor * float(figure.of(values)) for figure in known}
 
 
 def _score(compared: Compared, embedding: Tensor, choice: Choice, target: int) -> Float[Tensor, ""]:

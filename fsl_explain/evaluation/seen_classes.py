@@ -12,10 +12,7 @@ from typing import Any
 
 from episodes import LabeledImages
 from episodes.errors import Mistake
-from fsl_explain.backbones.weights.loading import trained_on
 from fsl_explain.backbones.weights.trained_on import TrainedOn
-from fsl_explain.config import EncoderConfig, TrainingConfig
-from fsl_explain.config.data import DataConfig
 from fsl_explain.evaluation.table import Table
 
 SHOWN = 3
@@ -51,69 +48,53 @@ class SeenClasses:
         return replace(table, notes=(*self.sentences, *table.notes))
 
 
-def check_evaluated(encoder: EncoderConfig, data: DataConfig, dataset: LabeledImages) -> SeenClasses:
-    """Compare the classes of ``dataset``, opened from ``data``, with those in the header of the encoder's weights.
+@dataclass(frozen=True)
+class EvaluatedFrom:
+    """Where evaluated classes come from, for the advice in a refusal: a section of settings, a split and its part."""
 
-    Raises: ``ValueError`` where they meet and ``encoder.seen_classes`` does not allow it.
-    """
-    path = encoder.checkpoint
-    learned = trained_on(path)
-    return _checked(encoder, learned, data, dataset, "data", "" if path is None else path.name)
+    section: str = "data"
+    split: str | None = None
+    part: str | None = None
 
-
-def check_tested(config: TrainingConfig, learned: Sequence[TrainedOn]) -> SeenClasses | None:
-    """Compare the classes of [test.data] with those that the encoder has learned by then; None without a test.
-
-    Raises: ``ValueError`` where they meet and ``encoder.seen_classes`` does not allow it; as ``DataConfig.open``.
-    """
-    if config.test is None:
-        return None
-    data = config.test.data
-    return _checked(config.encoder, learned, data, data.open("test.data"), "test.data", "the encoder")
+    @property
+    def split_name(self) -> str | None:
+        """The split without its folder."""
+        return None if self.split is None else Path(self.split).name
 
 
-def learned_by(config: TrainingConfig, dataset: LabeledImages) -> tuple[TrainedOn, ...]:
-    """Return the classes whose labels the weights will have seen: those of their beginning, and of this training."""
-    begun = trained_on(config.encoder.checkpoint)
-    if not config.objective.uses_labels:
-        return begun
-    now = TrainedOn(config.data.kind, _split_name(config.data), dataset.classes)
-    return tuple(dict.fromkeys((*begun, now)))
-
-
-def _checked(
-    encoder: EncoderConfig,
-    learned: Sequence[TrainedOn],
-    data: DataConfig,
+def check_unseen(
     dataset: LabeledImages,
-    section: str,
-    learner: str,
+    learned: Sequence[TrainedOn],
+    *,
+    allowed: bool = False,
+    learner: str = "the encoder",
+    origin: EvaluatedFrom = EvaluatedFrom(),
 ) -> SeenClasses:
+    """Compare the classes of ``dataset`` with those that ``learner`` has learned.
+
+    Raises: ``ValueError`` where they meet and that is not ``allowed``.
+    """
     known = {name for one in learned for name in one.classes}
     names = tuple(name for name in dataset.classes if name in known)
-    if names and encoder.seen_classes == "refuse":
+    if names and not allowed:
         raise Mistake(
-            f"expected classes in [{section}] that are not in the training of {learner}, but {len(names)} of the "
-            f"{len(dataset.classes)} are ({_some(names)}); {_advice(learned, data, section)}, or measure classes seen "
+            f"expected classes in [{origin.section}] that are not in the training of {learner}, but {len(names)} of "
+            f"the {len(dataset.classes)} are ({_some(names)}); {_advice(learned, origin)}, or measure classes seen "
             "in training with --set encoder.seen_classes=allow, which the results will state."
         )
     return SeenClasses(names if learned else None, len(dataset.classes))
 
 
-def _advice(learned: Sequence[TrainedOn], data: DataConfig, section: str) -> str:
+def _advice(learned: Sequence[TrainedOn], origin: EvaluatedFrom) -> str:
     """Say how to come to classes that were not learned, as far as the splits tell it."""
     splits = {one.split for one in learned} - {None}
     if len(splits) != 1:
         return "choose other classes"
     (split,) = splits
-    if split == _split_name(data):
-        other = "base" if data.part == "novel" else "novel"
-        return f"choose another part of their split with --set {section}.part={other}"
-    return f"choose the split of that training with --set {section}.split={split}"
-
-
-def _split_name(data: DataConfig) -> str | None:
-    return None if data.split is None else Path(data.split).name
+    if split == origin.split_name:
+        other = "base" if origin.part == "novel" else "novel"
+        return f"choose another part of their split with --set {origin.section}.part={other}"
+    return f"choose the split of that training with --set {origin.section}.split={split}"
 
 
 def _some(names: Sequence[str]) -> str:

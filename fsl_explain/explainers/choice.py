@@ -9,16 +9,10 @@ from torch import Tensor
 from episodes.errors import Mistake
 from episodes.naming import unknown_name
 from fsl_explain.classifiers import Rule, SupportSet, named_rule
+from fsl_explain.explainers.asking import Decided, Options, ask_about
 from fsl_explain.explainers.compared import Compared
 from fsl_explain.explainers.contrast_weights import Against, ClassReference, class_index
-from fsl_explain.explainers.explained_score import (
-    ExplainedScore,
-    Quantity,
-    distance_to_threshold,
-    lead_over,
-    log_probability,
-    score_of,
-)
+from fsl_explain.explainers.explained_score import Quantity
 from fsl_explain.explainers.question import Pixels, Question
 from fsl_explain.similarities import SIMILARITIES, Mahalanobis, Similarity
 
@@ -52,18 +46,10 @@ def ask(compared: Compared, choice: Choice, explains: Quantity = "score") -> Que
     ranking = rule.decision_scores(query.embedding, supports, similarity)
     target = _targets(ranking, choice.target, supports.classes)
     _check_votes(scores, target, supports.classes)
-    return Question(
-        query=query,
-        supports=supports,
-        explained=_explained(explains, choice, scores, ranking, target, supports.classes),
-        ranking=ranking,
-        target=target,
-        rule=rule,
-        similarity=similarity,
-        pooling=compared.encoder.pooling,
-        head=compared.encoder.head,
-        pixels=Pixels(compared.encoder, compared.queries),
-    )
+    options = Options(choice.against, None, choice.scale, choice.threshold)
+    pixels = Pixels(compared.encoder, compared.queries)
+    decided = Decided(rule, similarity, scores, ranking, target)
+    return ask_about(explains, compared.encoder, query, supports, decided, pixels, options)
 
 
 def find_rule(rule: str | Rule) -> Rule:
@@ -82,27 +68,6 @@ def find_similarity(similarity: str | Similarity, supports: SupportSet) -> Simil
     if similarity not in SIMILARITIES:
         raise unknown_name("similarity", similarity, [*SIMILARITIES, "mahalanobis"])
     return SIMILARITIES[similarity]
-
-
-def _explained(
-    explains: Quantity,
-    choice: Choice,
-    scores: Float[Tensor, "batch way"],
-    ranking: Float[Tensor, "batch way"],
-    target: Int[Tensor, "batch"],
-    classes: tuple[str, ...],
-) -> ExplainedScore:
-    if explains == "contrast":
-        return lead_over(scores, ranking, target, choice.against, classes)
-    if explains == "log-probability":
-        if not choice.scale > 0:
-            raise Mistake(f"a log-probability needs a scale above 0, but got {choice.scale}.")
-        return log_probability(scores, target, float(choice.scale))
-    if explains == "verification":
-        if choice.threshold is None:
-            raise Mistake("a verification needs the threshold it was decided with; give threshold.")
-        return distance_to_threshold(scores, target, float(choice.threshold))
-    return score_of(scores, target)
 
 
 def _targets(

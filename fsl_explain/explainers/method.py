@@ -41,3 +41,19 @@ class Method:
     addends: str = "contributions"  # what its numbers of the channels are called
     ranks: bool = False  # these numbers rank the channels, and are not made to add up to the score
     name: str = ""  # of a method that is no entry of METHODS, for the explanation
+    tabled: "Method | None" = None  # the form that a paper measures, where it differs from the one for looking at
+
+    @property
+    def in_tables(self) -> "Method":
+        """The form of this method that is measured."""
+        return self if self.tabled is None else self.tabled
+
+    @property
+    def has_rivals(self) -> bool:
+        """Whether what it explains compares a class with others."""
+        return self.explains == "contrast"
+
+    @property
+    def needs_no_option(self) -> bool:
+        """Whether a decision alone says what it explains: a class's score, or its lead."""
+        return self.explains in ("score", "contrast")

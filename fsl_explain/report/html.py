@@ -1,11 +1,11 @@
 """The page as one HTML file that needs nothing beside it and nothing from elsewhere."""
 
-import os
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from episodes.errors import Mistake
+from fsl_explain.files import written_aside
 from fsl_explain.report.case_view import case_view
 from fsl_explain.report.page import Page
 from fsl_explain.report.wording import HOW_TO_READ
@@ -50,9 +50,5 @@ def write_html(text: str, path: str | Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
         raise Mistake(f"expected {path.parent} to be a folder for the page, but it is a file.") from error
-    aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+    with written_aside(path) as aside:
         aside.write_bytes(written)
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from episodes.errors import Mistake
 from fsl_explain.config import TrainingConfig
 from fsl_explain.config.strict import without_places
+from fsl_explain.files import written_aside
 
 PLACES_AND_MACHINE = {"run", "output", "test"}
 
@@ -60,15 +60,9 @@ class Unfinished:
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Write the state aside and rename it, so that a kill at any instant leaves the old one or the new one."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        aside = self.path.with_name(self.path.name + ".writing")
-        with aside.open("wb") as file:
-            torch.save(dict(state) | {"settings": self.settings}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(self.path)
+        with written_aside(self.path) as aside:
+            torch.save(dict(state) | {"settings": self.settings}, aside)
 
     def remove(self) -> None:
         """Remove the state once the weights stand."""
         self.path.unlink(missing_ok=True)
-        self.path.with_name(self.path.name + ".writing").unlink(missing_ok=True)

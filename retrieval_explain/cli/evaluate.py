@@ -1,16 +1,16 @@
 """``retrieval-explain evaluate``."""
 
+import functools
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import cast
 
 from episodes import LabeledImages
-from fsl_explain.cli.progress import note, progress_bars, show_table
+from fsl_explain.cli.measuring import opened
+from fsl_explain.config.data import DataConfig
 from fsl_explain.encoder import Encoder
-from fsl_explain.evaluation.results.written import images_used, provenance, write_tables
-from fsl_explain.evaluation.seen_classes import check_evaluated
-from fsl_explain.report import Page, render_page
+from fsl_explain.evaluation.results.written import images_used
+from fsl_explain.progress import Report, silent
+from fsl_explain.report import Page
 from retrieval_explain.evaluation.bank_gallery import BankGallery
 from retrieval_explain.evaluation.evaluation_tables import bank_query_columns, bank_tables, summarize_bank
 from retrieval_explain.evaluation.retrieval_evaluation import BankEvaluation, evaluate_bank, measured_methods
@@ -20,32 +20,56 @@ from retrieval_explain.settings import BankData, BankEvaluationConfig
 
 def run(settings: BankEvaluationConfig, out: Path | None, limit: int | None, title: str) -> None:
     """Measure retrieval and explanations, print the tables and write the results."""
-    if settings.run.threads is not None:
-        torch.set_num_threads(settings.run.threads)
-    measured_methods(settings)
-    dataset = settings.data.open()
-    gallery = _gallery(settings)
-    encoder = Encoder.from_config(settings.encoder, device=settings.run.device)
-    seen = check_evaluated(settings.encoder, settings.data, dataset)
-    recorded = provenance(settings, encoder, dataset) | seen.recorded
-    if gallery is not None:
-        recorded["gallery"] = images_used(None if isinstance(settings.gallery, BankData) else settings.gallery, gallery)
-    with progress_bars() as report:
-        measured = evaluate_bank(encoder, dataset, settings, gallery, limit, report)
-    summary = summarize_bank(measured) | {"provenance": recorded}
-    tables = [seen.beside(one) for one in bank_tables(summary, title)]
-    for table in tables:
-        show_table(table)
+    measured_methods(settings.explanation.methods)
+    gallery = functools.cache(lambda: _gallery(settings))
+    made = opened(settings, also=gallery)
+    found = gallery()
+    if found is not None:
+        split = None if isinstance(settings.gallery, BankData) else cast("DataConfig", settings.gallery).loaded_split
+        made.recorded["gallery"] = images_used(found, split)
+    with made.measuring(None) as (_, report):
+        measured = bank_of(settings, made.encoder, made.dataset, found, limit, report)
+    summary = summarize_bank(measured) | {"provenance": made.recorded}
+    tables = made.show(bank_tables(summary, title))
     if out is None:
         return
     page = Page(
         title=f"Retrieval and its explanations measured: {title}",
-        lead=f"{summary['queries']} queries of {dataset.name} with {encoder.description}.",
-        facts=_facts(settings, dataset, gallery),
-        tables=tuple(tables),
+        lead=f"{summary['queries']} queries of {made.dataset.name} with {made.encoder.description}.",
+        facts=_facts(settings, made.dataset, found),
+        tables=tables,
     )
-    _write(out, summary, measured, dataset, gallery, page)
-    note(f"Results: {out / 'summary.json'} and, for people, {out / 'index.html'}")
+    found_in = made.dataset if found is None else found
+    columns = bank_query_columns(measured, made.dataset.paths, found_in.paths)
+    made.write(out, summary, {"queries": columns}, page)
+
+
+def bank_of(
+    settings: BankEvaluationConfig,
+    encoder: Encoder,
+    dataset: LabeledImages,
+    gallery: LabeledImages | None = None,
+    limit: int | None = None,
+    report: Report = silent,
+) -> BankEvaluation:
+    """Evaluate what the settings name, in values."""
+    decision, explanation = settings.decision, settings.explanation
+    return evaluate_bank(
+        encoder,
+        dataset,
+        gallery=gallery,
+        limit=limit,
+        methods=explanation.methods,
+        rules=decision.rules,
+        k=decision.k,
+        temperature=decision.temperature,
+        similarity=decision.similarity,
+        masking=explanation.masking,
+        iou_threshold=explanation.iou_threshold,
+        batch_size=settings.run.batch_size,
+        engine=settings.run.engine,
+        report=report,
+    )
 
 
 def _gallery(settings: BankEvaluationConfig) -> LabeledImages | None:
@@ -67,16 +91,3 @@ def _facts(settings: BankEvaluationConfig, dataset: LabeledImages, gallery: Labe
         "Neighbors": f"{decision.k}, temperature {decision.temperature:g}",
         "Removed pixels become": settings.explanation.masking,
     }
-
-
-def _write(
-    out: Path,
-    summary: dict[str, Any],
-    measured: BankEvaluation,
-    dataset: LabeledImages,
-    gallery: LabeledImages | None,
-    page: Page,
-) -> None:
-    found_in = dataset if gallery is None else gallery
-    columns = bank_query_columns(measured, dataset.paths, found_in.paths)
-    write_tables(out, summary, {"queries": columns}, {"index.html": render_page(page)})

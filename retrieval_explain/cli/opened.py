@@ -15,6 +15,7 @@ from episodes import read_image
 from episodes.errors import Mistake
 from fsl_explain.cli.progress import note
 from fsl_explain.encoder import Encoder
+from fsl_explain.files import written_aside
 from retrieval_explain.inspection.query_region import cut_region
 from retrieval_explain.memory_bank import MemoryBank
 
@@ -97,7 +98,6 @@ def write_json(value: Mapping[str, Any], path: Path) -> None:
     """
     if path.is_dir():
         raise Mistake(f"expected a file for the results, but {path} is a folder; add a name like neighbors.json.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.partial")
-    aside.write_text(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-    aside.replace(path)
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    with written_aside(path) as aside:
+        aside.write_text(text, encoding="utf-8")

@@ -11,7 +11,9 @@ from torch import Tensor
 
 from fsl_explain.classifiers import NeighborRule, SupportSet, Vote, mean_similarity
 from fsl_explain.encoder import Encoder, Features
-from fsl_explain.explainers.explained_score import Quantity, lead_over, score_of
+from fsl_explain.explainers.asking import Decided, Options, ask_about
+from fsl_explain.explainers.explained_score import Quantity
+from fsl_explain.explainers.method import Method
 from fsl_explain.explainers.question import Question
 from fsl_explain.similarities import Similarity, named_similarity
 from retrieval_explain.decisions.chosen_classes import Chosen
@@ -50,25 +52,15 @@ class Voted:
         return SupportSet(self.gallery[rows].double(), valid, CLASSES)
 
     def question(
-        self, encoder: Encoder, features: Features, queries: Int[Tensor, "batch"], explains: Quantity
+        self, encoder: Encoder, features: Features, queries: Int[Tensor, "batch"], explains: Quantity | Method
     ) -> Question:
         """Ask about some queries: the predicted class's score, or its lead over the runner-up."""
         supports, similarity = self.voters(queries), named_similarity(self.similarity)
         scores = self.rule.class_scores(features.embedding, supports, similarity)
-        target = torch.zeros_like(queries)
-        return Question(
-            query=features,
-            supports=supports,
-            explained=lead_over(scores, scores, target, None, CLASSES)
-            if explains == "contrast"
-            else score_of(scores, target),
-            ranking=self.rule.decision_scores(features.embedding, supports, similarity),
-            target=target,
-            rule=self.rule,
-            similarity=similarity,
-            pooling=encoder.pooling,
-            head=encoder.head,
-        )
+        ranking = self.rule.decision_scores(features.embedding, supports, similarity)
+        decided = Decided(self.rule, similarity, scores, ranking, torch.zeros_like(queries))
+        # The runner-up is known: it is the other one of the two classes, whatever their votes.
+        return ask_about(explains, encoder, features, supports, decided, options=Options(runner_up_by=scores))
 
     def mean_similarity(
         self, embeddings: Float[Tensor, "batch channel"], queries: Int[Tensor, "batch"]

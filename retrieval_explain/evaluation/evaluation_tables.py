@@ -11,8 +11,8 @@ from torch import Tensor
 
 from fsl_explain import metrics
 from fsl_explain.evaluation import Table
-from fsl_explain.evaluation.measurement import METRICS
-from fsl_explain.evaluation.tables.episode_summary import COLUMNS
+from fsl_explain.evaluation.figures import FIGURES, Figure
+from fsl_explain.evaluation.tables.episode_summary import columns_of
 from retrieval_explain.decisions.chosen_classes import NOBODY
 from retrieval_explain.evaluation.measured_decisions import RuleFigures
 from retrieval_explain.evaluation.retrieval_evaluation import BankEvaluation
@@ -44,9 +44,15 @@ def summarize_bank(measured: BankEvaluation) -> dict[str, Any]:
     }
 
 
-def bank_tables(summary: Mapping[str, Any], title: str) -> tuple[Table, ...]:
-    """Lay a summary out: the retrieval scores, then one table of methods for each rule."""
-    return (_retrieval_table(summary, title), *(_rule_table(summary, title, rule) for rule in summary["rules"]))
+def bank_tables(summary: Mapping[str, Any], title: str, figures: Sequence[str | Figure] = ()) -> tuple[Table, ...]:
+    """Lay a summary out: the retrieval scores, then one table of methods for each rule.
+
+    ``figures`` are those of the summary that are not registered.
+    """
+    return (
+        _retrieval_table(summary, title),
+        *(_rule_table(summary, title, rule, figures) for rule in summary["rules"]),
+    )
 
 
 def bank_query_columns(
@@ -96,7 +102,7 @@ def _method_columns(measured: BankEvaluation) -> dict[str, np.ndarray]:
     masked = np.concatenate([figures.masked_score.flatten().numpy() for figures in measured.rules])
     return {"masked_score": masked} | {
         name: np.concatenate([figures.figures[name].flatten().numpy() for figures in measured.rules])
-        for name in METRICS
+        for name in measured.rules[0].figures
     }
 
 
@@ -109,14 +115,15 @@ def _tied(score: Tied) -> dict[str, Any]:
 def _of_rule(measured: BankEvaluation, figures: RuleFigures) -> dict[str, Any]:
     methods: dict[str, Any] = {}
     for position, method in enumerate(measured.methods):
-        methods[method] = {name: _interval(figures.figures[name][position]) for name in METRICS}
-        left_out = figures.figures["average_drop"][position].isnan() & figures.correct
-        methods[method]["left_out_of_average_drop"] = int(left_out.sum())
+        methods[method] = {name: _interval(values[position]) for name, values in figures.figures.items()}
+        if "average_drop" in figures.figures:
+            left_out = figures.figures["average_drop"][position].isnan() & figures.correct
+            methods[method]["left_out_of_average_drop"] = int(left_out.sum())
     return {
         "accuracy": _interval(figures.correct.double()),
         "correct": int(figures.correct.sum()),
         "unopposed": int((figures.correct & (figures.chosen.runner_up == NOBODY)).sum()),
-        "object_area": methods["all-ones"]["proportion"]["mean"],
+        "object_area": methods["all-ones"].get("proportion", {}).get("mean"),
         "methods": methods,
     }
 
@@ -126,7 +133,7 @@ def _retrieval_table(summary: Mapping[str, Any], title: str) -> Table:
     rows = tuple(
         (
             HEADINGS.get(name, name.capitalize()),
-            _cell(score, 100.0),
+            FIGURES["accuracy"].interval(score),
             *(_percent(score[bound]) for bound in ("optimistic", "pessimistic", "chance")),
         )
         for name, score in summary["retrieval"].items()
@@ -143,21 +150,22 @@ def _retrieval_table(summary: Mapping[str, Any], title: str) -> Table:
     return Table(f"{title}: retrieval", columns, rows, tuple(notes))
 
 
-def _rule_table(summary: Mapping[str, Any], title: str, rule: str) -> Table:
+def _rule_table(summary: Mapping[str, Any], title: str, rule: str, own: Sequence[str | Figure]) -> Table:
     figures = summary["rules"][rule]
+    shown = columns_of(figures["methods"], own)
     rows = tuple(
-        (method, *(_cell(values[name], figure.factor) for name, figure in COLUMNS.items()))
+        (method, *(figure.interval(values[figure.name]) for figure in shown))
         for method, values in figures["methods"].items()
     )
-    columns = ("method", *(figure.title for figure in COLUMNS.values()))
+    columns = ("method", *(figure.title for figure in shown))
     return Table(f"{title}: {RULE_TITLES.get(rule, rule)}", columns, rows, _rule_notes(summary, figures))
 
 
 def _rule_notes(summary: Mapping[str, Any], figures: Mapping[str, Any]) -> tuple[str, ...]:
-    left_out = max(values["left_out_of_average_drop"] for values in figures["methods"].values())
+    left_out = max(values.get("left_out_of_average_drop", 0) for values in figures["methods"].values())
     notes = [
-        f"Accuracy {_cell(figures['accuracy'], 100.0)} % over {summary['queries']} queries. Maps are judged on the "
-        f"{figures['correct']} correct decisions; mean over queries ± 1.96 standard errors.",
+        f"Accuracy {FIGURES['accuracy'].interval(figures['accuracy'])} % over {summary['queries']} queries. "
+        f"Maps are judged on the {figures['correct']} correct decisions; mean over queries ± 1.96 standard errors.",
         "AD and IC compare the mean similarity to the voters of the predicted class, before and after masking. "
         "An all-ones map keeps every pixel: its AD of 0 is no merit.",
     ]
@@ -174,12 +182,6 @@ def _rule_notes(summary: Mapping[str, Any], figures: Mapping[str, Any]) -> tuple
     if left_out:
         notes.append(f"AD leaves out up to {left_out} queries whose similarity is not positive.")
     return tuple(notes)
-
-
-def _cell(interval: Mapping[str, Any], factor: float) -> str:
-    if interval["mean"] is None:
-        return "–"
-    return f"{factor * interval['mean']:.2f} ± {factor * interval['half_width']:.2f}"
 
 
 def _percent(share: float | None) -> str:

@@ -3,22 +3,24 @@
 A query is masked once per method and rule, and once for all rules where the map depends on the query alone.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from fsl_explain import metrics
+from fsl_explain.batches import slices
+from fsl_explain.engine import Part
+from fsl_explain.evaluation.figures import Figure
 from fsl_explain.evaluation.masked_queries import Judge, Judged, join, judge
-from fsl_explain.explainers.methods.lafam import LAFAM_OF_THE_TABLES
-from fsl_explain.explainers.methods.named import METHODS
+from fsl_explain.explainers.method import Method
 from retrieval_explain.decisions.chosen_classes import Chosen
 from retrieval_explain.decisions.questions import Voted
+from retrieval_explain.evaluation.query_images import QueryImages
 
-Advance = Callable[[int], None]
-LOCALIZATION = ("proportion", "intersection_over_union", "pointing_game")
+SCORE, MASKED = "score", "masked_score"
 
 
 @dataclass(frozen=True)
@@ -38,113 +40,150 @@ class RuleFigures:
 
 
 @dataclass(frozen=True)
-class DecisionsToExplain:
-    """Decisions by several rules over the same queries, and what they are measured with."""
+class Measuring:
+    """How the maps of a bank's decisions are judged."""
 
-    judging: Judge  # its store's rows are the queries
+    masking: str
+    iou_threshold: float
+    figures: tuple[Figure, ...]
+
+
+@dataclass(frozen=True)
+class DecisionsToExplain:
+    """Decisions by several rules over the same queries, which are explained piece by piece."""
+
+    asked: QueryImages
     labels: Int[Tensor, "query"]
     voted: Mapping[str, Voted]  # by rule
+    methods: Mapping[str, Method]
+    measuring: Measuring
+    opened: dict[int, "Piece"] = field(default_factory=dict)  # the last piece alone
 
-    def measure(self, methods: tuple[str, ...], advance: Advance) -> tuple[RuleFigures, ...]:
-        """Explain the correct decisions of every rule by every method; ``advance`` is told of maps done."""
-        correct = _correct(self.voted, self.labels)
-        of_any_rule = torch.stack(list(correct.values())).any(dim=0)
-        by_method = {name: self._judged(name, correct, of_any_rule, advance) for name in methods}
+    def __call__(self, part: Part) -> dict[str, Tensor]:
+        """Return one method's figures of a piece, by rule and name; or with SCORE as the method the queries' scores."""
+        piece, method = self._piece(part.made_of["piece"]), part.made_of["method"]
+        if method == SCORE:
+            return {f"{rule} {SCORE}": score for rule, score in piece.scores.items()}
+        found = piece.measure(self.methods[method])
+        return {f"{rule} {name}": values for rule, of_rule in found.items() for name, values in of_rule.items()}
+
+    def parts(self, settings: str) -> Iterator[Part]:
+        """Take piece after piece by all methods, so that each is opened once."""
+        for number, piece in enumerate(self.asked.pieces):
+            images = self.asked.images[piece].tolist()
+            for name in (SCORE, *self.methods):
+                made_of = {"piece": number, "method": name, "images": images, "settings": settings}
+                yield Part(f"queries-{piece.start:06}-{name}", made_of)
+
+    def maps_of(self, part: Part) -> int:
+        """Count the maps of a part: one per correct decision of a rule, or of any rule."""
+        if part.made_of["method"] == SCORE:
+            return 0
+        right = torch.stack([one[self.asked.pieces[part.made_of["piece"]]] for one in self.correct.values()])
+        apart = self.methods[part.made_of["method"]].uses_supports
+        return int(right.sum() if apart else right.any(dim=0).sum())
+
+    @property
+    def correct(self) -> dict[str, Bool[Tensor, "query"]]:
+        """Which queries each rule decides correctly."""
+        return {rule: one.chosen.predicted == self.labels for rule, one in self.voted.items()}
+
+    def join(self, found: Mapping[tuple[int, str], Mapping[str, Tensor]]) -> tuple[RuleFigures, ...]:
+        """Put the results of all pieces and methods together."""
+        pieces, names = range(len(self.asked.pieces)), [figure.name for figure in self.measuring.figures]
+
+        def of(rule: str, name: str) -> Float[Tensor, "method query"]:
+            rows = [[found[piece, method][f"{rule} {name}"] for piece in pieces] for method in self.methods]
+            return torch.stack([torch.cat(row) for row in rows])
+
         return tuple(
-            self._figures(rule, right, {name: judged[rule] for name, judged in by_method.items()})
-            for rule, right in correct.items()
+            RuleFigures(
+                rule=rule,
+                chosen=self.voted[rule].chosen,
+                correct=right,
+                score=torch.cat([found[piece, SCORE][f"{rule} {SCORE}"] for piece in pieces]),
+                masked_score=of(rule, MASKED),
+                figures={name: of(rule, name) for name in names},
+            )
+            for rule, right in self.correct.items()
         )
 
-    def _judged(
-        self, name: str, correct: Mapping[str, Tensor], of_any_rule: Bool[Tensor, "query"], advance: Advance
-    ) -> dict[str, Judged]:
-        """Judge one method for every rule."""
-        if METHODS[name].uses_supports:
-            return {rule: self._judge(name, one, correct[rule], advance) for rule, one in self.voted.items()}
-        shared = self._judge(name, next(iter(self.voted.values())), of_any_rule, advance)
-        place = of_any_rule.cumsum(0) - 1
-        return {rule: shared.at(place[right]) for rule, right in correct.items()}
+    def _piece(self, number: int) -> "Piece":
+        if number not in self.opened:
+            self.opened.clear()
+            place, how = self.asked.pieces[number], self.measuring
+            store = self.asked.store(number)
+            judging = Judge(
+                self.asked.encoder, store, how.masking, how.iou_threshold, self.asked.batch_size, how.figures
+            )
+            voted = {rule: one.at(place) for rule, one in self.voted.items()}
+            right = {rule: one[place] for rule, one in self.correct.items()}
+            self.opened[number] = Piece(judging, voted, right)
+        return self.opened[number]
 
-    def _judge(self, name: str, voted: Voted, which: Bool[Tensor, "query"], advance: Advance) -> Judged:
-        method = LAFAM_OF_THE_TABLES if name == "lafam" else METHODS[name]
-        parts = []
-        for batch in self._batches(which.nonzero()[:, 0]):
-            features = self.judging.store.features(batch)
-            question = voted.question(self.judging.encoder, features, batch, method.explains)
-            parts.append(judge(self.judging, method, question, batch))
-            advance(len(batch))
-        return join(parts) if parts else self._nothing()
 
-    def _figures(self, rule: str, correct: Bool[Tensor, "query"], judged: Mapping[str, Judged]) -> RuleFigures:
-        """Write each method's figures at the places of the correct decisions."""
-        voted, right, wrong = self.voted[rule], correct.nonzero()[:, 0], (~correct).nonzero()[:, 0]
+@dataclass(frozen=True)
+class Piece:
+    """Some queries with their images, and their decisions."""
+
+    judging: Judge  # its store's rows are the queries
+    voted: Mapping[str, Voted]  # by rule
+    correct: Mapping[str, Bool[Tensor, "query"]]
+
+    def measure(self, method: Method) -> dict[str, dict[str, Float[Tensor, "query"]]]:
+        """Explain the correct decisions of every rule, and write the figures at their places."""
+        measured = {}
+        for rule, judged in self._judged(method).items():
+            right = self.correct[rule].nonzero()[:, 0]
+            masked = self._similarities(self.voted[rule], judged.embeddings, right)
+            masked = masked if self.judging.masks else torch.full_like(masked, torch.nan)
+            figures = judged.figures | self.judging.of_scores(self.scores[rule][right], masked)
+            values = {MASKED: masked, **self.judging.in_order(figures)}
+            measured[rule] = {name: _placed(one, self.correct[rule]) for name, one in values.items()}
+        return measured
+
+    @cached_property
+    def scores(self) -> dict[str, Float[Tensor, "query"]]:
+        """The mean similarity of every query to the voters of its predicted class, by rule."""
         kept = self.judging.store.embeddings.double()
-        # The right ones apart, in the same batches as when masked: an unchanged query has to keep its very score.
-        score = kept.new_empty(len(correct))
-        score[right] = self._similarities(voted, kept[right], right)
-        score[wrong] = self._similarities(voted, kept[wrong], wrong)
-        masked = {name: self._similarities(voted, one.embeddings, right) for name, one in judged.items()}
-        per_method = [
-            {
-                "average_drop": metrics.drops(score[right], masked[name]),
-                "increase_in_confidence": metrics.increases(score[right], masked[name]),
-                **one.figures,
-            }
-            for name, one in judged.items()
-        ]
-        return RuleFigures(
-            rule,
-            voted.chosen,
-            correct,
-            score,
-            _placed(list(masked.values()), correct),
-            {name: _placed([figures[name] for figures in per_method], correct) for name in per_method[0]},
-        )
+        found = {}
+        for rule, right in self.correct.items():
+            # The right ones apart, in the same batches as when masked: an unchanged query has to keep its very score.
+            score = kept.new_empty(len(right))
+            for which in (right.nonzero()[:, 0], (~right).nonzero()[:, 0]):
+                score[which] = self._similarities(self.voted[rule], kept[which], which)
+            found[rule] = score
+        return found
+
+    def _judged(self, method: Method) -> dict[str, Judged]:
+        """Judge a method for every rule."""
+        if method.uses_supports:
+            return {rule: self._judge(method, one, self.correct[rule]) for rule, one in self.voted.items()}
+        of_any_rule = torch.stack(list(self.correct.values())).any(dim=0)
+        shared = self._judge(method, next(iter(self.voted.values())), of_any_rule)
+        place = of_any_rule.cumsum(0) - 1
+        return {rule: shared.at(place[right]) for rule, right in self.correct.items()}
+
+    def _judge(self, method: Method, voted: Voted, which: Bool[Tensor, "query"]) -> Judged:
+        queries, parts = which.nonzero()[:, 0], []
+        for part in slices(len(queries), self.judging.batch_size):
+            batch = queries[part]
+            features = self.judging.store.features(batch)
+            question = voted.question(self.judging.encoder, features, batch, method)
+            parts.append(judge(self.judging, method, question, batch))
+        return join(self.judging, parts)
 
     def _similarities(
         self, voted: Voted, embeddings: Float[Tensor, "some channel"], queries: Int[Tensor, "some"]
     ) -> Float[Tensor, "some"]:
         parts = [
-            voted.mean_similarity(embeddings[place], queries[place])
-            for place in self._batches(torch.arange(len(queries)))
+            voted.mean_similarity(embeddings[part], queries[part])
+            for part in slices(len(queries), self.judging.batch_size)
         ]
         return torch.cat(parts) if parts else torch.zeros(0, dtype=torch.float64)
 
-    def _nothing(self) -> Judged:
-        channels = self.judging.store.embeddings.shape[1]
-        return Judged(torch.zeros(0, channels, dtype=torch.float64), {name: torch.zeros(0) for name in LOCALIZATION})
 
-    def _batches(self, numbers: Int[Tensor, "some"]) -> Iterator[Int[Tensor, "_batch"]]:
-        size = self.judging.batch_size
-        return (numbers[start : start + size] for start in range(0, len(numbers), size))
-
-
-def maps_in_all(methods: tuple[str, ...], voted: Mapping[str, Voted], labels: Int[Tensor, "query"]) -> int:
-    """Count the maps that measuring takes: one per correct decision of a rule, or of any rule."""
-    correct = torch.stack(list(_correct(voted, labels).values()))
-    apart, together = int(correct.sum()), int(correct.any(dim=0).sum())
-    return sum(apart if METHODS[name].uses_supports else together for name in methods)
-
-
-def join_figures(parts: Sequence[RuleFigures]) -> RuleFigures:
-    """Put the figures of consecutive queries together."""
-    chosen = {name: torch.cat([getattr(part.chosen, name) for part in parts]) for name in vars(parts[0].chosen)}
-    figures = {name: torch.cat([part.figures[name] for part in parts], dim=1) for name in parts[0].figures}
-    return RuleFigures(
-        rule=parts[0].rule,
-        chosen=Chosen(**chosen),
-        correct=torch.cat([part.correct for part in parts]),
-        score=torch.cat([part.score for part in parts]),
-        masked_score=torch.cat([part.masked_score for part in parts], dim=1),
-        figures=figures,
-    )
-
-
-def _correct(voted: Mapping[str, Voted], labels: Int[Tensor, "query"]) -> dict[str, Bool[Tensor, "query"]]:
-    return {rule: one.chosen.predicted == labels for rule, one in voted.items()}
-
-
-def _placed(values: list[Tensor], where: Bool[Tensor, "query"]) -> Float[Tensor, "method query"]:
-    placed = torch.full((len(values), len(where)), torch.nan, dtype=torch.float64)
-    placed[:, where] = torch.stack(values).double()
+def _placed(values: Float[Tensor, "some"], where: Bool[Tensor, "query"]) -> Float[Tensor, "query"]:
+    placed = torch.full((len(where),), torch.nan, dtype=torch.float64)
+    placed[where] = values.double()
     return placed

@@ -1,6 +1,6 @@
 """The queries of an evaluation, embedded once: of a few thousand the pixels and maps stay, others are read again."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from episodes import LabeledImages
+from fsl_explain.batches import slices
 from fsl_explain.encoder import Encoder
 from fsl_explain.evaluation.image_store import Advance, ImageStore, embed_unique
 
@@ -41,11 +42,14 @@ class QueryImages:
                 kept.append(store)
         return cls(encoder, dataset, images, batch_size, torch.cat(embeddings), kept)
 
-    def pieces(self) -> Iterator[tuple[slice, ImageStore]]:
-        """Yield consecutive queries, each the row of its place in the piece."""
-        for number, piece in enumerate(self.images.split(IMAGES_AT_ONCE)):
-            part = slice(number * IMAGES_AT_ONCE, number * IMAGES_AT_ONCE + len(piece))
-            yield part, self.kept[number] if number < len(self.kept) else self._again(part)
+    @property
+    def pieces(self) -> tuple[slice, ...]:
+        """Consecutive queries that are opened together."""
+        return tuple(slices(len(self.images), IMAGES_AT_ONCE))
+
+    def store(self, number: int) -> ImageStore:
+        """Return the images of a piece, each the row of its place in the piece."""
+        return self.kept[number] if number < len(self.kept) else self._again(self.pieces[number])
 
     def _again(self, part: slice) -> ImageStore:
         """Read and embed a piece again; its embeddings stay those that were decided by, to the last bit."""

@@ -4,8 +4,10 @@ Explanations are measured as in FAM Tables III (vote of the neighbors) and IV (n
 embedded once.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,26 +16,32 @@ from torch import Tensor
 
 from episodes import LabeledImages
 from episodes.errors import Mistake
+from fsl_explain.batches import slices
 from fsl_explain.classifiers import RULES, NeighborRule, has_option, named_rule, neighbor_rules
+from fsl_explain.classifiers.neighborhood import DEFAULT_K
 from fsl_explain.encoder import Encoder
-from fsl_explain.evaluation.episodes import BASELINES
+from fsl_explain.engine import Engine, engine_for
+from fsl_explain.evaluation.chosen_methods import ChosenMethods, named_methods, with_baselines
+from fsl_explain.evaluation.figures import OF_DECISIONS, Figure, find_figures
 from fsl_explain.evaluation.image_store import Advance, embed_in_pieces
-from fsl_explain.evaluation.masked_queries import Judge
-from fsl_explain.explainers.methods.named import find_method
+from fsl_explain.evaluation.masked_queries import NEEDS_OF_DECISIONS, check_measuring
+from fsl_explain.evaluation.run_identity import indices_hash, run_hash
+from fsl_explain.explainers.method import Method
 from fsl_explain.progress import Report, silent
-from fsl_explain.similarities import Similarity
+from fsl_explain.similarities import Similarity, named_similarity, similarity_name
 from retrieval_explain.decisions.chosen_classes import choose
 from retrieval_explain.decisions.questions import Voted
 from retrieval_explain.evaluation.bank_gallery import BankGallery
-from retrieval_explain.evaluation.measured_decisions import DecisionsToExplain, RuleFigures, join_figures, maps_in_all
+from retrieval_explain.evaluation.measured_decisions import DecisionsToExplain, Measuring, RuleFigures
 from retrieval_explain.evaluation.query_images import QueryImages
 from retrieval_explain.memory_bank import check_rows
 from retrieval_explain.ranking.neighbors import Neighbors
 from retrieval_explain.ranking.ranked_lists import Tied
 from retrieval_explain.ranking.retrieval_scores import Searched, chance_levels, retrieval_scores
-from retrieval_explain.settings import BankEvaluationConfig, NeighborDecisionConfig
+from retrieval_explain.store.similarity_names import words_of
 
 QUERIES_AT_ONCE = 1024
+METHODS_MEASURED = ("fam", "exact", "contrast", "grad-cam")
 
 
 @dataclass(frozen=True)
@@ -51,45 +59,69 @@ class BankEvaluation:
     rules: tuple[RuleFigures, ...]
 
 
-def measured_methods(config: BankEvaluationConfig) -> tuple[str, ...]:
+def measured_methods(methods: Sequence[str | Method]) -> ChosenMethods:
     """Return the methods asked for, then the baselines every table carries.
 
     Raises: ``LookupError`` for an unknown one; ``ValueError`` for one that explains no class score and no lead, or
     that changes the image.
     """
-    for name in config.explanation.methods:
-        if find_method(name).explains not in ("score", "contrast"):
+    for name, method in named_methods(methods).items():
+        if not method.needs_no_option:
             raise Mistake(f"expected explainers of a class's score or of its lead, but got {name!r}; drop it.")
-        if find_method(name).perturbs:
+        if method.perturbs:
             raise Mistake(f"expected explainers that read activation maps, but {name!r} changes the image; drop it.")
-    return tuple(dict.fromkeys((*config.explanation.methods, *BASELINES)))
+    return with_baselines(methods)
 
 
 def evaluate_bank(
     encoder: Encoder,
     dataset: LabeledImages,
-    config: BankEvaluationConfig,
+    *,
     gallery: LabeledImages | None = None,
     limit: int | None = None,
+    methods: Sequence[str | Method] = METHODS_MEASURED,
+    figures: Sequence[str | Figure] = OF_DECISIONS,
+    rules: Sequence[str | NeighborRule] = ("knn-vote", "nearest-neighbor"),
+    k: int = DEFAULT_K,
+    temperature: float = 0.07,
+    similarity: str | Similarity = "cosine",
+    masking: str = "mean",
+    iou_threshold: float = 0.2,
+    batch_size: int = 16,
+    partial: Path | None = None,
+    engine: str | Engine = "local",
     report: Report = silent,
 ) -> BankEvaluation:
     """Search every query, decide by every rule, explain the correct decisions, and measure all of it.
 
     ``gallery`` is searched, but a query never finds its own file; None: the other images of ``dataset``. ``limit``
-    takes so many queries only, evenly spread over the data set; the gallery stays whole.
+    takes so many queries only, evenly spread over the data set; the gallery stays whole. ``k`` neighbors vote, all
+    where there are fewer, with weights exp(similarity / ``temperature``) in knn-vote. Names, objects and ``partial``
+    as in ``fsl_explain.evaluation.evaluate_episodes``.
 
-    Raises: ``ValueError`` where there is nothing to search, or an embedding cannot be compared.
+    Raises: ``LookupError`` for an unknown name; ``ValueError`` for a value that does not fit, where there is nothing to
+    search, or an embedding cannot be compared.
     """
-    methods, decision = measured_methods(config), config.decision
+    check_measuring(masking, iou_threshold, batch_size)
+    deciding = Deciding.of(rules, k, temperature, similarity)
+    chosen = measured_methods(methods)
+    measuring = Measuring(masking, iou_threshold, find_figures(figures, NEEDS_OF_DECISIONS, "an evaluation of a bank"))
     images = _spread(len(dataset), limit)
-    asked, searched, classes = _embed(encoder, dataset, gallery, images, config, report)
+    asked, searched, classes = _embed(encoder, dataset, gallery, images, deciding.similarity, batch_size, report)
     queries = len(images)
     report("scoring retrieval", 0, queries)
-    scores = retrieval_scores(
-        searched, decision.k, decision.temperature, lambda n: report("scoring retrieval", n, queries)
-    )
-    neighbors = searched.neighbors(decision.k)
-    voted = {name: _vote(_rule(name, decision), searched, neighbors, len(classes)) for name in decision.rules}
+    scores = retrieval_scores(searched, k, temperature, lambda n: report("scoring retrieval", n, queries))
+    neighbors = searched.neighbors(k)
+    voted = {name: _vote(rule, searched, neighbors, len(classes)) for name, rule in deciding.rules.items()}
+    decisions = DecisionsToExplain(asked, searched.labels, voted, chosen, measuring)
+    settings = {
+        "methods": [*chosen, [one for one in methods if not isinstance(one, str)]],
+        "measuring": repr(measuring),
+        "deciding": repr(deciding),
+        "gallery": indices_hash(searched.gallery_labels, searched.own),
+        "neighbors": indices_hash(neighbors.indices),
+    }
+    running = engine_for(engine, partial, "" if partial is None else run_hash(encoder, dataset, settings))
     return BankEvaluation(
         images=images,
         labels=searched.labels,
@@ -97,30 +129,63 @@ def evaluate_bank(
         neighbors=neighbors,
         reach=searched.reach,
         scores=scores,
-        chance=chance_levels(searched, decision.k),
-        methods=methods,
-        rules=_explain(asked, voted, searched.labels, methods, config, report),
+        chance=chance_levels(searched, k),
+        methods=tuple(chosen),
+        rules=_explain(decisions, running, repr(settings), report),
     )
 
 
-def _explain(
-    asked: QueryImages,
-    voted: dict[str, Voted],
-    labels: Int[Tensor, "query"],
-    methods: tuple[str, ...],
-    config: BankEvaluationConfig,
-    report: Report,
-) -> tuple[RuleFigures, ...]:
+def _explain(decisions: DecisionsToExplain, running: Engine, settings: str, report: Report) -> tuple[RuleFigures, ...]:
     """Explain and measure the decisions of every rule, some queries at a time."""
-    explanation, size = config.explanation, config.run.batch_size
-    total = maps_in_all(methods, voted, labels)
+    parts = list(decisions.parts(settings))
+    total = sum(decisions.maps_of(part) for part in parts)
     report("explaining decisions", 0, total)
-    measured = []
-    for part, store in asked.pieces():
-        judging = Judge(asked.encoder, store, explanation.masking, explanation.iou_threshold, size)
-        decisions = DecisionsToExplain(judging, labels[part], {name: one.at(part) for name, one in voted.items()})
-        measured.append(decisions.measure(methods, lambda done: report("explaining decisions", done, total)))
-    return tuple(join_figures(of_one_rule) for of_one_rule in zip(*measured, strict=True))
+    found = {}
+    for position, result in running.map(functools.partial(replace, decisions, opened={}), parts):
+        made_of = parts[position].made_of
+        found[made_of["piece"], made_of["method"]] = result
+        report("explaining decisions", decisions.maps_of(parts[position]), total)
+    return decisions.join(found)
+
+
+@dataclass(frozen=True)
+class Deciding:
+    """How a query is given a class by its neighbors, by one rule or by several."""
+
+    rules: Mapping[str, NeighborRule]
+    k: int
+    temperature: float
+    similarity: str | Similarity
+
+    @classmethod
+    def of(
+        cls, rules: Sequence[str | NeighborRule], k: int, temperature: float, similarity: str | Similarity
+    ) -> "Deciding":
+        """Find what was given by name or as an object; a rule by name has the temperature that was given.
+
+        Raises: ``LookupError`` for an unknown rule or similarity; ``ValueError`` for a value that does not fit.
+        """
+        if not rules or k < 1 or not temperature > 0:
+            raise Mistake(
+                f"expected at least one rule, one neighbor and a temperature above 0, but got {len(rules)} rules, "
+                f"k = {k} and {temperature:g}."
+            )
+        found = {_rule_name(rule): _rule(rule, temperature) for rule in rules}
+        named_similarity(similarity)
+        return cls(found, k, temperature, similarity_name(similarity) or similarity)
+
+
+def _rule_name(rule: str | NeighborRule) -> str:
+    return RULES.name_of(rule) or repr(rule)
+
+
+def _rule(rule: str | NeighborRule, temperature: float) -> NeighborRule:
+    found = RULES.find(rule)
+    if isinstance(rule, str) and has_option(found, "temperature"):
+        found = named_rule(rule, None, temperature)
+    if not isinstance(found, NeighborRule):
+        raise Mistake(f"expected a decision over neighbors, {', '.join(neighbor_rules())}, but got {_rule_name(rule)}.")
+    return found
 
 
 def _embed(
@@ -128,7 +193,8 @@ def _embed(
     dataset: LabeledImages,
     gallery: LabeledImages | None,
     images: Int[Tensor, "query"],
-    config: BankEvaluationConfig,
+    similarity: str | Similarity,
+    batch_size: int,
     report: Report,
 ) -> tuple[QueryImages, Searched, tuple[str, ...]]:
     """Embed queries and gallery, and number their classes alike: the gallery's first, in its own order."""
@@ -139,16 +205,18 @@ def _embed(
         report("embedding images", done, total)
 
     advance(0)
-    asked = QueryImages.embed(encoder, dataset, images, config.run.batch_size, advance)
+    asked = QueryImages.embed(encoder, dataset, images, batch_size, advance)
     classes = tuple(dict.fromkeys((*of_gallery.classes, *dataset.classes)))
     number = torch.tensor([classes.index(name) for name in dataset.classes])
     searched = Searched(
         queries=asked.embeddings,
         labels=number[torch.from_numpy(dataset.labels)[images]],
         own=images if gallery is None else _own_rows(dataset, images, gallery),
-        gallery=_with_the_others(asked, advance) if gallery is None else _embeddings(encoder, gallery, config, advance),
+        gallery=_with_the_others(asked, advance)
+        if gallery is None
+        else _embeddings(encoder, gallery, batch_size, advance),
         gallery_labels=torch.from_numpy(of_gallery.labels.astype(np.int64)),
-        similarity=_similarity(gallery, config.decision.similarity),
+        similarity=_similarity(gallery, similarity),
     )
     check_rows(searched.queries, searched.similarity, _names(dataset, images.tolist()), "queries")
     check_rows(searched.gallery, searched.similarity, _names(of_gallery, range(len(of_gallery))), "gallery images")
@@ -169,23 +237,25 @@ def _with_the_others(asked: QueryImages, advance: Advance) -> Float[Tensor, "ima
 
 
 def _embeddings(
-    encoder: Encoder, gallery: LabeledImages, config: BankEvaluationConfig, advance: Advance
+    encoder: Encoder, gallery: LabeledImages, batch_size: int, advance: Advance
 ) -> Float[Tensor, "image channel"]:
     """Return the embeddings that a bank holds already, or embed a gallery."""
     if not isinstance(gallery, BankGallery):
-        return embed_in_pieces(encoder, gallery, range(len(gallery)), config.run.batch_size, advance)
+        return embed_in_pieces(encoder, gallery, range(len(gallery)), batch_size, advance)
     gallery.bank.expect_encoder(encoder)
     advance(len(gallery))
     return gallery.embeddings
 
 
-def _similarity(gallery: LabeledImages | None, asked: str) -> str | Similarity:
+def _similarity(gallery: LabeledImages | None, asked: str | Similarity) -> str | Similarity:
     """Return the similarity to search by, which has to be that of a bank; one without a name cannot be asked for."""
     if not isinstance(gallery, BankGallery):
         return asked
     kept = gallery.bank.similarity
     if isinstance(kept, str) and kept != asked:
-        raise Mistake(f"the bank {gallery.name} is of {kept} similarity, but decision.similarity is {asked!r}.")
+        raise Mistake(
+            f"the bank {gallery.name} is of {kept} similarity, but decision.similarity is {words_of(asked)!r}."
+        )
     return kept
 
 
@@ -203,23 +273,15 @@ def _names(dataset: LabeledImages, indices: Sequence[int]) -> list[str]:
 def _vote(rule: NeighborRule, searched: Searched, neighbors: Neighbors, classes: int) -> Voted:
     """Let the neighbors of all queries choose, some queries at a time."""
     labels = searched.gallery_labels[neighbors.indices]
-    starts = range(0, len(labels), QUERIES_AT_ONCE)
-    parts = [slice(start, start + QUERIES_AT_ONCE) for start in starts]
+    parts = slices(len(labels), QUERIES_AT_ONCE)
     chosen = [choose(rule, neighbors.similarities[part], labels[part], classes) for part in parts]
     joined = {name: torch.cat([getattr(one, name) for one in chosen]) for name in vars(chosen[0])}
     return Voted(rule, searched.similarity, type(chosen[0])(**joined), neighbors.indices, labels, searched.gallery)
 
 
-def _rule(name: str, decision: NeighborDecisionConfig) -> NeighborRule:
-    rule = RULES[name]
-    asked = {"temperature": decision.temperature} if has_option(rule, "temperature") else {}
-    found = named_rule(name, None, **asked)
-    if not isinstance(found, NeighborRule):
-        raise Mistake(f"expected a decision over neighbors, {', '.join(neighbor_rules())}, but got {name}.")
-    return found
-
-
 def _spread(images: int, limit: int | None) -> Int[Tensor, "query"]:
     """Choose queries at equal distances, because data sets list class after class."""
+    if limit is not None and limit < 1:
+        raise Mistake(f"expected a limit of at least 1 query, but got {limit}; None takes all.")
     count = images if limit is None else min(limit, images)
     return torch.arange(count) * images // count

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from episodes.errors import Mistake
+from fsl_explain.batches import slices
 from retrieval_explain.ranking.ranked_lists import tied_runs
 
 PAIRS_AT_ONCE = 2**21
@@ -125,8 +126,7 @@ def _mean_values(
         raise Mistake("the value of an image is a mean over queries, but there is none; pass at least one query.")
     total = torch.zeros(len(gallery), dtype=torch.float64, device=gallery.device)
     per_block = max(1, pairs_at_once // max(1, len(gallery)))
-    for start in range(0, len(queries), per_block):
-        block = slice(start, start + per_block)
+    for block in slices(len(queries), per_block):
         is_match = query_labels[block, None] == gallery_labels
         total += shapley_values(pairwise(queries[block], gallery), is_match, k, own_places[block]).sum(dim=0)
     return total / len(queries)

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from episodes.errors import Mistake
+from fsl_explain.batches import slices
 from fsl_explain.similarities import Similarity, named_similarity, traits_of
 from retrieval_explain.ranking.neighbors import Neighbors, nearest
 from retrieval_explain.ranking.ranked_lists import RankedLists, Tied, rank_gallery
@@ -54,8 +55,7 @@ class Searched:
         """Yield the similarities of a few queries at a time to the whole gallery, in float64."""
         size, gallery = max(1, self.pairs_at_once // len(self.gallery)), self.gallery.double()
         pairwise = named_similarity(self.similarity).pairwise
-        for start in range(0, len(self.queries), size):
-            part = slice(start, start + size)
+        for part in slices(len(self.queries), size):
             yield part, pairwise(self.queries[part].double(), gallery)
 
     def neighbors(self, k: int) -> Neighbors:

@@ -4,8 +4,8 @@ from importlib.resources import files
 
 from episodes import Split
 from fsl_explain import Encoder
+from fsl_explain.cli.from_settings import accuracy_of
 from fsl_explain.config import EvaluationConfig, read_config
-from fsl_explain.evaluation import accuracy_over_episodes
 from fsl_explain.metrics import mean_interval
 
 FOLDER = files("fsl_explain") / "demo"
@@ -17,7 +17,7 @@ def test_the_trained_encoder_is_better_than_an_untrained_one_on_new_digits():
     dataset = settings.data.open()
     assert set(dataset.classes) == set(Split.load("digit-scenes").novel)
     trained, untrained = (
-        mean_interval(accuracy_over_episodes(Encoder.from_config(config), dataset, settings))
+        mean_interval(accuracy_of(settings, Encoder.from_config(config), dataset))
         for config in (settings.encoder, settings.encoder.model_copy(update={"checkpoint": None}))
     )
     assert trained.mean - trained.half_width > untrained.mean + untrained.half_width

@@ -7,9 +7,11 @@ import torch
 
 from episodes import DigitScenes, EpisodeSampler, prepare
 from fsl_explain import Encoder, explain, metrics
+from fsl_explain.cli.from_settings import accuracy_of, episodes_of
 from fsl_explain.config import EvaluationConfig
-from fsl_explain.evaluation import accuracy_over_episodes, evaluate_episodes, summarize, table_of
-from fsl_explain.evaluation.measurement import METRICS, episode_means
+from fsl_explain.evaluation import summarize, table_of
+from fsl_explain.evaluation.figures import OF_DECISIONS as METRICS
+from fsl_explain.evaluation.measurement import episode_means
 from fsl_explain.explainers.methods.baselines import centered_gaussian
 
 
@@ -30,7 +32,7 @@ def encoder():
 
 @pytest.fixture(scope="module")
 def measured(encoder, dataset):
-    return evaluate_episodes(encoder, dataset, settings_of())
+    return episodes_of(settings_of(), encoder, dataset)
 
 
 def one_by_one(encoder, dataset, method, episode, query, truth, rule="mean-similarity", masking=None):
@@ -87,7 +89,7 @@ def test_black_pixels_and_prototypes_are_those_asked_for(encoder, dataset):
         decision={"rule": "prototype"},
         episodes={"count": 1, "n_shot": 2, "n_query": 4},
     )
-    chunk = evaluate_episodes(encoder, dataset, settings)
+    chunk = episodes_of(settings, encoder, dataset)
     mean, std = (torch.tensor(values)[:, None, None] for values in encoder.normalization)
     episode = EpisodeSampler(dataset.labels, n_way=5, n_shot=2, n_query=4, seed=0)[0]
     rows = [
@@ -137,13 +139,13 @@ def test_figures_are_of_correct_decisions_only(measured):
 
 
 def test_two_runs_are_identical_and_batches_change_nothing(encoder, dataset, measured):
-    again = evaluate_episodes(encoder, dataset, settings_of())
+    again = episodes_of(settings_of(), encoder, dataset)
     assert json.dumps(summarize(again)) == json.dumps(summarize(measured))
-    small = evaluate_episodes(encoder, dataset, settings_of(run={"batch_size": 7}))
+    small = episodes_of(settings_of(run={"batch_size": 7}), encoder, dataset)
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
-        single = evaluate_episodes(encoder, dataset, settings_of())
+        single = episodes_of(settings_of(), encoder, dataset)
     finally:
         torch.set_num_threads(before)
     for other in (small, single):
@@ -156,7 +158,7 @@ def test_every_image_is_embedded_once_and_only_what_needs_it_is_masked(encoder, 
     seen = []
     handle = encoder.network.register_forward_pre_hook(lambda _, args: seen.append(len(args[0])))
     try:
-        chunk = evaluate_episodes(encoder, dataset, settings_of())
+        chunk = episodes_of(settings_of(), encoder, dataset)
     finally:
         handle.remove()
     sampler = EpisodeSampler(dataset.labels, n_way=5, n_shot=2, n_query=4, seed=0)
@@ -179,7 +181,7 @@ def test_an_episode_without_a_correct_decision_is_counted_out(measured, encoder,
 
 
 def test_accuracy_alone_is_that_of_the_evaluation(encoder, dataset, measured):
-    accuracy = accuracy_over_episodes(encoder, dataset, settings_of())
+    accuracy = accuracy_of(settings_of(), encoder, dataset)
     torch.testing.assert_close(accuracy, measured.decisions.accuracy)
 
 

@@ -6,9 +6,9 @@ import torch
 
 from episodes import DigitScenes, EpisodeSampler, prepare, select
 from fsl_explain import Encoder, explain
+from fsl_explain.cli.from_settings import grid_of
 from fsl_explain.config import FigureConfig
 from fsl_explain.evaluation import map_grid as map_grid_module
-from fsl_explain.evaluation.map_grid import map_grid
 from fsl_explain.report import draw_grid, write_figure
 from retrieval_explain import MemoryBank
 
@@ -23,6 +23,10 @@ def settings_of(decision=None, **shown):
             "shown": {"images": 4, "among": 30} | shown,
         }
     )
+
+
+def grid_of_models(encoders, dataset, gallery, settings):
+    return grid_of(settings, list(encoders), dataset, gallery)
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +53,8 @@ def explained(encoder, dataset, image, episode, method, target=None):
 
 @pytest.mark.parametrize(("decisions", "method"), [("correct", "fam"), ("wrong", "exact")])
 def test_shows_decisions_that_all_models_share(encoders, dataset, decisions, method):
-    grid = map_grid(encoders, dataset, None, settings_of(decisions=decisions, method=method))
-    sampler = EpisodeSampler(dataset.labels, n_way=3, n_shot=2, n_query=1, seed=1)
+    grid = grid_of_models(encoders, dataset, None, settings_of(decisions=decisions, method=method))
+    sampler = EpisodeSampler(dataset.labels, 3, 2, 1, seed=1)
     expected: dict[str, list[list[torch.Tensor]]] = {}
     for episode in sampler.episodes(10):
         for query in episode.query[:, 0]:
@@ -79,7 +83,7 @@ def test_shows_decisions_that_all_models_share(encoders, dataset, decisions, met
 
 def test_a_gallery_votes_without_the_image_itself(encoders, dataset):
     decision = {"supports": "gallery", "rule": "majority-vote", "k": 3}
-    grid = map_grid(encoders, dataset, None, settings_of(decision, method="exact", among=len(dataset)))
+    grid = grid_of_models(encoders, dataset, None, settings_of(decision, method="exact", among=len(dataset)))
     banks = [MemoryBank.build(encoder, dataset) for encoder in encoders]
     order = np.random.default_rng(0).permutation(len(dataset))
     right = []
@@ -103,7 +107,9 @@ def test_a_gallery_votes_without_the_image_itself(encoders, dataset):
 def test_an_own_gallery_and_a_class_without_a_vote(encoders, dataset):
     gallery = select(dataset, dataset.classes[:2])
     decision = {"supports": "gallery", "rule": "nearest-neighbor"}
-    grid = map_grid(encoders, dataset, gallery, settings_of(decision, decisions="wrong", method="exact", among=30))
+    grid = grid_of_models(
+        encoders, dataset, gallery, settings_of(decision, decisions="wrong", method="exact", among=30)
+    )
     for predicted, true in (grid.rows[:2], grid.rows[2:]):
         for column, truth in enumerate(grid.truths):
             assert predicted[column].explained in gallery.classes
@@ -116,11 +122,11 @@ def test_says_when_there_is_nothing_to_show(encoders, dataset):
     decision = {"supports": "gallery", "rule": "nearest-neighbor"}
     one_class = select(dataset, dataset.classes[:1])
     with pytest.raises(ValueError, match=r"expected decisions that every model of the figure gets right, or wrong"):
-        map_grid(encoders, one_class, None, settings_of(decision, decisions="wrong"))
+        grid_of_models(encoders, one_class, None, settings_of(decision, decisions="wrong"))
 
 
 def test_a_figure_has_a_row_for_each_model(encoders, dataset, tmp_path):
-    grid = map_grid(encoders, dataset, None, settings_of())
+    grid = grid_of_models(encoders, dataset, None, settings_of())
     figure = draw_grid(grid)
     assert len(figure.axes) == 3 * len(grid.truths)
     for ending in ("png", "pdf", "svg"):
@@ -133,9 +139,9 @@ def test_a_figure_has_a_row_for_each_model(encoders, dataset, tmp_path):
 def test_a_gallery_is_searched_in_blocks(encoders, dataset, monkeypatch):
     decision = {"supports": "gallery", "rule": "knn-vote", "k": 4}
     settings = settings_of(decision, decisions="wrong", method="exact", among=len(dataset))
-    whole = map_grid(encoders, dataset, None, settings)
+    whole = grid_of_models(encoders, dataset, None, settings)
     monkeypatch.setattr(map_grid_module, "ROWS_AT_ONCE", 7)
-    pieces = map_grid(encoders, dataset, None, settings)
+    pieces = grid_of_models(encoders, dataset, None, settings)
     assert pieces.truths == whole.truths
     for row, expected in zip(pieces.rows, whole.rows, strict=True):
         for shown, same in zip(row, expected, strict=True):
@@ -144,6 +150,8 @@ def test_a_gallery_is_searched_in_blocks(encoders, dataset, monkeypatch):
 
 def test_a_unanimous_vote_has_no_rival_to_contrast_with(encoders, dataset):
     decision = {"supports": "gallery", "rule": "knn-vote", "k": 1}
-    grid = map_grid([encoders[1]] * 2, dataset, None, settings_of(decision, method="contrast", among=len(dataset)))
+    grid = grid_of_models(
+        [encoders[1]] * 2, dataset, None, settings_of(decision, method="contrast", among=len(dataset))
+    )
     for row in grid.rows:
         assert all(shown.explained.endswith("(no rival)") and not shown.saliency.any() for shown in row)

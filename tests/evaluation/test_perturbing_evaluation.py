@@ -4,8 +4,8 @@ import torch
 
 from episodes import DigitScenes, EpisodeSampler, prepare
 from fsl_explain import Encoder, explain, metrics
+from fsl_explain.cli.from_settings import episodes_of
 from fsl_explain.config import EvaluationConfig
-from fsl_explain.evaluation import evaluate_episodes
 
 METHODS = ("occlusion", "score-cam", "ablation-cam", "relax", "u-relax")
 
@@ -17,8 +17,8 @@ def test_maps_of_an_evaluation_are_those_of_explain():
     config = EvaluationConfig.model_validate(
         {"data": {"kind": "digit-scenes", "per_class": 6}, "episodes": sizes, "explanation": {"methods": METHODS}}
     )
-    chunk = evaluate_episodes(encoder, dataset, config)
-    episode = EpisodeSampler(dataset.labels, n_way=3, n_shot=2, n_query=2, seed=0)[0]
+    chunk = episodes_of(config, encoder, dataset)
+    episode = EpisodeSampler(dataset.labels, 3, 2, 2, seed=0)[0]
     queries = [prepare(dataset[int(i)], encoder.transform) for i in episode.query.flat]
     support = [[prepare(dataset[int(i)], encoder.transform).pixels for i in row] for row in episode.support]
     supports, masks = torch.stack([torch.stack(row) for row in support]), torch.stack([q.target_mask for q in queries])

@@ -9,9 +9,9 @@ from tiny_training import OBJECTIVES, NoiseImages, settings
 
 from fsl_explain.backbones import Conv4Net
 from fsl_explain.backbones.weights.trained_on import TrainedOn
+from fsl_explain.cli.seen import check_evaluated, check_tested, learned_by
 from fsl_explain.config import EncoderConfig
 from fsl_explain.config.data import DigitScenesData
-from fsl_explain.evaluation.seen_classes import check_evaluated, check_tested, learned_by
 from fsl_explain.training import Unfinished, recorded_settings
 
 WITHOUT_LABELS = ("NPID", "NPID, full", "MoCo")

@@ -10,7 +10,8 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from fsl_explain import metrics
-from fsl_explain.evaluation.comparison.with_supports import DISCRIMINATION, LOCALIZATION, MapComparison
+from fsl_explain.evaluation.comparison.compared_images import MapComparison
+from fsl_explain.evaluation.figures import FIGURES, OF_MAPS, OF_REFERENCES
 from fsl_explain.evaluation.results.read_back import StoredResults
 from fsl_explain.evaluation.results.written import Columns
 from fsl_explain.evaluation.table import Table
@@ -28,9 +29,9 @@ WHAT_TELLS_APART = (
 def results_of(measured: MapComparison, name: str, chosen: Bool[Tensor, "query"] | None = None) -> StoredResults:
     """Return the figures of every method that was measured on all of the chosen queries; None: on every query."""
     rows = torch.ones_like(measured.sampled) if chosen is None else chosen
-    perturbing = measured.figures["sparseness"][:, ~measured.sampled].isnan().all(dim=1) & bool(
-        (~measured.sampled).any()
-    )
+    of_maps = [values for name, values in measured.figures.items() if not _on_a_sample(name)]
+    unknown = torch.stack(of_maps)[:, :, ~measured.sampled].isnan().all(dim=2).all(dim=0)
+    perturbing = unknown & bool((~measured.sampled).any())
     kept = [
         (place, method)
         for place, method in enumerate(measured.methods)
@@ -47,19 +48,28 @@ def comparison_tables(measured: MapComparison, title: str, model: str) -> tuple[
     """Lay out what tells maps apart, then LaFAM's six figures: on the sample, on all images, and as differences."""
     sample, every = results_of(measured, model, measured.sampled), results_of(measured, model)
     count, images = int(measured.sampled.sum()), len(measured.queries)
-    tables, judged = [], [LOCALIZATION]
-    if decided(measured):
-        apart = comparison_table(f"{title}: what tells maps apart, {count} images", [sample], DISCRIMINATION)
-        tables, judged = [_with_notes(apart, WHAT_TELLS_APART)], [DISCRIMINATION, LOCALIZATION]
-    if count < images:
-        tables.append(comparison_table(f"{title}: as LaFAM's tables, {images} images", [every], LOCALIZATION))
-    tables.append(comparison_table(f"{title}: as LaFAM's tables, {count} images", [sample], LOCALIZATION))
-    return (*tables, *(difference_table(sample, figures, AGAINST) for figures in judged))
+    apart, judged = _figures(measured)
+    tables: list[Table] = []
+    if apart:
+        found = comparison_table(f"{title}: what tells maps apart, {count} images", [sample], apart)
+        tables.append(_with_notes(found, WHAT_TELLS_APART))
+    if judged and count < images:
+        tables.append(comparison_table(f"{title}: as LaFAM's tables, {images} images", [every], judged))
+    if judged:
+        tables.append(comparison_table(f"{title}: as LaFAM's tables, {count} images", [sample], judged))
+    return (*tables, *(difference_table(sample, figures, AGAINST) for figures in (apart, judged) if figures))
 
 
-def decided(measured: MapComparison) -> bool:
-    """Tell whether the images were given a class by supports."""
-    return DISCRIMINATION[0] in measured.figures
+def _figures(measured: MapComparison) -> tuple[list[str], list[str]]:
+    """Return the registered figures that tell maps apart, and those that judge each map: LaFAM's, then any other."""
+    known = [name for name in measured.figures if name in FIGURES]
+    apart = [name for name in OF_REFERENCES if name in known]
+    judged = [name for name in OF_MAPS if name in known]
+    return apart, [*judged, *(name for name in known if name not in apart and name not in judged)]
+
+
+def _on_a_sample(name: str) -> bool:
+    return name in FIGURES and FIGURES[name].on_a_sample
 
 
 def summarize_comparison(measured: MapComparison) -> dict[str, Any]:
@@ -68,7 +78,7 @@ def summarize_comparison(measured: MapComparison) -> dict[str, Any]:
     return {
         "images": len(measured.queries),
         "sample": int(measured.sampled.sum()),
-        "accuracy": _interval(correct) if decided(measured) else None,
+        "accuracy": _interval(correct) if measured.decided else None,
         "methods": {
             method: {name: _interval(values[place]) for name, values in measured.figures.items()}
             for place, method in enumerate(measured.methods)
@@ -87,7 +97,7 @@ def comparison_columns(measured: MapComparison, classes: Sequence[str], paths: S
     columns: dict[str, Any] = {"method": [method for method in measured.methods for _ in range(count)]}
     columns |= {name: values * repeated for name, values in shared.items()}
     columns["image"] = np.tile(measured.queries.numpy(), repeated)
-    if decided(measured):
+    if measured.decided:
         columns["correct"] = np.tile((measured.truth == measured.predicted).numpy(), repeated)
     else:
         del columns["predicted"]

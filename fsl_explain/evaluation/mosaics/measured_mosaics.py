@@ -1,37 +1,35 @@
 """A benchmark with a known right answer: four tiles of four classes, and a reference of one of them.
 
 A map that explains the similarity of the mosaic to the reference lies in the tile of the reference's class; chance
-is 25 %. A head only changes what follows the pooled features, so that nothing is embedded twice.
+is 25 %.
 """
 
-from collections.abc import Callable, Iterator
-from copy import deepcopy
+import functools
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor, nn
+from jaxtyping import Float
+from torch import Tensor
 
 from episodes.errors import Mistake
-from fsl_explain import metrics
-from fsl_explain.classifiers import RULES, SupportSet
-from fsl_explain.config import MosaicsConfig
-from fsl_explain.encoder import Features
-from fsl_explain.evaluation.episodes import BASELINES
+from fsl_explain.engine import Engine, Part, engine_for
+from fsl_explain.evaluation.chosen_methods import BASELINES, ChosenMethods, named_methods
+from fsl_explain.evaluation.decided_by import DecidedBy
+from fsl_explain.evaluation.mosaics.explained_mosaics import CEILINGS, MosaicWork
 from fsl_explain.evaluation.mosaics.fitted_heads import find_head
-from fsl_explain.evaluation.mosaics.mosaic_images import TILES
 from fsl_explain.evaluation.mosaics.mosaic_store import MosaicStore
-from fsl_explain.explainers.explained_score import lead_over, score_of
-from fsl_explain.explainers.method import Attribution, Method
-from fsl_explain.explainers.methods.named import METHODS, find_method
-from fsl_explain.explainers.question import Question
+from fsl_explain.explainers.method import Method
 from fsl_explain.heads import Pooling
 from fsl_explain.progress import Report, silent
-from fsl_explain.similarities import SIMILARITIES
+from fsl_explain.registries import MOSAIC_HEADS
+from fsl_explain.similarities import Similarity
 
-MOSAICS_IN_A_BATCH = 50
-TILE_NAMES = ("upper left", "upper right", "lower left", "lower right")
-RULE = RULES["mean-similarity"]  # of one reference a class: its similarity itself
+METHODS_ON_MOSAICS = ("fam", "grad-cam", "exact", "contrast")
 
 
 @dataclass(frozen=True)
@@ -54,128 +52,87 @@ class HeadFigures:
     contrast: Float[Tensor, "mosaic"]  # 1 where its lead over the other classes' references is the largest
 
 
-def measured_methods(config: MosaicsConfig) -> tuple[str, ...]:
+def measured_methods(methods: Sequence[str | Method]) -> ChosenMethods:
     """Return the baselines every table carries, then the methods asked for.
 
-    Raises: ``LookupError`` for an unknown method or head, with the nearest names; ``ValueError`` for a method that
-    explains neither a score nor a contrast.
+    Raises: ``LookupError`` for an unknown method, with the nearest names; ``ValueError`` for one that explains neither
+    a score nor a contrast.
     """
-    for name in config.mosaics.heads:
-        find_head(name)
-    for name in config.mosaics.methods:
-        if find_method(name).explains not in ("score", "contrast"):
+    for name, method in named_methods(methods).items():
+        if not method.needs_no_option:
             raise Mistake(
                 f"mosaics ask for a class's score or its lead, but {name!r} explains another number; drop it."
             )
-        if find_method(name).perturbs:
+        if method.perturbs:
             raise Mistake(
                 f"mosaics keep activation maps and no pixels, but {name!r} changes the image and asks the network "
                 "again; drop it, or use fsl-explain compare."
             )
-    return tuple(dict.fromkeys((*reversed(BASELINES), *config.mosaics.methods)))
+    return named_methods((*reversed(BASELINES), *methods))
 
 
 def evaluate_mosaics(
-    store: MosaicStore, pooling: Pooling, config: MosaicsConfig, report: Report = silent
+    store: MosaicStore,
+    pooling: Pooling,
+    *,
+    heads: Sequence[str] = tuple(MOSAIC_HEADS),
+    methods: Sequence[str | Method] = METHODS_ON_MOSAICS,
+    similarity: str | Similarity = "cosine",
+    seed: int = 0,
+    partial: Path | None = None,
+    engine: str | Engine = "local",
+    report: Report = silent,
 ) -> dict[str, HeadFigures]:
     """Explain every mosaic by every method under every head; the figures by name of head.
 
-    Raises: as ``measured_methods``.
+    ``seed`` is that of heads which are trained. Names, objects and ``partial`` as in ``evaluate_episodes``.
+
+    Raises: as ``measured_methods``; ``LookupError`` for an unknown head.
     """
-    methods = measured_methods(config)
-    label_free: dict[str, MethodFigures] = {}
-    figures = {}
-    total = len(methods) * len(config.mosaics.heads)
+    chosen = measured_methods(methods)
+    heads = check_heads(heads)
+    decided_by = DecidedBy.of("mean-similarity", similarity)  # of one reference a class: its similarity itself
+    settings = {"heads": [*heads, seed], "methods": [*chosen, *methods], "similarity": decided_by.chosen_similarity}
+    parts = list(_parts(heads, chosen, settings))
+    running = engine_for(engine, partial, "" if partial is None else _hash(store, pooling, settings))
+    found: dict[str, dict[str, Any]] = {name: {} for name in heads}
+    total = len(chosen) * len(heads)
     report("explaining mosaics", 0, total)
-    for name in config.mosaics.heads:
-        head = fitted_head(name, store, config).to(store.maps.dtype)
-        run = _Run(store, head, deepcopy(head).double(), pooling, config.mosaics.similarity, label_free)
-        figures[name] = run.measure(methods, lambda: report("explaining mosaics", 1, total))
-    return figures
+    make = functools.partial(MosaicWork, store, pooling, decided_by, chosen, seed)
+    for position, result in running.map(make, parts):
+        head, method = parts[position].made_of["head"], parts[position].made_of["method"]
+        for name in heads if method in chosen and not chosen[method].uses_supports else (head,):
+            found[name][method] = result
+            report("explaining mosaics", int(method in chosen), total)
+    return {name: _head_figures(found[name], chosen) for name in heads}
 
 
-def fitted_head(name: str, store: MosaicStore, config: MosaicsConfig) -> nn.Module:
-    """Fit a head on the crops that appear in no mosaic."""
-    pooled = store.crops[store.fitting].double()
-    return find_head(name)(pooled, store.labels[store.fitting], config.mosaics.seed)
+def check_heads(heads: Sequence[str]) -> tuple[str, ...]:
+    """Return heads by name, each once. Raises: ``LookupError`` with the nearest names; ``ValueError`` for none."""
+    if not heads:
+        raise Mistake(f"expected at least one head, but got none; choose some of {', '.join(MOSAIC_HEADS)}.")
+    for name in heads:
+        find_head(name)
+    return tuple(dict.fromkeys(heads))
 
 
-@dataclass(frozen=True)
-class _Run:
-    """One head on the store's features."""
-
-    store: MosaicStore
-    head: nn.Module  # in the network's dtype
-    precise: nn.Module  # the same weights in float64: embeddings are in it, whatever the network's dtype
-    pooling: Pooling
-    similarity: str
-    label_free: dict[str, MethodFigures]  # figures of methods that no reference and no head changes
-
-    def measure(self, methods: tuple[str, ...], advance: Callable[[], None]) -> HeadFigures:
-        """Explain all mosaics by all methods, twice: for the target's reference, and for the other's."""
-        measured = {}
-        for name in methods:
-            measured[name] = self.label_free[name] if name in self.label_free else self._measure(METHODS[name])
-            if not METHODS[name].uses_supports:
-                self.label_free[name] = measured[name]
-            advance()
-        one_reference, contrast = self._ceilings()
-        return HeadFigures(self._embed(self.store.pooled[:1]).shape[1], measured, one_reference, contrast)
-
-    def _measure(self, method: Method) -> MethodFigures:
-        parts = [self._measure_batch(method, part) for part in _batches(len(self.store.target))]
-        names = MethodFigures.__dataclass_fields__
-        return MethodFigures(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
-
-    def _measure_batch(self, method: Method, part: slice) -> MethodFigures:
-        target = self.store.target[part]
-        question = self._question(method, part, target)
-        attribution = method.attribute(question)
-        saliency = self._saliency(method, attribution)
-        swapped = method.attribute(self._question(method, part, self.store.other[part]))
-        masks = self.store.masks[target]
-        return MethodFigures(
-            hit=metrics.pointing_game(saliency, masks).double(),
-            energy=metrics.relevance_mass_accuracy(saliency, masks).double(),
-            correlation=metrics.map_correlation(saliency, self._saliency(method, swapped)).double(),
-            residual=_residual(question, attribution) if method.signed else torch.full(target.shape, torch.nan),
-        )
-
-    def _saliency(self, method: Method, attribution: Attribution) -> Float[Tensor, "batch height width"]:
-        height, width = self.store.masks.shape[-2:]
-        return method.saliency(attribution.cells, (height, width))
-
-    def _question(self, method: Method, part: slice, target: Int[Tensor, "batch"]) -> Question:
-        pooled = self.store.pooled[part].double()
-        references = self._embed(self.store.crops[self.store.references[part]])[:, :, None]
-        supports = SupportSet(references, torch.ones(references.shape[:-1], dtype=torch.bool), TILE_NAMES)
-        query, similarity = Features(self.store.maps[part], pooled, self._embed(pooled)), SIMILARITIES[self.similarity]
-        scores = RULE.class_scores(query.embedding, supports, similarity)
-        explained = score_of(scores, target)
-        if method.explains == "contrast":
-            explained = lead_over(scores, scores, target, "others", TILE_NAMES)
-        return Question(query, supports, explained, scores, target, RULE, similarity, self.pooling, self.head)
-
-    def _ceilings(self) -> tuple[Float[Tensor, "mosaic"], Float[Tensor, "mosaic"]]:
-        """Ask the model which tile alone is nearest to the reference, and which has the largest lead over the rest."""
-        tiles, references = (self._embed(self.store.crops[rows]) for rows in (self.store.tiles, self.store.references))
-        similarities = SIMILARITIES[self.similarity].pairwise(tiles, references)
-        target = self.store.target
-        own = similarities.take_along_dim(target[:, None, None], dim=2).squeeze(2)
-        lead = own - (similarities.sum(dim=2) - own) / (TILES - 1)
-        return (own.argmax(dim=1) == target).double(), (lead.argmax(dim=1) == target).double()
-
-    def _embed(self, pooled: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch embedding"]:
-        with torch.no_grad():
-            embedding: Tensor = self.precise(pooled.double())
-            return embedding
+def _parts(heads: Sequence[str], methods: Mapping[str, Method], settings: Mapping[str, Any]) -> Iterator[Part]:
+    """Take head after head by all methods; no head changes the map of a method that knows no reference."""
+    for head in heads:
+        names = [name for name, method in methods.items() if method.uses_supports or head == heads[0]]
+        for name in (*names, CEILINGS):
+            yield Part(f"{head}-{name}", {"head": head, "method": name, "settings": repr(settings)})
 
 
-def _residual(question: Question, attribution: Attribution) -> Float[Tensor, "batch"]:
-    cells = attribution.cells.double().flatten(1)
-    terms = cells.abs().sum(dim=1) + attribution.bias.abs()
-    return (question.explained.value - cells.sum(dim=1) - attribution.bias).abs() / terms
+def _head_figures(found: Mapping[str, Any], methods: Mapping[str, Method]) -> HeadFigures:
+    ceilings = found[CEILINGS]
+    measured = {name: MethodFigures(**found[name]) for name in methods}
+    return HeadFigures(int(ceilings["dimensions"]), measured, ceilings["one_reference"], ceilings["contrast"])
 
 
-def _batches(count: int) -> Iterator[slice]:
-    return (slice(start, start + MOSAICS_IN_A_BATCH) for start in range(0, count, MOSAICS_IN_A_BATCH))
+def _hash(store: MosaicStore, pooling: Pooling, settings: Mapping[str, Any]) -> str:
+    """Return what the figures depend on: all that the encoder made of the images, and the settings."""
+    digest = hashlib.sha256(json.dumps([repr(pooling), dict(settings)], sort_keys=True, default=repr).encode())
+    for value in vars(store).values():
+        digest.update(value.contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

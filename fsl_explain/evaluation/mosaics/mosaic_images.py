@@ -11,13 +11,45 @@ from torchvision.transforms import v2
 
 from episodes import LabeledImage, LabeledImages, box_mask, prepare
 from episodes.errors import Mistake
+from episodes.naming import unknown_name
 
 TILES = 4
 """Tiles of a mosaic, in reading order: upper left, upper right, lower left, lower right."""
 
+CROPS = ("box", "image")
+
 Box = tuple[float, float, float, float]
 
 _AS_TENSOR = v2.Compose([v2.ToImage(), v2.ToDtype(torch.float32, scale=True)])
+
+
+@dataclass(frozen=True)
+class MosaicSizes:
+    """How many mosaics are drawn, from which images, and what a tile shows.
+
+    ``crop`` is ``box``, the annotated box grown to a square, or ``image``, all of it. ``side`` is that of a mosaic in
+    pixels; None: of the encoder's images, so that tiles have half. ``fit_share`` of each class is kept for heads.
+
+    Raises: ``ValueError`` or ``LookupError`` for a value that does not fit.
+    """
+
+    count: int = 500
+    seed: int = 0
+    crop: str = "box"
+    side: int | None = None
+    fit_share: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.count < 1 or self.seed < 0:
+            raise Mistake(
+                f"expected a count of at least 1 mosaic and a seed of at least 0, but got {self.count} and {self.seed}."
+            )
+        if self.crop not in CROPS:
+            raise unknown_name("crop", self.crop, CROPS)
+        if self.side is not None and self.side < 2:
+            raise Mistake(f"expected a side of at least 2 pixels, but got {self.side}; None is the encoder's own.")
+        if not 0 < self.fit_share < 1:
+            raise Mistake(f"expected a fit_share between 0 and 1, but got {self.fit_share:g}; 0.5 is usual.")
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,12 @@ from torch import Tensor
 
 from episodes import LabeledImages, direct_resize
 from episodes.errors import Mistake
-from fsl_explain.config import MosaicsConfig
+from fsl_explain.batches import slices
 from fsl_explain.encoder import Encoder, Features
+from fsl_explain.evaluation.masked_queries import check_batch_size
 from fsl_explain.evaluation.mosaics.mosaic_images import (
     Mosaic,
+    MosaicSizes,
     Parts,
     crop_area,
     cut,
@@ -25,6 +27,7 @@ from fsl_explain.evaluation.mosaics.mosaic_images import (
 )
 from fsl_explain.progress import Report, silent
 
+USUAL = MosaicSizes()
 SIDE_UNLESS_SHOWN = 224  # of a mosaic, where the encoder's preprocessing does not show its size
 
 
@@ -44,30 +47,35 @@ class MosaicStore:
     masks: Bool[Tensor, "tile height width"]
 
 
-def draw_mosaics(dataset: LabeledImages, config: MosaicsConfig) -> tuple[Parts, list[Mosaic]]:
+def draw_mosaics(dataset: LabeledImages, sizes: MosaicSizes = USUAL) -> tuple[Parts, list[Mosaic]]:
     """Split the images and draw the mosaics of a run.
 
     Raises: ``ValueError`` for too few classes or images.
     """
-    sizes = config.mosaics
     parts = split_images(dataset, sizes.fit_share, sizes.seed)
     return parts, [draw_mosaic(dataset.labels, parts.mosaics, sizes.seed, number) for number in range(sizes.count)]
 
 
 def embed_mosaics(
-    encoder: Encoder, dataset: LabeledImages, config: MosaicsConfig, report: Report = silent
+    encoder: Encoder,
+    dataset: LabeledImages,
+    sizes: MosaicSizes = USUAL,
+    *,
+    batch_size: int = 16,
+    report: Report = silent,
 ) -> MosaicStore:
     """Embed each crop alone at the size of the encoder's images, and each mosaic of crops of half a mosaic's side.
 
     Raises: ``ValueError`` for too few classes or images, or a side that the encoder's images cannot be given.
     """
-    side = mosaic_side(encoder, config)
-    parts, mosaics = draw_mosaics(dataset, config)
+    check_batch_size(batch_size)
+    side = mosaic_side(encoder, sizes.side)
+    parts, mosaics = draw_mosaics(dataset, sizes)
     tiles = np.stack([mosaic.tiles for mosaic in mosaics])
     references = np.stack([mosaic.references for mosaic in mosaics])
     used = np.unique(np.concatenate([parts.fitting, tiles.ravel(), references.ravel()]))
-    crops, small = _embed_crops(encoder, dataset, used, config, report)
-    features, size = _embed_pictures(encoder, _Pictures(small, tiles), side, config.run.batch_size, report)
+    crops, small = _embed_crops(encoder, dataset, used, sizes, batch_size, report)
+    features, size = _embed_pictures(encoder, _Pictures(small, tiles), side, batch_size, report)
     return MosaicStore(
         crops=crops,
         fitting=torch.from_numpy(parts.fitting),
@@ -93,12 +101,11 @@ def side_of(encoder: Encoder) -> int:
     return encoder.image_size or SIDE_UNLESS_SHOWN
 
 
-def mosaic_side(encoder: Encoder, config: MosaicsConfig) -> int:
+def mosaic_side(encoder: Encoder, side: int | None = None) -> int:
     """Return the side of a mosaic in pixels.
 
     Raises: ``ValueError`` for a side of its own where the encoder's preprocessing hides its normalization.
     """
-    side = config.mosaics.side
     if side is not None and encoder.normalization is None:
         raise Mistake(
             f"mosaics of {side} pixels need an encoder whose preprocessing shows its normalization; drop mosaics.side."
@@ -128,16 +135,16 @@ class _Pictures:
 
 
 def _embed_crops(
-    encoder: Encoder, dataset: LabeledImages, used: np.ndarray, config: MosaicsConfig, report: Report
+    encoder: Encoder, dataset: LabeledImages, used: np.ndarray, sizes: MosaicSizes, batch_size: int, report: Report
 ) -> tuple[Float[Tensor, "image channel"], dict[int, PIL.Image.Image]]:
-    side, half, size = side_of(encoder), mosaic_side(encoder, config) // 2, config.run.batch_size
+    side, half = side_of(encoder), mosaic_side(encoder, sizes.side) // 2
     pooled: list[Tensor] = []
     small: dict[int, PIL.Image.Image] = {}
     report("embedding crops", 0, len(used))
-    for start in range(0, len(used), size):
-        indices = used[start : start + size].tolist()
+    for part in slices(len(used), batch_size):
+        indices = used[part].tolist()
         images = [dataset[index] for index in indices]
-        areas = [crop_area(image, config.mosaics.crop) for image in images]
+        areas = [crop_area(image, sizes.crop) for image in images]
         alone = [cut(image.image, area, side) for image, area in zip(images, areas, strict=True)]
         pooled.append(encoder(encoder.preprocess(alone)).pooled.cpu())
         small |= {
@@ -155,8 +162,8 @@ def _embed_pictures(
     count = len(pictures.tiles)
     features, size = [], (0, 0)
     report("embedding mosaics", 0, count)
-    for start in range(0, count, batch_size):
-        pixels = mosaic_pixels(encoder, pictures[start : start + batch_size], side)
+    for part in slices(count, batch_size):
+        pixels = mosaic_pixels(encoder, pictures[part], side)
         size = (pixels.shape[-2], pixels.shape[-1])
         features.append(encoder(pixels))
         report("embedding mosaics", len(pixels), count)

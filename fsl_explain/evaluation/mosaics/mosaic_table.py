@@ -6,16 +6,11 @@ from typing import Any
 import torch
 
 from fsl_explain import metrics
+from fsl_explain.evaluation.figures import FIGURES, OF_MOSAICS
 from fsl_explain.evaluation.mosaics.measured_mosaics import HeadFigures
 from fsl_explain.evaluation.table import Table
 
 CEILINGS = {"one_reference": "tile alone, one reference", "contrast": "tile alone, contrast"}
-FIGURES = {
-    "hit": ("maximum in the right tile, % ↑", 100.0, 1),
-    "energy": ("positive mass in the right tile, % ↑", 100.0, 1),
-    "correlation": ("correlation of the maps under two references", 1.0, 2),
-}
-"""Title, factor and decimals of each table."""
 
 
 def summarize_mosaics(figures: Mapping[str, HeadFigures]) -> dict[str, Any]:
@@ -31,20 +26,18 @@ def mosaic_tables(summary: Mapping[str, Any], title: str) -> tuple[Table, ...]:
 
     The first ends with two ceilings: how often the model itself, shown each tile alone, finds the right one.
     """
-    return tuple(_table(summary, title, figure) for figure in FIGURES)
+    return tuple(_table(summary, title, figure) for figure in OF_MOSAICS)
 
 
 def _table(summary: Mapping[str, Any], title: str, figure: str) -> Table:
-    heading, factor, places = FIGURES[figure]
+    shown = FIGURES[figure]
     heads = summary["heads"].values()
     methods = next(iter(heads))["methods"]
-    rows = [(method, *(_cell(head["methods"][method][figure], factor, places) for head in heads)) for method in methods]
+    rows = [(method, *(shown.interval(head["methods"][method][figure]) for head in heads)) for method in methods]
     if figure == "hit":
-        rows += [
-            (name, *(_cell(head["ceiling"][key], factor, places) for head in heads)) for key, name in CEILINGS.items()
-        ]
+        rows += [(name, *(shown.interval(head["ceiling"][key]) for head in heads)) for key, name in CEILINGS.items()]
     columns = tuple(f"{name} ({head['dimensions']})" for name, head in summary["heads"].items())
-    return Table(f"{title}: {heading}", ("method", *columns), tuple(rows), _notes(summary, figure))
+    return Table(f"{title}: {shown.title}", ("method", *columns), tuple(rows), _notes(summary, figure))
 
 
 def _notes(summary: Mapping[str, Any], figure: str) -> tuple[str, ...]:
@@ -83,18 +76,12 @@ def _residual_notes(summary: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _head(head: HeadFigures) -> dict[str, Any]:
     methods = {
-        name: {figure: _interval(getattr(found, figure)) for figure in FIGURES}
+        name: {figure: _interval(getattr(found, figure)) for figure in OF_MOSAICS}
         | {"largest_residual": None if found.residual.isnan().any() else float(found.residual.max())}
         for name, found in head.methods.items()
     }
     ceiling = {key: _interval(getattr(head, key)) for key in CEILINGS}
     return {"dimensions": head.dimensions, "methods": methods, "ceiling": ceiling}
-
-
-def _cell(interval: Mapping[str, Any], factor: float, places: int) -> str:
-    if interval["mean"] is None:
-        return "–"
-    return f"{factor * interval['mean']:.{places}f} ± {factor * interval['half_width']:.{places}f}"
 
 
 def _interval(values: torch.Tensor) -> dict[str, Any]:

@@ -10,17 +10,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from episodes import LabeledImages
+from episodes import LabeledImages, Split
 from fsl_explain.backbones.weights.checkpoint import sha256_of
-from fsl_explain.config import EncoderConfig
-from fsl_explain.config.data import DataConfig
-from fsl_explain.config.strict import without_places
 from fsl_explain.encoder import Encoder
 from fsl_explain.evaluation.measurement import Chunk, episode_columns, query_columns
 
@@ -28,48 +25,30 @@ RECORDED = ("fsl-explain", "torch", "torchvision", "numpy", "pillow", "scipy")
 Columns = Mapping[str, np.ndarray | list[Any]]
 
 
-@runtime_checkable
-class Recorded(Protocol):
-    """Settings of a run over a data set with an encoder."""
-
-    @property
-    def data(self) -> DataConfig:
-        """Which images."""
-        ...
-
-    @property
-    def encoder(self) -> EncoderConfig:
-        """From images to embeddings."""
-        ...
-
-    def model_dump(self, *, mode: str, exclude: set[str]) -> dict[str, Any]:
-        """Return the settings as plain values."""
-        ...
-
-
-def provenance(config: Recorded, encoder: Encoder, dataset: LabeledImages) -> dict[str, Any]:
+def provenance(
+    settings: Mapping[str, Any],
+    encoder: Encoder,
+    dataset: LabeledImages,
+    *,
+    checkpoint: Path | None = None,
+    split: Split | None = None,
+) -> dict[str, Any]:
     """Return what a figure depends on: settings, versions, split, weights and the list of images.
 
-    It names no path of the machine and holds no date, so that two equal runs give equal files.
+    ``settings`` are plain values without a place on the machine; no date is added, so that two equal runs give equal
+    files.
     """
-    checkpoint = config.encoder.checkpoint
-    settings = config.model_dump(mode="json", exclude={"run"})
-    for section in ("data", "gallery"):
-        if settings.get(section) is not None:
-            settings[section] = without_places(settings[section])
-    settings["encoder"]["checkpoint"] = None if checkpoint is None else checkpoint.name
     return {
-        "config": settings,
+        "config": dict(settings),
         "versions": {name: version(name) for name in RECORDED} | {"python": platform.python_version()},
         "encoder": encoder.description,
         "checkpoint_sha256": None if checkpoint is None else sha256_of(checkpoint),
-        **images_used(config.data, dataset),
+        **images_used(dataset, split),
     }
 
 
-def images_used(data: DataConfig | None, dataset: LabeledImages) -> dict[str, Any]:
+def images_used(dataset: LabeledImages, split: Split | None = None) -> dict[str, Any]:
     """Return the part of the provenance that is about images: split, data set and a hash of the labels."""
-    split = None if data is None else data.loaded_split
     return {
         "split": None if split is None else {"name": split.name, "sha256": split.sha256},
         "dataset": {"name": dataset.name, "images": len(dataset), "classes": len(dataset.classes)},
@@ -103,10 +82,16 @@ def remove_partial(out: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def write_results(out: Path, summary: Mapping[str, Any], chunk: Chunk, dataset: LabeledImages) -> None:
-    """Write summary.json, queries.parquet and episodes.parquet together."""
+def write_results(
+    out: Path,
+    summary: Mapping[str, Any],
+    chunk: Chunk,
+    dataset: LabeledImages,
+    pages: Mapping[str, str] | None = None,
+) -> None:
+    """Write summary.json, queries.parquet, episodes.parquet and the pages together."""
     queries = query_columns(chunk, dataset.classes, dataset.paths)
-    write_tables(out, summary, {"queries": queries, "episodes": episode_columns(chunk)})
+    write_tables(out, summary, {"queries": queries, "episodes": episode_columns(chunk)}, pages)
 
 
 def write_tables(

@@ -1,19 +1,14 @@
 """The summary of an evaluation, and the table people read."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
 from fsl_explain import metrics
-from fsl_explain.evaluation.figures import FIGURES
-from fsl_explain.evaluation.measurement import METRICS, Chunk, episode_means
+from fsl_explain.evaluation.figures import FIGURES, Figure, shown_figures
+from fsl_explain.evaluation.measurement import Chunk, episode_means
 from fsl_explain.evaluation.table import Table
-
-COLUMNS = {
-    name: FIGURES[name]
-    for name in ("average_drop", "increase_in_confidence", "proportion", "intersection_over_union", "pointing_game")
-}
 
 
 def summarize(chunk: Chunk) -> dict[str, Any]:
@@ -23,36 +18,47 @@ def summarize(chunk: Chunk) -> dict[str, Any]:
     correct = chunk.decisions.truth == chunk.decisions.predicted
     methods: dict[str, Any] = {}
     for position, method in enumerate(chunk.measurements.methods):
-        methods[method] = {name: _interval(episode_means(figures[name][position])) for name in METRICS}
-        left_out = int((figures["average_drop"][position].isnan() & correct).sum())
-        methods[method]["left_out_of_average_drop"] = left_out
+        methods[method] = {name: _interval(episode_means(values[position])) for name, values in figures.items()}
+        if "average_drop" in figures:
+            left_out = int((figures["average_drop"][position].isnan() & correct).sum())
+            methods[method]["left_out_of_average_drop"] = left_out
     return {
         "accuracy": _interval(accuracy),
         "episodes": len(accuracy),
         "queries": int(correct.numel()),
         "correct": int(correct.sum()),
-        "object_area": methods["all-ones"]["proportion"]["mean"],
+        "object_area": methods.get("all-ones", {}).get("proportion", {}).get("mean"),
         "methods": methods,
     }
 
 
-def table_of(summary: Mapping[str, Any], title: str) -> Table:
-    """Lay a summary out as one row per method: mean ± half width in percent."""
+def table_of(summary: Mapping[str, Any], title: str, figures: Sequence[str | Figure] = ()) -> Table:
+    """Lay a summary out as one row per method: mean ± half width, of every figure of the summary.
+
+    ``figures`` says how those are shown that are not registered: ``chunk.measurements.shown``.
+    """
+    shown = columns_of(summary["methods"], figures)
     rows = [
-        (method, *(_cell(figures[name], figure.factor) for name, figure in COLUMNS.items()))
-        for method, figures in summary["methods"].items()
+        (method, *(figure.interval(values[figure.name]) for figure in shown))
+        for method, values in summary["methods"].items()
     ]
-    return Table(title, ("method", *(figure.title for figure in COLUMNS.values())), tuple(rows), _notes(summary))
+    return Table(title, ("method", *(figure.title for figure in shown)), tuple(rows), _notes(summary))
+
+
+def columns_of(methods: Mapping[str, Mapping[str, Any]], figures: Sequence[str | Figure] = ()) -> tuple[Figure, ...]:
+    """Return the figures that the methods of a summary have."""
+    names = dict.fromkeys(name for values in methods.values() for name in values)
+    return shown_figures(names, [FIGURES.find(one) for one in figures])
 
 
 def _notes(summary: Mapping[str, Any]) -> tuple[str, ...]:
     accuracy = summary["accuracy"]
     area = summary["object_area"]
-    left_out = max((figures["left_out_of_average_drop"] for figures in summary["methods"].values()), default=0)
+    left_out = max((figures.get("left_out_of_average_drop", 0) for figures in summary["methods"].values()), default=0)
     notes = [
         f"Accuracy {100 * accuracy['mean']:.2f} ± {100 * accuracy['half_width']:.2f} % over {summary['episodes']} "
         f"episodes, {summary['queries']} queries. Maps are judged on the {summary['correct']} correct decisions.",
-        "Mean over episodes ± 1.96 standard errors. An all-ones map keeps every pixel: its AD of 0 is no merit.",
+        f"Mean over episodes ± 1.96 standard errors.{_of_drops(summary['methods'])}",
     ]
     if area is not None:
         notes.append(
@@ -63,10 +69,9 @@ def _notes(summary: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _cell(interval: Mapping[str, Any], factor: float) -> str:
-    if interval["mean"] is None:
-        return "–"
-    return f"{factor * interval['mean']:.2f} ± {factor * interval['half_width']:.2f}"
+def _of_drops(methods: Mapping[str, Mapping[str, Any]]) -> str:
+    measured = any("average_drop" in values for values in methods.values())
+    return " An all-ones map keeps every pixel: its AD of 0 is no merit." if measured else ""
 
 
 def _interval(values: torch.Tensor) -> dict[str, Any]:

@@ -60,8 +60,8 @@ def difference_table(results: StoredResults, figures: Sequence[str], against: st
             if found is None or not found.pairs:
                 entries.append(UNKNOWN)
                 continue
-            factor = FIGURES[name].factor
-            entries.append(f"{factor * found.mean:+.2f} [{factor * found.low:+.2f}, {factor * found.high:+.2f}]")
+            mean, low, high = (FIGURES[name].text(value, signed=True) for value in (found.mean, found.low, found.high))
+            entries.append(f"{mean} [{low}, {high}]")
             if found.excludes_zero:
                 bold.add((len(rows), 1 + place))
         rows.append((method, *entries))
@@ -93,8 +93,7 @@ def _mean(results: StoredResults, method: str, figure: str) -> str:
     if values is None:
         return UNKNOWN
     mean, half_width, counted = metrics.mean_interval(torch.from_numpy(values))
-    factor = FIGURES[figure].factor
-    return f"{factor * mean:.2f} ± {factor * half_width:.2f}" if counted else UNKNOWN
+    return FIGURES[figure].interval({"mean": mean if counted else None, "half_width": half_width})
 
 
 def _notes(results: Sequence[StoredResults], figures: Sequence[str], shown: Collection[str]) -> tuple[str, ...]:

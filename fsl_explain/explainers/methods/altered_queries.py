@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from episodes.errors import Mistake
+from fsl_explain.batches import slices
 from fsl_explain.classifiers import combined
 from fsl_explain.encoder import Encoder
 from fsl_explain.explainers.question import Pixels, Question
@@ -68,4 +69,4 @@ def scores_of(
 
 def ranges(count: int, size: int) -> Iterator[range]:
     """Cut the numbers below ``count`` into ranges of at most ``size``."""
-    return (range(start, min(start + size, count)) for start in range(0, count, size))
+    return (range(part.start, part.stop) for part in slices(count, size))

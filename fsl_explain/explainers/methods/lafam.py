@@ -46,7 +46,7 @@ def attribute_supports(question: Question) -> SupportAttribution:
     return SupportAttribution(cells.expand(*batch, *cells.shape[-4:]), cells.new_full(batch, float("nan")))
 
 
-LAFAM = Method(attribute, attribute_supports, saliency, uses_supports=False)
 LAFAM_OF_THE_TABLES = Method(
     attribute, attribute_supports, partial(saliency, interpolation="nearest"), uses_supports=False
 )
+LAFAM = Method(attribute, attribute_supports, saliency, uses_supports=False, tabled=LAFAM_OF_THE_TABLES)

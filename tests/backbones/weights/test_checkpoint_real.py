@@ -12,8 +12,8 @@ from fsl_explain.backbones.conversion import convert
 from fsl_explain.backbones.named import build_named
 from fsl_explain.backbones.weights.checkpoint import read_content
 from fsl_explain.backbones.weights.legacy_pickle import read_inert
+from fsl_explain.cli.from_settings import accuracy_of
 from fsl_explain.config import EvaluationConfig, read_config
-from fsl_explain.evaluation import accuracy_over_episodes
 from fsl_explain.metrics import mean_interval
 
 pytestmark = pytest.mark.real
@@ -91,7 +91,7 @@ def test_prototypes_of_the_published_encoder_beat_random_weights_and_chance(tiny
         config = Path(__file__).parents[3] / "configs/live" / f"{name}-tiny-imagenet-boxes.toml"
         settings = read_config(config, EvaluationConfig, ("episodes.count=40",))
         few = settings.data.model_copy(update={"classes": settings.data.classes[:10]})
-        accuracy = accuracy_over_episodes(Encoder.from_config(settings.encoder), few.open(), settings)
+        accuracy = accuracy_of(settings, Encoder.from_config(settings.encoder), few.open())
         mean, half_width, _ = mean_interval(accuracy)
         bounds[name] = (mean - half_width, mean + half_width)
     assert bounds["relation-network"][0] > max(0.2, bounds["relation-network-random"][1])

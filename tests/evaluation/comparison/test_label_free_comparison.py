@@ -6,16 +6,17 @@ import torch
 from episodes import DigitScenes, prepare
 from fsl_explain import Encoder, metrics
 from fsl_explain import saliency as without_supports
+from fsl_explain.cli.from_settings import comparison_of
 from fsl_explain.config import ComparisonConfig
 from fsl_explain.evaluation.comparison.comparison_tables import (
     comparison_columns,
     comparison_tables,
-    decided,
     summarize_comparison,
 )
-from fsl_explain.evaluation.comparison.label_free import compare_label_free
-from fsl_explain.evaluation.comparison.with_supports import LOCALIZATION
+from fsl_explain.evaluation.figures import LAYOUTS
 from fsl_explain.explainers.methods.relax import RelaxOptions
+
+LOCALIZATION = LAYOUTS["lafam"]
 
 
 def settings_of(methods=("relax", "eigen-cam"), batch_size=4):
@@ -37,7 +38,7 @@ def dataset():
 
 @pytest.fixture(scope="module")
 def measured(encoder, dataset):
-    return compare_label_free(encoder, dataset, settings_of())
+    return comparison_of(settings_of(), encoder, dataset)
 
 
 def test_equals_the_figures_of_single_maps(encoder, dataset, measured):
@@ -60,12 +61,12 @@ def test_equals_the_figures_of_single_maps(encoder, dataset, measured):
 
 
 def test_batches_and_an_interruption_change_nothing(encoder, dataset, measured, tmp_path):
-    whole = compare_label_free(encoder, dataset, settings_of(), tmp_path)
+    whole = comparison_of(settings_of(), encoder, dataset, tmp_path)
     kept = sorted(tmp_path.glob("*.safetensors"))
     for file in kept[::2]:
         file.unlink()
-    again = compare_label_free(encoder, dataset, settings_of(), tmp_path)
-    single = compare_label_free(encoder, dataset, settings_of(batch_size=1))
+    again = comparison_of(settings_of(), encoder, dataset, tmp_path)
+    single = comparison_of(settings_of(batch_size=1), encoder, dataset)
     for name in LOCALIZATION:
         assert torch.equal(whole.figures[name].nan_to_num(-1), measured.figures[name].nan_to_num(-1))
         assert torch.equal(again.figures[name].nan_to_num(-1), measured.figures[name].nan_to_num(-1))
@@ -73,7 +74,7 @@ def test_batches_and_an_interruption_change_nothing(encoder, dataset, measured, 
 
 
 def test_tables_hold_no_decision(dataset, measured):
-    assert not decided(measured)
+    assert not measured.decided
     tables = comparison_tables(measured, "lafam", "conv4net")
     assert [table.title for table in tables][:2] == [
         "lafam: as LaFAM's tables, 15 images",
@@ -88,4 +89,4 @@ def test_tables_hold_no_decision(dataset, measured):
 
 def test_refuses_a_method_that_explains_a_decision(encoder, dataset):
     with pytest.raises(ValueError, match=r"no class is decided, but 'exact' explains a decision; drop it"):
-        compare_label_free(encoder, dataset, settings_of(("exact",)))
+        comparison_of(settings_of(("exact",)), encoder, dataset)

@@ -6,14 +6,16 @@ import torch
 
 from episodes import DigitScenes, prepare, select
 from fsl_explain import Encoder, explain, metrics
+from fsl_explain.cli.from_settings import comparison_of
 from fsl_explain.config import ComparisonConfig
+from fsl_explain.evaluation.comparison.compared_images import draw_supports
 from fsl_explain.evaluation.comparison.comparison_tables import (
     comparison_columns,
     comparison_tables,
     results_of,
     summarize_comparison,
 )
-from fsl_explain.evaluation.comparison.with_supports import FIGURES, compare_maps, draw_supports
+from fsl_explain.evaluation.figures import OF_COMPARED_MAPS as FIGURES
 
 DATASET = DigitScenes(part="novel", per_class=5, size=32)
 ENCODER = Encoder.named("conv4net", channels=6, size=32, seed=4)
@@ -29,23 +31,23 @@ def settings_of(**maps):
 
 @pytest.fixture(scope="module")
 def measured():
-    return compare_maps(ENCODER, DATASET, settings_of())
+    return comparison_of(settings_of(), ENCODER, DATASET)
 
 
 @pytest.fixture(scope="module")
 def supports():
-    rows = draw_supports(DATASET, settings_of().maps)
+    rows = draw_supports(DATASET, 2)
     return torch.stack([torch.stack([prepare(DATASET[int(i)], ENCODER.transform).pixels for i in row]) for row in rows])
 
 
 def test_supports_are_of_their_class_and_never_judged(measured):
-    rows = draw_supports(DATASET, settings_of().maps)
+    rows = draw_supports(DATASET, 2)
     for label, row in enumerate(rows.tolist()):
         assert {int(DATASET.labels[index]) for index in row} == {label}
         assert len(set(row)) == 2
     assert not set(measured.queries.tolist()) & set(rows.flatten().tolist())
     assert len(measured.queries) == len(DATASET) - rows.numel()
-    assert not torch.equal(rows, draw_supports(DATASET, settings_of(seed=1).maps))
+    assert not torch.equal(rows, draw_supports(DATASET, 2, seed=1))
 
 
 @pytest.mark.parametrize("method", ["exact", "contrast", "grad-cam"])
@@ -105,17 +107,17 @@ def test_the_other_reference_shares_no_class_with_the_decision(method, measured,
 
 def test_contrasts_of_three_classes_cannot_be_kept_apart():
     three = select(DATASET, DATASET.classes[:3])
-    found = compare_maps(ENCODER, three, settings_of(methods=("exact", "contrast")))
+    found = comparison_of(settings_of(methods=("exact", "contrast")), ENCODER, three)
     correlation = found.figures["reference_correlation"]
     assert correlation[found.methods.index("contrast")].isnan().all()
     assert not correlation[found.methods.index("exact")].isnan().any()
 
 
 def test_batches_of_another_size_are_measured_anew(measured, tmp_path):
-    compare_maps(ENCODER, DATASET, settings_of(), tmp_path)
+    comparison_of(settings_of(), ENCODER, DATASET, tmp_path)
     settings = settings_of()
     larger = settings.model_copy(update={"run": settings.run.model_copy(update={"batch_size": 5})})
-    found = compare_maps(ENCODER, DATASET, larger, tmp_path)
+    found = comparison_of(larger, ENCODER, DATASET, tmp_path)
     for name in FIGURES:
         torch.testing.assert_close(found.figures[name], measured.figures[name], equal_nan=True, rtol=0, atol=1e-5)
 
@@ -131,12 +133,12 @@ def test_what_asks_the_network_again_is_measured_on_the_sample(measured):
 
 
 def test_an_interrupted_run_goes_on_to_the_same_figures(measured, tmp_path, monkeypatch):
-    first = compare_maps(ENCODER, DATASET, settings_of(), tmp_path)
+    first = comparison_of(settings_of(), ENCODER, DATASET, tmp_path)
     files = sorted(tmp_path.glob("*.safetensors"))
     for path in files[::3]:
         path.unlink()
     kept = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.safetensors")}
-    again = compare_maps(ENCODER, DATASET, settings_of(), tmp_path)
+    again = comparison_of(settings_of(), ENCODER, DATASET, tmp_path)
     for name in FIGURES:
         for other in (first, again):
             torch.testing.assert_close(other.figures[name], measured.figures[name], equal_nan=True, rtol=0, atol=1e-6)
@@ -178,4 +180,4 @@ def test_tables_summary_and_columns(measured):
 )
 def test_settings_that_do_not_fit(settings, sentence):
     with pytest.raises(ValueError, match=sentence):
-        compare_maps(ENCODER, DATASET, settings_of(**settings))
+        comparison_of(settings_of(**settings), ENCODER, DATASET)

@@ -11,8 +11,10 @@ from torchvision.transforms.functional import to_tensor
 
 from episodes import DigitScenes, LabeledImage, direct_resize
 from fsl_explain import Encoder, explain, metrics
+from fsl_explain.cli.from_settings import mosaics_of, sizes_of
 from fsl_explain.config import MosaicsConfig
-from fsl_explain.evaluation.mosaics.measured_mosaics import evaluate_mosaics, fitted_head, measured_methods
+from fsl_explain.evaluation.mosaics.explained_mosaics import fitted_head
+from fsl_explain.evaluation.mosaics.measured_mosaics import check_heads, measured_methods
 from fsl_explain.evaluation.mosaics.mosaic_images import crop_area, cut, tile_masks
 from fsl_explain.evaluation.mosaics.mosaic_store import draw_mosaics, embed_mosaics, picture_of
 from fsl_explain.evaluation.mosaics.mosaic_table import mosaic_tables, summarize_mosaics
@@ -38,17 +40,16 @@ def encoder():
 @pytest.fixture(scope="module")
 def measured(encoder, dataset):
     settings = settings_of()
-    store = embed_mosaics(encoder, dataset, settings)
-    return store, evaluate_mosaics(store, encoder.pooling, settings)
+    return mosaics_of(settings.mosaics, settings.run, encoder, dataset)
 
 
 @pytest.mark.parametrize("head", ["none", "class-pca"])
 @pytest.mark.parametrize("method", ["fam", "exact", "contrast", "lafam", "grad-cam"])
 def test_equals_the_public_functions_mosaic_by_mosaic(encoder, dataset, measured, method, head):
     store, figures = measured
-    fitted = fitted_head(head, store, settings_of()).float()
-    with_head = Encoder(encoder.network, layer=None, pooling=encoder.pooling, head=fitted, preprocess=encoder.transform)
-    for number, mosaic in enumerate(draw_mosaics(dataset, settings_of())[1]):
+    fitted = fitted_head(head, store).float()
+    with_head = Encoder(encoder.network, None, encoder.pooling, fitted, encoder.transform)
+    for number, mosaic in enumerate(draw_mosaics(dataset, sizes_of(settings_of().mosaics))[1]):
         picture = encoder.preprocess([picture_of(mosaic, dataset, "box", SIDE)])[0]
         supports = torch.stack([alone(encoder, dataset[int(index)]) for index in mosaic.references])[:, None]
         against = "others" if method == "contrast" else None
@@ -72,8 +73,8 @@ def alone(encoder, labeled):
 @pytest.mark.parametrize("head", ["none", "class-pca"])
 def test_the_ceilings_are_those_of_each_tile_shown_alone(encoder, dataset, measured, head):
     store, figures = measured
-    fitted = fitted_head(head, store, settings_of())
-    for number, mosaic in enumerate(draw_mosaics(dataset, settings_of())[1]):
+    fitted = fitted_head(head, store)
+    for number, mosaic in enumerate(draw_mosaics(dataset, sizes_of(settings_of().mosaics))[1]):
         tiles, references = (
             fitted(encoder(torch.stack([alone(encoder, dataset[int(i)]) for i in row])).pooled.double())
             for row in (mosaic.tiles, mosaic.references)
@@ -126,8 +127,7 @@ def test_every_map_that_looks_at_the_reference_is_right_where_one_channel_is_one
         settings_of(count=20, heads=["none", "linear"], methods=["fam", "exact", "contrast"]),
         color_encoder(),
     )
-    store = embed_mosaics(encoder, PlainColors(), settings)
-    figures = evaluate_mosaics(store, encoder.pooling, settings)
+    _, figures = mosaics_of(settings.mosaics, settings.run, encoder, PlainColors())
     plain = figures["none"]
     for method in ("fam", "exact", "contrast"):
         assert plain.methods[method].hit.tolist() == pytest.approx([1.0] * 20)
@@ -139,21 +139,21 @@ def test_every_map_that_looks_at_the_reference_is_right_where_one_channel_is_one
 
 def test_heads_are_fitted_on_crops_that_appear_in_no_mosaic(encoder, dataset, measured):
     store, _ = measured
-    parts, mosaics = draw_mosaics(dataset, settings_of())
+    parts, mosaics = draw_mosaics(dataset, sizes_of(settings_of().mosaics))
     shown = {int(index) for mosaic in mosaics for index in (*mosaic.tiles, *mosaic.references)}
     assert not shown & set(parts.fitting.tolist())
     pooled = encoder(torch.stack([alone(encoder, dataset[int(index)]) for index in parts.fitting])).pooled
-    head = fitted_head("center", store, settings_of())
+    head = fitted_head("center", store)
     torch.testing.assert_close(head.bias, -pooled.double().mean(dim=0), atol=1e-5, rtol=1e-5)
 
 
 def test_a_mosaic_may_be_larger_than_the_images_of_the_encoder(encoder, dataset, measured):
     settings = settings_of(side=2 * SIDE, heads=["none"])
-    store, usual = embed_mosaics(encoder, dataset, settings), measured[0]
+    store, usual = embed_mosaics(encoder, dataset, sizes_of(settings.mosaics), batch_size=4), measured[0]
     torch.testing.assert_close(store.crops, usual.crops, equal_nan=True)
     assert store.masks.shape == (4, 2 * SIDE, 2 * SIDE)
     assert store.maps.shape[-1] == 2 * usual.maps.shape[-1]
-    picture = picture_of(draw_mosaics(dataset, settings)[1][0], dataset, "box", 2 * SIDE)
+    picture = picture_of(draw_mosaics(dataset, sizes_of(settings.mosaics))[1][0], dataset, "box", 2 * SIDE)
     assert picture.size == (2 * SIDE, 2 * SIDE)
     expected = encoder(torch.stack([encoder.transform.transforms[-1](to_tensor(picture))])).maps[0]
     torch.testing.assert_close(store.maps[0], expected, atol=1e-5, rtol=1e-4)
@@ -164,7 +164,7 @@ def test_a_larger_mosaic_needs_a_known_normalization(encoder, dataset):
     with pytest.raises(
         ValueError, match=r"mosaics of 64 pixels need an encoder whose preprocessing .* drop mosaics.side"
     ):
-        embed_mosaics(hidden, dataset, settings_of(side=64))
+        embed_mosaics(hidden, dataset, sizes_of(settings_of(side=64).mosaics))
 
 
 def test_the_tables_show_every_method_and_head_and_the_ceilings(measured):
@@ -202,11 +202,11 @@ def test_only_measured_residuals_are_told(measured):
 
 
 def test_unknown_names_are_answered_before_anything_is_embedded():
-    with pytest.raises(ValueError, match=r"unknown head 'pca-129'; did you mean 'pca-128'"):
-        settings_of(heads=["pca-129"])
-    with pytest.raises(ValueError, match=r"unknown method 'exat'; did you mean 'exact'"):
-        settings_of(methods=["exat"])
+    with pytest.raises(LookupError, match=r"unknown head 'pca-129'; did you mean 'pca-128'"):
+        check_heads(["pca-129"])
+    with pytest.raises(LookupError, match=r"unknown method 'exat'; did you mean 'exact'"):
+        measured_methods(["exat"])
     with pytest.raises(ValueError, match=r"a class's score or its lead, but 'verification' explains another number"):
-        measured_methods(settings_of(methods=["verification"]))
+        measured_methods(["verification"])
     with pytest.raises(ValueError, match="mosaics keep activation maps and no pixels, but 'relax' changes the image"):
-        measured_methods(settings_of(methods=["relax"]))
+        measured_methods(["relax"])

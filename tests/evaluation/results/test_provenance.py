@@ -7,8 +7,9 @@ from safetensors.torch import save_file
 from episodes import DigitScenes
 from fsl_explain import Encoder
 from fsl_explain.backbones.weights.checkpoint import sha256_of
+from fsl_explain.cli.measuring import recorded as recorded_by
 from fsl_explain.config import EvaluationConfig
-from fsl_explain.evaluation.results.written import fingerprint, provenance
+from fsl_explain.evaluation.results.written import fingerprint
 
 BASE = {
     "data": {"kind": "digit-scenes", "per_class": 4},
@@ -20,8 +21,8 @@ BASE = {
 
 def recorded(dataset=None, encoder=None, **sections):
     settings = EvaluationConfig.model_validate(BASE | sections)
-    dataset = dataset or DigitScenes(part="novel", per_class=4, size=32)
-    return provenance(settings, encoder or Encoder.named("conv4net", channels=4, size=32), dataset)
+    dataset = dataset or DigitScenes("novel", per_class=4, size=32)
+    return recorded_by(settings, encoder or Encoder.named("conv4net", channels=4, size=32), dataset)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +69,7 @@ def test_other_weights_under_the_same_name_count(tmp_path):
 
 def with_weights(path, encoder):
     settings = EvaluationConfig.model_validate(BASE | {"encoder": {"name": "conv4net", "checkpoint": str(path)}})
-    return provenance(settings, encoder, DigitScenes(part="novel", per_class=4, size=32))
+    return recorded_by(settings, encoder, DigitScenes("novel", per_class=4, size=32))
 
 
 def test_the_encoder_is_recorded_as_it_describes_itself():

@@ -7,10 +7,12 @@ import pytest
 
 from episodes import DigitScenes
 from fsl_explain import Encoder
+from fsl_explain.cli.from_settings import episodes_of
+from fsl_explain.cli.measuring import recorded as recorded_by
 from fsl_explain.config import EvaluationConfig
 from fsl_explain.evaluation import episodes as module
-from fsl_explain.evaluation import evaluate_episodes, summarize
-from fsl_explain.evaluation.results.written import fingerprint, partial_folder, provenance, write_results
+from fsl_explain.evaluation import summarize
+from fsl_explain.evaluation.results.written import fingerprint, partial_folder, write_results
 
 
 @pytest.fixture(scope="module")
@@ -29,22 +31,22 @@ def parts():
 def test_an_interrupted_run_goes_on_and_ends_the_same(parts, tmp_path, monkeypatch):
     settings, encoder, dataset = parts
     monkeypatch.setattr(module, "EPISODES_IN_A_CHUNK", 2)
-    whole = evaluate_episodes(encoder, dataset, settings)
+    whole = episodes_of(settings, encoder, dataset)
 
     def interrupt(stage, done, total):
         if stage == "explaining episodes" and done:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        evaluate_episodes(encoder, dataset, settings, tmp_path, interrupt)
+        episodes_of(settings, encoder, dataset, tmp_path, interrupt)
     kept = sorted(path.name for path in tmp_path.iterdir())
     assert kept == ["episodes-000000-2.safetensors"]
     calls = []
     handle = encoder.network.register_forward_pre_hook(lambda _, args: calls.append(len(args[0])))
     try:
-        resumed = evaluate_episodes(encoder, dataset, settings, tmp_path)
+        resumed = episodes_of(settings, encoder, dataset, tmp_path)
         after_resume = sum(calls)
-        evaluate_episodes(encoder, dataset, settings)
+        episodes_of(settings, encoder, dataset)
     finally:
         handle.remove()
     assert after_resume < sum(calls) - after_resume
@@ -53,13 +55,13 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(parts, tmp_path, monkeypat
 
 def test_chunks_of_other_settings_are_never_used(parts, tmp_path):
     settings, encoder, dataset = parts
-    recorded = provenance(settings, encoder, dataset)
-    other = provenance(
+    recorded = recorded_by(settings, encoder, dataset)
+    other = recorded_by(
         settings.model_copy(update={"decision": settings.decision.model_copy(update={"rule": "prototype"})}),
         encoder,
         dataset,
     )
-    more = provenance(
+    more = recorded_by(
         settings.model_copy(update={"episodes": settings.episodes.model_copy(update={"count": 9})}), encoder, dataset
     )
     assert fingerprint(recorded) != fingerprint(other)
@@ -72,7 +74,7 @@ def test_chunks_of_other_settings_are_never_used(parts, tmp_path):
 
 def test_files_agree_with_the_summary(parts, tmp_path):
     settings, encoder, dataset = parts
-    chunk = evaluate_episodes(encoder, dataset, settings)
+    chunk = episodes_of(settings, encoder, dataset)
     write_results(tmp_path, summarize(chunk), chunk, dataset)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["episodes.parquet", "queries.parquet", "summary.json"]
     summary = json.loads((tmp_path / "summary.json").read_text())
@@ -88,7 +90,7 @@ def test_files_agree_with_the_summary(parts, tmp_path):
 
 def test_a_failure_while_writing_leaves_the_old_results(parts, tmp_path):
     settings, encoder, dataset = parts
-    chunk = evaluate_episodes(encoder, dataset, settings)
+    chunk = episodes_of(settings, encoder, dataset)
     write_results(tmp_path, summarize(chunk), chunk, dataset)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(ValueError, match="Out of range float"):
@@ -98,6 +100,6 @@ def test_a_failure_while_writing_leaves_the_old_results(parts, tmp_path):
 
 def test_the_record_names_no_folder_of_this_machine(parts, tmp_path):
     settings, encoder, dataset = parts
-    text = json.dumps(provenance(settings, encoder, dataset))
+    text = json.dumps(recorded_by(settings, encoder, dataset))
     assert str(tmp_path.parent) not in text
     assert "root" not in json.loads(text)["config"]["data"]

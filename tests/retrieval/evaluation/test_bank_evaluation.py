@@ -9,14 +9,15 @@ from episodes import DigitScenes, prepare, select
 from fsl_explain import Encoder, metrics
 from fsl_explain import saliency as without_supports
 from fsl_explain.classifiers import named_rule
-from fsl_explain.evaluation.measurement import METRICS
+from fsl_explain.evaluation.figures import OF_DECISIONS as METRICS
 from fsl_explain.explainers.choice import Choice
 from fsl_explain.explainers.explaining import explain_compared
 from retrieval_explain import MemoryBank
+from retrieval_explain.cli.evaluate import bank_of
 from retrieval_explain.decisions.chosen_classes import NOBODY
 from retrieval_explain.decisions.explained_neighbors import over_all, retrieve
 from retrieval_explain.evaluation.evaluation_tables import bank_query_columns, bank_tables, summarize_bank
-from retrieval_explain.evaluation.retrieval_evaluation import evaluate_bank, measured_methods
+from retrieval_explain.evaluation.retrieval_evaluation import measured_methods
 from retrieval_explain.settings import BankEvaluationConfig
 
 RULES = ("knn-vote", "majority-vote", "nearest-neighbor")
@@ -49,7 +50,7 @@ def bank(encoder, dataset):
 
 @pytest.fixture(scope="module")
 def measured(encoder, dataset):
-    return evaluate_bank(encoder, dataset, settings_of())
+    return bank_of(settings_of(), encoder, dataset)
 
 
 def one_by_one(encoder, dataset, bank, method, rule_name, query):
@@ -102,7 +103,7 @@ def test_every_image_is_embedded_once_and_masked_once_a_method(encoder, dataset)
     seen = []
     handle = encoder.network.register_forward_pre_hook(lambda _, args: seen.append(len(args[0])))
     try:
-        measured = evaluate_bank(encoder, dataset, settings_of())
+        measured = bank_of(settings_of(), encoder, dataset)
     finally:
         handle.remove()
     correct = torch.stack([figures.correct for figures in measured.rules])
@@ -117,7 +118,7 @@ def test_progress_reaches_all_that_was_announced(encoder, dataset):
         done[stage] = done.get(stage, 0) + count
         totals.setdefault(stage, set()).add(total)
 
-    evaluate_bank(encoder, dataset, settings_of(), report=report)
+    bank_of(settings_of(), encoder, dataset, report=report)
     assert {stage: {count} for stage, count in done.items()} == totals
     assert len(totals) == 3
 
@@ -141,15 +142,15 @@ def test_an_unchanged_query_keeps_its_very_score():
     settings = settings_of(
         decision={"rules": ["knn-vote"], "k": 60}, explanation={"methods": []}, run={"batch_size": 8}
     )
-    figures = evaluate_bank(wide, dataset, settings).rules[0]
-    ones = measured_methods(settings).index("all-ones")
+    figures = bank_of(settings, wide, dataset).rules[0]
+    ones = list(measured_methods(settings.explanation.methods)).index("all-ones")
     assert torch.equal(figures.masked_score[ones, figures.correct], figures.score[figures.correct])
 
 
 def test_two_runs_are_identical_and_batches_change_nothing(encoder, dataset, measured):
-    again = summarize_bank(evaluate_bank(encoder, dataset, settings_of()))
+    again = summarize_bank(bank_of(settings_of(), encoder, dataset))
     assert json.dumps(again) == json.dumps(summarize_bank(measured))
-    small = evaluate_bank(encoder, dataset, settings_of(run={"batch_size": 7}))
+    small = bank_of(settings_of(run={"batch_size": 7}), encoder, dataset)
     for ours, theirs in zip(measured.rules, small.rules, strict=True):
         for name in METRICS:
             torch.testing.assert_close(ours.figures[name], theirs.figures[name], rtol=1e-4, atol=1e-4, equal_nan=True)
@@ -159,7 +160,7 @@ def test_a_gallery_of_its_own_is_searched_and_classes_are_matched_by_name(encode
     """The same images as the gallery, classes in another order and one missing: each query's nearest is itself."""
     order = (dataset.classes[3], dataset.classes[1], dataset.classes[0])
     gallery = select(dataset, order)
-    found = evaluate_bank(encoder, dataset, settings_of(), gallery)
+    found = bank_of(settings_of(), encoder, dataset, gallery)
     known = [dataset.classes[label] in order for label in dataset.labels]
     nearest = found.rules[2]
     assert found.reach == len(gallery)
@@ -173,13 +174,13 @@ def test_a_gallery_of_its_own_is_searched_and_classes_are_matched_by_name(encode
 
 
 def test_a_limit_spreads_the_queries_and_keeps_the_gallery(encoder, dataset, measured):
-    few = evaluate_bank(encoder, dataset, settings_of(), limit=5)
+    few = bank_of(settings_of(), encoder, dataset, limit=5)
     assert few.images.tolist() == [i * len(dataset) // 5 for i in range(5)]
     assert len(few.labels.unique()) > 2
     assert few.reach == measured.reach == len(dataset) - 1
     assert torch.equal(few.neighbors.indices, measured.neighbors.indices[few.images])
     torch.testing.assert_close(few.rules[0].masked_score, measured.rules[0].masked_score[:, few.images], equal_nan=True)
-    assert len(evaluate_bank(encoder, dataset, settings_of(), limit=10**6).images) == len(dataset)
+    assert len(bank_of(settings_of(), encoder, dataset, limit=10**6).images) == len(dataset)
 
 
 def test_one_row_per_rule_method_and_query(dataset, measured):
@@ -222,7 +223,7 @@ def test_tables_say_what_was_left_out(measured):
 
 
 def test_decisions_without_a_rival_are_counted(encoder, dataset):
-    measured = evaluate_bank(encoder, dataset, settings_of(decision={"rules": ["nearest-neighbor"], "k": 1}))
+    measured = bank_of(settings_of(decision={"rules": ["nearest-neighbor"], "k": 1}), encoder, dataset)
     figures = measured.rules[0]
     assert (figures.chosen.runner_up == NOBODY).all()
     assert torch.equal(figures.chosen.lead, figures.chosen.score)
@@ -233,13 +234,18 @@ def test_decisions_without_a_rival_are_counted(encoder, dataset):
 
 
 def test_methods_that_explain_another_number_are_refused():
-    assert measured_methods(settings_of())[-4:] == ("lafam", "centered-gaussian", "random-blurred", "all-ones")
+    assert tuple(measured_methods(settings_of().explanation.methods))[-4:] == (
+        "lafam",
+        "centered-gaussian",
+        "random-blurred",
+        "all-ones",
+    )
     with pytest.raises(ValueError, match="of a class's score or of its lead, but got 'verification'; drop it"):
-        measured_methods(settings_of(explanation={"methods": ["verification"]}))
+        measured_methods(["verification"])
     with pytest.raises(ValueError, match="expected explainers that read activation maps, but 'occlusion' changes"):
-        measured_methods(settings_of(explanation={"methods": ["occlusion"]}))
-    with pytest.raises(ValueError, match="unknown method 'exat'"):
-        settings_of(explanation={"methods": ["exat"]})
+        measured_methods(["occlusion"])
+    with pytest.raises(LookupError, match="unknown method 'exat'"):
+        measured_methods(["exat"])
 
 
 def test_an_embedding_that_cannot_be_compared_is_named(dataset):
@@ -247,4 +253,4 @@ def test_an_embedding_that_cannot_be_compared_is_named(dataset):
     for parameter in dead.network.parameters():
         parameter.data.zero_()
     with pytest.raises(ValueError, match="of 30 queries are zero or not finite, first row 0"):
-        evaluate_bank(dead, dataset, settings_of())
+        bank_of(settings_of(), dead, dataset)

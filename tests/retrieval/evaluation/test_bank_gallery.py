@@ -6,9 +6,9 @@ import torch
 from episodes import DigitScenes, select
 from fsl_explain import Encoder
 from retrieval_explain import MemoryBank
+from retrieval_explain.cli.evaluate import bank_of
 from retrieval_explain.evaluation.bank_gallery import BankGallery
 from retrieval_explain.evaluation.evaluation_tables import summarize_bank
-from retrieval_explain.evaluation.retrieval_evaluation import evaluate_bank
 from retrieval_explain.settings import BankData, BankEvaluationConfig
 
 
@@ -41,8 +41,8 @@ def test_equals_a_gallery_of_the_same_images(encoder, dataset, searched, tmp_pat
     MemoryBank.build(encoder, searched, directory=tmp_path / "bank")
     gallery = BankGallery(MemoryBank.load(tmp_path / "bank"), "bank")
     assert (len(gallery), gallery.classes) == (len(searched), tuple(searched.classes))
-    embedded = summarize_bank(evaluate_bank(encoder, dataset, settings_of(), searched))
-    stored = summarize_bank(evaluate_bank(encoder, dataset, settings_of(), gallery))
+    embedded = summarize_bank(bank_of(settings_of(), encoder, dataset, searched))
+    stored = summarize_bank(bank_of(settings_of(), encoder, dataset, gallery))
     assert stored["retrieval"] == embedded["retrieval"]
     assert stored["rules"]["knn-vote"]["accuracy"] == embedded["rules"]["knn-vote"]["accuracy"]
     exact = [one["rules"]["knn-vote"]["methods"]["exact"]["average_drop"]["mean"] for one in (stored, embedded)]
@@ -56,10 +56,10 @@ def test_refuses_a_bank_without_class_names_and_one_of_another_encoder_or_simila
         BankGallery(MemoryBank.from_embeddings(torch.eye(3), labels=["a", "b", None]), "x")
     gallery = BankGallery(MemoryBank.build(encoder, searched), "x")
     with pytest.raises(ValueError, match=r"the bank x is of cosine similarity, but decision.similarity is 'euclidean'"):
-        evaluate_bank(encoder, dataset, settings_of(similarity="euclidean"), gallery)
+        bank_of(settings_of(similarity="euclidean"), encoder, dataset, gallery)
     other = Encoder.named("conv4net", channels=6, size=32, seed=5)
     with pytest.raises(ValueError, match=r"the bank was built with encoder"):
-        evaluate_bank(other, dataset, settings_of(), gallery)
+        bank_of(settings_of(), other, dataset, gallery)
     with pytest.raises(ValueError, match=r"row 0 of the bank x has no path; build the bank from images"):
         gallery[0]
 

@@ -8,8 +8,8 @@ import torch
 from episodes import DigitScenes
 from fsl_explain import Encoder
 from fsl_explain.evaluation.image_store import embed_unique
+from retrieval_explain.cli.evaluate import bank_of
 from retrieval_explain.evaluation import query_images
-from retrieval_explain.evaluation.retrieval_evaluation import evaluate_bank
 from retrieval_explain.settings import BankEvaluationConfig
 
 SETTINGS = BankEvaluationConfig.model_validate(
@@ -34,7 +34,7 @@ def encoder():
 
 @pytest.fixture(scope="module")
 def at_once(encoder, dataset):
-    return evaluate_bank(encoder, dataset, SETTINGS)
+    return bank_of(SETTINGS, encoder, dataset)
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def in_pieces(monkeypatch):
 
 def test_pieces_measure_what_all_at_once_measures(encoder, dataset, at_once, in_pieces):
     told = []
-    found = evaluate_bank(encoder, dataset, SETTINGS, report=lambda phase, done, total: told.append((done, total)))
+    found = bank_of(SETTINGS, encoder, dataset, report=lambda phase, done, total: told.append((done, total)))
     assert len(dataset) > 24
     assert in_pieces == [*range(len(dataset)), *range(16, len(dataset))]
     torch.testing.assert_close(found.neighbors.similarities, at_once.neighbors.similarities)
@@ -74,14 +74,14 @@ def test_pieces_measure_what_all_at_once_measures(encoder, dataset, at_once, in_
 
 
 def test_a_mask_that_removes_nothing_drops_nothing_in_a_piece_read_again(encoder, dataset, in_pieces):
-    found = evaluate_bank(encoder, dataset, SETTINGS)
+    found = bank_of(SETTINGS, encoder, dataset)
     for rule in found.rules:
         drops = rule.figures["average_drop"][found.methods.index("all-ones"), rule.correct]
         assert torch.equal(drops, torch.zeros_like(drops))
 
 
 def test_some_queries_decide_as_they_do_among_all(encoder, dataset, at_once):
-    found = evaluate_bank(encoder, dataset, SETTINGS, limit=7)
+    found = bank_of(SETTINGS, encoder, dataset, limit=7)
     assert found.reach == len(dataset) - 1
     assert found.images.tolist() == [number * len(dataset) // 7 for number in range(7)]
     torch.testing.assert_close(found.neighbors.similarities, at_once.neighbors.similarities[found.images])

@@ -1,0 +1,156 @@
+"""What settings say, said to the library in values: here configs end."""
+
+from pathlib import Path
+
+from jaxtyping import Float
+from torch import Tensor
+
+from episodes import EpisodeSampler, LabeledImages
+from fsl_explain.config import ComparisonConfig, EvaluationConfig, FigureConfig
+from fsl_explain.config.comparison import MapsConfig
+from fsl_explain.config.mosaics import MosaicSizesConfig
+from fsl_explain.config.settings import EpisodesConfig, RunConfig
+from fsl_explain.encoder import Encoder
+from fsl_explain.evaluation.comparison.compared_images import MapComparison
+from fsl_explain.evaluation.comparison.label_free import compare_label_free
+from fsl_explain.evaluation.comparison.with_supports import compare_maps
+from fsl_explain.evaluation.episodes import accuracy_over_episodes, evaluate_episodes
+from fsl_explain.evaluation.grid_choice import GridDecision, Shown
+from fsl_explain.evaluation.map_grid import MapGrid, map_grid
+from fsl_explain.evaluation.measurement import Chunk
+from fsl_explain.evaluation.mosaics.measured_mosaics import HeadFigures, evaluate_mosaics
+from fsl_explain.evaluation.mosaics.mosaic_images import MosaicSizes
+from fsl_explain.evaluation.mosaics.mosaic_store import MosaicStore, embed_mosaics
+from fsl_explain.explainers.methods.relax import RelaxOptions
+from fsl_explain.progress import Report, silent
+
+
+def sampler_of(episodes: EpisodesConfig, dataset: LabeledImages) -> EpisodeSampler:
+    """Return the sampler of the episodes."""
+    sizes = episodes.model_dump(exclude={"count"})
+    return EpisodeSampler(dataset.labels, **sizes, class_names=dataset.classes)
+
+
+def episodes_of(
+    settings: EvaluationConfig,
+    encoder: Encoder,
+    dataset: LabeledImages,
+    partial: Path | None = None,
+    report: Report = silent,
+) -> Chunk:
+    """Evaluate the episodes that the settings name."""
+    return evaluate_episodes(
+        encoder,
+        dataset,
+        sampler=sampler_of(settings.episodes, dataset),
+        episodes=settings.episodes.count,
+        methods=settings.explanation.methods,
+        rule=settings.decision.rule,
+        similarity=settings.decision.similarity,
+        masking=settings.explanation.masking,
+        iou_threshold=settings.explanation.iou_threshold,
+        batch_size=settings.run.batch_size,
+        partial=partial,
+        engine=settings.run.engine,
+        report=report,
+    )
+
+
+def accuracy_of(settings: EvaluationConfig, encoder: Encoder, dataset: LabeledImages) -> Float[Tensor, "episode"]:
+    """Return the accuracy of each episode that the settings name."""
+    return accuracy_over_episodes(
+        encoder,
+        dataset,
+        sampler=sampler_of(settings.episodes, dataset),
+        episodes=settings.episodes.count,
+        rule=settings.decision.rule,
+        similarity=settings.decision.similarity,
+        batch_size=settings.run.batch_size,
+    )
+
+
+def comparison_of(
+    settings: ComparisonConfig,
+    encoder: Encoder,
+    dataset: LabeledImages,
+    partial: Path | None = None,
+    report: Report = silent,
+) -> MapComparison:
+    """Compare the explainers that the settings name, with supports or, of 0 shots, without."""
+    maps, run = settings.maps, settings.run
+    relax = relax_of(maps, run)
+    if not maps.shots:
+        return compare_label_free(
+            encoder,
+            dataset,
+            methods=maps.methods,
+            seed=maps.seed,
+            sample=maps.sample,
+            relax=relax,
+            batch_size=run.batch_size,
+            partial=partial,
+            engine=run.engine,
+            report=report,
+        )
+    return compare_maps(
+        encoder,
+        dataset,
+        methods=maps.methods,
+        rule=maps.rule,
+        similarity=maps.similarity,
+        shots=maps.shots,
+        seed=maps.seed,
+        sample=maps.sample,
+        relax=relax,
+        steps=maps.steps,
+        removed=maps.removed,
+        batch_size=run.batch_size,
+        partial=partial,
+        engine=run.engine,
+        report=report,
+    )
+
+
+def relax_of(maps: MapsConfig, run: RunConfig) -> RelaxOptions:
+    """Return the options of RELAX."""
+    return RelaxOptions(masks=maps.relax_masks, seed=maps.seed, variant=maps.relax_variant, batch_size=run.batch_size)
+
+
+def sizes_of(mosaics: MosaicSizesConfig) -> MosaicSizes:
+    """Return how mosaics are drawn."""
+    return MosaicSizes(mosaics.count, mosaics.seed, mosaics.crop, mosaics.side, mosaics.fit_share)
+
+
+def mosaics_of(
+    mosaics: MosaicSizesConfig, run: RunConfig, encoder: Encoder, dataset: LabeledImages, report: Report = silent
+) -> tuple[MosaicStore, dict[str, HeadFigures]]:
+    """Draw, embed and explain mosaics."""
+    store = embed_mosaics(encoder, dataset, sizes_of(mosaics), batch_size=run.batch_size, report=report)
+    figures = evaluate_mosaics(
+        store,
+        encoder.pooling,
+        heads=mosaics.heads,
+        methods=mosaics.methods,
+        similarity=mosaics.similarity,
+        seed=mosaics.seed,
+        engine=run.engine,
+        report=report,
+    )
+    return store, figures
+
+
+def grid_of(
+    settings: FigureConfig, encoders: list[Encoder], dataset: LabeledImages, gallery: LabeledImages | None
+) -> MapGrid:
+    """Choose and explain the images of a figure."""
+    titles = [model.title for model in settings.models]
+    of_episodes = settings.decision.supports == "episode"
+    return map_grid(
+        list(zip(titles, encoders, strict=True)),
+        dataset,
+        gallery,
+        decision=GridDecision(**settings.decision.model_dump()),
+        shown=Shown(**settings.shown.model_dump()),
+        sampler=sampler_of(settings.episodes, dataset) if of_episodes else None,
+        batch_size=settings.run.batch_size,
+    )

@@ -1,0 +1,83 @@
+"""Finished parts on disk: one safetensors file each, whose header says what it was made of, and for which run."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from fsl_explain.engine import Part, Result, Say
+from fsl_explain.files import written_aside
+
+MANIFEST = "part"
+
+
+@dataclass(frozen=True)
+class Shards:
+    """The finished parts of one run in a folder.
+
+    A shard is used for the very part and run it was made for, and where its tensors have the hash that its header
+    states; any other one is told of in a sentence, and is written anew.
+    """
+
+    folder: Path
+    run: str
+    say: Say
+
+    def load(self, part: Part) -> dict[str, Tensor] | None:
+        """Return the result of a part, or None where there is none that can be used."""
+        path = self.path_of(part)
+        if not path.exists():
+            return None
+        tensors, fault = self._read(path, part)
+        if fault:
+            self.say(f"The finished part {path.name} {fault}; it is measured again.")
+        return tensors
+
+    def save(self, part: Part, result: Result) -> None:
+        """Write the result of a part; it is there whole or not at all."""
+        tensors = {name: value.contiguous() for name, value in result.items()}
+        manifest = {"run": self.run, "made_of": _plain(part), "order": list(tensors), "sha256": _digest(tensors)}
+        with written_aside(self.path_of(part)) as aside:
+            save_file(tensors, aside, metadata={MANIFEST: json.dumps(manifest)})
+
+    def path_of(self, part: Part) -> Path:
+        """Return the file of a part."""
+        return self.folder / f"{re.sub(r'[^a-zA-Z0-9.+_-]', '_', part.name)}.safetensors"
+
+    def _read(self, path: Path, part: Part) -> tuple[dict[str, Tensor] | None, str]:
+        """Return the tensors of a file, or what is wrong with it."""
+        try:
+            with safe_open(path, "pt") as file:
+                manifest = json.loads(file.metadata()[MANIFEST])
+                found = {name: file.get_tensor(name) for name in manifest["order"]}
+            run, made_of, written = (manifest[key] for key in ("run", "made_of", "sha256"))
+        except (SafetensorError, ValueError, LookupError, OSError, TypeError):
+            return None, "is damaged"
+        if run != self.run:
+            return None, "is of another run"
+        if made_of != _plain(part):
+            return None, "is of another part"
+        return (found, "") if written == _digest(found) else (None, "is damaged")
+
+
+def _plain(part: Part) -> dict[str, Any]:
+    """Return what a part is made of as a file would give it back."""
+    plain: dict[str, Any] = json.loads(json.dumps({"name": part.name, **part.made_of}))
+    return plain
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        value = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.flatten().view(torch.uint8).numpy().tobytes() if value.numel() else b"")
+    return digest.hexdigest()

@@ -1,0 +1,31 @@
+"""How an evaluation decides: a rule and a similarity, by name or as objects."""
+
+from dataclasses import dataclass
+
+from fsl_explain.classifiers import RULES, Rule, named_rule
+from fsl_explain.similarities import SIMILARITIES, Similarity
+
+
+@dataclass(frozen=True)
+class DecidedBy:
+    """A rule and a similarity; those with a name are kept by it, so that the choice can be pickled."""
+
+    chosen_rule: str | Rule
+    chosen_similarity: str | Similarity
+
+    @classmethod
+    def of(cls, rule: str | Rule, similarity: str | Similarity) -> "DecidedBy":
+        """Check the names. Raises: ``LookupError`` with the nearest ones."""
+        found = cls(RULES.name_of(rule) or rule, SIMILARITIES.name_of(similarity) or similarity)
+        _ = found.rule, found.similarity
+        return found
+
+    @property
+    def rule(self) -> Rule:
+        """The rule itself."""
+        return named_rule(self.chosen_rule) if isinstance(self.chosen_rule, str) else self.chosen_rule
+
+    @property
+    def similarity(self) -> Similarity:
+        """The similarity itself."""
+        return SIMILARITIES.find(self.chosen_similarity)

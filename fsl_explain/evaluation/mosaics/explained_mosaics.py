@@ -1,0 +1,127 @@
+"""The mosaics of a benchmark, explained by one method under one head; and the model itself, shown each tile alone.
+
+A head only changes what follows the pooled features, so that nothing is embedded twice.
+"""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from fsl_explain.batches import slices
+from fsl_explain.classifiers import SupportSet
+from fsl_explain.encoder import Features
+from fsl_explain.engine import Part
+from fsl_explain.evaluation.decided_by import DecidedBy
+from fsl_explain.evaluation.figures import FIGURES, OF_MOSAICS
+from fsl_explain.evaluation.mosaics.fitted_heads import find_head
+from fsl_explain.evaluation.mosaics.mosaic_images import TILES
+from fsl_explain.evaluation.mosaics.mosaic_store import MosaicStore
+from fsl_explain.explainers.asking import Decided, Options, PooledHead, ask_about
+from fsl_explain.explainers.method import Attribution, Method
+from fsl_explain.explainers.question import Question
+from fsl_explain.heads import Pooling
+
+MOSAICS_IN_A_BATCH = 50
+TILE_NAMES = ("upper left", "upper right", "lower left", "lower right")
+CEILINGS = "the model itself"
+
+
+@dataclass(frozen=True)
+class MosaicWork:
+    """Measures every mosaic by one method under one head; each head is fitted once."""
+
+    store: MosaicStore
+    pooling: Pooling
+    decided_by: DecidedBy
+    methods: Mapping[str, Method]
+    seed: int
+    fitted: dict[str, "OneHead"] = field(default_factory=dict)
+
+    def __call__(self, part: Part) -> dict[str, Tensor]:
+        """Return the figures of a method, or what the model reaches that is shown each tile alone."""
+        head, method = self._head(part.made_of["head"]), part.made_of["method"]
+        return head.ceilings() if method == CEILINGS else head.measure(self.methods[method])
+
+    def _head(self, name: str) -> "OneHead":
+        if name not in self.fitted:
+            head = fitted_head(name, self.store, self.seed).to(self.store.maps.dtype)
+            self.fitted[name] = OneHead(self.store, head, deepcopy(head).double(), self.pooling, self.decided_by)
+        return self.fitted[name]
+
+
+@dataclass(frozen=True)
+class OneHead:
+    """One head on the store's features."""
+
+    store: MosaicStore
+    head: nn.Module  # in the network's dtype
+    precise: nn.Module  # the same weights in float64: embeddings are in it, whatever the network's dtype
+    pooling: Pooling
+    by: DecidedBy
+
+    def measure(self, method: Method) -> dict[str, Float[Tensor, "mosaic"]]:
+        """Explain all mosaics twice: for the target's reference, and for the other's."""
+        batches = slices(len(self.store.target), MOSAICS_IN_A_BATCH)
+        parts = [self._measure_batch(method, part) for part in batches]
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    def ceilings(self) -> dict[str, Tensor]:
+        """Ask the model which tile alone is nearest to the reference, and which has the largest lead over the rest."""
+        tiles, references = (self._embed(self.store.crops[rows]) for rows in (self.store.tiles, self.store.references))
+        similarities = self.by.similarity.pairwise(tiles, references)
+        target = self.store.target
+        own = similarities.take_along_dim(target[:, None, None], dim=2).squeeze(2)
+        lead = own - (similarities.sum(dim=2) - own) / (TILES - 1)
+        return {
+            "one_reference": (own.argmax(dim=1) == target).double(),
+            "contrast": (lead.argmax(dim=1) == target).double(),
+            "dimensions": torch.tensor(self._embed(self.store.pooled[:1]).shape[1]),
+        }
+
+    def _measure_batch(self, method: Method, part: slice) -> dict[str, Float[Tensor, "batch"]]:
+        target = self.store.target[part]
+        question = self._question(method, part, target)
+        attribution = method.attribute(question)
+        swapped = method.attribute(self._question(method, part, self.store.other[part]))
+        values = {
+            "saliency": self._saliency(method, attribution),
+            "mask": self.store.masks[target],
+            "other_saliency": self._saliency(method, swapped),
+        }
+        residual = _residual(question, attribution) if method.signed else torch.full(target.shape, torch.nan)
+        return {name: FIGURES[name].of(values).double() for name in OF_MOSAICS} | {"residual": residual}
+
+    def _saliency(self, method: Method, attribution: Attribution) -> Float[Tensor, "batch height width"]:
+        height, width = self.store.masks.shape[-2:]
+        return method.saliency(attribution.cells, (height, width))
+
+    def _question(self, method: Method, part: slice, target: Int[Tensor, "batch"]) -> Question:
+        pooled = self.store.pooled[part].double()
+        references = self._embed(self.store.crops[self.store.references[part]])[:, :, None]
+        supports = SupportSet(references, torch.ones(references.shape[:-1], dtype=torch.bool), TILE_NAMES)
+        query, by = Features(self.store.maps[part], pooled, self._embed(pooled)), self.by
+        scores = by.rule.class_scores(query.embedding, supports, by.similarity)
+        decided = Decided(by.rule, by.similarity, scores, scores, target)
+        reading = PooledHead(self.pooling, self.head)
+        return ask_about(method, reading, query, supports, decided, options=Options(against="others"))
+
+    def _embed(self, pooled: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch embedding"]:
+        with torch.no_grad():
+            embedding: Tensor = self.precise(pooled.double())
+            return embedding
+
+
+def _residual(question: Question, attribution: Attribution) -> Float[Tensor, "batch"]:
+    cells = attribution.cells.double().flatten(1)
+    terms = cells.abs().sum(dim=1) + attribution.bias.abs()
+    return (question.explained.value - cells.sum(dim=1) - attribution.bias).abs() / terms
+
+
+def fitted_head(name: str, store: MosaicStore, seed: int = 0) -> nn.Module:
+    """Fit a head on the crops that appear in no mosaic."""
+    pooled = store.crops[store.fitting].double()
+    return find_head(name)(pooled, store.labels[store.fitting], seed)

@@ -1,0 +1,119 @@
+"""From decisions to the question of an explainer: the one place that knows what each quantity is a number of."""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from episodes.errors import Mistake
+from fsl_explain.classifiers import Rule, SupportSet
+from fsl_explain.encoder import Features
+from fsl_explain.explainers.contrast_weights import Against
+from fsl_explain.explainers.explained_score import (
+    ExplainedScore,
+    Quantity,
+    distance_to_threshold,
+    lead_over,
+    log_probability,
+    score_of,
+)
+from fsl_explain.explainers.method import Method
+from fsl_explain.explainers.question import Pixels, Question
+from fsl_explain.heads import Pooling
+from fsl_explain.similarities import Similarity
+
+
+@runtime_checkable
+class Reading(Protocol):
+    """How activation maps become an embedding: an encoder, or a part of one."""
+
+    @property
+    def pooling(self) -> Pooling:
+        """From maps to one value per channel."""
+        ...
+
+    @property
+    def head(self) -> torch.nn.Module:
+        """From pooled values to the embedding."""
+        ...
+
+
+@dataclass(frozen=True)
+class PooledHead:
+    """A pooling and a head of their own over the maps of an encoder."""
+
+    pooling: Pooling
+    head: torch.nn.Module
+
+
+@dataclass(frozen=True)
+class Decided:
+    """How a batch of queries was decided, and which class of each is asked about."""
+
+    rule: Rule
+    similarity: Similarity
+    scores: Float[Tensor, "*batch way"]
+    ranking: Float[Tensor, "*batch way"]  # what the decision is the largest of
+    target: Int[Tensor, "*batch"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What belongs to explaining one number rather than another; see ``explain``."""
+
+    against: Against = None
+    runner_up_by: Float[Tensor, "*batch way"] | None = None  # says who is the best rival; None: the ranking
+    scale: float = 1.0
+    threshold: float | None = None
+
+
+PLAIN = Options()
+
+
+def ask_about(
+    explains: Quantity | Method,
+    reading: Reading,
+    query: Features,
+    supports: SupportSet,
+    decided: Decided,
+    pixels: Pixels | None = None,
+    options: Options = PLAIN,
+) -> Question:
+    """Ask about decisions: for a method, the number that it explains.
+
+    ``reading`` is an encoder, or another pooling and head over the same maps. ``pixels`` are for methods that ask the
+    network again.
+
+    Raises: ``LookupError`` or ``ValueError`` for options that do not fit the number.
+    """
+    quantity = explains.explains if isinstance(explains, Method) else explains
+    return Question(
+        query=query,
+        supports=supports,
+        explained=_explained(quantity, decided, supports.classes, options),
+        ranking=decided.ranking,
+        target=decided.target,
+        rule=decided.rule,
+        similarity=decided.similarity,
+        pooling=reading.pooling,
+        head=reading.head,
+        pixels=pixels,
+    )
+
+
+def _explained(quantity: Quantity, decided: Decided, classes: tuple[str, ...], options: Options) -> ExplainedScore:
+    scores, target = decided.scores, decided.target
+    if quantity == "contrast":
+        ranking = decided.ranking if options.runner_up_by is None else options.runner_up_by
+        return lead_over(scores, ranking, target, options.against, classes)
+    if quantity == "log-probability":
+        if not options.scale > 0:
+            raise Mistake(f"a log-probability needs a scale above 0, but got {options.scale}.")
+        return log_probability(scores, target, float(options.scale))
+    if quantity == "verification":
+        if options.threshold is None:
+            raise Mistake("a verification needs the threshold it was decided with; give threshold.")
+        return distance_to_threshold(scores, target, float(options.threshold))
+    return score_of(scores, target)
