@@ -60,8 +60,8 @@ class Unfinished:
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Write the state aside and rename it, so that a kill at any instant leaves the old one or the new one."""
-        with written_aside(self.path) as aside:
-            torch.save(dict(state) | {"settings": self.settings}, aside)
+        with written_aside(self.path) as aside, aside.open("wb") as file:
+            torch.save(dict(state) | {"settings": self.settings}, file)
 
     def remove(self) -> None:
         """Remove the state once the weights stand."""
