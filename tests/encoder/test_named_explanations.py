@@ -54,8 +54,8 @@ def test_heads_are_linear_at_every_image(encoder):
 @every_name
 @pytest.mark.usefixtures("traceable")
 def test_folding_changes_nothing_but_rounding(name, encoder):
-    parts = (deepcopy(encoder.network), encoder.layer, encoder.pooling, encoder.head)
-    eager, folded = encoder, Encoder(*parts, inference="folded")
+    parts = {"layer": encoder.layer, "pooling": encoder.pooling, "head": encoder.head}
+    eager, folded = encoder, Encoder(deepcopy(encoder.network), **parts, inference="folded")
     batch = random_images(2, side=64)
     assert_close_in_scale(folded(batch).maps, eager(batch).maps, 1e-4)
     assert_close_in_scale(folded(batch).embedding, eager(batch).embedding, 1e-4)

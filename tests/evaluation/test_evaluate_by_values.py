@@ -39,7 +39,7 @@ OWN = Method(EXACT.attribute, EXACT.attribute_supports, EXACT.saliency, signed=T
 
 @pytest.fixture(scope="module")
 def dataset():
-    return DigitScenes("novel", per_class=6, size=32)
+    return DigitScenes(part="novel", per_class=6, size=32)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,11 @@ def encoder():
 
 @pytest.fixture
 def few(dataset):
-    return {"sampler": EpisodeSampler(dataset.labels, 3, 1, 2, seed=1), "episodes": 3, "batch_size": 5}
+    return {
+        "sampler": EpisodeSampler(dataset.labels, n_way=3, n_shot=1, n_query=2, seed=1),
+        "episodes": 3,
+        "batch_size": 5,
+    }
 
 
 def equal(first, second):
@@ -165,7 +169,7 @@ def test_a_killed_run_goes_on_and_ends_the_same(encoder, dataset, few, tmp_path,
 def test_parts_of_another_run_are_measured_again(encoder, dataset, few, tmp_path, capsys, changed, what):
     evaluate_episodes(encoder, dataset, methods=["exact"], partial=tmp_path, **few)
     if "sampler" in changed:
-        changed = {"sampler": EpisodeSampler(dataset.labels, 3, 1, 2, seed=2)}
+        changed = {"sampler": EpisodeSampler(dataset.labels, n_way=3, n_shot=1, n_query=2, seed=2)}
     values = {"methods": ["exact"]} | few | changed
     again = evaluate_episodes(encoder, dataset, partial=tmp_path, **values)
     equal(again, evaluate_episodes(encoder, dataset, **values))
@@ -228,7 +232,10 @@ def not_one_each(saliency):
         ({"iou_threshold": 1.0}, "an iou_threshold between 0 and 1, but got 1"),
         ({"batch_size": 0}, "a batch_size of at least 1, but got 0"),
         ({"engine": "loca"}, "unknown engine 'loca'; did you mean 'local'"),
-        ({"sampler": EpisodeSampler([0, 1, 2] * 30, 3, 1, 2)}, r"which has 30 images, but it draws image"),
+        (
+            {"sampler": EpisodeSampler([0, 1, 2] * 30, n_way=3, n_shot=1, n_query=2)},
+            r"which has 30 images, but it draws image",
+        ),
     ],
 )
 def test_a_value_that_does_not_fit_is_one_sentence(encoder, dataset, few, values, sentence):

@@ -54,7 +54,7 @@ def explained(encoder, dataset, image, episode, method, target=None):
 @pytest.mark.parametrize(("decisions", "method"), [("correct", "fam"), ("wrong", "exact")])
 def test_shows_decisions_that_all_models_share(encoders, dataset, decisions, method):
     grid = grid_of_models(encoders, dataset, None, settings_of(decisions=decisions, method=method))
-    sampler = EpisodeSampler(dataset.labels, 3, 2, 1, seed=1)
+    sampler = EpisodeSampler(dataset.labels, n_way=3, n_shot=2, n_query=1, seed=1)
     expected: dict[str, list[list[torch.Tensor]]] = {}
     for episode in sampler.episodes(10):
         for query in episode.query[:, 0]:

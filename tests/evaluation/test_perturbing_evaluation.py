@@ -18,7 +18,7 @@ def test_maps_of_an_evaluation_are_those_of_explain():
         {"data": {"kind": "digit-scenes", "per_class": 6}, "episodes": sizes, "explanation": {"methods": METHODS}}
     )
     chunk = episodes_of(config, encoder, dataset)
-    episode = EpisodeSampler(dataset.labels, 3, 2, 2, seed=0)[0]
+    episode = EpisodeSampler(dataset.labels, n_way=3, n_shot=2, n_query=2, seed=0)[0]
     queries = [prepare(dataset[int(i)], encoder.transform) for i in episode.query.flat]
     support = [[prepare(dataset[int(i)], encoder.transform).pixels for i in row] for row in episode.support]
     supports, masks = torch.stack([torch.stack(row) for row in support]), torch.stack([q.target_mask for q in queries])

@@ -48,7 +48,7 @@ def measured(encoder, dataset):
 def test_equals_the_public_functions_mosaic_by_mosaic(encoder, dataset, measured, method, head):
     store, figures = measured
     fitted = fitted_head(head, store).float()
-    with_head = Encoder(encoder.network, None, encoder.pooling, fitted, encoder.transform)
+    with_head = Encoder(encoder.network, layer=None, pooling=encoder.pooling, head=fitted, preprocess=encoder.transform)
     for number, mosaic in enumerate(draw_mosaics(dataset, sizes_of(settings_of().mosaics))[1]):
         picture = encoder.preprocess([picture_of(mosaic, dataset, "box", SIDE)])[0]
         supports = torch.stack([alone(encoder, dataset[int(index)]) for index in mosaic.references])[:, None]

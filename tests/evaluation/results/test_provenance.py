@@ -21,7 +21,7 @@ BASE = {
 
 def recorded(dataset=None, encoder=None, **sections):
     settings = EvaluationConfig.model_validate(BASE | sections)
-    dataset = dataset or DigitScenes("novel", per_class=4, size=32)
+    dataset = dataset or DigitScenes(part="novel", per_class=4, size=32)
     return recorded_by(settings, encoder or Encoder.named("conv4net", channels=4, size=32), dataset)
 
 
@@ -69,7 +69,7 @@ def test_other_weights_under_the_same_name_count(tmp_path):
 
 def with_weights(path, encoder):
     settings = EvaluationConfig.model_validate(BASE | {"encoder": {"name": "conv4net", "checkpoint": str(path)}})
-    return recorded_by(settings, encoder, DigitScenes("novel", per_class=4, size=32))
+    return recorded_by(settings, encoder, DigitScenes(part="novel", per_class=4, size=32))
 
 
 def test_the_encoder_is_recorded_as_it_describes_itself():

@@ -9,9 +9,9 @@ from tiny_encoder import images, tiny_encoder
 from episodes import DigitScenes
 from fsl_explain.classifiers import RULES, KnnVote, Vote, neighbor_rules, votes
 from retrieval_explain import MemoryBank
+from retrieval_explain.cli.evaluate import bank_of
 from retrieval_explain.decisions.explained_neighbors import explain, retrieve
 from retrieval_explain.evaluation.evaluation_tables import bank_tables, summarize_bank
-from retrieval_explain.evaluation.retrieval_evaluation import evaluate_bank
 from retrieval_explain.inspection.inspected import inspect_neighbors
 from retrieval_explain.settings import BankEvaluationConfig
 
@@ -38,9 +38,9 @@ def test_it_is_explained_and_inspected_like_the_rule_itself():
     encoder, query = tiny_encoder(dtype=torch.float32), images(seed=4, dtype=torch.float32)
     gallery = encoder(images(6, seed=3, dtype=torch.float32)).embedding
     bank = MemoryBank.from_embeddings(gallery, ["oak", "elm", "oak", "elm", "oak", "ash"])
-    expected = explain(bank, encoder, query, "contrast", KnnVote(temperature=0.5))
-    assert torch.equal(explain(bank, encoder, query, "contrast", "warm-vote").cells, expected.cells)
-    inspected = inspect_neighbors(retrieve(encoder, bank, query), "warm-vote").vote
+    expected = explain(encoder, query, bank, method="contrast", rule=KnnVote(temperature=0.5))
+    assert torch.equal(explain(encoder, query, bank, method="contrast", rule="warm-vote").cells, expected.cells)
+    inspected = inspect_neighbors(retrieve(encoder, query, bank), rule="warm-vote").vote
     assert torch.equal(inspected.explanations["contrast"].cells, expected.cells)
 
 
@@ -48,8 +48,8 @@ def test_it_is_evaluated_by_name():
     asked = {"data": {"kind": "digit-scenes"}, "explanation": {"methods": ["exact"]}}
     decision = {"rules": ["warm-vote", "knn-vote"], "k": 5, "temperature": 0.5}
     config = BankEvaluationConfig.model_validate(asked | {"decision": decision})
-    scenes = DigitScenes("novel", per_class=2, size=32)
-    measured = evaluate_bank(tiny_encoder(dtype=torch.float32), scenes, config, limit=4)
+    scenes = DigitScenes(part="novel", per_class=2, size=32)
+    measured = bank_of(config, tiny_encoder(dtype=torch.float32), scenes, limit=4)
     ours, theirs = measured.rules
     assert torch.equal(ours.chosen.score, theirs.chosen.score)
     titles = [table.title for table in bank_tables(summarize_bank(measured), "small")]

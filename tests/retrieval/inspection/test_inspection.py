@@ -200,8 +200,8 @@ def test_a_region_is_cut_in_whole_pixels_and_refused_outside():
 def test_the_bars_of_the_page_are_each_classs_share_of_the_votes(case, tmp_path, rule):
     """Two of three neighbors are 66.7 % of a majority vote; a log vote's bars would be e²/(e² + e) = 73.1 %."""
     bank, encoder, query, _ = case
-    retrieved = retrieve(encoder, bank, query, 3)
-    found = inspect_neighbors(retrieved, rule)
+    retrieved = retrieve(encoder, query, bank, k=3)
+    found = inspect_neighbors(retrieved, rule=rule)
     votes = {name: [] for name in bank.classes}
     near = retrieved.neighbors
     for row, s in zip(near.indices.tolist(), near.similarities.tolist(), strict=True):
@@ -220,4 +220,4 @@ def test_a_rule_that_is_no_vote_is_refused(case):
     bank, encoder, query, _ = case
     for rule in ("nearest-neighbor", RULES["nearest-neighbor"]):
         with pytest.raises(ValueError, match=r"a vote of the neighbors, knn-vote or majority-vote, but got "):
-            inspect_neighbors(retrieve(encoder, bank, query), rule)
+            inspect_neighbors(retrieve(encoder, query, bank), rule=rule)

@@ -43,7 +43,7 @@ def bank(request, similarity, tmp_path):
         return MemoryBank.from_embeddings(values(COUNT, 0), labels, similarity=similarity, ids=ids)
     stored = similarity if isinstance(similarity, str) else "inner-product"
     made = MemoryBank.from_embeddings(values(COUNT, 0), labels, similarity=stored, ids=ids)
-    made.save(tmp_path / "bank", request.param)
+    made.save(tmp_path / "bank", dtype=request.param)
     return MemoryBank.load(tmp_path / "bank", None if isinstance(similarity, str) else similarity)
 
 
@@ -158,9 +158,9 @@ def test_an_index_of_another_similarity_is_not_kept_beside_the_bank(tmp_path):
     MemoryBank.from_embeddings(values(COUNT, 0)).save(tmp_path / "bank")
     for other in ("euclidean", EVERY["mahalanobis"]):
         loaded = MemoryBank.load(tmp_path / "bank", other)
-        assert loaded.indexed("ivf", K).verified.reached
+        assert loaded.indexed("ivf", k=K).verified.reached
         assert not list((tmp_path / "bank").rglob("*.faiss"))
-    MemoryBank.load(tmp_path / "bank").indexed("ivf", K)
+    MemoryBank.load(tmp_path / "bank").indexed("ivf", k=K)
     assert list((tmp_path / "bank").rglob("*.faiss"))
 
 
