@@ -25,7 +25,9 @@ COMMANDS = [
     for name, command in import_module(module).app.resolved_commands().items()
     if not name.startswith("-")
 ]
-each_command = pytest.mark.parametrize(("app", "name", "function"), COMMANDS, ids=str)
+each_command = pytest.mark.parametrize(
+    ("app", "name", "function"), COMMANDS, ids=lambda value: getattr(value, "__name__", value)
+)
 
 RUNNER = """
 import contextlib, io, json, sys
