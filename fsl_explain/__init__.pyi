@@ -2,6 +2,7 @@ import episodes.errors
 
 from . import metrics
 from .classifiers import (
+    RULES,
     CosineClassifier,
     Decision,
     KnnVote,
@@ -10,7 +11,9 @@ from .classifiers import (
     NearestNeighbor,
 )
 from .encoder import Encoder, Features
+from .evaluation import FIGURES, Figure, evaluate_episodes
 from .explainers import (
+    METHODS,
     Correspondence,
     Counterfactual,
     Explanation,
@@ -29,13 +32,15 @@ from .explainers import (
     saliency,
     support_audit,
 )
-from .registries import ENCODERS, METHODS, POOLINGS, RULES, SIMILARITIES
-from .similarities import Mahalanobis
+from .heads import POOLINGS
+from .registries import ENCODERS
+from .similarities import SIMILARITIES, Mahalanobis
 
 Mistake = episodes.errors.Mistake
 __version__: str
 __all__ = [
     "ENCODERS",
+    "FIGURES",
     "METHODS",
     "POOLINGS",
     "RULES",
@@ -47,6 +52,7 @@ __all__ = [
     "Encoder",
     "Explanation",
     "Features",
+    "Figure",
     "KnnVote",
     "LogisticRegression",
     "Mahalanobis",
@@ -60,6 +66,7 @@ __all__ = [
     "SupportAudit",
     "correspondence",
     "counterfactual",
+    "evaluate_episodes",
     "explain",
     "load_explanation",
     "metrics",

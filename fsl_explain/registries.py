@@ -1,25 +1,16 @@
 """All that can be chosen by name: one line adds a member, and commands, configurations and messages read these tables.
 
 A member is imported when it is first asked for, so that names are listed and checked before torch is loaded. One of
-your own is added with ``SIMILARITIES["name"] = member`` before its name is used.
+your own is added with ``SIMILARITIES["name"] = member`` before its name is used. The tables know nothing of what they
+list; ``named`` in each package has them with the protocol of their members.
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import Any
 
 from episodes.registry import Registry
 
-if TYPE_CHECKING:
-    from fsl_explain.backbones.recipes import Recipe
-    from fsl_explain.classifiers.decision import Rule
-    from fsl_explain.evaluation.mosaics.fitted_heads import Fit
-    from fsl_explain.explainers.method import Method
-    from fsl_explain.heads.pooling import Pooling
-    from fsl_explain.metrics.masking import Masking
-    from fsl_explain.report.table_formats import TableFormat
-    from fsl_explain.similarities.similarity import Similarity
-
-SIMILARITIES: Registry["Similarity"] = Registry(
+SIMILARITIES: Registry[Any] = Registry(
     "similarity",
     {
         "cosine": "fsl_explain.similarities.cosine",
@@ -34,7 +25,7 @@ VOTES = {
 """Rules by which each of the nearest neighbors adds a vote to its class."""
 NEIGHBOR_RULES = {"nearest-neighbor": "fsl_explain.classifiers.knn_vote:NEAREST_NEIGHBOR", **VOTES}
 """Rules by which the nearest neighbors alone decide."""
-RULES: Registry["Rule"] = Registry(
+RULES: Registry[Any] = Registry(
     "rule",
     {
         "mean-similarity": "fsl_explain.classifiers.mean_similarity",
@@ -45,7 +36,7 @@ RULES: Registry["Rule"] = Registry(
     },
 )
 _BUILT_IN_RULES = frozenset(RULES)
-POOLINGS: Registry["Pooling"] = Registry(
+POOLINGS: Registry[Any] = Registry(
     "pooling",
     {
         "gap": "fsl_explain.heads.pooling:GAP",
@@ -61,7 +52,7 @@ TRIVIAL_MAPS = {
     "center-pixel": "fsl_explain.explainers.methods.baselines:CENTER_PIXEL",
 }
 """Methods whose maps do not look at the image."""
-METHODS: Registry["Method"] = Registry(
+METHODS: Registry[Any] = Registry(
     "method",
     {
         "exact": "fsl_explain.explainers.methods.exact:EXACT",
@@ -84,7 +75,7 @@ METHODS: Registry["Method"] = Registry(
         **TRIVIAL_MAPS,
     },
 )
-MASKINGS: Registry["Masking"] = Registry(
+MASKINGS: Registry[Any] = Registry(
     "masking",
     {
         "mean": "fsl_explain.metrics.masking:mean_color",
@@ -92,7 +83,7 @@ MASKINGS: Registry["Masking"] = Registry(
         "blur": "fsl_explain.metrics.masking:blurred",
     },
 )
-MOSAIC_HEADS: Registry["Fit"] = Registry(
+MOSAIC_HEADS: Registry[Any] = Registry(
     "head",
     {
         "none": "fsl_explain.evaluation.mosaics.fitted_heads:no_head",
@@ -103,7 +94,7 @@ MOSAIC_HEADS: Registry["Fit"] = Registry(
         "lda": "fsl_explain.evaluation.mosaics.fitted_heads:discriminant",
     },
 )
-TABLE_FORMATS: Registry["TableFormat"] = Registry(
+TABLE_FORMATS: Registry[Any] = Registry(
     "format",
     {
         "markdown": "fsl_explain.report.table_formats:as_markdown",
@@ -111,7 +102,7 @@ TABLE_FORMATS: Registry["TableFormat"] = Registry(
         "html": "fsl_explain.report.table_formats:as_html",
     },
 )
-ENCODERS: Registry["Recipe"] = Registry(
+ENCODERS: Registry[Any] = Registry(
     "encoder",
     {
         "conv4net": "fsl_explain.backbones.recipes:CONV4NET",

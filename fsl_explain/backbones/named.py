@@ -59,7 +59,7 @@ def build_named(
 
     Raises: ``LookupError`` for an unknown name or option; ``ValueError`` for a checkpoint that does not fit.
     """
-    recipe = ENCODERS.get(checked_encoder(name))
+    recipe: Recipe | None = ENCODERS.get(checked_encoder(name))
     opened = None if checkpoint is None else open_checkpoint(checkpoint, name, release)
     settings = {} if opened is None else dict(opened.settings)
     pooling = settings.pop(POOLING, None)

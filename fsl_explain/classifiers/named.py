@@ -3,10 +3,13 @@
 from dataclasses import fields, is_dataclass, replace
 
 from episodes.errors import Mistake
+from episodes.registry import Registry
+from fsl_explain import registries
 from fsl_explain.classifiers.decision import NeighborRule, Rule, Vote
-from fsl_explain.registries import RULES
 
 __all__ = ["RULES", "has_option", "named_rule", "neighbor_rules", "votes"]
+
+RULES: Registry[Rule] = registries.RULES
 
 
 def named_rule(name: str, k: int | None = None, temperature: float | None = None) -> Rule:

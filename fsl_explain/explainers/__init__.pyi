@@ -2,12 +2,11 @@ from .analysis.correspondence import Correspondence, correspondence
 from .analysis.counterfactual import Counterfactual, counterfactual
 from .analysis.support_audit import SupportAudit, support_audit
 from .explaining import explain, saliency
-from .explanation import Explanation
+from .explanation import Explanation, load_explanation
 from .methods.named import METHODS
 from .methods.occlusion import OcclusionOptions, occlusion_method
 from .methods.relax import Relax, RelaxOptions, relax, relax_method
 from .receipt import Receipt
-from .saved_explanation import load_explanation
 
 __all__ = [
     "METHODS",

@@ -16,9 +16,11 @@ from torch import Tensor
 from episodes.errors import Mistake, WrongType
 from episodes.geometry import Geometry, geometry_of_sizes
 from fsl_explain.classifiers import Decision
+from fsl_explain.explainers import explanation_file
 from fsl_explain.explainers.evidence import Evidence
 from fsl_explain.explainers.question import Question
 from fsl_explain.explainers.receipt import Receipt, SupportLine
+from fsl_explain.explainers.saved_explanation import parts_of, taken_apart
 from fsl_explain.explainers.sides import QuerySide, SupportSide
 
 if TYPE_CHECKING:
@@ -235,7 +237,7 @@ class Explanation:
 
         A rule or similarity object without a name is left behind, too; what needs it says so after loading.
         """
-        _saving().save(self, path)
+        explanation_file.write(path, *taken_apart(self))
 
     @staticmethod
     def load(path: str | Path) -> "Explanation":
@@ -244,15 +246,31 @@ class Explanation:
         Raises: ``FileNotFoundError`` where there is none; ``ValueError`` for a file that is damaged, of another kind
         or of a newer format.
         """
-        loaded: Explanation = _saving().load_explanation(path)
-        return loaded
+        return load_explanation(path)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _saving().put_together, _saving().taken_apart(self)
+        return _put_together, taken_apart(self)
 
     def _expect_one(self) -> None:
         if self.exact_score.dim() != 0:
             raise Mistake("expected the explanation of one query, but got that of a batch; index it.")
+
+
+def load_explanation(path: str | Path) -> Explanation:
+    """Read an explanation that ``save`` wrote.
+
+    Raises: ``FileNotFoundError`` where there is none; ``ValueError`` for a file that is damaged, of another kind
+    or of a newer format.
+    """
+    facts, tensors = explanation_file.read(path)
+    try:
+        return _put_together(facts, tensors)
+    except (KeyError, TypeError, ValueError) as error:
+        raise explanation_file.damaged(path) from error
+
+
+def _put_together(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Explanation:
+    return Explanation(**parts_of(facts, tensors))
 
 
 SHOWN = (
@@ -264,11 +282,6 @@ SHOWN = (
 def _pictures(name: str) -> ModuleType:
     """Load what draws only when something is drawn: pictures stand above the explanations, and bring matplotlib."""
     return import_module(f"fsl_explain.pictures.{name}")
-
-
-def _saving() -> ModuleType:
-    """Load what takes explanations apart and puts them together again, which stands above them."""
-    return import_module("fsl_explain.explainers.saved_explanation")
 
 
 def _array(value: Tensor) -> Shaped[np.ndarray, "..."]:

@@ -4,7 +4,6 @@ The network stays behind. What the support audit and the correspondence read goe
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,30 +11,11 @@ from torch import Tensor
 
 from episodes.geometry import Geometry
 from fsl_explain.classifiers import Decision
-from fsl_explain.explainers import evidence, explanation_file
-from fsl_explain.explainers.explanation import Explanation
+from fsl_explain.explainers import evidence
 from fsl_explain.explainers.sides import QuerySide, SupportSide
 
 
-def save(explanation: Explanation, path: str | Path) -> None:
-    """Write an explanation to one ``.safetensors`` file."""
-    explanation_file.write(path, *taken_apart(explanation))
-
-
-def load_explanation(path: str | Path) -> Explanation:
-    """Read an explanation that ``save`` wrote.
-
-    Raises: ``FileNotFoundError`` where there is none; ``ValueError`` for a file that is damaged, of another kind
-    or of a newer format.
-    """
-    facts, tensors = explanation_file.read(path)
-    try:
-        return put_together(facts, tensors)
-    except (KeyError, TypeError, ValueError) as error:
-        raise explanation_file.damaged(path) from error
-
-
-def taken_apart(explanation: Explanation) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def taken_apart(explanation: Any) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Return an explanation as plain values and tensors, without the network."""
     facts, kept = evidence.written(explanation.evidence)
     tensors: dict[str, Tensor] = {
@@ -63,25 +43,25 @@ def taken_apart(explanation: Explanation) -> tuple[dict[str, Any], dict[str, Ten
     return plain, {name: value.detach().cpu() for name, value in tensors.items()}
 
 
-def put_together(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Explanation:
-    """Return the explanation that was taken apart."""
+def parts_of(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Return the parts of the explanation that was taken apart, by the names of its fields."""
     label, target = (tensors[name] for name in ("label", "target"))
     geometry = facts["geometry"]
-    return Explanation(
-        method=facts["method"],
-        decision=Decision(_index(label), tensors["scores"], tuple(facts["classes"])),
-        target=_index(target),
-        against=tensors.get("against"),
-        exact_score=tensors["score"],
-        constants={name: tensors[f"constant.{number}"] for number, name in enumerate(facts["constants"])},
-        query=QuerySide(**_below("query", tensors)),
-        supports=SupportSide(**_below("supports", tensors)),
-        evidence=evidence.read_back(facts["evidence"], _below("evidence", tensors)),
-        signed=facts["signed"],
-        addends=facts["addends"],
-        ranks=facts["ranks"],
-        geometry=None if geometry is None else Geometry.of_plain(geometry),
-    )
+    return {
+        "method": facts["method"],
+        "decision": Decision(_index(label), tensors["scores"], tuple(facts["classes"])),
+        "target": _index(target),
+        "against": tensors.get("against"),
+        "exact_score": tensors["score"],
+        "constants": {name: tensors[f"constant.{number}"] for number, name in enumerate(facts["constants"])},
+        "query": QuerySide(**_below("query", tensors)),
+        "supports": SupportSide(**_below("supports", tensors)),
+        "evidence": evidence.read_back(facts["evidence"], _below("evidence", tensors)),
+        "signed": facts["signed"],
+        "addends": facts["addends"],
+        "ranks": facts["ranks"],
+        "geometry": None if geometry is None else Geometry.of_plain(geometry),
+    }
 
 
 def _index(value: Tensor) -> int | Tensor:

@@ -1,9 +1,12 @@
 """Poolings by name."""
 
+from episodes.registry import Registry
+from fsl_explain import registries
 from fsl_explain.heads.pooling import Pooling
-from fsl_explain.registries import POOLINGS
 
 __all__ = ["POOLINGS", "pooling_name"]
+
+POOLINGS: Registry[Pooling] = registries.POOLINGS
 
 
 def pooling_name(pooling: Pooling) -> str:

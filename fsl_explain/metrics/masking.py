@@ -72,7 +72,8 @@ def removed_pixels(
         LookupError: ``how`` is no name in ``MASKINGS``.
         ValueError: ``black`` is asked for and not given.
     """
-    return MASKINGS[how](images, black)
+    removed: Tensor | float = MASKINGS[how](images, black)
+    return removed
 
 
 def mean_color(_images: Float[Tensor, "batch 3 height width"], _black: Float[Tensor, "3 1 1"] | None) -> float:

@@ -1,9 +1,12 @@
 """Similarities by name."""
 
-from fsl_explain.registries import SIMILARITIES
+from episodes.registry import Registry
+from fsl_explain import registries
 from fsl_explain.similarities.similarity import Similarity
 
 __all__ = ["SIMILARITIES", "named_similarity", "similarity_name"]
+
+SIMILARITIES: Registry[Similarity] = registries.SIMILARITIES
 
 
 def named_similarity(similarity: str | Similarity) -> Similarity:

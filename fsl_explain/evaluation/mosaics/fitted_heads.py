@@ -34,7 +34,8 @@ def fit_head(name: str, pooled: Float[Tensor, "image channel"], labels: Int[Tens
 
 def find_head(name: str) -> "Fit":
     """Return the function that fits a head; errors as ``fit_head``."""
-    return MOSAIC_HEADS[name]
+    fit: Fit = MOSAIC_HEADS[name]
+    return fit
 
 
 def no_head(_pooled: Pooled, _labels: Labels, _seed: int) -> nn.Module:

@@ -1,9 +1,13 @@
 """Explainers by name."""
 
+from episodes.registry import Registry
+from fsl_explain import registries
 from fsl_explain.explainers.method import Method
-from fsl_explain.registries import METHODS, TRIVIAL_MAPS
+from fsl_explain.registries import TRIVIAL_MAPS
 
 __all__ = ["METHODS", "TRIVIAL", "find_method", "name_of"]
+
+METHODS: Registry[Method] = registries.METHODS
 
 TRIVIAL = tuple(TRIVIAL_MAPS)
 """Maps that do not look at the image."""
