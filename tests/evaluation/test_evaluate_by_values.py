@@ -106,6 +106,8 @@ def test_a_figure_of_ones_own_has_its_column_and_its_heading(encoder, dataset, f
     table = table_of(summary, "mine", chunk.measurements.shown)
     assert table.columns == ("method", "Highest value", "AD % ↓")
     assert table.rows[ones][1] == "10.000 ± 0.000"
+    untold = table_of(summary, "mine")  # without its Figure it stands there under its name, as it was computed
+    assert (untold.columns[1], untold.rows[ones][1]) == ("peak", "1.00 ± 0.00")
     write_results(tmp_path, summary | {"provenance": {"dataset": {"classes": 5}}}, chunk, dataset)
     assert "peak" not in read_results(tmp_path)[0].figures["lafam"]
     monkeypatch.setitem(FIGURES, "peak", PEAK)  # registered, it is known wherever figures are named

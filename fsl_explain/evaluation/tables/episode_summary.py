@@ -46,9 +46,11 @@ def table_of(summary: Mapping[str, Any], title: str, figures: Sequence[str | Fig
 
 
 def columns_of(methods: Mapping[str, Mapping[str, Any]], figures: Sequence[str | Figure] = ()) -> tuple[Figure, ...]:
-    """Return the figures that the methods of a summary have."""
-    names = dict.fromkeys(name for values in methods.values() for name in values)
-    return shown_figures(names, [FIGURES.find(one) for one in figures])
+    """Return the figures that the methods of a summary have; one that nothing tells of is shown under its own name."""
+    names = dict.fromkeys(name for values in methods.values() for name in values if isinstance(values[name], Mapping))
+    given = {figure.name: figure for figure in map(FIGURES.find, figures)}
+    untold = [Figure(name, name, factor=1.0, higher_is_better=None) for name in names if name not in FIGURES]
+    return shown_figures(names, {**{figure.name: figure for figure in untold}, **given}.values())
 
 
 def _notes(summary: Mapping[str, Any]) -> tuple[str, ...]:
