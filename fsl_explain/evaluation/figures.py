@@ -111,7 +111,7 @@ _REGISTERED = (
     Figure(
         "intersection_over_union",
         "IoU %",
-        f"{_METRICS}:intersection_over_union",
+        "fsl_explain.evaluation.box_overlap:overlap",
         ("saliency", "boxes", "iou_threshold"),
     ),
     Figure("pointing_game", "Pointing %", f"{_METRICS}:pointing_game"),
