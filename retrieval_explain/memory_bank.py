@@ -115,7 +115,7 @@ class MemoryBank:
         )
 
     @classmethod
-    def load(cls, directory: str | Path, similarity: str | Similarity | None = None) -> "MemoryBank":
+    def load(cls, directory: str | Path, *, similarity: str | Similarity | None = None) -> "MemoryBank":
         """Open a stored bank: its manifest and sizes are checked now, everything else when it is first read.
 
         ``similarity`` takes the place of the one it was built with; then rows that have no such similarity are looked

@@ -27,8 +27,16 @@ MAY_BE_POSITIONAL = {
     "Omniglot": {"part"},
     "TieredImageNet": {"part"},
     "average_drop_excluded": {"masked_scores"},  # data, as long as the scores
+    "Mahalanobis.fit": {"labels"},  # data, as long as the embeddings
+    "Correspondence.strongest": {"count"},  # how many: its only argument
+    "Correspondence.strongest_regions": {"count"},
+    "Correspondence.parts": {"count"},
+    "KnnVote": {"k", "temperature"},  # its two settings, in the order of NPID
+    "MajorityVote": {"k"},  # its only setting
+    "LogisticRegression": {"inverse_penalty"},
 }
 MAY_HAVE_MORE = {"center_crop"}  # resize, crop, mean, std: all of it is what the transform is
+ROLES = ("weights",)  # methods whose arguments are those of every rule, and no options
 
 
 def public_callables():
@@ -36,15 +44,21 @@ def public_callables():
         module = importlib.import_module(package)
         for name in module.__all__:
             found = getattr(module, name)
+            if inspect.isclass(found) and issubclass(found, Exception):
+                continue  # raised by the library, never called by a user
             if inspect.isclass(found):
                 if not is_record(found):
                     yield name, found
                 for method, member in vars(found).items():
                     function = getattr(member, "__func__", member)
-                    if inspect.isfunction(function) and (not method.startswith("_") or method == "__call__"):
+                    if inspect.isfunction(function) and method not in ROLES and is_public(method):
                         yield f"{name}.{method}", function
             elif callable(found):
                 yield name, found
+
+
+def is_public(method):
+    return not method.startswith("_") or method == "__call__"
 
 
 def is_record(kind):

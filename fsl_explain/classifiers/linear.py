@@ -89,7 +89,7 @@ class LogisticRegression:
         return vectors, intercepts
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CosineClassifier:
     """Baseline++: class scores scale · cos(z', w_c), w fitted by gradient descent on the cross-entropy.
 

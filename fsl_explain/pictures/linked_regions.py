@@ -57,7 +57,7 @@ def draw(explanation: Explanation, count: int = 3, query_title: str | None = Non
 def _link_all(figure: Figure, query: Axes, side: Side, photograph: Tensor, count: int, opposed: bool) -> None:
     split = side.split
     width = max(1, round(min(*split.shape, *split.support_shape) * REGION))
-    matches, total = split.strongest_regions(count, width), split.weight * split.similarity
+    matches, total = split.strongest_regions(count, side=width), split.weight * split.similarity
     shares = [100 * match.amount / total if total else 0.0 for match in matches]
     listed = ", ".join(f"{_name(i, opposed)}: {share:.0f} %" for i, share in enumerate(shares))
     _show(side.axes, photograph, f"{split.class_name}\ncontributes {total:+.3g}: {listed}")

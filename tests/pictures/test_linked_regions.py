@@ -80,7 +80,7 @@ def test_frames_stand_where_the_squares_are_on_photographs_of_any_shape():
 def test_the_thickest_line_is_that_of_the_largest_share():
     explanation = two_squares_explained()
     figure = draw(explanation, count=2)
-    first, second = correspondence(explanation, label="red").strongest_regions(2, 2)
+    first, second = correspondence(explanation, label="red").strongest_regions(2, side=2)
     widths = [line.get_linewidth() for line in drawn(figure, ConnectionPatch)]
     assert widths == pytest.approx([3.5, 1 + 2.5 * second.amount / first.amount])
     assert widths[1] < 3
@@ -95,7 +95,7 @@ def test_pairs_are_numbered_for_the_class_and_lettered_for_the_rival_with_their_
     for axes, label, names in ((target, 0, "12"), (rival, 1, "ab")):
         split = correspondence(explanation, label=label)
         addend = split.weight * split.similarity
-        shares = [100 * match.amount / addend for match in split.strongest_regions(2, 2)]
+        shares = [100 * match.amount / addend for match in split.strongest_regions(2, side=2)]
         listed = ", ".join(f"{name}: {share:.0f} %" for name, share in zip(names, shares, strict=True))
         assert f"contributes {addend:+.3g}: {listed}" in axes.get_title().replace("\n", " ")
         assert (addend > 0) == (label == 0)

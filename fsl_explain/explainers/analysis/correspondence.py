@@ -90,7 +90,7 @@ class Correspondence:
         order = self.pairs.flatten().abs().argsort(descending=True, stable=True)[:count].tolist()
         return tuple(_match(self.pairs, place) for place in order)
 
-    def strongest_regions(self, count: int = 4, side: int = 2) -> tuple[Match, ...]:
+    def strongest_regions(self, count: int = 4, *, side: int = 2) -> tuple[Match, ...]:
         """Return the strongest pairs of square regions, ``side`` cells wide, named by their upper left cells.
 
         The amount of a pair is the sum over all pairs of their cells. No two returned regions of an image overlap.

@@ -1,5 +1,9 @@
 """Files that are there whole or not at all."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from fsl_explain.files import written_aside
@@ -26,3 +30,15 @@ def test_a_block_that_fails_leaves_what_was_there(tmp_path, error):
         fail_halfway()
     assert (tmp_path / "a.txt").read_text() == "before"
     assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_what_a_killed_process_left_is_removed_and_what_a_living_one_writes_stays(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    dead, alive = (f".a-{number}-{'0' * 32}.txt" for number in (process.pid, os.getpid()))
+    for name in (dead, alive, ".a-x.txt", f".ab-{process.pid}-{'0' * 32}.txt"):
+        (tmp_path / name).write_text("half")
+    with written_aside(tmp_path / "a.txt") as aside:
+        aside.write_text("whole")
+    left = {file.name for file in tmp_path.iterdir()}
+    assert left == {"a.txt", alive, ".a-x.txt", f".ab-{process.pid}-{'0' * 32}.txt"}

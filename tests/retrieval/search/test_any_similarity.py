@@ -44,7 +44,7 @@ def bank(request, similarity, tmp_path):
     stored = similarity if isinstance(similarity, str) else "inner-product"
     made = MemoryBank.from_embeddings(values(COUNT, 0), labels, similarity=stored, ids=ids)
     made.save(tmp_path / "bank", dtype=request.param)
-    return MemoryBank.load(tmp_path / "bank", None if isinstance(similarity, str) else similarity)
+    return MemoryBank.load(tmp_path / "bank", similarity=None if isinstance(similarity, str) else similarity)
 
 
 @pytest.fixture
@@ -90,9 +90,9 @@ def test_an_index_finds_what_it_says_or_is_refused(bank, similarity, kind):
     orders, scores = by_brute_force(bank, queries, similarity, lambda row: True)
     if kind != "flat" and traits_of(named_similarity(similarity)).transform is None:
         with pytest.raises(ValueError, match="is an inner product or a distance, for an index, but Correlation does"):
-            bank.indexed(kind, K)
+            bank.indexed(kind, k=K)
         return
-    quick = bank.indexed(kind, K)
+    quick = bank.indexed(kind, k=K)
     found = quick.search(queries, K)
     assert quick.verified.reached
     shared = [len({*line} & {*order[:K]}) for line, order in zip(found.indices.tolist(), orders, strict=True)]
@@ -141,7 +141,7 @@ def test_a_similarity_with_a_name_is_stored_and_one_without_is_refused(tmp_path,
         assert torch.equal(found.indices, bank.search(values(4, 1), K).indices)
     with pytest.raises(LookupError, match=r"was built with the similarity 'correlation', but here are only cosine"):
         MemoryBank.load(tmp_path / "bank")
-    again = MemoryBank.load(tmp_path / "bank", similarity).search(values(4, 1), K)
+    again = MemoryBank.load(tmp_path / "bank", similarity=similarity).search(values(4, 1), K)
     assert torch.equal(again.indices, found.indices)
 
 
@@ -150,14 +150,14 @@ def test_rows_without_the_similarity_that_is_loaded_are_named(tmp_path):
     rows[300] = 0
     MemoryBank.from_embeddings(rows, similarity="euclidean").save(tmp_path / "bank")
     with pytest.raises(ValueError, match="1 of 400 embeddings are zero or not finite, first row 300; they have no cos"):
-        MemoryBank.load(tmp_path / "bank", "cosine")
+        MemoryBank.load(tmp_path / "bank", similarity="cosine")
 
 
 def test_an_index_of_another_similarity_is_not_kept_beside_the_bank(tmp_path):
     """It would be taken for one of the bank's own."""
     MemoryBank.from_embeddings(values(COUNT, 0)).save(tmp_path / "bank")
     for other in ("euclidean", EVERY["mahalanobis"]):
-        loaded = MemoryBank.load(tmp_path / "bank", other)
+        loaded = MemoryBank.load(tmp_path / "bank", similarity=other)
         assert loaded.indexed("ivf", k=K).verified.reached
         assert not list((tmp_path / "bank").rglob("*.faiss"))
     MemoryBank.load(tmp_path / "bank").indexed("ivf", k=K)
