@@ -79,7 +79,7 @@ class Figure:
         """Compute it from values by the names of ``NEEDS``."""
         return self._function(*(values[need] for need in self.needs))
 
-    def text(self, value: float, signed: bool = False) -> str:
+    def text(self, value: float, *, signed: bool = False) -> str:
         """Return a number as tables show it."""
         return f"{self.factor * value:{'+' if signed else ''}.{self.decimals}f}"
 
