@@ -126,7 +126,7 @@ class Vote(NeighborRule, Protocol):
         """How votes are counted, for a page."""
         ...
 
-    def of(self, k: int) -> "Vote":
+    def of(self, k: int | None) -> "Vote":
         """Return the same vote of another number of neighbors."""
         ...
 

@@ -82,8 +82,8 @@ class KnnVote:
         """How votes are counted."""
         return f"weighted, temperature {self.temperature:g}"
 
-    def of(self, k: int) -> "KnnVote":
-        """Return the same vote of another number of neighbors."""
+    def of(self, k: int | None) -> "KnnVote":
+        """Return the same vote of another number of neighbors; None: of all, or 200 where there are more."""
         return replace(self, k=k)
 
     def votes(self, below_first: Float[Tensor, "*neighbors"]) -> Float[Tensor, "*neighbors"]:
@@ -156,8 +156,8 @@ class MajorityVote:
         """How votes are counted."""
         return "one each"
 
-    def of(self, k: int) -> "MajorityVote":
-        """Return the same vote of another number of neighbors."""
+    def of(self, k: int | None) -> "MajorityVote":
+        """Return the same vote of another number of neighbors; None: of all, or 200 where there are more."""
         return replace(self, k=k)
 
     def votes(self, below_first: Float[Tensor, "*neighbors"]) -> Float[Tensor, "*neighbors"]:

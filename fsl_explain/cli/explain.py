@@ -12,12 +12,14 @@ from fsl_explain.cli.progress import note, show_table
 from fsl_explain.encoder import Encoder
 from fsl_explain.evaluation import Table
 from fsl_explain.explainers.analysis.support_audit import support_audit
-from fsl_explain.explainers.choice import Choice
+from fsl_explain.explainers.choice import Choice, find_similarity
 from fsl_explain.explainers.compared import compare
 from fsl_explain.explainers.contrast_weights import class_index
+from fsl_explain.explainers.methods.named import find_method
 from fsl_explain.heads import pooling_name
 from fsl_explain.report import Case, Page, write_page
 from fsl_explain.report.support_view import decided_by_supports, receipt_title
+from fsl_explain.similarities import Similarity
 
 
 def run(
@@ -57,7 +59,7 @@ def run(
     case = make_case(
         f"Why {query.name}?",
         compared,
-        tuple(dict.fromkeys(methods)) or _usual_methods(classes, similarity),
+        tuple(dict.fromkeys(methods)) or _usual_methods(classes, find_similarity(similarity, compared.supports)),
         choice,
         query_name=query.name,
         support_names={name: [path.name for path in files] for name, files in groups.items()},
@@ -73,10 +75,9 @@ def run(
     Console().print(f"Page: {out}", soft_wrap=True)
 
 
-def _usual_methods(classes: tuple[str, ...], similarity: str) -> tuple[str, ...]:
-    contrast = ("contrast",) if len(classes) > 1 else ()
-    fam = () if similarity == "mahalanobis" else ("fam",)
-    return ("exact", *contrast, *fam, "lafam")
+def _usual_methods(classes: tuple[str, ...], similarity: Similarity) -> tuple[str, ...]:
+    usual = ("exact", *(("contrast",) if len(classes) > 1 else ()), "fam", "lafam")
+    return tuple(name for name in usual if find_method(name).takes(similarity))
 
 
 def _support_files(support: Path, shots: int | None) -> dict[str, list[Path]]:

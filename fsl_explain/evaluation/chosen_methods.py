@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from episodes.errors import Mistake
+from episodes.errors import Mistake, WrongType
 from fsl_explain.explainers.method import Method
 from fsl_explain.explainers.methods.named import METHODS, find_method, name_of
 
@@ -39,6 +39,8 @@ def named_methods(methods: Iterable[str | Method]) -> ChosenMethods:
 
     Raises: ``LookupError`` with the nearest names; ``ValueError`` for a method of the user's own without a name.
     """
+    if isinstance(methods, str):
+        raise WrongType(f"expected a list of methods, but got {methods!r}; write [{methods!r}].")
     found: dict[str, Method] = {}
     for method in methods:
         name = name_of(method)
@@ -53,6 +55,8 @@ def with_baselines(methods: Iterable[str | Method]) -> ChosenMethods:
 
     Raises: as ``named_methods``.
     """
+    if isinstance(methods, str):
+        return named_methods(methods)
     return named_methods((*methods, *BASELINES)).in_tables
 
 

@@ -22,6 +22,7 @@ from fsl_explain.evaluation.chosen_methods import with_baselines
 from fsl_explain.evaluation.decided_by import DecidedBy
 from fsl_explain.evaluation.decided_episodes import DecidedEpisodes
 from fsl_explain.evaluation.figures import OF_DECISIONS, Figure, find_figures
+from fsl_explain.evaluation.identity import identity
 from fsl_explain.evaluation.image_store import ImageStore, embed_unique
 from fsl_explain.evaluation.masked_queries import NEEDS_OF_DECISIONS, Judge, check_batch_size, check_measuring
 from fsl_explain.evaluation.measured_episodes import EpisodeWork
@@ -70,7 +71,7 @@ def evaluate_episodes(
     decided_by = DecidedBy.of(rule, similarity)
     settings = {
         "methods": [*chosen, [one for one in methods if not isinstance(one, str)]],
-        "figures": [repr(figure) for figure in shown],
+        "figures": [identity(figure) for figure in shown],
         "decision": [decided_by.chosen_rule, decided_by.chosen_similarity],
         "measuring": [masking, iou_threshold],
     }
@@ -132,5 +133,5 @@ def _parts(drawn: Sequence[Episode], settings: Mapping[str, Any]) -> Iterator[Pa
     for part in slices(len(drawn), EPISODES_IN_A_CHUNK):
         chosen = drawn[part]
         images = indices_hash(*(array for one in chosen for array in (one.classes, one.support, one.query)))
-        made_of = {"start": part.start, "stop": part.stop, "images": images, "settings": repr(settings)}
+        made_of = {"start": part.start, "stop": part.stop, "images": images, "settings": identity(settings)}
         yield Part(f"episodes-{part.start:06}-{len(chosen)}", made_of)

@@ -179,6 +179,8 @@ def find_figures(figures: Iterable[str | Figure], known: Sequence[str], where: s
     Raises: ``LookupError`` with the nearest names; ``ValueError`` for one that needs what ``where`` does not have, or
     that is made of both maps and scores.
     """
+    if isinstance(figures, str):
+        raise WrongType(f"expected a list of figures, but got {figures!r}; write [{figures!r}].")
     found: dict[str, Figure] = {}
     for one in figures:
         if not isinstance(one, str | Figure):

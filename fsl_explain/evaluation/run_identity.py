@@ -10,16 +10,16 @@ from torch import Tensor
 
 from episodes import LabeledImages
 from fsl_explain.encoder import Encoder
+from fsl_explain.evaluation.identity import identity
 
 
 def run_hash(encoder: Encoder, dataset: LabeledImages, settings: Mapping[str, Any]) -> str:
     """Return a hash of the encoder with its weights, the labels of the data set, and plain or other settings.
 
-    A setting that is no plain value is told apart by what it prints as, so that one without a lasting name, such as a
-    function, is never the same in another process.
+    A setting that is no plain value is told apart by ``identity``.
     """
-    digest = hashlib.sha256(json.dumps(dict(settings), sort_keys=True, default=repr).encode())
-    digest.update(json.dumps([encoder.description, repr(encoder.pooling)]).encode())
+    digest = hashlib.sha256(identity(dict(sorted(settings.items()))).encode())
+    digest.update(json.dumps([encoder.description, identity(encoder.pooling)]).encode())
     for module in (encoder.network, encoder.head):
         for name, value in sorted(module.state_dict().items()):
             digest.update(f"{name} {tuple(value.shape)}".encode())

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from episodes.errors import Mistake, WrongType
+from episodes.errors import Mistake, UnknownName, WrongType
 from episodes.geometry import Geometry, geometry_of_sizes
 from fsl_explain.classifiers import Decision
 from fsl_explain.explainers import explanation_file
@@ -33,7 +33,8 @@ class Explanation:
 
     All tensors but those of ``evidence`` are on the CPU. A batch of queries adds one leading dimension to every tensor
     but ``support_images``; index the explanation to get that of one query. Saved, pickled or copied it leaves the
-    network behind, and still answers ``support_audit`` and ``correspondence``.
+    network behind, and still answers ``support_audit`` and ``correspondence``, where its rule and its similarity have
+    a name.
     """
 
     method: str
@@ -265,6 +266,8 @@ def load_explanation(path: str | Path) -> Explanation:
     facts, tensors = explanation_file.read(path)
     try:
         return _put_together(facts, tensors)
+    except UnknownName:
+        raise
     except (KeyError, TypeError, ValueError) as error:
         raise explanation_file.damaged(path) from error
 

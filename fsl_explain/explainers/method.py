@@ -8,6 +8,7 @@ from torch import Tensor
 
 from fsl_explain.explainers.explained_score import Quantity
 from fsl_explain.explainers.question import Question
+from fsl_explain.similarities import Similarity, traits_of
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,13 @@ class Method:
     perturbs: bool = False  # asks the network again about altered images, so the question needs their pixels
     addends: str = "contributions"  # what its numbers of the channels are called
     ranks: bool = False  # these numbers rank the channels, and are not made to add up to the score
+    by_channel: bool = False  # needs a similarity that is a sum over channels
     name: str = ""  # of a method that is no entry of METHODS, for the explanation
     tabled: "Method | None" = None  # the form that a paper measures, where it differs from the one for looking at
+
+    def takes(self, similarity: Similarity) -> bool:
+        """Say whether decisions by a similarity can be explained: FAM's need one that is a sum over channels."""
+        return not self.by_channel or traits_of(similarity).sums_over_channels
 
     @property
     def in_tables(self) -> "Method":

@@ -68,7 +68,7 @@ class Mahalanobis:
     @property
     def traits(self) -> Traits:
         """The Euclidean distance of whitened embeddings."""
-        return Traits(distance_of=self.whitened, is_affine_in_query=True)
+        return Traits(distance_of=self.whitened, is_affine_in_query=True, sums_over_channels=False)
 
     def pairwise(
         self, query: Float[Tensor, "*#batch query channel"], gallery: Float[Tensor, "*#batch gallery channel"]

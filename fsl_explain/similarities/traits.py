@@ -57,6 +57,7 @@ class Traits:
     is_affine_in_query: bool = False  # so is the difference of two S of one query, but for that division
     zero_has_none: bool = False  # a zero embedding has no similarity and is refused
     in_float32: InFloat32 | None = None
+    sums_over_channels: bool = True  # False: it has no ``contributions``
 
     @property
     def transform(self) -> Transform | None:

@@ -5,7 +5,7 @@ embedded once.
 """
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,21 +17,23 @@ from torch import Tensor
 from episodes import LabeledImages
 from episodes.errors import Mistake
 from fsl_explain.batches import slices
-from fsl_explain.classifiers import RULES, NeighborRule, has_option, named_rule, neighbor_rules
+from fsl_explain.classifiers import NeighborRule, Vote
 from fsl_explain.classifiers.neighborhood import DEFAULT_K
 from fsl_explain.encoder import Encoder
 from fsl_explain.engine import Engine, engine_for
 from fsl_explain.evaluation.chosen_methods import ChosenMethods, named_methods, with_baselines
 from fsl_explain.evaluation.figures import OF_DECISIONS, Figure, find_figures
+from fsl_explain.evaluation.identity import identity
 from fsl_explain.evaluation.image_store import Advance, embed_in_pieces
 from fsl_explain.evaluation.masked_queries import NEEDS_OF_DECISIONS, check_measuring
 from fsl_explain.evaluation.run_identity import indices_hash, run_hash
 from fsl_explain.explainers.method import Method
 from fsl_explain.progress import Report, silent
-from fsl_explain.similarities import Similarity, named_similarity, similarity_name
+from fsl_explain.similarities import Similarity
 from retrieval_explain.decisions.chosen_classes import choose
 from retrieval_explain.decisions.questions import Voted
 from retrieval_explain.evaluation.bank_gallery import BankGallery
+from retrieval_explain.evaluation.deciding import Deciding, looked_at
 from retrieval_explain.evaluation.measured_decisions import DecisionsToExplain, Measuring, RuleFigures
 from retrieval_explain.evaluation.query_images import QueryImages
 from retrieval_explain.memory_bank import check_rows
@@ -112,12 +114,15 @@ def evaluate_bank(
     report("scoring retrieval", 0, queries)
     scores = retrieval_scores(searched, k, temperature, lambda n: report("scoring retrieval", n, queries))
     neighbors = searched.neighbors(k)
-    voted = {name: _vote(rule, searched, neighbors, len(classes)) for name, rule in deciding.rules.items()}
+    voted = {
+        name: _vote(rule, searched, looked_at(rule, searched, neighbors), len(classes))
+        for name, rule in deciding.rules.items()
+    }
     decisions = DecisionsToExplain(asked, searched.labels, voted, chosen, measuring)
     settings = {
         "methods": [*chosen, [one for one in methods if not isinstance(one, str)]],
-        "measuring": repr(measuring),
-        "deciding": repr(deciding),
+        "measuring": identity(measuring),
+        "deciding": identity(deciding),
         "gallery": indices_hash(searched.gallery_labels, searched.own),
         "neighbors": indices_hash(neighbors.indices),
     }
@@ -131,7 +136,7 @@ def evaluate_bank(
         scores=scores,
         chance=chance_levels(searched, k),
         methods=tuple(chosen),
-        rules=_explain(decisions, running, repr(settings), report),
+        rules=_explain(decisions, running, identity(settings), report),
     )
 
 
@@ -146,46 +151,6 @@ def _explain(decisions: DecisionsToExplain, running: Engine, settings: str, repo
         found[made_of["piece"], made_of["method"]] = result
         report("explaining decisions", decisions.maps_of(parts[position]), total)
     return decisions.join(found)
-
-
-@dataclass(frozen=True)
-class Deciding:
-    """How a query is given a class by its neighbors, by one rule or by several."""
-
-    rules: Mapping[str, NeighborRule]
-    k: int
-    temperature: float
-    similarity: str | Similarity
-
-    @classmethod
-    def of(
-        cls, rules: Sequence[str | NeighborRule], k: int, temperature: float, similarity: str | Similarity
-    ) -> "Deciding":
-        """Find what was given by name or as an object; a rule by name has the temperature that was given.
-
-        Raises: ``LookupError`` for an unknown rule or similarity; ``ValueError`` for a value that does not fit.
-        """
-        if not rules or k < 1 or not temperature > 0:
-            raise Mistake(
-                f"expected at least one rule, one neighbor and a temperature above 0, but got {len(rules)} rules, "
-                f"k = {k} and {temperature:g}."
-            )
-        found = {_rule_name(rule): _rule(rule, temperature) for rule in rules}
-        named_similarity(similarity)
-        return cls(found, k, temperature, similarity_name(similarity) or similarity)
-
-
-def _rule_name(rule: str | NeighborRule) -> str:
-    return RULES.name_of(rule) or repr(rule)
-
-
-def _rule(rule: str | NeighborRule, temperature: float) -> NeighborRule:
-    found = RULES.find(rule)
-    if isinstance(rule, str) and has_option(found, "temperature"):
-        found = named_rule(rule, None, temperature)
-    if not isinstance(found, NeighborRule):
-        raise Mistake(f"expected a decision over neighbors, {', '.join(neighbor_rules())}, but got {_rule_name(rule)}.")
-    return found
 
 
 def _embed(
@@ -276,7 +241,8 @@ def _vote(rule: NeighborRule, searched: Searched, neighbors: Neighbors, classes:
     parts = slices(len(labels), QUERIES_AT_ONCE)
     chosen = [choose(rule, neighbors.similarities[part], labels[part], classes) for part in parts]
     joined = {name: torch.cat([getattr(one, name) for one in chosen]) for name in vars(chosen[0])}
-    return Voted(rule, searched.similarity, type(chosen[0])(**joined), neighbors.indices, labels, searched.gallery)
+    whole = rule.of(None) if isinstance(rule, Vote) else rule  # it votes among its neighbors alone
+    return Voted(whole, searched.similarity, type(chosen[0])(**joined), neighbors.indices, labels, searched.gallery)
 
 
 def _spread(images: int, limit: int | None) -> Int[Tensor, "query"]:

@@ -18,6 +18,7 @@ from fsl_explain.explainers.choice import Choice
 from fsl_explain.explainers.compared import Compared, compare
 from fsl_explain.explainers.explaining import explain_compared
 from fsl_explain.explainers.explanation import Explanation
+from fsl_explain.explainers.methods.named import METHODS
 from retrieval_explain.decisions.explained_neighbors import (
     Retrieved,
     class_name,
@@ -194,7 +195,8 @@ def _vote(retrieved: Retrieved, rule: Vote) -> VoteAnswer | None:
     present = labels.unique()
     compared = retrieved.compared_by_class
     choice = Choice(over_all(rule, retrieved.neighbors), retrieved.bank.similarity)
-    methods = VOTE_METHODS if len(present) > 1 else VOTE_METHODS[1:]
+    asked = VOTE_METHODS if len(present) > 1 else VOTE_METHODS[1:]
+    methods = [name for name in asked if METHODS[name].takes(retrieved.bank.compared_by)]
     found = {method: explain_compared(compared, method, choice)[0] for method in methods}
     places, valid = places_of(labels, present)
     return VoteAnswer(

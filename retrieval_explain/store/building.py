@@ -14,6 +14,7 @@ from torch import Tensor
 
 from episodes import LabeledImages
 from episodes.errors import Mistake
+from fsl_explain.batches import check_batch_size
 from fsl_explain.encoder import Encoder
 from fsl_explain.progress import Report, silent
 from retrieval_explain.store.bank_rows import LABELS, NAMES, rows_table
@@ -43,6 +44,7 @@ def build_on_disk(
     Raises: ``ValueError`` for an unfinished build of another encoder or data set, for an image that cannot be
     read, and for one without a similarity, naming its path; ``OSError`` when the disk is full.
     """
+    check_batch_size(batch_size)
     _check_data_set(dataset)
     channels = embedding_channels(encoder, dataset)
     expected = _entries(dataset)
@@ -69,6 +71,7 @@ def append_images(
     Raises: ``ValueError`` for a bank of another encoder or preprocessing, otherwise as ``build_on_disk``; the bank
     stays as it was.
     """
+    check_batch_size(batch_size)
     _check_data_set(dataset)
     made = open_bank(Path(directory)).manifest
     expect_encoder(encoder, made.encoder, made.preprocessing, made.channels)

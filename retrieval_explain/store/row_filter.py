@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from episodes.errors import Mistake, UnknownName
+from episodes.errors import Mistake, UnknownName, WrongType
 from episodes.naming import unknown_name
 from retrieval_explain.ranking.neighbors import Neighbors
 from retrieval_explain.store.entries import Entries
@@ -28,6 +28,8 @@ def allowed_rows(
     if classes is None and ids is None and without is None:
         return None
     allowed = torch.ones(rows, dtype=torch.bool)
+    if isinstance(classes, str):
+        raise WrongType(f"expected a list of classes, but got {classes!r}; write [{classes!r}].")
     if classes is not None:
         allowed &= torch.isin(entries.labels, torch.tensor([_number_of(entries, name) for name in classes]))
     if ids is not None:

@@ -22,6 +22,7 @@ from fsl_explain.engine import Engine, Part, engine_for
 from fsl_explain.evaluation.asked_for import AskedFor
 from fsl_explain.evaluation.comparison.compared_images import MapComparison, compared_methods, sampled_places
 from fsl_explain.evaluation.figures import OF_MAPS, Figure, find_figures
+from fsl_explain.evaluation.identity import identity
 from fsl_explain.evaluation.image_store import ImageStore, embed_unique
 from fsl_explain.evaluation.masked_queries import check_measuring, checked_values
 from fsl_explain.evaluation.run_identity import run_hash
@@ -67,7 +68,7 @@ def compare_label_free(
     sampled = sampled_places(len(dataset), sample, seed)
     settings = {
         "methods": [*chosen, options, [one for one in methods if not isinstance(one, str)]],
-        "figures": [repr(figure) for figure in shown],
+        "figures": [identity(figure) for figure in shown],
         "sample": [sample, seed, iou_threshold],
     }
     parts = list(_parts(chosen, sampled, batch_size, settings))
@@ -99,7 +100,7 @@ def _parts(
         for name, method in methods.items():
             if method.perturbs and not bool(sampled[batch].all()):
                 continue
-            made_of = {"method": name, "batch": number, "images": batch.tolist(), "settings": repr(settings)}
+            made_of = {"method": name, "batch": number, "images": batch.tolist(), "settings": identity(settings)}
             yield Part(f"{name}-{number:05}-of-{batch_size}", made_of)
 
 

@@ -28,6 +28,7 @@ from fsl_explain.evaluation.comparison.compared_images import (
 from fsl_explain.evaluation.comparison.judged_maps import ComparedDecisions, Curves, MapWork
 from fsl_explain.evaluation.decided_by import DecidedBy
 from fsl_explain.evaluation.figures import OF_COMPARED_MAPS, Figure, find_figures
+from fsl_explain.evaluation.identity import identity
 from fsl_explain.evaluation.image_store import embed_unique
 from fsl_explain.evaluation.masked_queries import check_measuring
 from fsl_explain.evaluation.run_identity import run_hash
@@ -96,7 +97,7 @@ def compare_maps(
     decisions = ComparedDecisions.of(store, decided_by, dataset.classes, supports, queries, seed)
     settings = {
         "methods": [*chosen, options, [one for one in methods if not isinstance(one, str)]],
-        "figures": [repr(figure) for figure in shown],
+        "figures": [identity(figure) for figure in shown],
         "decision": [decided_by.chosen_rule, decided_by.chosen_similarity, supports.tolist(), seed],
         "curves": [steps, removed, iou_threshold],
     }
@@ -136,7 +137,7 @@ def _parts(
     for name, method in methods.items():
         others = () if method.perturbs or not len(rest) else rest.split(batch_size)
         for number, places in enumerate((*chosen.split(batch_size), *others)):
-            made_of = {"method": name, "places": places.tolist(), "settings": repr(settings)}
+            made_of = {"method": name, "places": places.tolist(), "settings": identity(settings)}
             yield Part(f"{name}-{number:05}-of-{batch_size}", made_of)
 
 

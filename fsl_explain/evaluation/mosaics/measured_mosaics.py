@@ -6,7 +6,6 @@ is 25 %.
 
 import functools
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from episodes.errors import Mistake
 from fsl_explain.engine import Engine, Part, engine_for
 from fsl_explain.evaluation.chosen_methods import BASELINES, ChosenMethods, named_methods
 from fsl_explain.evaluation.decided_by import DecidedBy
+from fsl_explain.evaluation.identity import identity
 from fsl_explain.evaluation.mosaics.explained_mosaics import CEILINGS, MosaicWork
 from fsl_explain.evaluation.mosaics.fitted_heads import find_head
 from fsl_explain.evaluation.mosaics.mosaic_store import MosaicStore
@@ -121,7 +121,7 @@ def _parts(heads: Sequence[str], methods: Mapping[str, Method], settings: Mappin
     for head in heads:
         names = [name for name, method in methods.items() if method.uses_supports or head == heads[0]]
         for name in (*names, CEILINGS):
-            yield Part(f"{head}-{name}", {"head": head, "method": name, "settings": repr(settings)})
+            yield Part(f"{head}-{name}", {"head": head, "method": name, "settings": identity(settings)})
 
 
 def _head_figures(found: Mapping[str, Any], methods: Mapping[str, Method]) -> HeadFigures:
@@ -132,7 +132,7 @@ def _head_figures(found: Mapping[str, Any], methods: Mapping[str, Method]) -> He
 
 def _hash(store: MosaicStore, pooling: Pooling, settings: Mapping[str, Any]) -> str:
     """Return what the figures depend on: all that the encoder made of the images, and the settings."""
-    digest = hashlib.sha256(json.dumps([repr(pooling), dict(settings)], sort_keys=True, default=repr).encode())
+    digest = hashlib.sha256(identity([pooling, dict(sorted(settings.items()))]).encode())
     for value in vars(store).values():
         digest.update(value.contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

@@ -107,4 +107,4 @@ def _linear_layers(head: nn.Module) -> list[nn.Linear]:
     return layers
 
 
-FAM = Method(attribute, attribute_supports, saliency, addends="weights of Eq. 15", ranks=True)
+FAM = Method(attribute, attribute_supports, saliency, addends="weights of Eq. 15", ranks=True, by_channel=True)

@@ -7,11 +7,12 @@ import torch
 from tiny_encoder import images, tiny_encoder
 
 from episodes import DigitScenes
-from fsl_explain.classifiers import RULES, KnnVote, Vote, neighbor_rules, votes
+from fsl_explain.classifiers import RULES, KnnVote, MajorityVote, Vote, neighbor_rules, votes
 from retrieval_explain import MemoryBank
 from retrieval_explain.cli.evaluate import bank_of
 from retrieval_explain.decisions.explained_neighbors import explain, retrieve
 from retrieval_explain.evaluation.evaluation_tables import bank_tables, summarize_bank
+from retrieval_explain.evaluation.retrieval_evaluation import evaluate_bank
 from retrieval_explain.inspection.inspected import inspect_neighbors
 from retrieval_explain.settings import BankEvaluationConfig
 
@@ -54,3 +55,22 @@ def test_it_is_evaluated_by_name():
     assert torch.equal(ours.chosen.score, theirs.chosen.score)
     titles = [table.title for table in bank_tables(summarize_bank(measured), "small")]
     assert "small: warm-vote" in titles
+
+
+@pytest.mark.parametrize("rule", [KnnVote(k=2), MajorityVote(k=2), WarmVote(k=3)])
+def test_a_rule_of_its_own_number_of_neighbors_decides_and_is_explained_by_them(rule):
+    scenes, encoder = DigitScenes(part="novel", per_class=4, size=32), tiny_encoder(dtype=torch.float32)
+    options = {"methods": ["contrast"], "limit": 12}
+    (own,) = evaluate_bank(encoder, scenes, rules=[rule], k=7, **options).rules
+    (all_of_them,) = evaluate_bank(encoder, scenes, rules=[rule.of(None)], k=rule.k, **options).rules
+    assert torch.equal(own.chosen.predicted, all_of_them.chosen.predicted)
+    assert torch.equal(own.chosen.lead, all_of_them.chosen.lead)
+    torch.testing.assert_close(own.masked_score, all_of_them.masked_score, equal_nan=True)
+
+
+def test_more_neighbors_than_a_vote_can_be_explained_by_are_refused():
+    scenes, encoder = DigitScenes(part="novel", per_class=2, size=32), tiny_encoder(dtype=torch.float32)
+    with pytest.raises(ValueError, match="1 to 200 neighbors and a temperature above 0, but got 1 rules, k = 201"):
+        evaluate_bank(encoder, scenes, rules=["knn-vote"], k=201)
+    with pytest.raises(ValueError, match="expected a vote of 1 to 200 neighbors, but got one of 201"):
+        evaluate_bank(encoder, scenes, rules=[KnnVote(k=201)], k=3)
