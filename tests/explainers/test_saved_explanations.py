@@ -16,7 +16,9 @@ from tiny_encoder import HEADS, images, random_head, tiny_encoder
 
 from fsl_explain import Explanation, correspondence, explain, load_explanation, support_audit
 from fsl_explain.classifiers import RULES, KnnVote, LogisticRegression
-from fsl_explain.explainers import METHODS
+from fsl_explain.evaluation.chosen_methods import named_methods
+from fsl_explain.evaluation.figures import find_figures
+from fsl_explain.explainers import METHODS, evidence
 from fsl_explain.pictures.linked_regions import draw
 from fsl_explain.pictures.picture import as_png
 from fsl_explain.report import Case, Page, render_page
@@ -261,3 +263,19 @@ def test_numbers_come_as_arrays():
             torch.from_numpy(found[name]), torch.as_tensor(getattr(explanation, name)), rtol=0, atol=0, equal_nan=True
         )
     assert "against" not in made().to_numpy()
+
+
+def test_a_similarity_that_is_not_registered_here_is_named(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setitem(SIMILARITIES, "mine", Mahalanobis(torch.eye(3).double()))
+        patch.setattr(evidence, "Mahalanobis", type(None))  # so that it goes by its name, as any other object
+        made("contrast", similarity=SIMILARITIES["mine"]).save(tmp_path / "one.safetensors")
+    with pytest.raises(LookupError, match="unknown similarity 'mine'"):
+        load_explanation(tmp_path / "one.safetensors")
+
+
+@pytest.mark.parametrize("wrong", ["figures", "methods"])
+def test_a_text_is_no_list(wrong):
+    ask = find_figures if wrong == "figures" else named_methods
+    with pytest.raises(TypeError, match=rf"expected a list of {wrong}, but got 'auc'; write \['auc'\]"):
+        ask("auc", (), "it") if wrong == "figures" else ask("auc")

@@ -8,6 +8,7 @@ from tiny_encoder import images, tiny_encoder
 
 from episodes import DigitScenes
 from fsl_explain.classifiers import RULES, KnnVote, MajorityVote, Vote, neighbor_rules, votes
+from fsl_explain.similarities import Mahalanobis
 from retrieval_explain import MemoryBank
 from retrieval_explain.cli.evaluate import bank_of
 from retrieval_explain.decisions.explained_neighbors import explain, retrieve
@@ -74,3 +75,15 @@ def test_more_neighbors_than_a_vote_can_be_explained_by_are_refused():
         evaluate_bank(encoder, scenes, rules=["knn-vote"], k=201)
     with pytest.raises(ValueError, match="expected a vote of 1 to 200 neighbors, but got one of 201"):
         evaluate_bank(encoder, scenes, rules=[KnnVote(k=201)], k=3)
+
+
+def test_a_bank_whose_similarity_is_no_sum_over_channels_is_inspected_without_fam():
+    encoder, query = tiny_encoder(dtype=torch.float32), images(seed=4, dtype=torch.float32)
+    gallery = encoder(images(6, seed=3, dtype=torch.float32)).embedding
+    distance = Mahalanobis(2 * torch.eye(gallery.shape[1], dtype=torch.float64))
+    bank = MemoryBank.from_embeddings(gallery, ["oak", "elm"] * 3, similarity=distance)
+    asked = inspect_neighbors(retrieve(encoder, query, bank)).vote.explanations
+    plain = MemoryBank.from_embeddings(gallery, ["oak", "elm"] * 3, similarity="euclidean")
+    usual = inspect_neighbors(retrieve(encoder, query, plain)).vote.explanations
+    assert [*usual] == ["contrast", "exact", "fam", "lafam"]
+    assert [*asked] == ["contrast", "exact", "lafam"]

@@ -199,3 +199,17 @@ def test_a_bank_knows_its_encoder(folder, tmp_path):
     with pytest.raises(ValueError, match="embeddings of channels '5', but '4' is given"):
         imported.expect_encoder(ENCODER)
     MemoryBank.from_embeddings(torch.ones(2, 4)).expect_encoder(ENCODER)
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_a_batch_of_nothing_is_refused_before_a_bank_is_touched(folder, tmp_path, size):
+    photographs = ImageFolder(folder)
+    MemoryBank.build(ENCODER, photographs, directory=tmp_path / "bank")
+    for build in (
+        lambda: MemoryBank.build(ENCODER, photographs, batch_size=size),
+        lambda: MemoryBank.build(ENCODER, photographs, batch_size=size, directory=tmp_path / "bank"),
+        lambda: append_images(ENCODER, photographs, tmp_path / "bank", batch_size=size),
+    ):
+        with pytest.raises(ValueError, match=f"expected a batch size of at least 1, but got {size}"):
+            build()
+    assert len(MemoryBank.load(tmp_path / "bank")) == 10
