@@ -11,6 +11,7 @@ from torch import Tensor
 from episodes import LabeledImages
 from episodes.errors import Mistake
 from episodes.naming import unknown_name
+from fsl_explain.batches import check_batch_size
 from fsl_explain.encoder import Encoder
 from fsl_explain.progress import Report, silent
 from fsl_explain.similarities import Similarity, named_similarity, similarity_name, traits_of
@@ -97,6 +98,7 @@ class MemoryBank:
         ``from_embeddings`` and ``bank_building.build_on_disk``.
         """
         similarity = similarity_name(similarity) or similarity
+        check_batch_size(batch_size)
         if directory is not None:
             name = storable_name(similarity)
             build_on_disk(encoder, dataset, directory, name, dtype, batch_size, resume, report)
