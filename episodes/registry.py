@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from importlib import import_module
 from typing import Generic, TypeVar, overload
 
+from episodes.errors import WrongType
 from episodes.naming import unknown_name
 
 Member = TypeVar("Member")
@@ -85,8 +86,20 @@ class Registry(MutableMapping[str, Member], Generic[Member]):
         return f"{', '.join(names)} or {last}" if names else last
 
     def find(self, member: str | Member) -> Member:
-        """Return a member by name, or the object that was given. Raises: ``LookupError`` with the nearest names."""
-        return self[member] if isinstance(member, str) else member
+        """Return a member by name, or the object that was given.
+
+        Raises: ``LookupError`` with the nearest names; ``TypeError`` for a class or a number in place of an object.
+        """
+        if isinstance(member, str):
+            return self[member]
+        if isinstance(member, type):
+            got = f"the class {member.__name__}; write {member.__name__}(…)"
+            raise WrongType(f"expected a {self.kind} by name or as an object, but got {got}.")
+        if member is None or isinstance(member, int | float):
+            raise WrongType(
+                f"expected a {self.kind} by name or as an object, but got {member}; choose {self.listed()}."
+            )
+        return member
 
     def name_of(self, member: str | Member) -> str | None:
         """Return the name of a member that was given by name or as an object, or None for one without a name.

@@ -271,4 +271,4 @@ def _head_in_full_precision(head: nn.Module) -> nn.Module:
 
 
 def _pooling(pooling: str | Pooling) -> Pooling:
-    return POOLINGS[pooling] if isinstance(pooling, str) else pooling
+    return POOLINGS.find(pooling)

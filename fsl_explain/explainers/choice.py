@@ -8,7 +8,7 @@ from torch import Tensor
 
 from episodes.errors import Mistake
 from episodes.naming import unknown_name
-from fsl_explain.classifiers import Rule, SupportSet, named_rule
+from fsl_explain.classifiers import RULES, Rule, SupportSet, named_rule
 from fsl_explain.explainers.asking import Decided, Options, ask_about
 from fsl_explain.explainers.compared import Compared
 from fsl_explain.explainers.contrast_weights import Against, ClassReference, class_index
@@ -54,13 +54,13 @@ def ask(compared: Compared, choice: Choice, explains: Quantity = "score") -> Que
 
 def find_rule(rule: str | Rule) -> Rule:
     """Return a decision rule by name, or the one given."""
-    return named_rule(rule) if isinstance(rule, str) else rule
+    return named_rule(rule) if isinstance(rule, str) else RULES.find(rule)
 
 
 def find_similarity(similarity: str | Similarity, supports: SupportSet) -> Similarity:
     """Return a similarity by name, or the one given; ``mahalanobis`` is fitted on the supports."""
     if not isinstance(similarity, str):
-        return similarity
+        return SIMILARITIES.find(similarity)
     if similarity == "mahalanobis":
         labels = torch.arange(len(supports.classes))[:, None].expand(supports.valid.shape)
         real = supports.valid.cpu()

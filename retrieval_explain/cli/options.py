@@ -23,4 +23,4 @@ def _vote(rule: str) -> str:
 IndexName = Annotated[str | None, among("index", INDEX_KINDS)]
 DtypeName = Annotated[str, among("dtype", DTYPES)]
 LayoutName = Annotated[str, among("layout", LAYOUTS)]
-VoteName = Annotated[str, Parameter(validator=each(_vote))]
+VoteName = Annotated[str, Parameter(validator=each(_vote), help=f"{' or '.join(rules_among(VOTES))}.")]

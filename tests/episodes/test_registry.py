@@ -68,3 +68,10 @@ def test_a_registration_adds_a_member_under_its_name():
     assert table.name_of(object()) is None
     del table["two"]
     assert list(table) == ["one"]
+
+
+@pytest.mark.parametrize(("given", "got"), [(3, "3"), (None, "None"), (dict, r"the class dict; write dict\(…\)")])
+def test_a_class_or_a_number_is_no_member(given, got):
+    table = Registry("rule", {"prototype": object()})
+    with pytest.raises(TypeError, match=rf"expected a rule by name or as an object, but got {got}"):
+        table.find(given)

@@ -5,6 +5,7 @@ from pathlib import Path
 from episodes.errors import Mistake
 from fsl_explain.cli.manners import check_input, check_output_file
 from fsl_explain.cli.options import EncoderName, Neighborhood, PoolingName
+from fsl_explain.registries import NEIGHBOR_RULES
 from retrieval_explain.cli.options import Box, Classes, Ids, IndexName, VoteName
 
 
@@ -41,8 +42,6 @@ def inspect(
         The HTML page to write.
     k
         Neighbors that vote; 200, or all where there are fewer, by default.
-    rule
-        knn-vote or majority-vote.
     temperature
         Of the weighted vote; 0.07 by default.
     explained
@@ -58,11 +57,11 @@ def inspect(
     leave_self_out
         Leave the query's own file out.
     index
-        Search through hnsw, ivf or ivf-pq, whose measured recall is said; without one the search is exact.
+        Search through flat, hnsw, ivf or ivf-pq, whose measured recall is said; without one the search is exact.
     checkpoint
         Its weights.
     """
-    if temperature is not None and rule != "knn-vote":
+    if temperature is not None and rule in NEIGHBOR_RULES and rule != "knn-vote":  # own rules say it when they are used
         raise Mistake(f"temperature belongs to the rule knn-vote, but the rule is {rule}; drop it.")
     check_output_file(out)
     check_input(bank, "the folder of a bank")
