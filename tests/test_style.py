@@ -69,7 +69,7 @@ EXAMPLES = {
     "no_machine_paths": (
         {"docs/a.md": "in\nin /" + "tmp/maps"},
         2,
-        {"docs/a.md": "in ../shared/tmp/maps and results/tmp"},
+        {"docs/a.md": "in ../shared/" + "tmp/maps and results/" + "tmp"},
     ),
     "no_tabs": ({"docs/a.md": "a\n\tb\n\tc"}, 2, {"Makefile": "a:\n\tb", "docs/a.csv": "a\tb"}),
     "no_reminders": ({"docs/a.md": f"a\n{REMINDER}: b"}, 2, {"docs/a.md": f"a {REMINDER}S"}),
