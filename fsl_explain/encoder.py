@@ -15,12 +15,16 @@ from torchvision.transforms import v2
 from episodes import BlueGreenRed, direct_resize
 from episodes.errors import Mistake, WrongType
 from episodes.geometry import Geometry, geometry_of, steps_of
+from fsl_explain.backbones.batch_dependence import warn_of_mixing
 from fsl_explain.backbones.capture import activation_maps_of, evaluating, find_layer
 from fsl_explain.backbones.inference_modes import for_inference
 from fsl_explain.backbones.named import IMAGENET_MEAN, IMAGENET_STD, NamedNetwork, build_named
+from fsl_explain.backbones.placement import deciding_tensor
 from fsl_explain.backbones.weights.checkpoint import check_usable
+from fsl_explain.backbones.wrappers import on_one_device
 from fsl_explain.config import EncoderConfig, HeadConfig
 from fsl_explain.heads import POOLINGS, Pooling
+from fsl_explain.turns import alone
 
 Preprocess = Callable[[Image.Image], Tensor]
 Found = TypeVar("Found")
@@ -81,6 +85,7 @@ class Encoder:
         self.description = description or type(network).__name__
         check_usable(network, self.description)
         self.network, self.layer = for_inference(network, layer, inference)
+        warn_of_mixing(self.network, self.head, owner=self.description)
         self._channels_last = True
 
     @classmethod
@@ -191,10 +196,14 @@ class Encoder:
         """Call a forward pass with images on the network's device, in its dtype, channels last if it bears that.
 
         Convolutions are faster so, but a network that flattens its maps with ``view`` fails; it is called again with
-        the images as they are, and from then on only so.
+        the images as they are, and from then on only so. Other threads that ask for the network wait meanwhile.
         """
-        parameter = next(self.network.parameters(), images)
-        placed = images.to(parameter.device, parameter.dtype)
+        with alone(self.network.modules()):
+            return self._run(forward, images)
+
+    def _run(self, forward: Callable[[Tensor], Found], images: Float[Tensor, "batch 3 height width"]) -> Found:
+        decides = deciding_tensor(self.network)
+        placed = images if decides is None else images.to(decides.device, decides.dtype)
         if self._channels_last and images.dim() == 4:
             try:
                 return forward(placed.contiguous(memory_format=torch.channels_last))
@@ -206,8 +215,9 @@ class Encoder:
 
     def _maps(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch channel h w"]:
         layer = self.layer
-        maps: Tensor = self.network(images) if layer is None else activation_maps_of(self.network, layer, images)
-        return maps
+        network = on_one_device(self.network)
+        maps: Tensor = network(images) if layer is None else activation_maps_of(self.network, layer, images)
+        return maps.dequantize() if isinstance(maps, Tensor) and maps.is_quantized else maps
 
     def preprocess(self, images: Sequence[Image.Image]) -> Float[Tensor, "batch 3 height width"]:
         """Turn PIL images into one batch, on the CPU; grayscale and palette images become RGB."""

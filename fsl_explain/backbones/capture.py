@@ -1,6 +1,7 @@
 """Reading a layer's output from a network that is not ours, and giving the network back untouched."""
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -9,36 +10,40 @@ from torch import Tensor, nn
 
 from episodes.errors import Mistake, UnknownName
 from episodes.naming import unknown_name
+from fsl_explain.backbones.wrappers import on_one_device, without_compilation
+from fsl_explain.turns import alone
 
 
 @contextmanager
 def captured_activations(layer: nn.Module) -> Iterator[list[Tensor]]:
-    """Collect what ``layer`` returns while the block runs; the hook never outlives the block.
+    """Collect what ``layer`` returns in this thread while the block runs; the hook never outlives the block.
 
     Copies are kept, because a layer behind it may overwrite its input, as ``ReLU(inplace=True)`` does.
     """
     activations: list[Tensor] = []
+    thread = threading.get_ident()
 
     def keep(_layer: nn.Module, _args: Any, output: Any) -> None:
-        activations.append(output.clone() if isinstance(output, Tensor) else output)
+        if threading.get_ident() == thread:
+            activations.append(output.clone() if isinstance(output, Tensor) else output)
 
-    handle = layer.register_forward_hook(keep)
-    try:
+    with _hooked(layer, keep):
         yield activations
-    finally:
-        handle.remove()
 
 
 @contextmanager
 def leaf_activations(layer: nn.Module) -> Iterator[list[Any]]:
-    """Collect what ``layer`` returns as leaves of the gradient; the hook never outlives the block.
+    """Collect what ``layer`` returns in this thread as leaves of the gradient; the hook never outlives the block.
 
     The network goes on with a copy of the leaf, which a layer behind it may overwrite, and from there on operations
     are recorded even where the block runs without gradients: nothing below the layer is.
     """
     leaves: list[Any] = []
+    thread = threading.get_ident()
 
     def begin(_layer: nn.Module, _args: Any, output: Any) -> Any:
+        if threading.get_ident() != thread:
+            return output
         if not isinstance(output, Tensor):
             leaves.append(output)
             return output
@@ -46,26 +51,39 @@ def leaf_activations(layer: nn.Module) -> Iterator[list[Any]]:
         torch.set_grad_enabled(True)
         return leaves[-1].clone()
 
-    handle = layer.register_forward_hook(begin)
-    try:
-        with torch.no_grad():
-            yield leaves
-    finally:
-        handle.remove()
+    with _hooked(layer, begin), torch.no_grad():
+        yield leaves
+
+
+@contextmanager
+def _hooked(layer: nn.Module, hook: Callable[[nn.Module, Any, Any], Any]) -> Iterator[None]:
+    with alone(layer.modules()):
+        handle = layer.register_forward_hook(hook)
+        try:
+            yield
+        finally:
+            handle.remove()
 
 
 @contextmanager
 def evaluating(*networks: nn.Module) -> Iterator[None]:
-    """Run the block in eval mode without gradients; every module's own mode comes back afterwards."""
-    modes = [(module, module.training) for network in networks for module in network.modules()]
-    try:
-        for module, _ in modes:
-            module.training = False
-        with torch.no_grad():
-            yield
-    finally:
-        for module, training in modes:
-            module.training = training
+    """Run the block in eval mode without gradients; every module's own mode comes back afterwards.
+
+    The networks are the block's own until then: another thread that asks for them, or for others that share a module
+    with them, waits.
+    """
+    modules = [module for network in networks for module in network.modules()]
+    with alone(modules):
+        # a frozen TorchScript module has no mode
+        modes = [(module, module.training) for module in modules if hasattr(module, "training")]
+        try:
+            for module, _ in modes:
+                module.training = False
+            with torch.no_grad():
+                yield
+        finally:
+            for module, training in modes:
+                module.training = training
 
 
 def find_layer(network: nn.Module, layer: str | nn.Module) -> nn.Module:
@@ -91,8 +109,8 @@ def activation_maps_of(network: nn.Module, layer: nn.Module, images: Tensor) -> 
 
     Raises: ``ValueError`` when the layer did not run exactly once, or gave something else than maps.
     """
-    with captured_activations(layer) as activations:
-        network(images)
+    with captured_activations(layer) as activations, without_compilation(network):
+        on_one_device(network)(images)
     return the_maps(activations, layer, len(images))
 
 
@@ -105,7 +123,7 @@ def the_maps(activations: list[Any], layer: nn.Module, batch: int) -> Tensor:
     if len(activations) != 1:
         raise Mistake(
             f"expected the layer {kind} to run once in a forward pass, but it ran {len(activations)} times; "
-            "choose a layer that runs once, and wrap a compiled model before its first call."
+            "choose a layer that runs once."
         )
     maps = activations[0]
     if not isinstance(maps, Tensor) or maps.dim() != 4 or len(maps) != batch:

@@ -13,6 +13,7 @@ from torch import fx, nn
 from torch.nn.utils import parametrize
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from episodes.errors import Mistake
 from episodes.naming import unknown_name
 
 INFERENCE_MODES = ("eager", "folded", "bf16")
@@ -27,10 +28,18 @@ def for_inference(network: nn.Module, layer: nn.Module | None, inference: str) -
     follows no convolution, or whose convolution is read elsewhere too, stays as it is, and so does one that would
     change what ``layer`` returns.
 
-    Raises: ``LookupError`` for an unknown form.
+    Raises: ``LookupError`` for an unknown form; ``ValueError`` for TorchScript, which runs as it is and lets nobody
+    read its layers.
     """
     if inference not in INFERENCE_MODES:
         raise unknown_name("inference", inference, INFERENCE_MODES)
+    if layer is not None and _hides_its_output(layer):
+        raise Mistake(
+            "expected a layer of a network in Python, but got one inside of TorchScript, whose output cannot be read; "
+            "wrap the network before torch.jit, or script the part up to its maps and use Encoder(part)."
+        )
+    if inference != "eager" and any(isinstance(module, torch.jit.ScriptModule) for module in network.modules()):
+        raise Mistake(f"expected a network in Python for {inference!r}, but got TorchScript; use inference='eager'.")
     if inference == "eager":
         return network, layer
     name = next((name for name, module in network.named_modules() if module is layer), None)
@@ -40,6 +49,12 @@ def for_inference(network: nn.Module, layer: nn.Module | None, inference: str) -
     if inference == "bf16":
         folded.to(torch.bfloat16)
     return folded, None if name is None else folded.get_submodule(name)
+
+
+def _hides_its_output(layer: nn.Module) -> bool:
+    """Tell whether a layer is of TorchScript; only a traced one that Python itself calls runs hooks."""
+    scripted = isinstance(layer, torch.jit.ScriptModule)
+    return scripted and not isinstance(layer, torch.jit._trace.TopLevelTracedModule)
 
 
 def _fold(network: nn.Module, layer: nn.Module | None) -> None:

@@ -21,6 +21,7 @@ from fsl_explain.backbones.weights.loading import Checkpoint, LoadingReport, fit
 from fsl_explain.config import HeadConfig
 from fsl_explain.heads import projection_head
 from fsl_explain.registries import ENCODERS, FROM_TORCHVISION, checked_encoder
+from fsl_explain.turns import RANDOM_NUMBERS, alone
 
 __all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "NamedNetwork", "build_named"]
 
@@ -66,7 +67,7 @@ def build_named(
     architecture = {**settings, **architecture}
     if opened is not None and opened.release is OURS and opened.settings and recipe is not None:
         _check_outline(name, recipe, opened, architecture)
-    with torch.random.fork_rng(devices=[]):
+    with alone([RANDOM_NUMBERS]), torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every GPU, for good
         if recipe is None:
             built = _from_torchvision(name.removeprefix(FROM_TORCHVISION), seed, architecture)

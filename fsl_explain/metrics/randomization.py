@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from episodes.errors import Mistake
 from fsl_explain.metrics.derived_seed import derived_seed
 from fsl_explain.metrics.map_similarity import map_correlation, map_rank_correlation
+from fsl_explain.turns import RANDOM_NUMBERS, alone
 
 Similarity = Callable[[Tensor, Tensor], Tensor]
 
@@ -83,7 +84,16 @@ def reference_randomization(
 
 @contextmanager
 def untouched_weights(network: nn.Module) -> Iterator[None]:
-    """Give every parameter and buffer of the network back bit by bit, and the global generators, after the block."""
+    """Give every parameter and buffer of the network back bit by bit, and the global generators, after the block.
+
+    Other threads that ask for the network wait meanwhile.
+    """
+    with alone([*network.modules(), RANDOM_NUMBERS]), _restored(network):
+        yield
+
+
+@contextmanager
+def _restored(network: nn.Module) -> Iterator[None]:
     tensors = [*network.parameters(), *network.buffers()]
     kept = [tensor.detach().clone() for tensor in tensors]
     devices = sorted({tensor.device.index for tensor in tensors if tensor.device.type == "cuda"})

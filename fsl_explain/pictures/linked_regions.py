@@ -13,6 +13,7 @@ from episodes.errors import Mistake
 from fsl_explain.explainers.analysis.correspondence import Correspondence, Match, correspondence
 from fsl_explain.explainers.explanation import Explanation
 from fsl_explain.pictures.picture import rivals
+from fsl_explain.turns import DRAWING, alone
 
 FOR, AGAINST = "#d7301f", "#2b6cb0"
 SIDE = 3.4  # inches of one photograph
@@ -27,6 +28,7 @@ class Side(NamedTuple):
     split: Correspondence
 
 
+@alone([DRAWING])
 def draw(explanation: Explanation, count: int = 3, query_title: str | None = None) -> Figure:
     """Link the strongest pairs of regions of the query and the strongest support of its class.
 

@@ -13,10 +13,12 @@ from fsl_explain.explainers.analysis.correspondence import correspondence
 from fsl_explain.explainers.contrast_weights import ClassReference
 from fsl_explain.explainers.explanation import Explanation
 from fsl_explain.pictures.picture import overlay
+from fsl_explain.turns import DRAWING, alone
 
 SIDE = 2.6  # inches of one photograph
 
 
+@alone([DRAWING])
 def draw(
     explanation: Explanation, label: ClassReference | None = None, shot: int | None = None, count: int = 3
 ) -> Figure:

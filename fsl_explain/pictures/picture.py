@@ -1,7 +1,7 @@
 """Pictures of explanations: colors of maps, overlays, and one figure per query.
 
 Signed maps are red where positive and blue where negative, on one symmetric scale; unsigned maps run from dark (0)
-to bright (1). Nothing here touches matplotlib's global state.
+to bright (1). Nothing here touches matplotlib's global state but its fonts and caches, which one thread uses at a time.
 """
 
 from functools import lru_cache
@@ -21,6 +21,7 @@ from torch import Tensor
 
 from episodes.errors import Mistake
 from fsl_explain.explainers.explanation import Explanation
+from fsl_explain.turns import DRAWING, alone
 
 COLORS = 257  # odd, so that zero has the neutral color of its own
 OPACITY = 0.75  # of the strongest color: the photograph shows through everywhere
@@ -108,6 +109,7 @@ def color_meanings(explanation: Explanation) -> tuple[str, str]:
     return f"for {named_rivals(explanation)}", f"for {target}"
 
 
+@alone([DRAWING])
 def draw(explanation: Explanation) -> Figure:
     """Draw a query, its map, and the supports of the explained class and, for a contrast, of its best rivals.
 
@@ -132,6 +134,7 @@ def draw(explanation: Explanation) -> Figure:
     return figure
 
 
+@alone([DRAWING])
 def as_png(figure: Figure, dpi: float = 100.0) -> bytes:
     """Return a figure as a PNG file; the same figure always gives the same bytes."""
     buffer = BytesIO()

@@ -13,12 +13,14 @@ from torch import Tensor
 from fsl_explain.evaluation.map_grid import MapGrid, ShownMap
 from fsl_explain.pictures.picture import overlay
 from fsl_explain.report.picture_endings import check_ending
+from fsl_explain.turns import DRAWING, alone
 
 CELL = 1.5  # inches
 MARGIN = 1.4  # inches, for the titles of the rows
 LONGEST = 24  # letters of a class name over a column
 
 
+@alone([DRAWING])
 def draw_grid(grid: MapGrid) -> Figure:
     """Draw the images in the first row and below them each model's maps; annotated boxes are white."""
     columns, rows = len(grid.truths), len(grid.rows) + 1
@@ -44,7 +46,8 @@ def write_figure(figure: Figure, path: Path) -> None:
     """
     check_ending(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
+    with alone([DRAWING]):
+        figure.savefig(path, dpi=150)
 
 
 def _show(axes: Axes, picture: Float[Tensor, "height width 3"], box: Float[Tensor, "4"]) -> None:

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int, Int64
 from torch import Tensor, nn
 
 from episodes.errors import Mistake
+from fsl_explain.backbones.capture import evaluating
 from fsl_explain.encoder import Encoder
 
 
@@ -80,8 +81,5 @@ def embedding_width(embedder: Embedder, size: int) -> int:
     """Return the channels of the embedding, from one forward pass in eval mode of an image of zeros."""
     parameter = next(embedder.parameters())
     image = torch.zeros(1, 3, size, size, device=parameter.device, dtype=parameter.dtype)
-    training = embedder.training
-    with torch.no_grad():
-        width = embedder.eval()(image).shape[1]
-    embedder.train(training)
-    return int(width)
+    with evaluating(embedder):
+        return int(embedder(image).shape[1])

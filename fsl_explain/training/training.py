@@ -31,6 +31,7 @@ from fsl_explain.training.processes import gathered, own_device, processes, rank
 from fsl_explain.training.schedule import learning_rate
 from fsl_explain.training.seeds import seeded
 from fsl_explain.training.unfinished import Unfinished
+from fsl_explain.turns import alone
 
 Report = Callable[[int, int], None]  # batches done since the last call, batches in all
 RENAMED = "forward_sync_buffers" in signature(DistributedDataParallel).parameters  # in PyTorch 2.15
@@ -143,6 +144,11 @@ class _Run:
         return self.step % self.config.run.keep_every == 0 or self.step == self.total
 
     def _step(self, learner: nn.Module, batch: Batch) -> float:
+        """Learn from one batch; other threads see the network before the step or after it."""
+        with alone(self.objective.modules()):
+            return self._step_alone(learner, batch)
+
+    def _step_alone(self, learner: nn.Module, batch: Batch) -> float:
         settings = self.config.optimizer
         rate = learning_rate(settings, self.step / self.batches_in_an_epoch)
         for group in self.optimizer.param_groups:

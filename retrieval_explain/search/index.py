@@ -20,6 +20,7 @@ from torch import Tensor
 from episodes.errors import Mistake
 from episodes.naming import unknown_name
 from fsl_explain.similarities import Similarity, named_similarity, similarity_name, traits_of
+from fsl_explain.turns import alone
 from retrieval_explain.ranking.neighbors import ROWS_IN_A_BLOCK, Neighbors, Rows, blocks, nearest, similarities_to
 from retrieval_explain.search.exact_search import exact_search, promising
 
@@ -186,7 +187,8 @@ def _search(index: Index, rows: Rows, queries: Float[Tensor, "query channel"], k
     searched = index.on_gpu if index.on_gpu is not None and narrow else index.faiss_index
     # faiss.contrib.torch_utils, once anyone imports it, puts a search without options in the place of this one
     find = getattr(searched, "search_numpy", searched.search)
-    candidates = torch.from_numpy(find(prepared, wanted, params=options)[1])
+    with alone([] if searched is index.faiss_index else [searched]):  # on a graphics processor one search at a time
+        candidates = torch.from_numpy(find(prepared, wanted, params=options)[1])
     if wanted > 2 * k:
         candidates = promising(queries, rows, candidates, index.similarity, k)
     found = nearest(candidates, similarities_to(queries, rows, candidates, index.similarity), k)

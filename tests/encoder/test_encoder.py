@@ -9,6 +9,7 @@ from torch import nn
 
 from fsl_explain import Encoder, Features
 from fsl_explain.config import EncoderConfig
+from fsl_explain.explainers.methods.class_logit import class_logit_map
 from fsl_explain.heads import LogSumExpPooling
 
 
@@ -115,20 +116,36 @@ def test_a_layer_behind_the_pooling_is_refused():
         encoder(images(2, dtype=torch.float32))
 
 
-def test_a_compiled_network_gives_the_same_maps_or_says_why_not():
-    network, batch = tiny_network(), images(2, dtype=torch.float32)
-    expected = Encoder.wrap(network, "activation")(batch).maps
-    compiled = torch.compile(network, backend="eager")
-    assert torch.equal(Encoder.wrap(compiled, "_orig_mod.activation")(batch).maps, expected)
-    with torch.no_grad():
-        network.eval()
-        compiled(batch)
-    try:
-        found = Encoder.wrap(compiled, network.activation)(batch).maps
-    except ValueError as error:
-        assert "wrap a compiled model before its first call" in str(error)  # noqa: PT017 - either answer is right
-    else:
-        assert torch.equal(found, expected)
+def compiled_whole(network):
+    return torch.compile(network, backend="eager")
+
+
+def compiled_in_place(network):
+    network.compile(backend="eager")
+    return network
+
+
+def compiled_inside(network):
+    return nn.Sequential(torch.compile(network, backend="eager"))
+
+
+def in_parallel(network):
+    return nn.DataParallel(network)
+
+
+@pytest.mark.parametrize("made", [compiled_whole, compiled_in_place, compiled_inside, in_parallel])
+@pytest.mark.parametrize("ran_before", [False, True])
+def test_a_network_that_is_compiled_or_in_parallel_gives_the_same_maps(made, ran_before):
+    network, batch = tiny_network().eval(), images(2, dtype=torch.float32)
+    plain = Encoder.wrap(network, "activation")
+    expected, logits = plain(batch).maps, class_logit_map(plain, batch).cells
+    other = made(network)
+    if ran_before:
+        with torch.no_grad():
+            other(batch)
+    encoder = Encoder.wrap(other, network.activation)
+    assert torch.equal(encoder(batch).maps, expected)
+    assert torch.equal(class_logit_map(encoder, batch).cells, logits)
 
 
 def test_features_are_indexed_and_unflattened_alike():

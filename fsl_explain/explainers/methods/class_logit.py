@@ -14,6 +14,7 @@ from torch import Tensor
 from episodes.errors import Mistake
 from episodes.naming import unknown_name
 from fsl_explain.backbones.capture import evaluating, leaf_activations, the_maps
+from fsl_explain.backbones.wrappers import on_one_device, without_compilation
 from fsl_explain.encoder import Encoder, in_full_precision
 from fsl_explain.explainers.method import Attribution, Method
 from fsl_explain.explainers.methods.altered_queries import pixels_of
@@ -77,8 +78,8 @@ def saliency(
 def _maps_and_logits(encoder: Encoder, images: Float[Tensor, "batch 3 height width"]) -> tuple[Tensor, object]:
     """Return the maps as leaves of a graph that ends in the logits."""
     if encoder.layer is not None:
-        with leaf_activations(encoder.layer) as leaves:
-            logits = encoder.network(images)
+        with leaf_activations(encoder.layer) as leaves, without_compilation(encoder.network):
+            logits = on_one_device(encoder.network)(images)
         return the_maps(leaves, encoder.layer, len(images)), logits
     if not isinstance(encoder.network, ClassifiesMaps):
         raise Mistake(

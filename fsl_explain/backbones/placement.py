@@ -1,0 +1,33 @@
+"""Where a network lies, in which type it computes, and how many channels its images have: read from its weights."""
+
+from collections.abc import Iterator
+from itertools import chain
+
+from torch import Tensor, nn
+
+CONVOLUTIONS = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
+
+
+def deciding_tensor(network: nn.Module) -> Tensor | None:
+    """Return the tensor whose device and type the images take: that of the first convolution or linear layer.
+
+    A step counter, a scale or a position may stand before it in another type. Without such a layer in floating point
+    the first parameter or buffer in floating point decides; None where there is none, as in a quantized network.
+    """
+    return next(chain(_of_layers(network), _floating(network.parameters()), _floating(network.buffers())), None)
+
+
+def channels_read(network: nn.Module) -> tuple[int, ...]:
+    """Return the channels that its convolutions over images read, in order; nothing where there are none."""
+    return tuple(dict.fromkeys(one.in_channels for one in network.modules() if isinstance(one, nn.Conv2d)))
+
+
+def _of_layers(network: nn.Module) -> Iterator[Tensor]:
+    for module in network.modules():
+        kind = getattr(module, "original_name", "")  # what a scripted module was
+        if isinstance(module, CONVOLUTIONS | nn.Linear) or kind.startswith(("Conv", "Linear")):
+            yield from _floating(module.parameters())
+
+
+def _floating(tensors: Iterator[Tensor]) -> Iterator[Tensor]:
+    return (one for one in tensors if one.is_floating_point())
