@@ -2,10 +2,13 @@
 
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
+
+TRIES, SECONDS_BETWEEN = 10, 0.02
 
 
 @contextmanager
@@ -20,16 +23,40 @@ def written_aside(path: Path) -> Iterator[Path]:
     aside = path.with_name(f".{path.stem}-{os.getpid()}-{uuid4().hex}{path.suffix}")
     try:
         yield aside
-        _sync(aside)
-        aside.replace(path)
+        sync(aside)
+        patiently(lambda: aside.replace(path))
     except BaseException:
         aside.unlink(missing_ok=True)
         raise
 
 
-def _sync(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
+def sync(path: Path) -> None:
+    """Wait until a file is on the disk, or the names in a folder, where the system lets folders be opened."""
+    if path.is_dir():
+        with suppress(PermissionError):  # Windows writes the names by itself
+            _sync(os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0)))
+        return
+    mode = os.O_RDONLY if os.name == "posix" else os.O_RDWR  # Windows wants a handle that may write
+    _sync(os.open(path, mode | getattr(os, "O_CLOEXEC", 0)))
+
+
+def _sync(handle: int) -> None:
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def patiently(rename: Callable[[], object]) -> None:
+    """Rename, and try again for a moment where Windows forbids it because somebody just reads what is replaced."""
+    for _ in range(TRIES):
+        try:
+            rename()
+        except PermissionError:
+            time.sleep(SECONDS_BETWEEN)
+        else:
+            return
+    rename()
 
 
 def _remove_leftovers(path: Path) -> None:
@@ -37,11 +64,12 @@ def _remove_leftovers(path: Path) -> None:
     name = re.compile(rf"\.{re.escape(path.stem)}-(\d+)-[0-9a-f]{{32}}{re.escape(path.suffix)}")
     for other in path.parent.iterdir():
         writer = name.fullmatch(other.name)
-        if writer is not None and not _is_running(int(writer[1])):
+        if writer is not None and not is_running(int(writer[1])):
             other.unlink(missing_ok=True)
 
 
-def _is_running(process: int) -> bool:
+def is_running(process: int) -> bool:
+    """Tell whether a process is at work; True where the system cannot tell."""
     if os.name != "posix":
         return True
     try:

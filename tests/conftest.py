@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import checked_calls
+import elsewhere
 import jaxtyping
 import pytest
 from hypothesis import settings
@@ -17,6 +18,14 @@ settings.load_profile("project")
 # fsl_explain.explainers.methods.relax, as an attribute, is the function
 RELAX_MODULE = "fsl_explain.explainers.methods.relax"
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def pytest_addoption(parser):
+    elsewhere.add_options(parser)
+
+
+def pytest_configure(config):
+    elsewhere.imitate(config)
 
 
 @pytest.fixture(autouse=True)

@@ -19,6 +19,8 @@ HEADER_BYTES = 4096
 SAFETENSORS_NAMES = {"float32": "F32", "float16": "F16"}
 TENSOR = "embeddings"
 CHUNK_BYTES = 1 << 24
+# Windows would else turn line ends into two bytes
+OPEN = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
 def header(dtype: str, rows: int, channels: int) -> bytes:
@@ -39,9 +41,10 @@ class EmbeddingsFile:
         self.dtype = np.dtype(dtype)
         self.channels = channels
         self.rows = 0
+        self._closed = False
         self.row_bytes = channels * self.dtype.itemsize
         self.hashes = BlockHashes(rows_per_block(self.row_bytes) * self.row_bytes)
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._file = os.open(path, OPEN, 0o644)
 
     def write(self, embeddings: Float[np.ndarray, "row channel"]) -> None:
         """Write rows behind the ones that are there; they are on the disk after ``sync``."""
@@ -49,7 +52,7 @@ class EmbeddingsFile:
         bytes_left = data.reshape(-1).view(np.uint8).data
         offset = HEADER_BYTES + self.rows * self.row_bytes
         while bytes_left:
-            written = os.pwrite(self._file, bytes_left[:CHUNK_BYTES], offset)
+            written = _write_at(self._file, bytes_left[:CHUNK_BYTES], offset)
             offset, bytes_left = offset + written, bytes_left[written:]
         self.hashes.update(data.reshape(-1).view(np.uint8).data)
         self.rows += len(data)
@@ -58,7 +61,7 @@ class EmbeddingsFile:
         """Count the first ``rows`` rows of an earlier writer as written, and cut off what stands behind them."""
         end = HEADER_BYTES + rows * self.row_bytes
         for offset in range(HEADER_BYTES, end, CHUNK_BYTES):
-            self.hashes.update(os.pread(self._file, min(CHUNK_BYTES, end - offset), offset))
+            self.hashes.update(_read_at(self._file, min(CHUNK_BYTES, end - offset), offset))
         os.ftruncate(self._file, end)
         self.rows = rows
 
@@ -67,11 +70,12 @@ class EmbeddingsFile:
         os.fsync(self._file)
 
     def finish(self) -> str:
-        """Write the header for the rows that are there; return the header's SHA-256."""
+        """Write the header for the rows that are there and close the file; return the header's SHA-256."""
         first = header(self.dtype.name, self.rows, self.channels)
-        os.pwrite(self._file, first, 0)
+        _write_at(self._file, first, 0)
         os.ftruncate(self._file, HEADER_BYTES + self.rows * self.row_bytes)
         os.fsync(self._file)
+        self._close()  # Windows renames no folder with an open file in it
         return hashlib.sha256(first).hexdigest()
 
     def __enter__(self) -> "EmbeddingsFile":
@@ -80,4 +84,24 @@ class EmbeddingsFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        os.close(self._file)
+        self._close()
+
+    def _close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            os.close(self._file)
+
+
+def _write_at(handle: int, data: bytes | memoryview, offset: int) -> int:
+    """Write at a place, and return how many bytes were written; Windows has no ``pwrite``."""
+    if hasattr(os, "pwrite"):
+        return os.pwrite(handle, data, offset)
+    os.lseek(handle, offset, os.SEEK_SET)
+    return os.write(handle, data)
+
+
+def _read_at(handle: int, count: int, offset: int) -> bytes:
+    if hasattr(os, "pread"):
+        return os.pread(handle, count, offset)
+    os.lseek(handle, offset, os.SEEK_SET)
+    return os.read(handle, count)

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from jaxtyping import Float
 
 from episodes.errors import Mistake
+from fsl_explain.files import sync
 from retrieval_explain.store.bank_rows import write_rows
 from retrieval_explain.store.block_hashes import sha256_of_file
 from retrieval_explain.store.embeddings_file import EmbeddingsFile
@@ -81,8 +82,7 @@ class Journal:
         """Put a piece on the disk, then list it."""
         path = self._rows_path(len(self._pieces))
         write_rows(path, [pa.concat_tables(tables)])
-        with path.open("rb") as rows:
-            os.fsync(rows.fileno())
+        sync(path)
         first_block = file.hashes.finished
         before = file.rows
         file.write(np.concatenate(embeddings))
@@ -116,9 +116,7 @@ def _append(path: Path, value: dict[str, Any]) -> None:
         except OSError:
             file.truncate(whole)
             raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    os.fsync(folder)
-    os.close(folder)
+    sync(path.parent)
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

@@ -6,7 +6,6 @@ current by one rename of ``CURRENT``; a kill at any instant leaves the old bank 
 """
 
 import errno
-import fcntl
 import hashlib
 import os
 import re
@@ -20,7 +19,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from episodes.errors import Busy, DiskFull, MissingFile, Mistake
+from episodes.errors import DiskFull, MissingFile, Mistake
+from fsl_explain.files import patiently, sync
+from retrieval_explain.store.file_lock import locked
 
 CURRENT, LOCK, UNFINISHED, WRITING, JOURNAL = "CURRENT", ".lock", "unfinished", ".writing", "pieces.journal"
 EMBEDDINGS, ROWS, MANIFEST = "embeddings.safetensors", "rows.parquet", "manifest.json"
@@ -82,16 +83,9 @@ def bank_lock(directory: Path) -> Iterator[None]:
     Leftovers of killed writers are removed, except an unfinished build, which may be resumed.
     Raises: ``BlockingIOError`` when another writer is at work.
     """
-    handle = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Busy(f"another process is writing to the bank {directory}; wait until it is done.") from None
+    with locked(directory / LOCK, f"the bank {directory}"):
         _sweep(directory)
         yield
-    finally:
-        os.close(handle)
 
 
 def _sweep(directory: Path) -> None:
@@ -121,15 +115,15 @@ def publish(directory: Path, folder: Path, manifest: Manifest) -> None:
     text = manifest.model_dump_json(indent=1).encode() + b"\n"
     _write_synced(folder / MANIFEST, text)
     for name in (EMBEDDINGS, ROWS):
-        _sync(folder / name)
-    _sync(folder)
+        sync(folder / name)
+    sync(folder)
     numbers = [int(found[1]) for path in directory.iterdir() if (found := VERSION.fullmatch(path.name))]
     name = f"version-{max(numbers, default=0) + 1:06d}-{secrets.token_hex(4)}"
-    folder.rename(directory / name)
-    _sync(directory)
+    patiently(lambda: folder.rename(directory / name))
+    sync(directory)
     _write_synced(directory / f".{CURRENT}", f"{name} {hashlib.sha256(text).hexdigest()}\n".encode())
-    (directory / f".{CURRENT}").replace(directory / CURRENT)
-    _sync(directory)
+    patiently(lambda: (directory / f".{CURRENT}").replace(directory / CURRENT))
+    sync(directory)
     _remove_journal(directory / name)
     for other in _version_folders(directory):
         if other.name != name:
@@ -141,7 +135,7 @@ def start_unfinished(directory: Path) -> Path:
     folder = directory / UNFINISHED
     _discard(folder)
     folder.mkdir()
-    _sync(directory)
+    sync(directory)
     return folder
 
 
@@ -173,14 +167,6 @@ def _write_synced(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def check_free_space(directory: Path, needed: int) -> None:
