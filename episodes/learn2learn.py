@@ -20,7 +20,7 @@ from episodes.labeled_image import LabeledImages
 from episodes.sampler import EpisodeSampler
 from episodes.transforms import prepare
 
-Task = tuple[Float[Tensor, "image 3 height width"], Int64[Tensor, "image"]]
+Task = tuple[Float[Tensor, "image color height width"], Int64[Tensor, "image"]]
 
 
 @runtime_checkable

@@ -24,7 +24,7 @@ class PreparedImage:
     ``boxes`` are (n, 4), clamped to the image, none of them empty; ``mask`` is True on the object.
     """
 
-    pixels: Float[Tensor, "3 height width"]
+    pixels: Float[Tensor, "color height width"]
     boxes: tv_tensors.BoundingBoxes | None
     mask: tv_tensors.Mask | None
 
@@ -118,15 +118,15 @@ def prepare(labeled: LabeledImage, transform: v2.Transform) -> PreparedImage:
     Boxes are clamped to what the transform kept of the image, and dropped where nothing is left.
 
     Raises:
-        ValueError: the transform does not end in a float image of 3 channels.
+        ValueError: the transform does not end in a float image (channel, height, width).
     """
     sample = {"image": labeled.image, "boxes": labeled.boxes, "mask": labeled.mask}
     result = transform(sample)
     image = result["image"]
-    if not isinstance(image, Tensor) or not image.is_floating_point() or image.ndim != 3 or len(image) != 3:
+    if not isinstance(image, Tensor) or not image.is_floating_point() or image.ndim != 3:
         got = f"{tuple(image.shape)} of {image.dtype}" if isinstance(image, Tensor) else type(image).__name__
         raise Mistake(
-            f"the transform should end in a float tensor of shape (3, height, width), but returns {got}; "
+            f"the transform should end in a float tensor of shape (channel, height, width), but returns {got}; "
             "let it begin with v2.ToImage() and end with v2.ToDtype(torch.float32, scale=True) and v2.Normalize(...)."
         )
     return PreparedImage(image.as_subclass(Tensor), _kept(result["boxes"]), result["mask"])

@@ -19,7 +19,7 @@ from fsl_explain.backbones.batch_dependence import warn_of_mixing
 from fsl_explain.backbones.capture import activation_maps_of, evaluating, find_layer
 from fsl_explain.backbones.inference_modes import for_inference
 from fsl_explain.backbones.named import IMAGENET_MEAN, IMAGENET_STD, NamedNetwork, build_named
-from fsl_explain.backbones.placement import deciding_tensor
+from fsl_explain.backbones.placement import channels_in_words, deciding_tensor
 from fsl_explain.backbones.weights.checkpoint import check_usable
 from fsl_explain.backbones.wrappers import on_one_device
 from fsl_explain.config import EncoderConfig, HeadConfig
@@ -169,7 +169,8 @@ class Encoder:
         """Wrap any network; ``layer`` is the name or the module whose output is explained.
 
         Images are resized to 224×224 and normalized with ImageNet's statistics unless ``preprocess``,
-        from a PIL image to a (3, H, W) tensor, says otherwise.
+        from a PIL image to a (3, H, W) tensor, says otherwise. A network may read any number of channels; pictures
+        show one in gray, two as their mean, and of more than three the first three as RGB.
 
         Raises: ``LookupError`` for an unknown layer, with the nearest names.
         """
@@ -182,7 +183,7 @@ class Encoder:
             inference=inference,
         )
 
-    def __call__(self, images: Float[Tensor, "batch 3 height width"]) -> Features:
+    def __call__(self, images: Float[Tensor, "batch color height width"]) -> Features:
         """Return activation maps, pooled values and embeddings of a batch of preprocessed images."""
         with evaluating(self.network, self.head):
             maps = self.run(self._maps, images)
@@ -192,16 +193,16 @@ class Encoder:
                 # a copy, because a head may begin with a layer that overwrites its input
                 return Features(maps.detach(), pooled, self.head(pooled.clone()))
 
-    def run(self, forward: Callable[[Tensor], Found], images: Float[Tensor, "batch 3 height width"]) -> Found:
+    def run(self, forward: Callable[[Tensor], Found], images: Float[Tensor, "batch color height width"]) -> Found:
         """Call a forward pass with images on the network's device, in its dtype, channels last if it bears that.
 
         Convolutions are faster so, but a network that flattens its maps with ``view`` fails; it is called again with
         the images as they are, and from then on only so. Other threads that ask for the network wait meanwhile.
         """
-        with alone(self.network.modules()):
+        with alone(self.network.modules()), channels_in_words(images):
             return self._run(forward, images)
 
-    def _run(self, forward: Callable[[Tensor], Found], images: Float[Tensor, "batch 3 height width"]) -> Found:
+    def _run(self, forward: Callable[[Tensor], Found], images: Float[Tensor, "batch color height width"]) -> Found:
         decides = deciding_tensor(self.network)
         placed = images if decides is None else images.to(decides.device, decides.dtype)
         if self._channels_last and images.dim() == 4:
@@ -213,13 +214,13 @@ class Encoder:
                 self._channels_last = False
         return forward(placed)
 
-    def _maps(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch channel h w"]:
+    def _maps(self, images: Float[Tensor, "batch color height width"]) -> Float[Tensor, "batch channel h w"]:
         layer = self.layer
         network = on_one_device(self.network)
         maps: Tensor = network(images) if layer is None else activation_maps_of(self.network, layer, images)
         return maps.dequantize() if isinstance(maps, Tensor) and maps.is_quantized else maps
 
-    def preprocess(self, images: Sequence[Image.Image]) -> Float[Tensor, "batch 3 height width"]:
+    def preprocess(self, images: Sequence[Image.Image]) -> Float[Tensor, "batch color height width"]:
         """Turn PIL images into one batch, on the CPU; grayscale and palette images become RGB."""
         if isinstance(images, Image.Image):
             raise WrongType("expected a list of PIL images, but got a single one; pass [image].")
@@ -257,7 +258,7 @@ class Encoder:
         return sum(isinstance(step, BlueGreenRed) for step in steps_of(self.transform)) % 2 == 1
 
     @property
-    def black(self) -> Float[Tensor, "3 1 1"] | None:
+    def black(self) -> Float[Tensor, "color 1 1"] | None:
         """What a black pixel becomes, or None when the preprocessing does not show it."""
         if self.normalization is None:
             return None

@@ -34,7 +34,7 @@ class ImageStore:
     boxes: Float[Tensor, "image 4"]
     row_of: Int[Tensor, "dataset"]  # row of each data set index, or -1
 
-    def images(self, rows: Int[Tensor, "batch"]) -> Float[Tensor, "batch 3 height width"]:
+    def images(self, rows: Int[Tensor, "batch"]) -> Float[Tensor, "batch color height width"]:
         """Return preprocessed images by row, ready for the encoder."""
         return self.pixels[rows].permute(0, 3, 1, 2)
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from episodes.errors import Mistake, WrongType
 from fsl_explain.classifiers import SupportSet, padded_index, support_set
 from fsl_explain.encoder import Encoder, Features
+from fsl_explain.explainers.accepted_images import expected_colors, takes
 from fsl_explain.similarities import SIMILARITIES, Similarity, similarity_name, traits_of
 
 Supports = Tensor | Features | Mapping[str, Tensor]
@@ -21,10 +22,10 @@ class Compared:
     """A batch of queries and their supports, embedded once, so that several methods can explain them."""
 
     encoder: Encoder
-    queries: Float[Tensor, "batch 3 height width"]
+    queries: Float[Tensor, "batch color height width"]
     features: Features
     supports: SupportSet
-    support_images: Float[Tensor, "way shot 3 _height _width"] | None
+    support_images: Float[Tensor, "way shot color _height _width"] | None
 
     @cached_property
     def visible_queries(self) -> Float[Tensor, "batch 3 height width"]:
@@ -39,7 +40,7 @@ class Compared:
 
 def compare(encoder: Encoder, query: Tensor, supports: Supports, similarity: str | Similarity = "cosine") -> Compared:
     """Embed queries and supports, checked as ``explain`` says."""
-    queries = as_batch(query)
+    queries = as_batch(query, encoder)
     features = encoder(queries)
     gathered, support_images = _gather(encoder, supports)
     _check_embeddings(features.embedding, "query", similarity)
@@ -47,16 +48,23 @@ def compare(encoder: Encoder, query: Tensor, supports: Supports, similarity: str
     return Compared(encoder, queries, features.in_float64(), gathered, support_images)
 
 
-def visible(encoder: Encoder, images: Float[Tensor, "*batch 3 height width"]) -> Float[Tensor, "*batch 3 height width"]:
-    """Undo the normalization of preprocessed images, for RGB pictures; without a known one, stretch each to [0, 1]."""
+def visible(
+    encoder: Encoder, images: Float[Tensor, "*batch color height width"]
+) -> Float[Tensor, "*batch 3 height width"]:
+    """Undo the normalization of preprocessed images, for RGB pictures; without a known one, stretch each to [0, 1].
+
+    One channel is shown in gray, two as their mean in gray, and of more than three the first three as RGB.
+    """
     pixels = _denormalized(encoder, images)
-    return pixels.flip(-3) if encoder.bgr else pixels
+    if pixels.shape[-3] < 3:
+        return pixels.mean(dim=-3, keepdim=True).expand(*pixels.shape[:-3], 3, *pixels.shape[-2:]).contiguous()
+    return pixels[..., :3, :, :].flip(-3) if encoder.bgr else pixels[..., :3, :, :]
 
 
 def _denormalized(
-    encoder: Encoder, images: Float[Tensor, "*batch 3 height width"]
-) -> Float[Tensor, "*batch 3 height width"]:
-    if encoder.normalization is None:
+    encoder: Encoder, images: Float[Tensor, "*batch color height width"]
+) -> Float[Tensor, "*batch color height width"]:
+    if encoder.normalization is None or len(encoder.normalization[0]) not in (1, images.shape[-3]):
         low = images.amin(dim=(-3, -2, -1), keepdim=True)
         high = images.amax(dim=(-3, -2, -1), keepdim=True)
         return (images - low) / (high - low).clamp(min=1e-12)
@@ -64,12 +72,15 @@ def _denormalized(
     return (images * std + mean).clamp(0, 1)
 
 
-def as_batch(images: Tensor) -> Float[Tensor, "batch 3 height width"]:
+def as_batch(images: Tensor, encoder: Encoder) -> Float[Tensor, "batch color height width"]:
     """Check a preprocessed image or batch, and return a batch."""
     if not isinstance(images, Tensor):
         raise WrongType(f"expected a preprocessed tensor, but got {type(images).__name__}; use encoder.preprocess.")
-    if images.dim() not in (3, 4) or images.shape[-3] != 3 or len(images) == 0:
-        raise Mistake(f"expected an image (3, H, W) or a batch (B, 3, H, W), but got shape {tuple(images.shape)}.")
+    if images.dim() not in (3, 4) or len(images) == 0 or not takes(encoder, images):
+        colors = expected_colors(encoder)
+        raise Mistake(
+            f"expected an image ({colors}, H, W) or a batch (B, {colors}, H, W), but got shape {tuple(images.shape)}."
+        )
     return (images if images.dim() == 4 else images[None]).detach()
 
 
@@ -84,8 +95,9 @@ def _gather(encoder: Encoder, supports: Supports) -> tuple[SupportSet, Tensor | 
         parts = (supports.maps, supports.pooled, supports.embedding)
         flat = Features(*(part.detach().flatten(0, 1) for part in parts))
         return support_set(flat, (shot,) * way, _numbered(way)), None
-    groups = supports if isinstance(supports, Mapping) else _by_class(supports)
+    groups = supports if isinstance(supports, Mapping) else _by_class(supports, encoder)
     _check_groups(groups)
+    _check_images(groups, encoder)
     shots = tuple(len(images) for images in groups.values())
     stacked = torch.cat(list(groups.values())).detach()
     index, _ = padded_index(shots)
@@ -95,21 +107,25 @@ def _gather(encoder: Encoder, supports: Supports) -> tuple[SupportSet, Tensor | 
 def _check_groups(groups: Mapping[str, Tensor]) -> None:
     if not groups:
         raise Mistake("expected supports of at least one class, but got none.")
-    for name, images in groups.items():
+    for name in groups:
         if not isinstance(name, str):
             raise WrongType(
                 f"expected class names as the keys of the supports, but got {name!r}, which could be taken for a "
                 "position; use str(label)."
             )
+
+
+def _check_images(groups: Mapping[str, Tensor], encoder: Encoder) -> None:
+    shape = f"(shot, {expected_colors(encoder)}, H, W)"
+    for name, images in groups.items():
         if not isinstance(images, Tensor):
             raise WrongType(
-                f"expected a tensor (shot, 3, H, W) of supports for {name}, but got {type(images).__name__}; "
+                f"expected a tensor {shape} of supports for {name}, but got {type(images).__name__}; "
                 "use encoder.preprocess."
             )
-        if images.dim() != 4 or images.shape[1] != 3 or len(images) == 0:
+        if images.dim() != 4 or len(images) == 0 or not takes(encoder, images):
             raise Mistake(
-                f"expected supports (shot, 3, H, W) with at least one shot for {name}, "
-                f"but got shape {tuple(images.shape)}."
+                f"expected supports {shape} with at least one shot for {name}, but got shape {tuple(images.shape)}."
             )
     sizes = {tuple(images.shape[-2:]): name for name, images in groups.items()}
     if len(sizes) > 1:
@@ -117,14 +133,15 @@ def _check_groups(groups: Mapping[str, Tensor]) -> None:
         raise Mistake(f"expected supports of one size, but got {listed}; resize them alike.")
 
 
-def _by_class(supports: Tensor) -> dict[str, Tensor]:
+def _by_class(supports: Tensor, encoder: Encoder) -> dict[str, Tensor]:
+    shape = f"(way, shot, {expected_colors(encoder)}, H, W)"
     if not isinstance(supports, Tensor):
         raise WrongType(
-            "expected supports as a tensor (way, shot, 3, H, W), Features, or a mapping from class name to images, "
-            f"but got {type(supports).__name__}; use torch.stack."
+            f"expected supports as a tensor {shape}, Features, or a mapping from class name to "
+            f"images, but got {type(supports).__name__}; use torch.stack."
         )
-    if supports.dim() != 5 or supports.shape[2] != 3:
-        raise Mistake(f"expected supports of shape (way, shot, 3, H, W), but got {tuple(supports.shape)}.")
+    if supports.dim() != 5 or (supports.numel() > 0 and not takes(encoder, supports.flatten(0, 1))):
+        raise Mistake(f"expected supports of shape {shape}, but got {tuple(supports.shape)}.")
     return dict(zip(_numbered(len(supports)), supports, strict=True))
 
 

@@ -35,7 +35,7 @@ MASKED_AT_RANDOM = ("relax", "u-relax")
 
 def explain(
     encoder: Encoder,
-    query: Float[Tensor, "*batch 3 height width"],
+    query: Float[Tensor, "*batch color height width"],
     supports: Supports,
     *,
     method: str | Method = "exact",
@@ -48,7 +48,8 @@ def explain(
 ) -> Explanation:
     """Explain why a query is given a class by its similarity to the supports.
 
-    ``query`` is one preprocessed image (3, H, W) or a batch of them. ``supports`` are images
+    ``query`` is one preprocessed image (3, H, W) or a batch of them, with as many channels as the network reads.
+    ``supports`` are images
     (way, shot, 3, H, W), their ``Features`` with leading dimensions (way, shot), or a mapping from class
     name to images (shot, 3, H, W) with any number of shots. ``method`` is ``exact`` (the target's score),
     ``contrast`` (its lead over rivals), ``log-probability`` (of the softmax of ``scale`` times the scores),
@@ -124,7 +125,7 @@ def _support_side(compared: Compared, question: Question, explainer: Method, dty
 
 def saliency(
     encoder: Encoder,
-    image: Float[Tensor, "*batch 3 height width"],
+    image: Float[Tensor, "*batch color height width"],
     *,
     method: str = "lafam",
     target: int | None = None,
@@ -144,7 +145,7 @@ def saliency(
     """
     expect_encoder(encoder, "encoder, image")
     _check_without_supports(method, target, interpolation, options)
-    batch = as_batch(image)
+    batch = as_batch(image, encoder)
     size = (batch.shape[-2], batch.shape[-1])
     if method in class_logit.FORMULAS:
         enlarged = class_logit.saliency(encoder, batch, method, target, interpolation).cpu()

@@ -19,7 +19,7 @@ class Pixels:
     """The queries' preprocessed images and the encoder that embeds them, for methods that change the image."""
 
     encoder: Encoder
-    images: Float[Tensor, "*batch 3 height width"]
+    images: Float[Tensor, "*batch color height width"]
 
 
 @dataclass(frozen=True)

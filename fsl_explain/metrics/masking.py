@@ -44,11 +44,11 @@ def masks_from_signed_saliency(
 
 
 def masked_images(
-    images: Float[Tensor, "batch 3 height width"],
+    images: Float[Tensor, "batch color height width"],
     masks: Float[Tensor, "batch height width"],
     *,
-    removed: Float[Tensor, "batch 3 height width"] | Float[Tensor, "3 1 1"] | float = 0.0,
-) -> Float[Tensor, "batch 3 height width"]:
+    removed: Float[Tensor, "batch color height width"] | Float[Tensor, "color 1 1"] | float = 0.0,
+) -> Float[Tensor, "batch color height width"]:
     """Return the preprocessed images with ``masks`` of each pixel kept and the rest ``removed`` in its place.
 
     A mask of ones returns the images, a mask of zeros what is removed.
@@ -61,8 +61,8 @@ def masked_images(
 
 
 def removed_pixels(
-    images: Float[Tensor, "batch 3 height width"], how: str, *, black: Float[Tensor, "3 1 1"] | None = None
-) -> Float[Tensor, "batch 3 height width"] | Float[Tensor, "3 1 1"] | float:
+    images: Float[Tensor, "batch color height width"], how: str, *, black: Float[Tensor, "_color 1 1"] | None = None
+) -> Float[Tensor, "batch color height width"] | Float[Tensor, "color 1 1"] | float:
     """Return what removed pixels become, in the units of the preprocessed images.
 
     ``mean``: 0, the mean color of normalized images. ``black``: ``black``, which is black after preprocessing.
@@ -76,26 +76,31 @@ def removed_pixels(
     return removed
 
 
-def mean_color(_images: Float[Tensor, "batch 3 height width"], _black: Float[Tensor, "3 1 1"] | None) -> float:
+def mean_color(_images: Float[Tensor, "batch color height width"], _black: Float[Tensor, "_color 1 1"] | None) -> float:
     """Return 0, the mean color of normalized images."""
     return 0.0
 
 
 def black_after_preprocessing(
-    _images: Float[Tensor, "batch 3 height width"], black: Float[Tensor, "3 1 1"] | None
-) -> Float[Tensor, "3 1 1"]:
+    images: Float[Tensor, "batch color height width"], black: Float[Tensor, "_color 1 1"] | None
+) -> Float[Tensor, "_color 1 1"]:
     """Return the value of black; a network's images are black only after its preprocessing."""
     if black is None:
         raise Mistake(
             "removed pixels become black only if the value of black after preprocessing is known, but none was given. "
             "Pass black, or choose mean or blur."
         )
+    if len(black) not in (1, images.shape[1]):
+        raise Mistake(
+            f"expected black in the {images.shape[1]} channels of the images, but it is known for {len(black)}, those "
+            "of the encoder's preprocessing; choose mean or blur, or give the encoder the preprocessing it needs."
+        )
     return black
 
 
 def blurred(
-    images: Float[Tensor, "batch 3 height width"], _black: Float[Tensor, "3 1 1"] | None
-) -> Float[Tensor, "batch 3 height width"]:
+    images: Float[Tensor, "batch color height width"], _black: Float[Tensor, "_color 1 1"] | None
+) -> Float[Tensor, "batch color height width"]:
     """Blur along each axis in turn: the same as one square kernel, and tens of times as fast."""
     height, width = images.shape[-2:]
     deviation = BLUR_SHARE_OF_SIDE * max(height, width)

@@ -32,7 +32,7 @@ class Stability:
 
 def stability(
     explain: Explain,
-    images: Float[Tensor, "batch 3 height width"],
+    images: Float[Tensor, "batch color height width"],
     *,
     radius: float = 0.02,
     samples: int = 10,
@@ -65,7 +65,9 @@ def stability(
     return Stability(lipschitz, largest, total / samples)
 
 
-def _uniform(images: Float[Tensor, "batch 3 height width"], radius: float, seed: int) -> Float[Tensor, "batch 3 _ _"]:
+def _uniform(
+    images: Float[Tensor, "batch color height width"], radius: float, seed: int
+) -> Float[Tensor, "batch color _ _"]:
     """Draw in [-radius, radius] image by image: the noise of each is the same whatever stands behind it."""
     generator, noise = torch.Generator().manual_seed(seed), torch.empty(images.shape, dtype=torch.float64)
     for one in noise:

@@ -44,7 +44,7 @@ class Road:
 
 def road(
     score: Score,
-    images: Float[Tensor, "batch 3 height width"],
+    images: Float[Tensor, "batch color height width"],
     saliency: Float[Tensor, "batch height width"],
     *,
     shares: Sequence[float] = SHARES,
@@ -82,12 +82,12 @@ def road(
 
 
 def noisy_linear_imputation(
-    images: Float[Tensor, "batch 3 height width"],
+    images: Float[Tensor, "batch color height width"],
     kept: Bool[Tensor, "batch height width"],
     *,
     noise: float = NOISE,
     generator: torch.Generator | None = None,
-) -> Float[Tensor, "batch 3 height width"]:
+) -> Float[Tensor, "batch color height width"]:
     """Return the images with every pixel that is not kept filled in from its neighbors, plus noise.
 
     Neighbors at a side weigh 1/6, at a corner 1/12; beyond the border there are none, and the others share their
@@ -109,12 +109,12 @@ def noisy_linear_imputation(
 
 
 def _filled(
-    image: Float[np.ndarray, "3 height width"], kept: Bool[np.ndarray, "height width"]
-) -> Float[np.ndarray, "3 height width"]:
+    image: Float[np.ndarray, "color height width"], kept: Bool[np.ndarray, "height width"]
+) -> Float[np.ndarray, "color height width"]:
     unknown, known = np.flatnonzero(~kept), np.flatnonzero(kept)
     weights = _neighbor_weights(*kept.shape)[unknown]
     system = diags_array(weights.sum(axis=1)) - weights[:, unknown]
-    flat = image.reshape(3, -1).copy()
+    flat = image.reshape(len(image), -1).copy()
     if len(unknown):
         factors = splu(csc_array(system), "MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
         flat[:, unknown] = factors.solve(weights[:, known] @ flat[:, known].T).T

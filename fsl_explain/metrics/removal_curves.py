@@ -25,7 +25,7 @@ from fsl_explain.metrics.positive_part import positive_part, says_something, und
 ORDER_OF_TIES = 0
 """Seed of the order in which pixels of equal value go."""
 
-Pixels = Float[Tensor, "batch 3 height width"] | Float[Tensor, "3 1 1"] | float
+Pixels = Float[Tensor, "batch color height width"] | Float[Tensor, "color 1 1"] | float
 Score = Callable[..., Tensor]
 
 
@@ -50,7 +50,7 @@ class RemovalCurve:
 class Side:
     """Images with their maps, and what takes the place of a removed pixel (see ``removed_pixels``)."""
 
-    images: Float[Tensor, "batch 3 height width"]
+    images: Float[Tensor, "batch color height width"]
     saliency: Float[Tensor, "batch height width"]
     removed: Pixels = 0.0
 
@@ -124,7 +124,7 @@ def _images(
     places: Sequence[Int[Tensor, "batch _ _"]],
     share: float,
     kept: Callable[[Tensor, int], Bool[Tensor, "batch _ _"]],
-) -> Iterator[Float[Tensor, "batch 3 _ _"]]:
+) -> Iterator[Float[Tensor, "batch color _ _"]]:
     for side, place in zip(sides, places, strict=True):
         count = round(share * place.flatten(1).shape[1])
         stays = kept(place, count)[:, None].to(side.images.device)

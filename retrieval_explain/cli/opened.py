@@ -29,7 +29,7 @@ class Query:
     path: Path
     region: PIL.Image.Image
     box: tuple[float, float, float, float] | None
-    image: Float[Tensor, "3 height width"]
+    image: Float[Tensor, "color height width"]
 
     @property
     def words(self) -> str:

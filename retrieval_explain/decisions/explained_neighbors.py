@@ -32,7 +32,7 @@ class Retrieved:
 
     encoder: Encoder
     bank: MemoryBank
-    image: Float[Tensor, "3 height width"]  # preprocessed
+    image: Float[Tensor, "color height width"]  # preprocessed
     features: Features  # of the query alone; pooled values and embedding in float64
     neighbors: Neighbors  # (k,)
 
@@ -52,7 +52,7 @@ class Retrieved:
 
 def retrieve(
     encoder: Encoder,
-    query: Float[Tensor, "*batch 3 height width"],
+    query: Float[Tensor, "*batch color height width"],
     bank: MemoryBank,
     *,
     k: int | None = None,
@@ -68,7 +68,7 @@ def retrieve(
     Raises: ``ValueError`` for more than one image, an embedding that cannot be compared, or too large a k.
     """
     _expect_order(encoder, bank)
-    batch = as_batch(query)
+    batch = as_batch(query, encoder)
     if len(batch) > 1:
         raise Mistake(f"expected one query, but got a batch of {len(batch)}; explain them one by one.")
     features = encoder(batch).in_float64()
@@ -78,7 +78,7 @@ def retrieve(
 
 def explain(
     encoder: Encoder,
-    query: Float[Tensor, "*batch 3 height width"],
+    query: Float[Tensor, "*batch color height width"],
     bank: MemoryBank,
     *,
     method: str = "exact",

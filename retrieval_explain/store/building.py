@@ -116,7 +116,7 @@ def path_texts(dataset: LabeledImages) -> list[str | None]:
     return [None if path is None else str(path) for path in dataset.paths]
 
 
-def _pixels(encoder: Encoder, dataset: LabeledImages, position: int) -> Float[Tensor, "3 height width"]:
+def _pixels(encoder: Encoder, dataset: LabeledImages, position: int) -> Float[Tensor, "color height width"]:
     return encoder.preprocess([dataset[position].image])[0]
 
 

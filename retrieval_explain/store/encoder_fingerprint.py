@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from episodes.errors import Mistake
+from fsl_explain.backbones.placement import channels_read
 from fsl_explain.encoder import Encoder
 
 MARK = re.compile(r" #[0-9a-f]{12}\Z")
@@ -63,9 +64,16 @@ def expect_encoder(encoder: Encoder, made_by: str, preprocessing: str, channels:
     if preprocessing and preprocessing_text(encoder) != preprocessing:
         raise _another("preprocessing", preprocessing, preprocessing_text(encoder))
     if mark is None:
-        found = encoder(encoder.preprocess([Image.new("RGB", (PROBE_SIZE, PROBE_SIZE))])).embedding.shape[-1]
+        found = encoder(_probe(encoder)).embedding.shape[-1]
         if found != channels:
             raise _another("embeddings of channels", str(channels), str(found))
+
+
+def _probe(encoder: Encoder) -> Tensor:
+    """Return a black image, of as many channels as the network reads."""
+    black = encoder.preprocess([Image.new("RGB", (PROBE_SIZE, PROBE_SIZE))])
+    reads = channels_read(encoder.network)
+    return black if not reads or black.shape[1] in reads else black.new_zeros(1, reads[0], *black.shape[2:])
 
 
 def _another(what: str, kept: str, given: str) -> Mistake:

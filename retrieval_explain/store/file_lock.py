@@ -1,4 +1,4 @@
-"""A lock on a file for one writer, by what the system has: ``flock``, ``msvcrt.locking``, or a file that must be new."""
+"""One writer of a file, by what the system has: ``flock``, ``msvcrt.locking``, or a file that must be new."""
 
 import importlib
 import os

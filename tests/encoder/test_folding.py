@@ -147,6 +147,7 @@ def test_is_folded_and_gives_the_same(build):
     assert count(both(build)) == 0
 
 
+@pytest.mark.filterwarnings("ignore:expected batch normalization with running statistics:UserWarning")
 @pytest.mark.parametrize("build", LEFT.values(), ids=LEFT)
 def test_is_left_as_it_is(build):
     assert count(both(build)) == 1

@@ -188,7 +188,7 @@ class _Lead:
         explained = lead_over(scores, scores, scores.argmax(dim=-1), None, work.decisions.classes)
         return cls(work, explained.class_weights)
 
-    def __call__(self, altered: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch"]:
+    def __call__(self, altered: Float[Tensor, "batch color height width"]) -> Float[Tensor, "batch"]:
         embeddings = self.work.encoder(altered).embedding.cpu().double()
         return combined(self.weights, self.work.decisions.scores_of(embeddings))
 

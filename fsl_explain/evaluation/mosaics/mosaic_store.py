@@ -115,7 +115,7 @@ def mosaic_side(encoder: Encoder, side: int | None = None) -> int:
 
 def mosaic_pixels(
     encoder: Encoder, pictures: list[PIL.Image.Image], side: int
-) -> Float[Tensor, "batch 3 height width"]:
+) -> Float[Tensor, "batch color height width"]:
     """Prepare mosaics as the encoder prepares its images, but at a side of their own."""
     if side == side_of(encoder) or encoder.normalization is None:
         return encoder.preprocess(pictures)

@@ -102,7 +102,7 @@ class Counterfactual:
 
 def counterfactual(
     encoder: Encoder,
-    query: Float[Tensor, "3 height width"],
+    query: Float[Tensor, "color height width"],
     supports: Supports,
     *,
     rule: str | Rule = "mean-similarity",
@@ -148,11 +148,11 @@ def counterfactual_of(
 
 
 def edited_image(
-    image: Float[Tensor, "3 height width"],
+    image: Float[Tensor, "color height width"],
     grid: tuple[int, int],
     cells: Int[Tensor, "edited"],
-    given: tuple[Float[Tensor, "shot 3 _height _width"], tuple[int, int], Int[Tensor, "edited"]] | None = None,
-) -> Float[Tensor, "3 height width"]:
+    given: tuple[Float[Tensor, "shot color _height _width"], tuple[int, int], Int[Tensor, "edited"]] | None = None,
+) -> Float[Tensor, "color height width"]:
     """Return the image with the squares of some cells at 0, or taken from other images.
 
     The cells of ``grid`` (rows, columns) are stretched over the image and numbered row by row; a pixel belongs to

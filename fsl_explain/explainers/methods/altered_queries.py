@@ -28,7 +28,7 @@ def pixels_of(question: Question) -> Pixels:
 
 def masked_embeddings(
     encoder: Encoder,
-    images: Float[Tensor, "image 3 height width"],
+    images: Float[Tensor, "image color height width"],
     masks: Float[Tensor, "mask #image height width"],
     batch_size: int,
 ) -> Float[Tensor, "mask image embedding"]:

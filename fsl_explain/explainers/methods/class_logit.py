@@ -45,7 +45,10 @@ class ClassifiesMaps(Protocol):
 
 
 def class_logit_map(
-    encoder: Encoder, images: Float[Tensor, "batch 3 height width"], method: str = "grad-cam", target: int | None = None
+    encoder: Encoder,
+    images: Float[Tensor, "batch color height width"],
+    method: str = "grad-cam",
+    target: int | None = None,
 ) -> ActivationMap:
     """Return the activation map of one class logit of each image, before its ReLU.
 
@@ -65,7 +68,7 @@ def class_logit_map(
 
 def saliency(
     encoder: Encoder,
-    images: Float[Tensor, "batch 3 height width"],
+    images: Float[Tensor, "batch color height width"],
     method: str = "grad-cam",
     target: int | None = None,
     interpolation: str = "bilinear",
@@ -75,7 +78,7 @@ def saliency(
     return scaled(cells, (images.shape[-2], images.shape[-1]), interpolation)
 
 
-def _maps_and_logits(encoder: Encoder, images: Float[Tensor, "batch 3 height width"]) -> tuple[Tensor, object]:
+def _maps_and_logits(encoder: Encoder, images: Float[Tensor, "batch color height width"]) -> tuple[Tensor, object]:
     """Return the maps as leaves of a graph that ends in the logits."""
     if encoder.layer is not None:
         with leaf_activations(encoder.layer) as leaves, without_compilation(encoder.network):

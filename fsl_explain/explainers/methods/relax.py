@@ -89,7 +89,7 @@ class Relax:
 
 
 def relax(
-    encoder: Encoder, images: Float[Tensor, "*batch 3 height width"], *, options: RelaxOptions | None = None
+    encoder: Encoder, images: Float[Tensor, "*batch color height width"], *, options: RelaxOptions | None = None
 ) -> Relax:
     """Say which pixels keep the embedding of a preprocessed image, or of each of a batch, what it is.
 
@@ -99,7 +99,7 @@ def relax(
     Raises: ``ValueError`` for an image whose embedding is zero or not finite.
     """
     expect_encoder(encoder, "encoder, images")
-    options, batch = options or RelaxOptions(), as_batch(images)
+    options, batch = options or RelaxOptions(), as_batch(images, encoder)
     # images that may stop early are masked one by one, so that none waits for another
     groups = batch[None] if options.until_stable is None else batch[:, None]
     found = [_found(encoder, group, options) for group in groups]
@@ -135,7 +135,7 @@ def saliency(cells: Float[Tensor, "*batch h w"], size: tuple[int, int]) -> Float
     return min_max_map(upsample(cells, size))
 
 
-def _found(encoder: Encoder, images: Float[Tensor, "image 3 height width"], options: RelaxOptions) -> Relax:
+def _found(encoder: Encoder, images: Float[Tensor, "image color height width"], options: RelaxOptions) -> Relax:
     whole, channels = _whole(encoder, images, options.batch_size)
     count = options.masks or (channels if options.variant == "lafam" else MASKS)
     parts = _parts(count, at_once=max(1, options.batch_size // len(images)))
@@ -148,7 +148,7 @@ def _found(encoder: Encoder, images: Float[Tensor, "image 3 height width"], opti
 
 
 def _whole(
-    encoder: Encoder, images: Float[Tensor, "image 3 height width"], batch_size: int
+    encoder: Encoder, images: Float[Tensor, "image color height width"], batch_size: int
 ) -> tuple[Float[Tensor, "image embedding"], int]:
     """Embed the whole images in float64, and count the channels of their maps."""
     features = [encoder(part) for part in images.split(batch_size)]
@@ -167,7 +167,7 @@ def _parts(count: int, at_once: int) -> Iterator[range]:
 
 def _under_masks(
     encoder: Encoder,
-    images: Float[Tensor, "image 3 height width"],
+    images: Float[Tensor, "image color height width"],
     whole: Float[Tensor, "image embedding"],
     numbers: range,
     options: RelaxOptions,

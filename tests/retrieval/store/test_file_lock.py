@@ -46,7 +46,7 @@ def system(request, monkeypatch):
 def test_there_is_one_writer_and_afterwards_the_next(tmp_path, system):
     bank = old_bank(tmp_path)
     with bank_lock(bank):
-        with pytest.raises(Busy, match="another process is writing to the bank .*; wait until it is done") as error:
+        with pytest.raises(Busy, match=r"another process is writing to the bank .*; wait until it is done") as error:
             CHANGES["append"][0](bank)
         assert (".lock.held if there is none" in str(error.value)) == (system == "no locks")
     change, rows, ids = CHANGES["append"]
@@ -145,7 +145,7 @@ def _open_files():
         pytest.skip("this system does not list open files")
     for handle in os.listdir(folder):  # noqa: PTH208 - one of them is gone when it is read
         try:
-            yield os.readlink(folder / handle)
+            yield str((folder / handle).readlink())
         except OSError:
             continue
 
