@@ -7,13 +7,17 @@ WORKERS ?= 2
 # Compiled modules are kept, even where the surroundings forbid it: else each process compiles torch anew, for seconds.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test learn2learn check lint types contracts clean
+.PHONY: demo test test-elsewhere learn2learn check lint types contracts clean
 
 demo: .venv/installed
 	$(BIN)/fsl-explain demo --out $(OUT)
 
 test: .venv/installed
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(WORKERS) --dist worksteal
+
+# As on a Python without fcntl, and with what networks compute on a device without float64; both are imitated.
+test-elsewhere: .venv/installed
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(WORKERS) --dist worksteal --without-fcntl --without-float64
 
 # The package's C files build on this Python with one option only, and its metadata forbids numpy 2: hence an
 # environment of its own on top of the other one.

@@ -23,6 +23,7 @@ from fsl_explain.backbones.placement import channels_in_words, deciding_tensor
 from fsl_explain.backbones.weights.checkpoint import check_usable
 from fsl_explain.backbones.wrappers import on_one_device
 from fsl_explain.config import EncoderConfig, HeadConfig
+from fsl_explain.devices import at_hand, module_at_hand, precise
 from fsl_explain.heads import POOLINGS, Pooling
 from fsl_explain.turns import alone
 
@@ -45,7 +46,7 @@ class Features:
 
     def in_float64(self) -> "Features":
         """Return pooled values and embeddings in float64; the maps, much larger, stay as they are."""
-        return Features(self.maps, self.pooled.double(), self.embedding.double())
+        return Features(self.maps, precise(self.pooled), precise(self.embedding))
 
     def unflatten(self, *leading: int) -> "Features":
         """Give the one leading dimension the shape ``leading``."""
@@ -59,7 +60,8 @@ class Encoder:
 
     Calling it runs in eval mode without gradients, on the network's own device and in its own dtype, and gives the
     network back as it was. What a network in half precision computes is pooled and embedded in float32,
-    by a copy of its head where that is in half precision too. ``mean`` and ``std`` are those of the normalized
+    by a copy of its head where that is in half precision too; what it computes on a device without float64 is pooled
+    and embedded on the CPU. ``mean`` and ``std`` are those of the normalized
     pixels, or None where a preprocessing of the user's own hides them.
 
     ``inference`` is ``eager``, the network itself; ``folded``, a copy of it as it is now, channels last and with
@@ -186,12 +188,12 @@ class Encoder:
     def __call__(self, images: Float[Tensor, "batch color height width"]) -> Features:
         """Return activation maps, pooled values and embeddings of a batch of preprocessed images."""
         with evaluating(self.network, self.head):
-            maps = self.run(self._maps, images)
+            maps = at_hand(self.run(self._maps, images))
             with torch.autocast(maps.device.type, enabled=False):
                 maps = in_full_precision(maps)
                 pooled = self.pooling(maps)
                 # a copy, because a head may begin with a layer that overwrites its input
-                return Features(maps.detach(), pooled, self.head(pooled.clone()))
+                return Features(maps.detach(), pooled, module_at_hand(self.head)(pooled.clone()))
 
     def run(self, forward: Callable[[Tensor], Found], images: Float[Tensor, "batch color height width"]) -> Found:
         """Call a forward pass with images on the network's device, in its dtype, channels last if it bears that.

@@ -22,7 +22,7 @@ class _Waiting:
     """A thread that waits for things, known by their ids, that others have."""
 
     thread: int
-    wanted: list[int]
+    wanted: set[int]
     has_them: threading.Event = field(default_factory=threading.Event)
 
 
@@ -34,10 +34,10 @@ class _Turns:
         self.holders: dict[int, int] = {}
         self.queue: list[_Waiting] = []
 
-    def take(self, things: list[int], thread: int) -> list[int]:
+    def take(self, things: set[int], thread: int) -> set[int]:
         """Wait until no other thread has any of the things; return those that the thread did not have before."""
         with self.table:
-            wanted = [one for one in things if self.holders.get(one) != thread]
+            wanted = {one for one in things if self.holders.get(one) != thread}
             if self._is_free(wanted):
                 self._hand_over(wanted, thread)
                 return wanted
@@ -51,7 +51,7 @@ class _Turns:
             raise
         return wanted
 
-    def give_back(self, things: list[int]) -> None:
+    def give_back(self, things: set[int]) -> None:
         """Free the things, and hand them to those who can go on with them, first come first served."""
         with self.table:
             for one in things:
@@ -68,10 +68,10 @@ class _Turns:
         self.table, self.queue = threading.Lock(), []
         self.holders = {one: thread for one, thread in self.holders.items() if thread == me}
 
-    def _is_free(self, things: list[int]) -> bool:
+    def _is_free(self, things: set[int]) -> bool:
         return self.holders.keys().isdisjoint(things)
 
-    def _hand_over(self, things: list[int], thread: int) -> None:
+    def _hand_over(self, things: set[int], thread: int) -> None:
         self.holders.update(dict.fromkeys(things, thread))
 
     def _leave(self, waiting: _Waiting) -> None:
@@ -81,9 +81,9 @@ class _Turns:
                 return
         self.give_back(waiting.wanted)
 
-    def _refuse_a_circle(self, wanted: list[int], thread: int) -> None:
+    def _refuse_a_circle(self, wanted: set[int], thread: int) -> None:
         waits_for = {one.thread: one.wanted for one in self.queue}
-        asked, seen = list(wanted), set()
+        asked, seen = list(wanted), set[int]()
         while asked:
             holder = self.holders.get(asked.pop())
             if holder == thread:
@@ -93,7 +93,7 @@ class _Turns:
                 )
             if holder is not None and holder not in seen:
                 seen.add(holder)
-                asked.extend(waits_for.get(holder, []))
+                asked.extend(waits_for.get(holder, ()))
 
 
 _turns = _Turns()
@@ -110,7 +110,7 @@ def alone(things: Iterable[object]) -> Iterator[None]:
     Raises: ``BlockingIOError`` where two threads would wait for each other for ever.
     """
     kept = list(things)
-    taken = _turns.take([id(one) for one in kept], threading.get_ident())
+    taken = _turns.take({id(one) for one in kept}, threading.get_ident())
     try:
         yield
     finally:

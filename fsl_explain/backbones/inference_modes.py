@@ -15,6 +15,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from episodes.errors import Mistake
 from episodes.naming import unknown_name
+from fsl_explain.devices import module_at_hand
 
 INFERENCE_MODES = ("eager", "folded", "bf16")
 Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
@@ -63,7 +64,11 @@ def _fold(network: nn.Module, layer: nn.Module | None) -> None:
         fused = _fused(convolution, normalization)
         leaves_the_layer = convolution in within and normalization not in within
         if fused is not None and not leaves_the_layer:
-            _replace(network, convolution, fused.to(convolution.weight.dtype).requires_grad_(False))
+            _replace(
+                network,
+                convolution,
+                fused.to(convolution.weight.device, convolution.weight.dtype).requires_grad_(False),
+            )
             _replace(network, normalization, nn.Identity())
 
 
@@ -105,7 +110,10 @@ def _fused(convolution: Convolution, normalization: Normalization) -> Convolutio
     watched = any(one._forward_hooks or one._forward_pre_hooks or parametrize.is_parametrized(one) for one in pair)
     if watched or normalization.running_mean is None:
         return None
-    first, second = copy.deepcopy(convolution).double(), copy.deepcopy(normalization).double()
+    first, second = (
+        module_at_hand(copy.deepcopy(convolution)).double(),
+        module_at_hand(copy.deepcopy(normalization)).double(),
+    )
     fused: Convolution = fuse_conv_bn_eval(first, second)
     sides = [dilation * size + 3 for size, dilation in zip(first.kernel_size, first.dilation, strict=True)]
     generator = torch.Generator().manual_seed(0)

@@ -44,9 +44,9 @@ def channels_in_words(images: Tensor) -> Iterator[None]:
         ) from error
 
 
-def channels_read(network: nn.Module) -> tuple[int, ...]:
-    """Return the channels that its convolutions over images read, in order; nothing where there are none."""
-    return tuple(dict.fromkeys(one.in_channels for one in network.modules() if isinstance(one, nn.Conv2d)))
+def channels_read(network: nn.Module) -> Iterator[int]:
+    """Yield the channels that each of its convolutions over images reads, in order."""
+    return (one.in_channels for one in network.modules() if isinstance(one, nn.Conv2d))
 
 
 def _of_layers(network: nn.Module) -> Iterator[Tensor]:

@@ -26,4 +26,4 @@ def takes(encoder: Encoder, images: Float[Tensor, "*batch color height width"]) 
 
 def expected_colors(encoder: Encoder) -> int:
     """Return the channels that the first convolution reads, for a sentence; 3 where there is none."""
-    return next(iter(channels_read(encoder.network)), 3)
+    return next(channels_read(encoder.network), 3)

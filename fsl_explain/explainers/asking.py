@@ -9,6 +9,7 @@ from torch import Tensor
 
 from episodes.errors import Mistake
 from fsl_explain.classifiers import Rule, SupportSet
+from fsl_explain.devices import module_at_hand
 from fsl_explain.encoder import Features
 from fsl_explain.explainers.contrast_weights import Against
 from fsl_explain.explainers.explained_score import (
@@ -98,7 +99,7 @@ def ask_about(
         rule=decided.rule,
         similarity=decided.similarity,
         pooling=reading.pooling,
-        head=reading.head,
+        head=module_at_hand(reading.head),
         pixels=pixels,
     )
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from episodes.errors import Mistake, WrongType
 from fsl_explain.classifiers import SupportSet, padded_index, support_set
+from fsl_explain.devices import at_hand
 from fsl_explain.encoder import Encoder, Features
 from fsl_explain.explainers.accepted_images import expected_colors, takes
 from fsl_explain.similarities import SIMILARITIES, Similarity, similarity_name, traits_of
@@ -92,7 +93,7 @@ def _gather(encoder: Encoder, supports: Supports) -> tuple[SupportSet, Tensor | 
                 f"{tuple(supports.embedding.shape)}."
             )
         way, shot = supports.embedding.shape[:2]
-        parts = (supports.maps, supports.pooled, supports.embedding)
+        parts = [at_hand(part) for part in (supports.maps, supports.pooled, supports.embedding)]
         flat = Features(*(part.detach().flatten(0, 1) for part in parts))
         return support_set(flat, (shot,) * way, _numbered(way)), None
     groups = supports if isinstance(supports, Mapping) else _by_class(supports, encoder)

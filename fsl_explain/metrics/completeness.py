@@ -8,7 +8,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from fsl_explain.devices import with_float64
 
+
+@with_float64
 def completeness_error(
     contributions: Float[Tensor, "batch *parts"], bias: Float[Tensor, "batch"], scores: Float[Tensor, "batch"]
 ) -> Float[Tensor, "batch"]:

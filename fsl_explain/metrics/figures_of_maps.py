@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from fsl_explain.devices import with_float64
 from fsl_explain.metrics.batching import MAPS_AT_ONCE, check_masks
 from fsl_explain.metrics.gini_index import gini_index
 from fsl_explain.metrics.localization import can_be_judged, check_places, share_of_k_largest, share_of_maxima_inside
@@ -34,6 +35,7 @@ class MapFigures:
     sparseness: Float[Tensor, "batch"]
 
 
+@with_float64
 def map_figures(
     saliency: Float[Tensor, "batch height width"], mask: Bool[Tensor, "batch height width"], *, k: int = 1000
 ) -> MapFigures:

@@ -8,11 +8,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from fsl_explain.devices import with_float64
 from fsl_explain.metrics.batching import a_few_at_a_time
 from fsl_explain.metrics.pixel_ranking import ascending_values
 from fsl_explain.metrics.positive_part import says_something, undefined_unless
 
 
+@with_float64
 @a_few_at_a_time
 def sparseness(saliency: Float[Tensor, "batch height width"]) -> Float[Tensor, "batch"]:
     """Return the Gini index of the positive part of each map: 0 for a constant map, larger is more concentrated.
@@ -24,6 +26,7 @@ def sparseness(saliency: Float[Tensor, "batch height width"]) -> Float[Tensor, "
     return undefined_unless(says_something(saliency), gini.to(saliency.dtype))
 
 
+@with_float64
 def gini_index(ascending: Float[Tensor, "batch pixel"]) -> Float[Tensor, "batch"]:
     """Return the Gini index of rows of values in ascending order, none negative, in double precision."""
     pixels = ascending.shape[1]

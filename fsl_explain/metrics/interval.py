@@ -6,6 +6,8 @@ from typing import NamedTuple
 from jaxtyping import Float
 from torch import Tensor
 
+from fsl_explain.devices import with_float64
+
 NORMAL_QUANTILE = 1.96
 
 
@@ -17,6 +19,7 @@ class MeanInterval(NamedTuple):
     counted: int
 
 
+@with_float64
 def mean_interval(values: Float[Tensor, "value"]) -> MeanInterval:
     """Return the mean, 1.96 standard errors of it, and the number of values that are not NaN.
 

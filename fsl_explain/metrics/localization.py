@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from episodes.errors import Mistake
+from fsl_explain.devices import with_float64
 from fsl_explain.metrics.batching import a_few_at_a_time
 from fsl_explain.metrics.pixel_ranking import (
     inside_up_to,
@@ -31,6 +32,7 @@ TIED_WITHIN = 16
 """Units of rounding between values that count as equal in the pointing game."""
 
 
+@with_float64
 @a_few_at_a_time
 def pointing_game(
     saliency: Float[Tensor, "batch height width"], mask: Bool[Tensor, "batch height width"]
@@ -47,6 +49,7 @@ def pointing_game(
     return undefined_unless(can_be_judged(saliency, mask), share.to(saliency.dtype))
 
 
+@with_float64
 @a_few_at_a_time
 def top_k_intersection(
     saliency: Float[Tensor, "batch height width"], mask: Bool[Tensor, "batch height width"], *, k: int = 1000
@@ -66,6 +69,7 @@ def top_k_intersection(
     return undefined_unless(can_be_judged(saliency, mask), share.to(saliency.dtype))
 
 
+@with_float64
 @a_few_at_a_time
 def relevance_rank_accuracy(
     saliency: Float[Tensor, "batch height width"], mask: Bool[Tensor, "batch height width"]
@@ -80,6 +84,7 @@ def relevance_rank_accuracy(
     return undefined_unless(can_be_judged(saliency, mask), share.to(saliency.dtype))
 
 
+@with_float64
 @a_few_at_a_time
 def relevance_mass_accuracy(
     saliency: Float[Tensor, "batch height width"], mask: Bool[Tensor, "batch height width"]
@@ -94,6 +99,7 @@ def relevance_mass_accuracy(
     return undefined_unless(can_be_judged(saliency, mask), share.to(saliency.dtype))
 
 
+@with_float64
 @a_few_at_a_time
 def proportion(
     saliency: Float[Tensor, "batch height width"], mask: Bool[Tensor, "batch height width"]
@@ -108,6 +114,7 @@ def proportion(
     return undefined_unless(can_be_judged(saliency, mask), share.to(saliency.dtype))
 
 
+@with_float64
 @a_few_at_a_time
 def auc(
     saliency: Float[Tensor, "batch height width"], mask: Bool[Tensor, "batch height width"]

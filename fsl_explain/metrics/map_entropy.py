@@ -7,9 +7,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from fsl_explain.devices import with_float64
 from fsl_explain.metrics.positive_part import positive_part, says_something, undefined_unless
 
 
+@with_float64
 def complexity(saliency: Float[Tensor, "batch height width"]) -> Float[Tensor, "batch"]:
     """Return the entropy, in nats, of each map's positive part as shares of its mass.
 

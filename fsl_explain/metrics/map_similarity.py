@@ -8,10 +8,13 @@ from jaxtyping import Float
 from scipy.stats import rankdata
 from torch import Tensor
 
+from fsl_explain.devices import with_float64
+
 ROUNDING_STEPS = 8
 """How many steps of its precision a constant map may stray by."""
 
 
+@with_float64
 def map_correlation(
     saliency: Float[Tensor, "batch height width"], other: Float[Tensor, "batch height width"]
 ) -> Float[Tensor, "batch"]:
@@ -25,6 +28,7 @@ def map_correlation(
     return correlation.to(saliency.dtype)
 
 
+@with_float64
 def map_rank_correlation(
     saliency: Float[Tensor, "batch height width"], other: Float[Tensor, "batch height width"]
 ) -> Float[Tensor, "batch"]:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from episodes import LabeledImages
 from episodes.errors import Mistake
 from fsl_explain.config.training import MarginObjective, MultiSimilarityObjective
+from fsl_explain.devices import precise
 from fsl_explain.training.objective import Batch, Embedder
 from fsl_explain.training.processes import gathered, gathered_to_learn, same_chance
 
@@ -64,7 +65,7 @@ class MetricLearning(nn.Module):
         embeddings, labels = gathered_to_learn(own).flatten(0, 1), gathered(batch.labels).flatten()
         with same_chance(labels.device):
             # In float32 the weights of an image without a near negative vanish beside those of the others.
-            pairs = self.miner(embeddings.detach().double(), labels)
+            pairs = self.miner(precise(embeddings.detach()), labels)
         loss: Tensor = self.loss(embeddings, labels, pairs)
         return loss
 

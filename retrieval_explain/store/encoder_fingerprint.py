@@ -72,7 +72,7 @@ def expect_encoder(encoder: Encoder, made_by: str, preprocessing: str, channels:
 def _probe(encoder: Encoder) -> Tensor:
     """Return a black image, of as many channels as the network reads."""
     black = encoder.preprocess([Image.new("RGB", (PROBE_SIZE, PROBE_SIZE))])
-    reads = channels_read(encoder.network)
+    reads = list(channels_read(encoder.network))
     return black if not reads or black.shape[1] in reads else black.new_zeros(1, reads[0], *black.shape[2:])
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from episodes.errors import Mistake
 from episodes.naming import unknown_name
 from fsl_explain.classifiers import Rule
+from fsl_explain.devices import at_hand
 from fsl_explain.encoder import Encoder, expect_encoder
 from fsl_explain.explainers.analysis.flipping_cells import (
     CellEdit,
@@ -230,7 +231,7 @@ def _decided_again(
         mask=unchanged.mask.flatten().index_fill(0, found.cells.cpu(), True).reshape(height, width),
         image_after=None,
     )
-    image, given = compared.queries[0], None
+    image, given = at_hand(compared.queries[0]), None
     if found.sources is not None and found.donor is not None:
         if compared.support_images is None:
             return changed

@@ -15,6 +15,7 @@ from episodes.errors import Mistake
 from episodes.naming import unknown_name
 from fsl_explain.backbones.capture import evaluating, leaf_activations, the_maps
 from fsl_explain.backbones.wrappers import on_one_device, without_compilation
+from fsl_explain.devices import at_hand
 from fsl_explain.encoder import Encoder, in_full_precision
 from fsl_explain.explainers.method import Attribution, Method
 from fsl_explain.explainers.methods.altered_queries import pixels_of
@@ -63,7 +64,7 @@ def class_logit_map(
         maps, found = encoder.run(partial(_maps_and_logits, encoder), images)
         logits = _checked(found, encoder)
         gradients = _gradients(logits, _targets(logits, target, encoder), maps)
-        return FORMULAS[method](*(in_full_precision(values) for values in (maps.detach(), gradients)))
+        return FORMULAS[method](*(in_full_precision(at_hand(values)) for values in (maps.detach(), gradients)))
 
 
 def saliency(
