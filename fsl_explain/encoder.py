@@ -16,7 +16,7 @@ from episodes import BlueGreenRed, direct_resize
 from episodes.errors import Mistake, WrongType
 from episodes.geometry import Geometry, geometry_of, steps_of
 from fsl_explain.backbones.batch_dependence import warn_of_mixing
-from fsl_explain.backbones.capture import activation_maps_of, evaluating, find_layer
+from fsl_explain.backbones.capture import activation_maps_of, evaluating, find_layer, turn_at
 from fsl_explain.backbones.inference_modes import for_inference
 from fsl_explain.backbones.named import IMAGENET_MEAN, IMAGENET_STD, NamedNetwork, build_named
 from fsl_explain.backbones.placement import channels_in_words, deciding_tensor
@@ -25,7 +25,6 @@ from fsl_explain.backbones.wrappers import on_one_device
 from fsl_explain.config import EncoderConfig, HeadConfig
 from fsl_explain.devices import at_hand, module_at_hand, precise
 from fsl_explain.heads import POOLINGS, Pooling
-from fsl_explain.turns import alone
 
 Preprocess = Callable[[Image.Image], Tensor]
 Found = TypeVar("Found")
@@ -201,7 +200,7 @@ class Encoder:
         Convolutions are faster so, but a network that flattens its maps with ``view`` fails; it is called again with
         the images as they are, and from then on only so. Other threads that ask for the network wait meanwhile.
         """
-        with alone(self.network.modules()), channels_in_words(images):
+        with turn_at(self.network), channels_in_words(images):
             return self._run(forward, images)
 
     def _run(self, forward: Callable[[Tensor], Found], images: Float[Tensor, "batch color height width"]) -> Found:

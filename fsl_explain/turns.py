@@ -62,6 +62,10 @@ class _Turns:
                     self.queue.remove(waiting)
                     waiting.has_them.set()
 
+    def has(self, thing: int, thread: int) -> bool:
+        """Tell whether a thread has a thing; only the thread itself can change the answer about it."""
+        return self.holders.get(thing) == thread
+
     def forget_other_threads(self) -> None:
         """After a fork, keep only what the one thread has that goes on in the new process."""
         me = threading.get_ident()
@@ -109,9 +113,14 @@ def alone(things: Iterable[object]) -> Iterator[None]:
 
     Raises: ``BlockingIOError`` where two threads would wait for each other for ever.
     """
-    kept = list(things)
+    kept = list(things)  # so that no other thing gets the id of one that is gone
     taken = _turns.take({id(one) for one in kept}, threading.get_ident())
     try:
         yield
     finally:
         _turns.give_back(taken)
+
+
+def has_turn(thing: object) -> bool:
+    """Tell whether this thread has a thing to itself already, and with a network all of its modules."""
+    return _turns.has(id(thing), threading.get_ident())

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from episodes.errors import Mistake, UnknownName
 from episodes.naming import unknown_name
 from fsl_explain.backbones.wrappers import on_one_device, without_compilation
-from fsl_explain.turns import alone
+from fsl_explain.turns import alone, has_turn
 
 
 @contextmanager
@@ -57,12 +57,17 @@ def leaf_activations(layer: nn.Module) -> Iterator[list[Any]]:
 
 @contextmanager
 def _hooked(layer: nn.Module, hook: Callable[[nn.Module, Any, Any], Any]) -> Iterator[None]:
-    with alone(layer.modules()):
+    with turn_at(layer):
         handle = layer.register_forward_hook(hook)
         try:
             yield
         finally:
             handle.remove()
+
+
+def turn_at(network: nn.Module) -> AbstractContextManager[None]:
+    """Have a network to oneself in a block: other threads that ask for a module of it wait."""
+    return nullcontext() if has_turn(network) else alone(network.modules())
 
 
 @contextmanager
@@ -78,12 +83,19 @@ def evaluating(*networks: nn.Module) -> Iterator[None]:
         modes = [(module, module.training) for module in modules if hasattr(module, "training")]
         try:
             for module, _ in modes:
-                module.training = False
+                _set_mode(module, training=False)
             with torch.no_grad():
                 yield
         finally:
             for module, training in modes:
-                module.training = training
+                _set_mode(module, training)
+
+
+def _set_mode(module: nn.Module, training: bool) -> None:
+    if "training" in module.__dict__:  # the detour over ``__setattr__`` takes as long as a small layer
+        module.__dict__["training"] = training
+    else:
+        module.training = training
 
 
 def find_layer(network: nn.Module, layer: str | nn.Module) -> nn.Module:

@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
 
+import torch
 from torch import Tensor, nn
 
 from episodes.errors import Mistake
 
-CONVOLUTIONS = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
+LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 WRONG_CHANNELS = re.compile(r"to have (\d+) channels, but got (\d+) channels")
 
 
@@ -51,8 +52,8 @@ def channels_read(network: nn.Module) -> Iterator[int]:
 
 def _of_layers(network: nn.Module) -> Iterator[Tensor]:
     for module in network.modules():
-        kind = getattr(module, "original_name", "")  # what a scripted module was
-        if isinstance(module, CONVOLUTIONS | nn.Linear) or kind.startswith(("Conv", "Linear")):
+        scripted = isinstance(module, torch.jit.ScriptModule)
+        if isinstance(module, LAYERS) or (scripted and module.original_name.startswith(("Conv", "Linear"))):
             yield from _floating(module.parameters())
 
 

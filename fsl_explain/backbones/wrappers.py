@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import ModuleType
 
 import torch
 from torch import nn
@@ -23,15 +24,13 @@ def on_one_device(network: nn.Module) -> nn.Module:
 @contextmanager
 def without_compilation(network: nn.Module) -> Iterator[None]:
     """Run the block with the network's Python code, because compiled code passes over hooks that came later."""
-    if not any(_is_compiled(module) for module in network.modules()):
+    dynamo = sys.modules.get("torch._dynamo")  # else nothing was compiled, and to import it takes seconds
+    if dynamo is None or not any(_is_compiled(module, dynamo) for module in network.modules()):
         yield
         return
     with alone([COMPILING]), torch.compiler.set_stance("force_eager"):
         yield
 
 
-def _is_compiled(module: nn.Module) -> bool:
-    compiled = sys.modules.get("torch._dynamo")  # else nothing was compiled, and to import it takes seconds
-    return compiled is not None and (
-        module._compiled_call_impl is not None or isinstance(module, compiled.OptimizedModule)
-    )
+def _is_compiled(module: nn.Module, dynamo: ModuleType) -> bool:
+    return module._compiled_call_impl is not None or isinstance(module, dynamo.OptimizedModule)
