@@ -2,6 +2,7 @@
 
 import io
 import os
+import threading
 import warnings
 from collections.abc import Sized
 from dataclasses import dataclass
@@ -32,6 +33,10 @@ UPRIGHT = {
     7: PIL.Image.Transpose.TRANSVERSE,
     8: PIL.Image.Transpose.ROTATE_90,
 }
+
+_FILTERS = threading.Lock()  # of warnings, which all threads share; a forked process finds it open
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_FILTERS.acquire, after_in_parent=_FILTERS.release, after_in_child=_FILTERS.release)
 
 
 @dataclass(frozen=True)
@@ -130,27 +135,31 @@ def read_image(path: str | Path, *, upright: bool = True) -> PIL.Image.Image:
 def decoded(path: str | Path) -> PIL.Image.Image:
     """Return a PNG, JPEG or WebP file as it is stored: in its own mode, not turned. Errors as ``read_image``."""
     content = _content(Path(path))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
-        try:
-            image = PIL.Image.open(_WholeFile(content), formats=FORMATS)
-        except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning) as error:
-            raise Mistake(f"{path} is refused as a decompression bomb; make it smaller. {error}") from error
-        except PIL.UnidentifiedImageError:
-            raise Mistake(f"{path} is not a PNG, JPEG or WebP image; convert it to one of these.") from None
-        except Exception as error:
-            raise _damaged(path, error) from error
-        if image.width * image.height > PIXEL_LIMIT:
-            raise Mistake(
-                f"{path} has {image.width}x{image.height} pixels, more than the limit of {PIXEL_LIMIT:,}; "
-                "make it smaller."
-            )
-        try:
-            image.load()
-        # Decoders of hostile bytes raise nearly anything: OSError, SyntaxError, struct.error, zlib.error.
-        except Exception as error:
-            raise _damaged(path, error) from error
+    try:
+        image = _opened(content)
+    except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning) as error:
+        raise Mistake(f"{path} is refused as a decompression bomb; make it smaller. {error}") from error
+    except PIL.UnidentifiedImageError:
+        raise Mistake(f"{path} is not a PNG, JPEG or WebP image; convert it to one of these.") from None
+    except Exception as error:
+        raise _damaged(path, error) from error
+    if image.width * image.height > PIXEL_LIMIT:
+        raise Mistake(
+            f"{path} has {image.width}x{image.height} pixels, more than the limit of {PIXEL_LIMIT:,}; make it smaller."
+        )
+    try:
+        image.load()
+    # Decoders of hostile bytes raise nearly anything: OSError, SyntaxError, struct.error, zlib.error.
+    except Exception as error:
+        raise _damaged(path, error) from error
     return image
+
+
+def _opened(content: bytes) -> PIL.Image.Image:
+    """Read the header of an image; too many pixels are an error. Filters of warnings are those of all threads."""
+    with _FILTERS, warnings.catch_warnings():
+        warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
+        return PIL.Image.open(_WholeFile(content), formats=FORMATS)
 
 
 class _EndOfFileError(OSError):

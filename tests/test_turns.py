@@ -3,13 +3,16 @@
 import os
 import threading
 import time
+import warnings
 
+import PIL.Image
 import pytest
 import torch
 from matplotlib.figure import Figure
 from tiny_training import NoiseImages, settings, tiny_encoder
 
 from episodes.errors import Busy
+from episodes.labeled_image import read_image
 from fsl_explain import Encoder
 from fsl_explain.backbones.capture import evaluating
 from fsl_explain.metrics.randomization import untouched_weights
@@ -160,6 +163,27 @@ def test_a_figure_is_drawn_by_one_thread_at_a_time():
         assert until_waiting(1, thread) == 1
     thread.join(PATIENCE)
     assert not _turns.holders
+
+
+def test_images_are_opened_one_at_a_time_and_the_filters_of_warnings_stay(tmp_path, monkeypatch):
+    """Filters that are changed belong to all threads; two that change them at once leave those of one behind."""
+    PIL.Image.new("RGB", (2, 2)).save(tmp_path / "image.png")
+    opened, inside, most = PIL.Image.open, [], []
+
+    def slow(*given, **options):
+        inside.append(1)
+        most.append(len(inside))
+        time.sleep(0.01)
+        inside.pop()
+        return opened(*given, **options)
+
+    monkeypatch.setattr(PIL.Image, "open", slow)
+    before = list(warnings.filters)
+    threads = [started(lambda: read_image(tmp_path / "image.png")) for _ in range(4)]
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert most == [1] * 4
+    assert warnings.filters == before
 
 
 def test_a_network_is_explained_before_or_after_a_step_of_its_training():
