@@ -53,7 +53,8 @@ def channels_read(network: nn.Module) -> Iterator[int]:
 def _of_layers(network: nn.Module) -> Iterator[Tensor]:
     for module in network.modules():
         scripted = isinstance(module, torch.jit.ScriptModule)
-        if isinstance(module, LAYERS) or (scripted and module.original_name.startswith(("Conv", "Linear"))):
+        kind = str(module.original_name) if scripted else ""
+        if isinstance(module, LAYERS) or kind.startswith(("Conv", "Linear")):
             yield from _floating(module.parameters())
 
 
