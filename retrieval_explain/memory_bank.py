@@ -13,6 +13,7 @@ from episodes.errors import Mistake
 from episodes.naming import unknown_name
 from fsl_explain.batches import check_batch_size
 from fsl_explain.encoder import Encoder
+from fsl_explain.heads.direction import is_zero
 from fsl_explain.progress import Report, silent
 from fsl_explain.similarities import Similarity, named_similarity, similarity_name, traits_of
 from retrieval_explain.ranking.neighbors import Neighbors, Rows, RowsInMemory, blocks
@@ -275,7 +276,7 @@ def check_rows(
     zero_has_none = traits_of(named_similarity(similarity)).zero_has_none
     bad = ~embeddings.isfinite().all(dim=-1)
     if zero_has_none:
-        bad |= (embeddings == 0).all(dim=-1)
+        bad |= is_zero(embeddings)
     if not bad.any():
         return
     first = int(bad.nonzero()[0, 0])

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from episodes.errors import Mistake
 from fsl_explain.classifiers.decision import SupportSet, Weights, combined, every_valid
+from fsl_explain.heads.direction import direction
 from fsl_explain.similarities import SIMILARITIES, Similarity, traits_of
 from fsl_explain.similarities.traits import Transform
 
@@ -138,10 +139,10 @@ class CosineClassifier:
             vectors = (members @ samples / members.sum(dim=-1, keepdim=True)).requires_grad_()
             descent = torch.optim.SGD([vectors], self.learning_rate, momentum=0.9)
             for _ in range(self.steps):
-                loss = F.cross_entropy(self.scale * samples @ F.normalize(vectors, dim=-1).T, labels)
+                loss = F.cross_entropy(self.scale * samples @ direction(vectors).T, labels)
                 (vectors.grad,) = torch.autograd.grad(loss, vectors)
                 descent.step()
-        fitted = F.normalize(vectors.detach(), dim=-1)
+        fitted = direction(vectors.detach())
         return self.scale * fitted, samples.new_zeros(way)
 
 

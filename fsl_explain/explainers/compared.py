@@ -13,6 +13,7 @@ from fsl_explain.classifiers import SupportSet, padded_index, support_set
 from fsl_explain.devices import at_hand
 from fsl_explain.encoder import Encoder, Features
 from fsl_explain.explainers.accepted_images import expected_colors, takes
+from fsl_explain.heads.direction import is_zero
 from fsl_explain.similarities import SIMILARITIES, Similarity, similarity_name, traits_of
 
 Supports = Tensor | Features | Mapping[str, Tensor]
@@ -154,6 +155,6 @@ def _check_embeddings(embeddings: Tensor, what: str, similarity: str | Similarit
     if not torch.isfinite(embeddings).all():
         raise Mistake(f"the encoder gave NaN or infinite values for a {what} image; check its weights and input.")
     found = SIMILARITIES.get(similarity) if isinstance(similarity, str) else similarity
-    if found is not None and traits_of(found).zero_has_none and (embeddings.norm(dim=-1) == 0).any():
+    if found is not None and traits_of(found).zero_has_none and bool(is_zero(embeddings).any()):
         name = similarity_name(found) or "such"
         raise Mistake(f"a {what} image has a zero embedding, which has no {name} similarity; use another image.")

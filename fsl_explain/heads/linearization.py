@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from episodes.errors import Mistake
+from fsl_explain.heads.direction import length
 from fsl_explain.heads.projection import Center, L2Normalize
 
 
@@ -169,7 +170,8 @@ def _(layer: nn.Linear, values: Tensor) -> list[Stage]:  # noqa: ARG001
 
 @stages_of.register
 def _(layer: L2Normalize, values: Tensor) -> list[Stage]:  # noqa: ARG001
-    return [Diagonal(1 / values.norm(dim=-1, keepdim=True).clamp(min=1e-12).expand_as(values))]
+    norm = length(values)[..., None]
+    return [Diagonal((1 / torch.where(norm > 0, norm, 1)).expand_as(values))]
 
 
 @stages_of.register

@@ -1,21 +1,19 @@
 """Cosine similarity: the one both papers evaluate."""
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from fsl_explain.heads.direction import direction, length
 from fsl_explain.similarities.similarity import Form, uniform_weights
 from fsl_explain.similarities.traits import InFloat32, Traits
-
-SHORTEST = 1e-12  # a smaller norm counts as this, as in ``F.normalize``
 
 
 def pairwise(
     query: Float[Tensor, "*#batch query channel"], gallery: Float[Tensor, "*#batch gallery channel"]
 ) -> Float[Tensor, "*batch query gallery"]:
     """Return the cosine similarity, in [-1, 1], of every query to every gallery embedding."""
-    return F.normalize(query, dim=-1) @ F.normalize(gallery, dim=-1).transpose(-1, -2)
+    return direction(query) @ direction(gallery).transpose(-1, -2)
 
 
 def contributions(
@@ -26,12 +24,12 @@ def contributions(
     The addends of a pair sum to its cosine similarity. Each lies in [-1, 1]; a negative addend
     is a channel that speaks against the match.
     """
-    return F.normalize(query, dim=-1) * F.normalize(support, dim=-1)
+    return direction(query) * direction(support)
 
 
 def form(query: Float[Tensor, "*#pairs channel"], support: Float[Tensor, "*#pairs channel"]) -> Form:
     """Write the cosine similarity as z'·q'/(‖z'‖‖q'‖) with both norms frozen; it has no constant."""
-    return Form(scale=1 / (query.norm(dim=-1) * support.norm(dim=-1)))
+    return Form(scale=1 / (length(query) * length(support)))
 
 
 def prototype_weights(
@@ -42,17 +40,13 @@ def prototype_weights(
     Supports that cancel to a zero mean have no say: the similarity to a zero vector counts 0.
     """
     uniform = uniform_weights(supports, valid)
-    length = (uniform[..., None] * supports).sum(dim=-2).norm(dim=-1, keepdim=True)
-    weights = torch.where(length > 0, uniform * supports.norm(dim=-1) / torch.where(length > 0, length, 1), 0)
+    of_mean = length((uniform[..., None] * supports).sum(dim=-2))[..., None]
+    weights = torch.where(of_mean > 0, uniform * length(supports) / torch.where(of_mean > 0, of_mean, 1), 0)
     return weights, weights.new_zeros(weights.shape[:-1])
 
 
-def _direction(values: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch channel"]:
-    return F.normalize(values, dim=-1)
-
-
 def _direction_in_float32(query: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch channel"]:
-    return F.normalize(query.double(), dim=-1).float()
+    return direction(query.double()).float()
 
 
 def _bounded(
@@ -61,12 +55,12 @@ def _bounded(
     lengths: Float[Tensor, "*batch row"],
     unit: float,
 ) -> tuple[Float[Tensor, "*batch query row"], Float[Tensor, "*batch query 1"]]:
-    values = (query @ gallery.mT).div_(lengths.clamp(min=SHORTEST)[..., None, :])
+    values = (query @ gallery.mT).div_(torch.where(lengths > 0, lengths, 1)[..., None, :])
     return values, torch.full_like(query[..., :1], 2 * unit)
 
 
 traits = Traits(
-    inner_product_of=_direction,
+    inner_product_of=direction,
     divides_by_norm=True,
     is_affine_in_query=True,
     zero_has_none=True,

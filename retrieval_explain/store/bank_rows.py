@@ -38,15 +38,15 @@ def stored_embeddings(
 def check_embeddings(stored: Float[np.ndarray, "row channel"], similarity: str, table: pa.Table) -> None:
     """Refuse rows that no search could rank: NaN, infinity and, for the cosine and its like, zero.
 
-    The check is of the numbers as stored, and of their squared norm in float32.
+    The check is of the numbers as stored: zero is a row whose every number is.
     Raises: ``ValueError`` naming the path, or else the id, of the first such row and their number.
     """
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         squared = np.einsum("rc,rc->r", stored, stored, dtype=np.float32, casting="same_kind")
-    wrong = ~np.isfinite(squared)
     zero_has_none = traits_of(named_similarity(similarity)).zero_has_none
-    if zero_has_none:
-        wrong |= squared == 0
+    wrong = ~np.isfinite(squared) | (squared == 0)  # all that may be wrong, in one pass; few are looked at again
+    looked_at = stored[wrong]
+    wrong[wrong] = ~np.isfinite(looked_at).all(axis=1) | (zero_has_none & (looked_at == 0).all(axis=1))
     if not wrong.any():
         return
     first = int(np.flatnonzero(wrong)[0])

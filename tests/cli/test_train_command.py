@@ -160,6 +160,7 @@ def test_a_mistake_is_one_sentence_and_writes_nothing(config, tmp_path, capsys, 
 
 KEEPER = """
 import os, sys
+import fsl_explain.cli.train, torch._dynamo
 from fsl_explain.cli.app import run
 for line in sys.stdin:
     child = os.fork()

@@ -11,7 +11,6 @@ from itertools import accumulate
 from operator import add
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -26,6 +25,7 @@ from fsl_explain.explainers.methods.mask_statistics import SplitSums, split_sums
 from fsl_explain.explainers.methods.random_masks import VARIANTS, random_masks
 from fsl_explain.explainers.normalization import min_max_map, upsample
 from fsl_explain.explainers.question import Question
+from fsl_explain.heads.direction import direction, is_zero
 
 MASKS = 2048
 MASKS_BETWEEN_CHECKS = 256
@@ -153,8 +153,7 @@ def _whole(
     """Embed the whole images in float64, and count the channels of their maps."""
     features = [encoder(part) for part in images.split(batch_size)]
     embeddings = torch.cat([part.embedding.double() for part in features])
-    lengths = embeddings.norm(dim=-1)
-    if not (torch.isfinite(lengths) & (lengths > 0)).all():
+    if not bool((torch.isfinite(embeddings).all(dim=-1) & ~is_zero(embeddings)).all()):
         raise Mistake("an image has a zero or infinite embedding, which has no cosine similarity; use another one.")
     return embeddings, features[0].maps.shape[1]
 
@@ -176,7 +175,7 @@ def _under_masks(
     size = (images.shape[-2], images.shape[-1])
     masks = random_masks(numbers, size, options.grid, options.keep, options.seed, options.variant).to(whole.device)
     masked = masked_embeddings(encoder, images, masks[:, None], options.batch_size)
-    similarities = F.cosine_similarity(masked, whole, dim=-1)
+    similarities = (direction(masked) * direction(whole)).sum(dim=-1)
     return split_sums(similarities, masks, numbers, OF_THE_WHOLE_IMAGE)
 
 
