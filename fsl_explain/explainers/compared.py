@@ -1,6 +1,7 @@
 """What explainers start from: a batch of queries and their supports, checked and embedded once."""
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,14 +10,18 @@ from jaxtyping import Float
 from torch import Tensor
 
 from episodes.errors import Mistake, WrongType
-from fsl_explain.classifiers import SupportSet, padded_index, support_set
-from fsl_explain.devices import at_hand
+from fsl_explain.classifiers import SupportSet
 from fsl_explain.encoder import Encoder, Features
 from fsl_explain.explainers.accepted_images import expected_colors, takes
+from fsl_explain.explainers.support_groups import Supports, embedded, expect_preprocessed, gathered
 from fsl_explain.heads.direction import is_zero
 from fsl_explain.similarities import SIMILARITIES, Similarity, similarity_name, traits_of
 
-Supports = Tensor | Features | Mapping[str, Tensor]
+NEARLY = 1e-4  # of the largest value of an embedding: images of one batch and of another differ by rounding
+
+
+class QueryAmongSupports(UserWarning):
+    """A query is one of its own supports, so that its similarity to itself decides."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +48,16 @@ class Compared:
 def compare(encoder: Encoder, query: Tensor, supports: Supports, similarity: str | Similarity = "cosine") -> Compared:
     """Embed queries and supports, checked as ``explain`` says."""
     queries = as_batch(query, encoder)
-    features = encoder(queries)
-    gathered, support_images = _gather(encoder, supports)
-    _check_embeddings(features.embedding, "query", similarity)
-    _check_embeddings(gathered.embeddings, "support", similarity)
-    return Compared(encoder, queries, features.in_float64(), gathered, support_images)
+    features = embedded(encoder, queries).in_float64()
+    found, support_images = gathered(encoder, supports, features.embedding.shape[-1])
+    _check_embeddings(features.embedding, similarity, lambda query: f"query {query}")
+    shots = found.embeddings.shape[1]
+    _check_embeddings(
+        found.embeddings.flatten(0, 1), similarity, lambda i: f"support {i % shots} of {found.classes[i // shots]}"
+    )
+    if support_images is not None:
+        _warn_of_own_images(queries, features.embedding, found, support_images)
+    return Compared(encoder, queries, features, found, support_images)
 
 
 def visible(
@@ -78,6 +88,7 @@ def as_batch(images: Tensor, encoder: Encoder) -> Float[Tensor, "batch color hei
     """Check a preprocessed image or batch, and return a batch."""
     if not isinstance(images, Tensor):
         raise WrongType(f"expected a preprocessed tensor, but got {type(images).__name__}; use encoder.preprocess.")
+    expect_preprocessed(encoder, images, "a query")
     if images.dim() not in (3, 4) or len(images) == 0 or not takes(encoder, images):
         colors = expected_colors(encoder)
         raise Mistake(
@@ -86,75 +97,37 @@ def as_batch(images: Tensor, encoder: Encoder) -> Float[Tensor, "batch color hei
     return (images if images.dim() == 4 else images[None]).detach()
 
 
-def _gather(encoder: Encoder, supports: Supports) -> tuple[SupportSet, Tensor | None]:
-    if isinstance(supports, Features):
-        if supports.embedding.dim() != 3:
-            raise Mistake(
-                f"expected support features with leading dimensions (way, shot), but got an embedding of shape "
-                f"{tuple(supports.embedding.shape)}."
-            )
-        way, shot = supports.embedding.shape[:2]
-        parts = [at_hand(part) for part in (supports.maps, supports.pooled, supports.embedding)]
-        flat = Features(*(part.detach().flatten(0, 1) for part in parts))
-        return support_set(flat, (shot,) * way, _numbered(way)), None
-    groups = supports if isinstance(supports, Mapping) else _by_class(supports, encoder)
-    _check_groups(groups)
-    _check_images(groups, encoder)
-    shots = tuple(len(images) for images in groups.values())
-    stacked = torch.cat(list(groups.values())).detach()
-    index, _ = padded_index(shots)
-    return support_set(encoder(stacked), shots, tuple(groups)), stacked[index.to(stacked.device)]
-
-
-def _check_groups(groups: Mapping[str, Tensor]) -> None:
-    if not groups:
-        raise Mistake("expected supports of at least one class, but got none.")
-    for name in groups:
-        if not isinstance(name, str):
-            raise WrongType(
-                f"expected class names as the keys of the supports, but got {name!r}, which could be taken for a "
-                "position; use str(label)."
-            )
-
-
-def _check_images(groups: Mapping[str, Tensor], encoder: Encoder) -> None:
-    shape = f"(shot, {expected_colors(encoder)}, H, W)"
-    for name, images in groups.items():
-        if not isinstance(images, Tensor):
-            raise WrongType(
-                f"expected a tensor {shape} of supports for {name}, but got {type(images).__name__}; "
-                "use encoder.preprocess."
-            )
-        if images.dim() != 4 or len(images) == 0 or not takes(encoder, images):
-            raise Mistake(
-                f"expected supports {shape} with at least one shot for {name}, but got shape {tuple(images.shape)}."
-            )
-    sizes = {tuple(images.shape[-2:]): name for name, images in groups.items()}
-    if len(sizes) > 1:
-        listed = ", ".join(f"{height}×{width} ({name})" for (height, width), name in sizes.items())
-        raise Mistake(f"expected supports of one size, but got {listed}; resize them alike.")
-
-
-def _by_class(supports: Tensor, encoder: Encoder) -> dict[str, Tensor]:
-    shape = f"(way, shot, {expected_colors(encoder)}, H, W)"
-    if not isinstance(supports, Tensor):
-        raise WrongType(
-            f"expected supports as a tensor {shape}, Features, or a mapping from class name to "
-            f"images, but got {type(supports).__name__}; use torch.stack."
-        )
-    if supports.dim() != 5 or (supports.numel() > 0 and not takes(encoder, supports.flatten(0, 1))):
-        raise Mistake(f"expected supports of shape {shape}, but got {tuple(supports.shape)}.")
-    return dict(zip(_numbered(len(supports)), supports, strict=True))
-
-
-def _numbered(way: int) -> tuple[str, ...]:
-    return tuple(f"class {i}" for i in range(way))
-
-
-def _check_embeddings(embeddings: Tensor, what: str, similarity: str | Similarity) -> None:
-    if not torch.isfinite(embeddings).all():
-        raise Mistake(f"the encoder gave NaN or infinite values for a {what} image; check its weights and input.")
+def _check_embeddings(
+    embeddings: Float[Tensor, "image channel"], similarity: str | Similarity, named: Callable[[int], str]
+) -> None:
+    wrong = ~torch.isfinite(embeddings).all(dim=-1)
+    if bool(wrong.any()):
+        first = named(int(wrong.nonzero()[0, 0]))
+        raise Mistake(f"the embedding of {first} is NaN or infinite; check the encoder's weights and this image.")
     found = SIMILARITIES.get(similarity) if isinstance(similarity, str) else similarity
-    if found is not None and traits_of(found).zero_has_none and bool(is_zero(embeddings).any()):
-        name = similarity_name(found) or "such"
-        raise Mistake(f"a {what} image has a zero embedding, which has no {name} similarity; use another image.")
+    zero = is_zero(embeddings)
+    if found is not None and traits_of(found).zero_has_none and bool(zero.any()):
+        name, first = similarity_name(found) or "such", named(int(zero.nonzero()[0, 0]))
+        raise Mistake(f"the embedding of {first} is zero, which has no {name} similarity; use another image.")
+
+
+def _warn_of_own_images(
+    queries: Float[Tensor, "batch color height width"],
+    embeddings: Float[Tensor, "batch channel"],
+    supports: SupportSet,
+    images: Float[Tensor, "way shot color _height _width"],
+) -> None:
+    """Say once where a query's very pixels are among the supports: its similarity to itself says nothing."""
+    if queries.shape[1:] != images.shape[2:]:
+        return
+    apart = (embeddings[:, None, None] - supports.embeddings).abs().amax(dim=-1)
+    near = (apart <= NEARLY * embeddings.abs().amax(dim=-1)[:, None, None]) & supports.valid
+    for query, way, shot in near.nonzero().tolist():
+        if torch.equal(queries[query], images[way, shot].to(queries)):
+            warnings.warn(
+                f"query {query} is support {shot} of {supports.classes[way]}, pixel by pixel; leave it out of the "
+                "supports, or the decision says only that an image is like itself.",
+                QueryAmongSupports,
+                stacklevel=4,
+            )
+            return

@@ -12,7 +12,7 @@ from episodes.naming import unknown_name
 from fsl_explain.classifiers import Rule, decide, pairwise_to_supports
 from fsl_explain.encoder import Encoder, expect_encoder
 from fsl_explain.explainers.choice import Choice, ask
-from fsl_explain.explainers.compared import Compared, Supports, as_batch, compare
+from fsl_explain.explainers.compared import Compared, as_batch, compare
 from fsl_explain.explainers.contrast_weights import Against, ClassReference
 from fsl_explain.explainers.evidence import evidence_of
 from fsl_explain.explainers.explanation import Explanation
@@ -24,6 +24,7 @@ from fsl_explain.explainers.methods.relax import RelaxOptions, relax
 from fsl_explain.explainers.methods.relax import saliency as scaled_importance
 from fsl_explain.explainers.question import Question
 from fsl_explain.explainers.sides import QuerySide, SupportSide
+from fsl_explain.explainers.support_groups import Supports, embedded
 from fsl_explain.similarities import Similarity
 
 LABEL_FREE = {
@@ -49,9 +50,10 @@ def explain(
     """Explain why a query is given a class by its similarity to the supports.
 
     ``query`` is one preprocessed image (3, H, W) or a batch of them, with as many channels as the network reads.
-    ``supports`` are images
-    (way, shot, 3, H, W), their ``Features`` with leading dimensions (way, shot), or a mapping from class
-    name to images (shot, 3, H, W) with any number of shots. ``method`` is ``exact`` (the target's score),
+    ``supports`` are images (way, shot, 3, H, W), their ``Features`` with leading dimensions (way, shot), embeddings
+    (way, shot, J), prototypes (way, J), or a mapping from class name to images (shot, 3, H, W), ``Features`` (shot, …),
+    embeddings (shot, J) or one prototype (J,), with any number of shots. Images go through the network a batch at a
+    time; embeddings have no maps, so that ``support_cells`` are NaN. ``method`` is ``exact`` (the target's score),
     ``contrast`` (its lead over rivals), ``log-probability`` (of the softmax of ``scale`` times the scores),
     ``verification`` (the score minus ``threshold``), or another name in ``METHODS``; or an object such as
     ``relax_method(RelaxOptions(masks=512))``. ``rule`` and ``similarity`` are names or objects such as
@@ -154,7 +156,7 @@ def saliency(
         enlarged = scaled_importance(found.importance if method == "relax" else found.certain_importance, size)
         enlarged = enlarged.to(torch.promote_types(batch.dtype, torch.float32))
     else:
-        enlarged = LABEL_FREE[method](encoder(batch).maps, size, interpolation).cpu()
+        enlarged = LABEL_FREE[method](embedded(encoder, batch).maps, size, interpolation).cpu()
     return enlarged if image.dim() == 4 else enlarged[0]
 
 

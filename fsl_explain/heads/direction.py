@@ -26,7 +26,8 @@ def length(values: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch"]:
     if values.dtype in HALF:
         return length(values.float()).to(values.dtype)
     factor = _factor(values)
-    return (values * factor).norm(dim=-1) / factor.squeeze(-1)
+    norm: Tensor = (values * factor).norm(dim=-1)
+    return norm / factor.squeeze(-1)
 
 
 def is_zero(values: Float[Tensor, "*batch channel"]) -> Bool[Tensor, "*batch"]:

@@ -7,10 +7,11 @@ from torch import nn
 
 from fsl_explain import Encoder, Features, explain, saliency
 from fsl_explain.explainers.choice import Choice
-from fsl_explain.explainers.compared import _check_groups, compare
+from fsl_explain.explainers.compared import compare
 from fsl_explain.explainers.explaining import explain_compared
 from fsl_explain.explainers.methods.named import METHODS
 from fsl_explain.explainers.methods.random_masks import _shifted_matrices, smooth_masks
+from fsl_explain.explainers.support_groups import check_groups
 
 HALF = [torch.float16, torch.bfloat16]
 
@@ -99,7 +100,7 @@ def test_numbers_are_no_class_names():
     shots = images(2, 1)
     sentence = r"expected class names as the keys of the supports, but got 1, .*; use str\(label\)\.$"
     with pytest.raises(TypeError, match=sentence):
-        _check_groups.__wrapped__({1: shots[0], 0: shots[1]})
+        check_groups.__wrapped__({1: shots[0], 0: shots[1]})
 
 
 def test_building_a_network_seeds_no_gpu(monkeypatch):

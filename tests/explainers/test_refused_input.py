@@ -99,7 +99,11 @@ def test_a_query_of_the_wrong_shape_is_one_sentence(query, error, sentence):
 @pytest.mark.parametrize(
     ("supports", "error", "sentence"),
     [
-        (images(2), ValueError, r"expected supports of shape \(way, shot, 3, H, W\), but got \(2, 3, 6, 8\)"),
+        (
+            images(2),
+            ValueError,
+            r"supports of shape \(way, shot, 3, H, W\), or embeddings .* 4\), but got \(2, 3, 6, 8\)",
+        ),
         (images(0, 1), ValueError, "expected supports of at least one class, but got none"),
         (images(2, 0), ValueError, SHOTS + r"class 0, but got shape \(0, 3, 6, 8\)"),
         ([images(1)], TypeError, r"expected supports as a tensor \(way, shot, 3, H, W\), .* got list; use torch.stack"),
@@ -141,7 +145,7 @@ def blank_encoder():
 
 def test_a_zero_embedding_has_no_cosine_but_has_other_similarities():
     encoder, query, supports = blank_encoder(), images(seed=1), images(2, 1, seed=2)
-    with pytest.raises(ValueError, match=r"a query image has a zero embedding, which has no cosine similarity; use an"):
+    with pytest.raises(ValueError, match=r"the embedding of query 0 is zero, which has no cosine similarity; use an"):
         explain(encoder, query, supports)
     for similarity in ("inner-product", "euclidean"):
         assert float(explain(encoder, query, supports, similarity=similarity).score) == 0
@@ -149,7 +153,7 @@ def test_a_zero_embedding_has_no_cosine_but_has_other_similarities():
     zero = Features(
         features.maps, features.pooled, features.embedding * torch.tensor([1.0, 0.0]).double()[:, None, None]
     )
-    with pytest.raises(ValueError, match=r"a support image has a zero embedding, which has no cosine similarity"):
+    with pytest.raises(ValueError, match=r"the embedding of support \d of .* is zero, which has no cosine similarity"):
         explain(tiny_encoder(), query, zero)
 
 
@@ -158,7 +162,7 @@ def test_an_image_with_nan_is_refused(method):
     broken = images(seed=1)
     broken[0, 0, 0] = torch.nan
     encoder, whole = tiny_encoder(), images(2, 1, seed=2)
-    with pytest.raises(ValueError, match=r"gave NaN or infinite values for a query image; check its weights and input"):
+    with pytest.raises(ValueError, match=r"the embedding of query 0 is NaN or infinite; check the"):
         explain(encoder, broken, whole, method=method)
-    with pytest.raises(ValueError, match=r"gave NaN or infinite values for a support image"):
+    with pytest.raises(ValueError, match=r"the embedding of support \d of .* is NaN or infinite"):
         explain(encoder, images(seed=1), broken.expand(2, 1, 3, *IMAGE), method=method)

@@ -20,9 +20,10 @@ from fsl_explain.explainers.analysis.flipping_cells import (
     support_maps,
 )
 from fsl_explain.explainers.choice import Choice, ask
-from fsl_explain.explainers.compared import Compared, Supports, compare, visible
+from fsl_explain.explainers.compared import Compared, compare, visible
 from fsl_explain.explainers.contrast_weights import ClassReference, class_index
 from fsl_explain.explainers.question import Question
+from fsl_explain.explainers.support_groups import Supports
 from fsl_explain.similarities import Similarity
 
 EDITS = ("replace", "remove")
