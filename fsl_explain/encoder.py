@@ -15,9 +15,11 @@ from torchvision.transforms import v2
 from episodes import BlueGreenRed, direct_resize
 from episodes.errors import Mistake, WrongType
 from episodes.geometry import Geometry, geometry_of, steps_of
-from fsl_explain.backbones.capture import activation_maps_of, evaluating, find_layer
+from fsl_explain.backbones.capture import activation_of, evaluating, find_layer
 from fsl_explain.backbones.inference_modes import for_inference
+from fsl_explain.backbones.layouts import checked_layout, expect_values, found_layout, in_order
 from fsl_explain.backbones.named import IMAGENET_MEAN, IMAGENET_STD, NamedNetwork, build_named
+from fsl_explain.backbones.tail import Tail
 from fsl_explain.backbones.weights.checkpoint import check_usable
 from fsl_explain.config import EncoderConfig, HeadConfig
 from fsl_explain.heads import POOLINGS, Pooling
@@ -61,6 +63,12 @@ class Encoder:
     ``inference`` is ``eager``, the network itself; ``folded``, a copy of it as it is now, channels last and with
     batch normalization folded into the convolutions before it, which is faster and equal up to rounding; or
     ``bf16``, that copy in bfloat16.
+
+    ``layout`` says how the maps lie: ``channels-first``, (batch, channel, h, w); ``channels-last``, (batch, h, w,
+    channel); or ``tokens``, (batch, token, channel) of a square grid. None recognizes the first two, with one more
+    forward pass where it must, and refuses what it cannot tell. Where the network itself goes on to something else
+    than the pooled maps of ``layer``, the first call warns of it; a ``head`` answers that, and so does
+    ``tail="ignore"``.
     """
 
     def __init__(
@@ -73,6 +81,8 @@ class Encoder:
         preprocess: Preprocess | None = None,
         description: str = "",
         inference: str = "eager",
+        layout: str | None = None,
+        tail: str | None = None,
     ) -> None:
         self.inference = inference
         self.pooling = _pooling(pooling)
@@ -81,6 +91,8 @@ class Encoder:
         self.description = description or type(network).__name__
         check_usable(network, self.description)
         self.network, self.layer = for_inference(network, layer, inference)
+        self.layout = checked_layout(layout)
+        self._tail = Tail(self.description, tail, silent=layer is None or head is not None)
         self._channels_last = True
 
     @classmethod
@@ -92,6 +104,7 @@ class Encoder:
         pooling: str | Pooling | None = None,
         head: nn.Module | HeadConfig | None = None,
         inference: str = "eager",
+        tail: str | None = None,
         **architecture: Any,
     ) -> "Encoder":
         """Build an encoder by name, with the pooling and the head of its paper unless others are given.
@@ -126,6 +139,8 @@ class Encoder:
             preprocess=built.preprocessing.transform,
             description=f"{name} ({weights})",
             inference=inference,
+            layout=built.layout,
+            tail=tail,
         )
 
     @classmethod
@@ -160,11 +175,13 @@ class Encoder:
         pooling: str | Pooling = "gap",
         preprocess: Preprocess | None = None,
         inference: str = "eager",
+        layout: str | None = None,
+        tail: str | None = None,
     ) -> "Encoder":
         """Wrap any network; ``layer`` is the name or the module whose output is explained.
 
         Images are resized to 224×224 and normalized with ImageNet's statistics unless ``preprocess``,
-        from a PIL image to a (3, H, W) tensor, says otherwise.
+        from a PIL image to a (3, H, W) tensor, says otherwise. ``layout`` and ``tail`` are as the class says.
 
         Raises: ``LookupError`` for an unknown layer, with the nearest names.
         """
@@ -175,6 +192,8 @@ class Encoder:
             head=head,
             preprocess=preprocess,
             inference=inference,
+            layout=layout,
+            tail=tail,
         )
 
     def __call__(self, images: Float[Tensor, "batch 3 height width"]) -> Features:
@@ -185,7 +204,9 @@ class Encoder:
                 maps = in_full_precision(maps)
                 pooled = self.pooling(maps)
                 # a copy, because a head may begin with a layer that overwrites its input
-                return Features(maps.detach(), pooled, self.head(pooled.clone()))
+                found = Features(maps.detach(), pooled, self.head(pooled.clone()))
+                self._tail.compare(found.maps, found.embedding)
+        return found
 
     def run(self, forward: Callable[[Tensor], Found], images: Float[Tensor, "batch 3 height width"]) -> Found:
         """Call a forward pass with images on the network's device, in its dtype, channels last if it bears that.
@@ -205,9 +226,29 @@ class Encoder:
         return forward(placed)
 
     def _maps(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch channel h w"]:
-        layer = self.layer
-        maps: Tensor = self.network(images) if layer is None else activation_maps_of(self.network, layer, images)
-        return maps
+        with self._tail.watched(self.network):
+            values, self._tail.outcome = self._values(images)
+        return self.as_maps(values, images)
+
+    def _values(self, images: Float[Tensor, "batch 3 height width"]) -> tuple[Any, Any]:
+        """Return what the layer gives, in the layout it has, and what the network does; one where there is no layer."""
+        if self.layer is None:
+            return self.network(images), None
+        return activation_of(self.network, self.layer, images)
+
+    def as_maps(
+        self, values: Any, images: Float[Tensor, "batch 3 height width"]
+    ) -> Float[Tensor, "batch channel h w"]:
+        """Return what the explained layer gave for placed images as maps, each number as it is.
+
+        Raises: ``ValueError`` for what is no activation maps, or of a layout that cannot be told.
+        """
+        layer = self.network if self.layer is None else self.layer
+        source = f"the {'network' if self.layer is None else 'layer'} {type(layer).__name__}"
+        checked = expect_values(values, source, len(images), self.layout)
+        layout = self.layout or found_layout(checked, images, layer, lambda probe: self._values(probe)[0])
+        self.layout = layout
+        return in_order(checked, layout, source)
 
     def preprocess(self, images: Sequence[Image.Image]) -> Float[Tensor, "batch 3 height width"]:
         """Turn PIL images into one batch, on the CPU; grayscale and palette images become RGB."""

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from episodes.naming import unknown_name
-from fsl_explain.backbones.capture import activation_maps_of, evaluating, find_layer
+from fsl_explain.backbones.capture import activation_of, evaluating, find_layer
+from fsl_explain.backbones.layouts import FIRST, checked_layout, expect_values, found_layout, in_order
 from fsl_explain.backbones.networks import torchvision_models
 from fsl_explain.backbones.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from fsl_explain.backbones.recipes import IMAGENET, NO_HEAD, Recipe
@@ -39,6 +40,8 @@ class NamedNetwork:
     weights: str  # where the weights come from, for people
     pooling: str = "gap"
     head: nn.Module | None = None
+    layout: str | None = FIRST  # of the maps; None: to be recognized
+    own_head: bool = False  # whether the head is a part of the network too
     report: LoadingReport | None = None  # of the checkpoint
 
 
@@ -73,11 +76,12 @@ def build_named(
         else:
             built = _from_recipe(name, recipe, checkpoint, seed, architecture)
         config = _head_config(recipe, head)
-        built = replace(built, head=_head(built, config))
+        if not built.own_head or (head is not None and head.kind != "own"):
+            built = replace(built, head=_head(built, config), own_head=False)
     if pooling is not None:
         built = replace(built, pooling=pooling)
     if opened is not None:
-        report = _load(built, None if config.fresh else built.head, opened)
+        report = _load(built, None if config.fresh or built.own_head else built.head, opened)
         built = replace(built, weights=_origin(opened), report=report)
     built.network.to(memory_format=torch.channels_last)
     return built
@@ -104,12 +108,23 @@ def _from_recipe(
 
 
 def _from_torchvision(name: str, seed: int, architecture: Mapping[str, Any]) -> NamedNetwork:
-    options, of_the_images = _separated(f"{FROM_TORCHVISION}{name}", architecture, ("weights", "layer"))
+    options, of_the_images = _separated(f"{FROM_TORCHVISION}{name}", architecture, ("weights", "layer", "layout"))
     weights = options.get("weights")
+    layout = checked_layout(options.get("layout"))
     network = torchvision_models.build(name, weights)
     source = f"random weights, seed {seed}" if weights is None else f"torchvision weights {weights}"
-    layer = options.get("layer") or torchvision_models.last_layer(name)
-    return NamedNetwork(network, layer, IMAGENET.changed(**of_the_images), source)
+    asked = options.get("layer")
+    layer = asked or torchvision_models.last_layer(name)
+    head = None if asked else torchvision_models.head_behind_the_pooling(name, network)
+    return NamedNetwork(
+        network,
+        layer,
+        IMAGENET.changed(**of_the_images),
+        source,
+        head=head,
+        layout=layout if asked else layout or FIRST,
+        own_head=head is not None,
+    )
 
 
 def _separated(
@@ -144,11 +159,17 @@ def _head(built: NamedNetwork, config: HeadConfig) -> nn.Module | None:
 def _channels(built: NamedNetwork) -> int:
     """Count the activation maps of one image."""
     network, side = built.network, built.preprocessing.size
+    layer = None if built.layer is None else find_layer(network, built.layer)
+
+    def read(images: Tensor) -> Any:
+        return network(images) if layer is None else activation_of(network, layer, images)[0]
+
     image = torch.zeros(1, 3, side, side)
+    source = f"the layer {built.layer}"
     with evaluating(network):
-        if built.layer is None:
-            return int(network(image).shape[1])
-        return int(activation_maps_of(network, find_layer(network, built.layer), image).shape[1])
+        values = expect_values(read(image), source, 1, built.layout)
+        layout = built.layout or found_layout(values, image, network if layer is None else layer, read)
+        return int(in_order(values, layout, source).shape[1])
 
 
 def _load(built: NamedNetwork, head: nn.Module | None, checkpoint: Checkpoint) -> LoadingReport:
