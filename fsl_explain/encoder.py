@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,44 +11,25 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.transforms import v2
 
-from episodes import BlueGreenRed, direct_resize
+from episodes import direct_resize
 from episodes.errors import Mistake, WrongType
-from episodes.geometry import Geometry, geometry_of, steps_of
+from episodes.geometry import Geometry, geometry_of
 from fsl_explain.backbones.capture import activation_of, evaluating, find_layer
 from fsl_explain.backbones.inference_modes import for_inference
 from fsl_explain.backbones.layouts import checked_layout, expect_values, found_layout, in_order
 from fsl_explain.backbones.named import IMAGENET_MEAN, IMAGENET_STD, NamedNetwork, build_named
+from fsl_explain.backbones.preprocessing import normalization_of, reverses_channels, square_side
 from fsl_explain.backbones.tail import Tail
 from fsl_explain.backbones.weights.checkpoint import check_usable
 from fsl_explain.config import EncoderConfig, HeadConfig
+from fsl_explain.features import Features
 from fsl_explain.heads import POOLINGS, Pooling
+
+__all__ = ["Encoder", "Features", "Preprocess", "expect_encoder", "in_full_precision"]
 
 Preprocess = Callable[[Image.Image], Tensor]
 Found = TypeVar("Found")
 HALF = (torch.float16, torch.bfloat16)
-
-
-@dataclass(frozen=True)
-class Features:
-    """What an encoder makes of images, with any leading dimensions."""
-
-    maps: Float[Tensor, "*batch channel h w"]  # activation maps A
-    pooled: Float[Tensor, "*batch channel"]  # Z
-    embedding: Float[Tensor, "*batch embedding"]  # Z' = head(Z), which the similarity compares
-
-    def __getitem__(self, index: Any) -> "Features":
-        """Index the leading dimensions of all three alike."""
-        return Features(self.maps[index], self.pooled[index], self.embedding[index])
-
-    def in_float64(self) -> "Features":
-        """Return pooled values and embeddings in float64; the maps, much larger, stay as they are."""
-        return Features(self.maps, self.pooled.double(), self.embedding.double())
-
-    def unflatten(self, *leading: int) -> "Features":
-        """Give the one leading dimension the shape ``leading``."""
-        return Features(
-            self.maps.unflatten(0, leading), self.pooled.unflatten(0, leading), self.embedding.unflatten(0, leading)
-        )
 
 
 class Encoder:
@@ -158,12 +138,20 @@ class Encoder:
             inference=config.inference,
             **config.architecture,
         )
+        return encoder.to(device)
+
+    def to(self, device: str | torch.device) -> "Encoder":
+        """Move the network, the head and a pooling with parameters to a device, in place, and return the encoder.
+
+        Raises: ``ValueError`` for a device that is not there.
+        """
         try:
-            encoder.network.to(device)
-            encoder.head.to(device)
-        except (RuntimeError, AssertionError) as error:
-            raise Mistake(f"expected a device this machine has, but got {device!r}; use cpu.") from error
-        return encoder
+            for part in (self.network, self.head, self.pooling):
+                if isinstance(part, nn.Module):
+                    part.to(device)
+        except (RuntimeError, AssertionError, TypeError) as error:
+            raise Mistake(f"expected a device this machine has, but got {str(device)!r}; use cpu.") from error
+        return self
 
     @classmethod
     def wrap(
@@ -236,9 +224,7 @@ class Encoder:
             return self.network(images), None
         return activation_of(self.network, self.layer, images)
 
-    def as_maps(
-        self, values: Any, images: Float[Tensor, "batch 3 height width"]
-    ) -> Float[Tensor, "batch channel h w"]:
+    def as_maps(self, values: Any, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch channel h w"]:
         """Return what the explained layer gave for placed images as maps, each number as it is.
 
         Raises: ``ValueError`` for what is no activation maps, or of a layout that cannot be told.
@@ -264,9 +250,7 @@ class Encoder:
     @property
     def image_size(self) -> int | None:
         """The side of the square images its preprocessing makes, or None when it does not show it."""
-        kinds = v2.Resize | v2.CenterCrop
-        sizes = [list(step.size) for step in steps_of(self.transform) if isinstance(step, kinds)]
-        return int(sizes[-1][0]) if sizes and len(sizes[-1]) == 2 and sizes[-1][0] == sizes[-1][1] else None
+        return square_side(self.transform)
 
     @property
     def geometry(self) -> Geometry | None:
@@ -279,13 +263,12 @@ class Encoder:
 
         They are in the order of the channels that the network sees, which ``bgr`` tells.
         """
-        found = [step for step in steps_of(self.transform) if isinstance(step, v2.Normalize)]
-        return (list(found[-1].mean), list(found[-1].std)) if found else None
+        return normalization_of(self.transform)
 
     @property
     def bgr(self) -> bool:
         """Whether the preprocessing makes images whose channels are blue, green and red."""
-        return sum(isinstance(step, BlueGreenRed) for step in steps_of(self.transform)) % 2 == 1
+        return reverses_channels(self.transform)
 
     @property
     def black(self) -> Float[Tensor, "3 1 1"] | None:

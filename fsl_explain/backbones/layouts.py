@@ -57,9 +57,7 @@ def expect_values(values: Any, source: str, batch: int, layout: str | None) -> T
     )
 
 
-def in_order(
-    values: Float[Tensor, "batch *any"], layout: str, source: str
-) -> Float[Tensor, "batch channel h w"]:
+def in_order(values: Float[Tensor, "batch *any"], layout: str, source: str) -> Float[Tensor, "batch channel h w"]:
     """Return maps of a layout as (batch, channel, h, w); every number stays what it is.
 
     ``tokens`` are (batch, token, channel), row by row of a square grid.

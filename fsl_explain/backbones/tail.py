@@ -1,4 +1,4 @@
-"""What a network itself goes on to do with the maps of the explained layer, compared once with what is compared here."""
+"""What a network itself goes on to do with the maps of the explained layer, beside the embedding that is compared."""
 
 import warnings
 from collections.abc import Iterator, Mapping
@@ -62,10 +62,11 @@ class Tail:
             self.told = told
             return
         ends = list(_tensors(outcome))
-        ours = (embedding, maps.mean(dim=(-2, -1)), maps)
-        if any(_alike(end, mine) for end in ends for mine in ours):
+        ours = (embedding, maps.mean(dim=(-2, -1)))
+        of_maps = (maps, maps.permute(0, 2, 3, 1), maps.flatten(2).mT)
+        if any(_alike(end, mine) for end in ends for mine in (*ours, *(one for one in of_maps if one.shape == end.shape))):
             return
-        if read is not None and not any(map(_of_norm_1, ends)) and any(_alike(read, mine) for mine in ours[:2]):
+        if read is not None and not any(map(_of_norm_1, ends)) and any(_alike(read, mine) for mine in ours):
             return
         shapes = " and ".join(str(tuple(end.shape)) for end in ends) or type(outcome).__name__
         warnings.warn(
@@ -102,6 +103,10 @@ def _alike(theirs: Tensor, ours: Tensor) -> bool:
 
 def _of_norm_1(values: Tensor) -> bool:
     """Whether every row is of norm 1 and is no distribution over classes, which may be so by chance."""
-    if values.dim() != 2 or not values.is_floating_point() or bool((values >= 0).all() and (values.sum(1) < 1.01).all()):
+    if (
+        values.dim() != 2
+        or not values.is_floating_point()
+        or bool((values >= 0).all() and (values.sum(1) < 1.01).all())
+    ):
         return False
     return bool(((values.float().norm(dim=1) - 1).abs() < 1e-2).all())

@@ -1,4 +1,4 @@
-"""What is compared of a torchvision network is what its own last linear layer reads, or a sentence says that it is not."""
+"""What is compared of a torchvision network is what its own last linear layer reads, or a sentence says that not."""
 
 import warnings
 

@@ -41,7 +41,10 @@ def batch(size=32, height=None, count=2):
 
 
 SAME = {"itself": lambda maps: maps, "rectified": F.relu, "of no memory order": lambda maps: maps.flip(1)}
-LAST = {"permuted": lambda maps: maps.permute(0, 2, 3, 1), "made so": lambda maps: maps.permute(0, 2, 3, 1).contiguous()}
+LAST = {
+    "permuted": lambda maps: maps.permute(0, 2, 3, 1),
+    "made so": lambda maps: maps.permute(0, 2, 3, 1).contiguous(),
+}
 
 
 @pytest.mark.parametrize("size", [16, 32, 28, (20, 32), (36, 24)], ids=str)
@@ -66,7 +69,10 @@ def test_a_second_forward_pass_is_made_once_and_only_where_the_shape_leaves_it_o
 
 
 REFUSED = {
-    "an embedding": (lambda maps: maps.mean(dim=(2, 3)), r"from the (network|layer) Network, but got shape \(2, 8\); choose"),
+    "an embedding": (
+        lambda maps: maps.mean(dim=(2, 3)),
+        r"from the (network|layer) Network, but got shape \(2, 8\); choose",
+    ),
     "tokens": (lambda maps: maps.flatten(2).mT, r"got shape \(2, 64, 8\); choose .* say layout='tokens'"),
     "a tuple": (lambda maps: (maps, maps), r"got tuple of 2 values; choose"),
     "a list": (lambda maps: [maps], r"got list of 1 values; choose"),
