@@ -104,3 +104,29 @@ def the_activation(activations: list[Any], layer: nn.Module) -> Any:
             "times; choose a layer that runs once, and wrap a compiled model before its first call."
         )
     return activations[0]
+
+
+def modules_before(network: nn.Module, layer: nn.Module, image: Tensor) -> set[nn.Module]:
+    """Return the modules that begin to run before ``layer`` ends; they run without content, so that it costs nothing.
+
+    All of them are returned where the network cannot run so.
+    """
+    used: set[nn.Module] = set()
+    ended: list[bool] = []
+
+    def begin(module: nn.Module, _args: Any) -> None:
+        if not ended:
+            used.add(module)
+
+    handles = [module.register_forward_pre_hook(begin) for module in network.modules()]
+    handles.append(layer.register_forward_hook(lambda *_: ended.append(True)))
+    try:
+        outline = {name: value.to("meta") for name, value in (*network.named_parameters(), *network.named_buffers())}
+        with evaluating(network):
+            torch.func.functional_call(network, outline, (image.to("meta"),))
+    except Exception:  # a network may fail in any way where there are no numbers
+        return used if ended else set(network.modules())
+    finally:
+        for handle in handles:
+            handle.remove()
+    return used

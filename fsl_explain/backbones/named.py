@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from episodes.naming import unknown_name
-from fsl_explain.backbones.capture import activation_of, evaluating, find_layer
+from fsl_explain.backbones.capture import activation_of, evaluating, find_layer, modules_before
 from fsl_explain.backbones.layouts import FIRST, checked_layout, expect_values, found_layout, in_order
 from fsl_explain.backbones.networks import torchvision_models
 from fsl_explain.backbones.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
@@ -51,19 +51,21 @@ def build_named(
     seed: int = 0,
     head: HeadConfig | None = None,
     release: str | None = None,
+    part: str | None = None,
     **architecture: Any,
 ) -> NamedNetwork:
     """Build a network by name; random weights depend on ``seed`` alone, and the network's not on its head.
 
     ``head`` is the network's own unless given. A checkpoint holds the head's parameters too, below ``head.``, and they
     are left aside where the head is another, ``none`` or ``fresh``. An official checkpoint's ``release`` is recognized
-    unless named, and its activation and images are taken unless given; its pooling wins over the network's. ``size``,
+    unless named, and its activation and images are taken unless given; its pooling wins over the network's. ``part``
+    names the keys and the prefix of the network in a file of several. ``size``,
     ``mean`` and ``std`` are those of the images; further keywords go to the network.
 
     Raises: ``LookupError`` for an unknown name or option; ``ValueError`` for a checkpoint that does not fit.
     """
     recipe: Recipe | None = ENCODERS.get(checked_encoder(name))
-    opened = None if checkpoint is None else open_checkpoint(checkpoint, name, release)
+    opened = None if checkpoint is None else open_checkpoint(checkpoint, name, release, part=part)
     settings = {} if opened is None else dict(opened.settings)
     pooling = settings.pop(POOLING, None)
     architecture = {**settings, **architecture}
@@ -82,7 +84,7 @@ def build_named(
         built = replace(built, pooling=pooling)
     if opened is not None:
         report = _load(built, None if config.fresh or built.own_head else built.head, opened)
-        built = replace(built, weights=_origin(opened), report=report)
+        built = replace(built, weights=_origin(opened, report), report=report)
     built.network.to(memory_format=torch.channels_last)
     return built
 
@@ -173,10 +175,27 @@ def _channels(built: NamedNetwork) -> int:
 
 
 def _load(built: NamedNetwork, head: nn.Module | None, checkpoint: Checkpoint) -> LoadingReport:
+    behind = _behind(built) if checkpoint.parts else ()
     if head is None:
-        return load_weights(built.network, checkpoint, _beside(built.network))
+        return load_weights(built.network, checkpoint, _beside(built.network), behind=behind)
     with _joined(built.network, head):
-        return load_weights(built.network, checkpoint)
+        return load_weights(built.network, checkpoint, behind=behind)
+
+
+def _behind(built: NamedNetwork) -> tuple[str, ...]:
+    """Return the names of the tensors that neither the explained layer nor the head reads."""
+    if built.layer is None:
+        return ()
+    network, side = built.network, built.preprocessing.size
+    used = modules_before(network, find_layer(network, built.layer), torch.zeros(1, 3, side, side))
+    of_the_head = set() if built.head is None else {id(value) for value in built.head.parameters()}
+    kept = {
+        f"{name}.{own}" if name else own
+        for name, module in network.named_modules()
+        for own, value in module.state_dict(keep_vars=True).items()
+        if "." not in own and (module in used or id(value) in of_the_head)
+    }
+    return tuple(name for name in network.state_dict() if name not in kept)
 
 
 def _beside(network: nn.Module) -> str | None:
@@ -184,9 +203,12 @@ def _beside(network: nn.Module) -> str | None:
     return None if hasattr(network, HEAD) else f"{HEAD}."
 
 
-def _origin(checkpoint: Checkpoint) -> str:
+def _origin(checkpoint: Checkpoint, report: LoadingReport) -> str:
     release = "" if checkpoint.release is OURS else f" of {checkpoint.release.name}"
-    return f"weights {checkpoint.path.name}{release}, sha256 {sha256_of(checkpoint.path)[:12]}"
+    taken = f", {report.taken}" if report.taken else ""
+    parts = dict.fromkeys(name.rsplit(".", 1)[0] for name in report.unfilled)
+    without = f", without {', '.join(list(parts)[:3])}" if parts else ""
+    return f"weights {checkpoint.path.name}{release}, sha256 {sha256_of(checkpoint.path)[:12]}{taken}{without}"
 
 
 @contextmanager
