@@ -14,16 +14,18 @@ from torchvision.transforms import v2
 from episodes import direct_resize
 from episodes.errors import Mistake, WrongType
 from episodes.geometry import Geometry, geometry_of
-from fsl_explain.backbones.capture import activation_of, evaluating, find_layer
+from fsl_explain.backbones.capture import evaluating, find_layer
 from fsl_explain.backbones.inference_modes import for_inference
-from fsl_explain.backbones.layouts import checked_layout, expect_values, found_layout, in_order
 from fsl_explain.backbones.named import IMAGENET_MEAN, IMAGENET_STD, NamedNetwork, build_named
+from fsl_explain.backbones.own import made_by
 from fsl_explain.backbones.preprocessing import normalization_of, reverses_channels, square_side
+from fsl_explain.backbones.reading import Reading
 from fsl_explain.backbones.tail import Tail
 from fsl_explain.backbones.weights.checkpoint import check_usable
 from fsl_explain.config import EncoderConfig, HeadConfig
 from fsl_explain.features import Features
 from fsl_explain.heads import POOLINGS, Pooling
+from fsl_explain.registries import is_own_encoder
 
 __all__ = ["Encoder", "Features", "Preprocess", "expect_encoder", "in_full_precision"]
 
@@ -71,8 +73,9 @@ class Encoder:
         self.description = description or type(network).__name__
         check_usable(network, self.description)
         self.network, self.layer = for_inference(network, layer, inference)
-        self.layout = checked_layout(layout)
-        self._tail = Tail(self.description, tail, silent=layer is None or head is not None)
+        self.unfilled: tuple[str, ...] = ()  # parameters behind the layer that a checkpoint did not hold
+        told = Tail(self.description, tail, silent=layer is None or head is not None)
+        self.reading = Reading(self.network, self.layer, layout, told)
         self._channels_last = True
 
     @classmethod
@@ -103,15 +106,24 @@ class Encoder:
         A checkpoint may be an official one: its release is recognized by its names, or named with ``release``, and
         the activation, the pooling and the images that it was trained with are taken unless others are given.
 
+        ``module:function`` or ``path/to/file.py:function`` is a function of yours that returns an encoder, looked for
+        in the current folder first; it is called with what is given, and your code runs.
+
         Raises: ``LookupError`` for an unknown name, with the nearest ones; ``ValueError`` for a checkpoint
-        that does not fit.
+        that does not fit, or of several networks, one of which ``part`` then names.
         """
         path = None if checkpoint is None else Path(checkpoint)
+        if is_own_encoder(name):
+            plain = None if isinstance(head, HeadConfig) and head == HeadConfig() else head
+            given = {"pooling": pooling, "head": plain, "inference": None if inference == "eager" else inference}
+            own = made_by(name, cls, {"checkpoint": path, **given, "tail": tail, **architecture})
+            own.description = f"{name} ({own.description})"
+            return own
         config = HeadConfig(kind="none") if isinstance(head, nn.Module) else head
         built: NamedNetwork = build_named(name, path, head=config, **architecture)
         layer = None if built.layer is None else find_layer(built.network, built.layer)
         weights = built.weights if inference == "eager" else f"{built.weights}, {inference}"
-        return cls(
+        encoder = cls(
             built.network,
             layer=layer,
             pooling=built.pooling if pooling is None else pooling,
@@ -122,6 +134,8 @@ class Encoder:
             layout=built.layout,
             tail=tail,
         )
+        encoder.unfilled = () if built.report is None else built.report.unfilled
+        return encoder
 
     @classmethod
     def from_config(cls, config: EncoderConfig, *, device: str = "cpu") -> "Encoder":
@@ -187,13 +201,13 @@ class Encoder:
     def __call__(self, images: Float[Tensor, "batch 3 height width"]) -> Features:
         """Return activation maps, pooled values and embeddings of a batch of preprocessed images."""
         with evaluating(self.network, self.head):
-            maps = self.run(self._maps, images)
+            maps = self.run(self.reading.maps, images)
             with torch.autocast(maps.device.type, enabled=False):
                 maps = in_full_precision(maps)
                 pooled = self.pooling(maps)
                 # a copy, because a head may begin with a layer that overwrites its input
                 found = Features(maps.detach(), pooled, self.head(pooled.clone()))
-                self._tail.compare(found.maps, found.embedding)
+                self.reading.tail.compare(found.maps, found.embedding)
         return found
 
     def run(self, forward: Callable[[Tensor], Found], images: Float[Tensor, "batch 3 height width"]) -> Found:
@@ -212,29 +226,6 @@ class Encoder:
                     raise
                 self._channels_last = False
         return forward(placed)
-
-    def _maps(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch channel h w"]:
-        with self._tail.watched(self.network):
-            values, self._tail.outcome = self._values(images)
-        return self.as_maps(values, images)
-
-    def _values(self, images: Float[Tensor, "batch 3 height width"]) -> tuple[Any, Any]:
-        """Return what the layer gives, in the layout it has, and what the network does; one where there is no layer."""
-        if self.layer is None:
-            return self.network(images), None
-        return activation_of(self.network, self.layer, images)
-
-    def as_maps(self, values: Any, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch channel h w"]:
-        """Return what the explained layer gave for placed images as maps, each number as it is.
-
-        Raises: ``ValueError`` for what is no activation maps, or of a layout that cannot be told.
-        """
-        layer = self.network if self.layer is None else self.layer
-        source = f"the {'network' if self.layer is None else 'layer'} {type(layer).__name__}"
-        checked = expect_values(values, source, len(images), self.layout)
-        layout = self.layout or found_layout(checked, images, layer, lambda probe: self._values(probe)[0])
-        self.layout = layout
-        return in_order(checked, layout, source)
 
     def preprocess(self, images: Sequence[Image.Image]) -> Float[Tensor, "batch 3 height width"]:
         """Turn PIL images into one batch, on the CPU; grayscale and palette images become RGB."""

@@ -8,20 +8,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from episodes.errors import Mistake
 from episodes.naming import unknown_name
-from fsl_explain.backbones.capture import activation_of, evaluating, find_layer, modules_before
-from fsl_explain.backbones.layouts import FIRST, checked_layout, expect_values, found_layout, in_order
+from fsl_explain.backbones.capture import evaluating, find_layer, modules_before
+from fsl_explain.backbones.layouts import FIRST, checked_layout
 from fsl_explain.backbones.networks import torchvision_models
 from fsl_explain.backbones.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from fsl_explain.backbones.reading import Reading
 from fsl_explain.backbones.recipes import IMAGENET, NO_HEAD, Recipe
+from fsl_explain.backbones.tail import Tail
 from fsl_explain.backbones.weights.checkpoint import sha256_of
 from fsl_explain.backbones.weights.key_maps import OURS
 from fsl_explain.backbones.weights.loading import Checkpoint, LoadingReport, fitting, load_weights, open_checkpoint
 from fsl_explain.config import HeadConfig
 from fsl_explain.heads import projection_head
-from fsl_explain.registries import ENCODERS, FROM_TORCHVISION, checked_encoder
+from fsl_explain.registries import ENCODERS, FROM_TORCHVISION, checked_encoder, is_own_encoder
 
 __all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "NamedNetwork", "build_named"]
 
@@ -64,6 +67,8 @@ def build_named(
 
     Raises: ``LookupError`` for an unknown name or option; ``ValueError`` for a checkpoint that does not fit.
     """
+    if is_own_encoder(name):
+        raise Mistake(f"expected a named network, but {name} is a function of your own; choose one that is listed.")
     recipe: Recipe | None = ENCODERS.get(checked_encoder(name))
     opened = None if checkpoint is None else open_checkpoint(checkpoint, name, release, part=part)
     settings = {} if opened is None else dict(opened.settings)
@@ -162,16 +167,9 @@ def _channels(built: NamedNetwork) -> int:
     """Count the activation maps of one image."""
     network, side = built.network, built.preprocessing.size
     layer = None if built.layer is None else find_layer(network, built.layer)
-
-    def read(images: Tensor) -> Any:
-        return network(images) if layer is None else activation_of(network, layer, images)[0]
-
-    image = torch.zeros(1, 3, side, side)
-    source = f"the layer {built.layer}"
     with evaluating(network):
-        values = expect_values(read(image), source, 1, built.layout)
-        layout = built.layout or found_layout(values, image, network if layer is None else layer, read)
-        return int(in_order(values, layout, source).shape[1])
+        reading = Reading(network, layer, built.layout, Tail("", None, silent=True))
+        return int(reading.maps(torch.zeros(1, 3, side, side)).shape[1])
 
 
 def _load(built: NamedNetwork, head: nn.Module | None, checkpoint: Checkpoint) -> LoadingReport:

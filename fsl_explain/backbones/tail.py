@@ -64,7 +64,9 @@ class Tail:
         ends = list(_tensors(outcome))
         ours = (embedding, maps.mean(dim=(-2, -1)))
         of_maps = (maps, maps.permute(0, 2, 3, 1), maps.flatten(2).mT)
-        if any(_alike(end, mine) for end in ends for mine in (*ours, *(one for one in of_maps if one.shape == end.shape))):
+        if any(
+            _alike(end, mine) for end in ends for mine in (*ours, *(one for one in of_maps if one.shape == end.shape))
+        ):
             return
         if read is not None and not any(map(_of_norm_1, ends)) and any(_alike(read, mine) for mine in ours):
             return

@@ -123,17 +123,17 @@ def open_checkpoint(path: Path, network: str, release: str | None = None, *, par
     found = find_release(states, network, path) if release is None else named_release(release, network)
     if found is OURS:
         holders = {name.split(".")[0] for name in parts if name}
-        keys = [] if not isinstance(content, Mapping) else [key for key, value in content.items() if not _is_used(value)]
+        keys = (
+            []
+            if not isinstance(content, Mapping)
+            else [key for key, value in content.items() if not isinstance(value, Tensor)]
+        )
         beside = tuple(str(key) for key in keys if key not in holders)
         return Checkpoint(path, OURS, next(iter(parts.values())), OURS.settings, beside, parts, part)
     state = state_of(found, states, path)
     keys = list(content) if isinstance(content, Mapping) and content.keys() != state.keys() else []
     beside = tuple(str(key) for key in keys if key not in found.containers)
     return Checkpoint(path, found, state, found.settings, beside)
-
-
-def _is_used(value: object) -> bool:
-    return isinstance(value, Tensor)
 
 
 def load_weights(
@@ -192,11 +192,11 @@ def _ordinary(
     found = Translation({}, {}, dict.fromkeys(choice.outside, "not of the network that was taken"), [], choice.words)
     for name, tensor in choice.state.items():
         fits = name in expected and expected[name].shape == tensor.shape
-        if not fits and (unused is None or not name.startswith(unused)):
-            if is_behind(name, choice.state, expected, needed):
-                found.dropped[choice.sources[name]] = "behind the explained layer"
-                continue
-        found.state[name], found.sources[name] = tensor, choice.sources[name]
+        of_a_head = unused is not None and name.startswith(unused)
+        if not fits and not of_a_head and is_behind(name, choice.state, expected, needed):
+            found.dropped[choice.sources[name]] = "behind the explained layer"
+        else:
+            found.state[name], found.sources[name] = tensor, choice.sources[name]
     return found
 
 

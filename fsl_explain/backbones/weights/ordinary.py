@@ -1,6 +1,7 @@
-"""Checkpoints as ordinary trainings write them: below a key, below a prefix, beside a classifier or a second network."""
+"""Checkpoints as ordinary trainings write them: below a key or a prefix, beside a classifier or a second network."""
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from torch import Tensor
 from episodes.errors import Mistake
 
 DEPTH = 3  # of keys, one below the other, that hold a state dict
+DEEPEST, TRIED = 6, 64  # parts of a prefix, and prefixes, the most common first
 OF_THE_TRAINING = re.compile(r"optim|sched|scaler|amp|loss_state|rng|callbacks|loops|hyper|args|config", re.IGNORECASE)
 HEADS = re.compile(
     r"(fc|cls|classifier|head|heads|logits?|linear|last_linear|output|margin|arcface|proj|projector|projection"
@@ -86,9 +88,9 @@ def chosen(
 
 
 def _choices(where: str, state: Mapping[str, Tensor]) -> Iterator[Choice]:
-    stems = (name.rsplit(".", 1)[0].split(".") if "." in name else [] for name in state)
-    prefixes = {"": None} | {".".join(stem[:end]) + ".": None for stem in stems for end in range(1, len(stem) + 1)}
-    for prefix in prefixes:
+    stems = (name.split(".")[:-1][:DEEPEST] for name in state)
+    counted = Counter(".".join(stem[:end]) + "." for stem in stems for end in range(1, len(stem) + 1))
+    for prefix in ("", *(prefix for prefix, _ in counted.most_common(TRIED))):
         below = {name.removeprefix(prefix): name for name in state if name.startswith(prefix)}
         outside = tuple(name for name in state if not name.startswith(prefix))
         place = ".".join(filter(None, (where, prefix)))
@@ -107,7 +109,7 @@ def is_behind(name: str, state: Mapping[str, Tensor], expected: Collection[str],
     """
     if name in expected:
         return name not in needed
-    first = name.split(".")[0]
+    first = name.split(".", maxsplit=1)[0]
     of_the_network = {other.split(".")[0] for other in needed}
     if first in of_the_network:
         return False

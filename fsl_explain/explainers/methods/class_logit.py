@@ -79,7 +79,12 @@ def _maps_and_logits(
     encoder: Encoder, images: Float[Tensor, "batch 3 height width"]
 ) -> tuple[Tensor, object, Callable[[Tensor], Tensor]]:
     """Return the maps as leaves of a graph that ends in the logits, and what brings both in the order of maps."""
-    in_order = partial(encoder.as_maps, images=images)
+    if encoder.unfilled:
+        raise Mistake(
+            f"expected a classifier with weights, but the checkpoint of {encoder.description} holds none for "
+            f"{encoder.unfilled[0]}; use a checkpoint with this classifier, or explain() with supports."
+        )
+    in_order = partial(encoder.reading.in_order, images=images)
     if encoder.layer is not None:
         with leaf_activations(encoder.layer) as leaves:
             logits = encoder.network(images)
@@ -91,7 +96,7 @@ def _maps_and_logits(
             f"expected an encoder wrapped round a classifier, but {encoder.description} returns its maps and has no "
             "class logits; use Encoder.wrap(classifier, layer), or explain() with supports."
         )
-    maps = encoder.as_maps(encoder.network(images), images).detach().requires_grad_()
+    maps = in_order(encoder.network(images)).detach().requires_grad_()
     with torch.enable_grad():
         return maps, encoder.network.class_logits(maps), lambda values: values
 
