@@ -4,7 +4,8 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -24,15 +25,16 @@ def made_by(name: str, kind: type[Made], options: Mapping[str, Any]) -> Made:
     option; ``TypeError`` for a function that makes something else; ``ValueError`` for one that fails.
     """
     place, _, attribute = name.rpartition(":")
-    function = _function(_module(place, name), attribute, name)
     given = {option: value for option, value in options.items() if value is not None}
-    _check_options(function, given, name)
-    try:
-        made = function(**given)
-    except Mistake:
-        raise
-    except Exception as error:  # the user's code may fail in any way
-        raise _failed(name, error) from error
+    with _importing_from(Path(place).resolve().parent if place.endswith(".py") else Path.cwd()):
+        function = _function(_module(place, name), attribute, name)
+        _check_options(function, given, name)
+        try:
+            made = function(**given)
+        except Mistake:
+            raise
+        except Exception as error:  # the user's code may fail in any way
+            raise _failed(name, error) from error
     if not isinstance(made, kind):
         raise WrongType(
             f"expected {name} to return an {kind.__name__}, but got {type(made).__name__}; return "
@@ -41,18 +43,25 @@ def made_by(name: str, kind: type[Made], options: Mapping[str, Any]) -> Made:
     return made
 
 
-def _module(place: str, name: str) -> ModuleType:
-    path = Path(place)
+@contextmanager
+def _importing_from(folder: Path) -> Iterator[None]:
+    """Let Python look into a folder first while the block runs."""
+    sys.path.insert(0, str(folder))
+    importlib.invalidate_caches()
     try:
-        if path.suffix == ".py":
-            return _file(path)
-        folder = str(Path.cwd())
-        sys.path.insert(0, folder)
-        try:
-            importlib.invalidate_caches()
-            return importlib.import_module(place)
-        finally:
-            sys.path.remove(folder)
+        yield
+    finally:
+        sys.path.remove(str(folder))
+
+
+def _module(place: str, name: str) -> ModuleType:
+    here = Path.cwd().joinpath(*place.split(".")).with_suffix(".py")
+    try:
+        if place.endswith(".py"):
+            return _file(Path(place), f"fsl_explain_own_{Path(place).stem}")
+        if here.is_file() and getattr(sys.modules.get(place), "__file__", None) != str(here):
+            return _file(here, place)  # the one of this folder, whatever was imported by this name before
+        return importlib.import_module(place)
     except Mistake:
         raise
     except ModuleNotFoundError as error:
@@ -66,15 +75,14 @@ def _module(place: str, name: str) -> ModuleType:
         raise _failed(name, error) from error
 
 
-def _file(path: Path) -> ModuleType:
+def _file(path: Path, title: str) -> ModuleType:
     if not path.is_file():
         raise MissingFile(f"expected a Python file with an encoder, but {path} does not exist; check the path.")
-    title = f"fsl_explain_own_{path.stem}"
     spec = importlib.util.spec_from_file_location(title, path)
     if spec is None or spec.loader is None:
         raise MissingFile(f"expected a Python file with an encoder, but {path} cannot be read; check the path.")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[title] = module
+    sys.modules.setdefault(title, module)
     spec.loader.exec_module(module)
     return module
 

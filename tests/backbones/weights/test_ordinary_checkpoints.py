@@ -1,5 +1,7 @@
 """Checkpoints as people's trainings write them: below any key and prefix, with any classifier or none, of two networks."""
 
+from functools import cache
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -13,6 +15,7 @@ NAME = "torchvision:squeezenet1_1"
 RESNET = "torchvision:resnet18"
 
 
+@cache
 def state(seed=3):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -78,9 +81,13 @@ def test_of_two_networks_one_is_asked_for_by_name(tmp_path, kind):
 
 
 CLASSIFIERS = {
-    "200 classes": lambda s: s | {"classifier.1.weight": torch.ones(200, 512, 1, 1), "classifier.1.bias": torch.ones(200)},
+    "200 classes": lambda s: (
+        s | {"classifier.1.weight": torch.ones(200, 512, 1, 1), "classifier.1.bias": torch.ones(200)}
+    ),
     "none": lambda s: {name: value for name, value in s.items() if not name.startswith("classifier")},
-    "another": lambda s: {n: v for n, v in s.items() if "classifier" not in n} | below("head.", {"weight": torch.ones(7, 512)}),
+    "another": lambda s: (
+        {n: v for n, v in s.items() if "classifier" not in n} | below("head.", {"weight": torch.ones(7, 512)})
+    ),
 }
 
 
@@ -89,7 +96,9 @@ CLASSIFIERS = {
 def test_a_classifier_of_another_size_or_none_is_left_out_and_said(tmp_path, classifier, prefix):
     torch.save(below(prefix, CLASSIFIERS[classifier](state())), tmp_path / "tuned.pt")
     encoder = Encoder.named(NAME, checkpoint=tmp_path / "tuned.pt")
-    assert torch.equal(encoder.network.state_dict()["features.12.expand3x3.bias"], state()["features.12.expand3x3.bias"])
+    assert torch.equal(
+        encoder.network.state_dict()["features.12.expand3x3.bias"], state()["features.12.expand3x3.bias"]
+    )
     assert "without classifier.1" in encoder.description
     with pytest.raises(ValueError, match=r"a classifier with weights, but .* holds none for classifier.1.weight; use"):
         class_logit_map(encoder, torch.rand(1, 3, 64, 64))
@@ -100,7 +109,10 @@ def test_a_classifier_of_another_size_or_none_is_left_out_and_said(tmp_path, cla
 TOO_LITTLE = {
     "one missing": (lambda s: {n: v for n, v in s.items() if n != "features.0.bias"}, r"1 missing \(features.0.bias\)"),
     "a classifier alone": (lambda s: {n: v for n, v in s.items() if "classifier" in n}, r"50 missing"),
-    "more of the trunk": (lambda s: s | {"features.99.weight": torch.ones(2, 2)}, r"1 unexpected \(.*features.99.weight"),
+    "more of the trunk": (
+        lambda s: s | {"features.99.weight": torch.ones(2, 2)},
+        r"1 unexpected \(.*features.99.weight",
+    ),
     "another shape": (lambda s: s | {"features.0.bias": torch.ones(3)}, r"expected features.0.bias.* of shape \(64,\)"),
 }
 
