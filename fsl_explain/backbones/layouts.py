@@ -64,7 +64,8 @@ def in_order(values: Float[Tensor, "batch *any"], layout: str, source: str) -> F
     Raises: ``ValueError`` for tokens that make no square.
     """
     if layout != TOKENS:
-        return values.permute(ORDER[layout])
+        ordered: Tensor = values.permute(ORDER[layout])
+        return ordered
     count = values.shape[1]
     side = round(count**0.5)
     if side * side != count:

@@ -1,4 +1,4 @@
-"""What a preprocessing does is read from torchvision's transforms of either version, and from what others make of them."""
+"""What a preprocessing does is read from torchvision's transforms of either version, and what others make."""
 
 import numpy as np
 import pytest

@@ -62,7 +62,9 @@ def head_behind_the_pooling(name: str, network: nn.Module) -> nn.Module | None:
     if not name.startswith("convnext"):
         return None
     norm = network.get_submodule("classifier.0")
-    channels = int(norm.weight.shape[0])
+    if not isinstance(norm, nn.LayerNorm):
+        raise Mistake(f"expected torchvision:{name} to normalize its pooled maps; use another version of torchvision.")
+    channels = norm.normalized_shape[0]
     head = nn.LayerNorm(channels, eps=norm.eps)
     head.weight, head.bias = norm.weight, norm.bias
     return head

@@ -1,4 +1,4 @@
-"""Checkpoints as people's trainings write them: below any key and prefix, with any classifier or none, of two networks."""
+"""Checkpoints as people's trainings write them: below any key and prefix, with any classifier or none, of two."""
 
 from functools import cache
 
