@@ -14,17 +14,19 @@ from episodes.naming import unknown_name
 FIRST, LAST, TOKENS = "channels-first", "channels-last", "tokens"
 LAYOUTS = (FIRST, LAST, TOKENS)
 ORDER = {FIRST: (0, 1, 2, 3), LAST: (0, 3, 1, 2)}
-ELEMENTWISE = (nn.Identity, nn.modules.dropout._DropoutNd, nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.GELU, nn.SiLU)
+ELEMENTWISE = (
+    nn.Identity | nn.modules.dropout._DropoutNd | nn.ReLU | nn.LeakyReLU | nn.PReLU | nn.ELU | nn.GELU | nn.SiLU
+)
 OF_CHANNELS_FIRST = (
-    nn.Conv2d,
-    nn.ConvTranspose2d,
-    nn.BatchNorm2d,
-    nn.InstanceNorm2d,
-    nn.GroupNorm,
-    nn.MaxPool2d,
-    nn.AvgPool2d,
-    nn.AdaptiveAvgPool2d,
-    nn.AdaptiveMaxPool2d,
+    nn.Conv2d
+    | nn.ConvTranspose2d
+    | nn.BatchNorm2d
+    | nn.InstanceNorm2d
+    | nn.GroupNorm
+    | nn.MaxPool2d
+    | nn.AvgPool2d
+    | nn.AdaptiveAvgPool2d
+    | nn.AdaptiveMaxPool2d
 )
 LARGEST_PROBE = 1024  # pixels of a side; larger images are probed at half their size
 
@@ -73,7 +75,8 @@ def in_order(values: Float[Tensor, "batch *any"], layout: str, source: str) -> F
             f"expected tokens of a square grid from {source}, but got {count} of them, which make none; choose a "
             "layer whose output has no class token, or a module of your own that returns (batch, channel, h, w)."
         )
-    return values.transpose(1, 2).unflatten(2, (side, side))
+    cells: Tensor = values.transpose(1, 2).unflatten(2, (side, side))
+    return cells
 
 
 def found_layout(
@@ -129,7 +132,7 @@ def _backward(layer: nn.Module) -> Iterator[nn.Module]:
         yield layer
 
 
-def _is(module: nn.Module, kinds: tuple[type[nn.Module], ...]) -> bool:
+def _is(module: nn.Module, kinds: Any) -> bool:
     """Whether a module is of some kinds of PyTorch's own, not of a class that may do more."""
     return isinstance(module, kinds) and type(module).__module__.startswith("torch.nn.modules")
 
