@@ -2,14 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import FunctionType
 from typing import Any
 
+import PIL.Image
 import torch
 import torch.nn.functional as F
 import torchvision.transforms as v1
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.transforms import v2
+from torchvision.transforms._presets import ImageClassification
 
 from episodes.errors import Mistake
 from episodes.transforms import BlueGreenRed
@@ -78,7 +81,7 @@ def geometry_of(transform: object) -> Geometry | None:
             resize = tuple(step.size) if isinstance(step.size, list | tuple) else (step.size,)
         elif isinstance(step, v2.CenterCrop | v1.CenterCrop) and resize is not None and crop is None:
             crop = (step.size[0], step.size[1])
-        elif not isinstance(step, (*PIXEL_WISE, *PIXEL_WISE_V1, BlueGreenRed)):
+        elif not isinstance(step, (*PIXEL_WISE, *PIXEL_WISE_V1, BlueGreenRed)) and not _keeps_places(step):
             return None
     return None if resize is None else Geometry(resize, crop)
 
@@ -90,10 +93,36 @@ def geometry_of_sizes(resize: int | tuple[int, int], crop: int | tuple[int, int]
 
 
 def steps_of(transform: object) -> list[object]:
-    """Return the single steps of a torchvision transform, in order."""
+    """Return the single steps of a torchvision transform, in order, whichever version it is of and however nested."""
     if isinstance(transform, v2.Compose | v1.Compose):
         return [step for part in transform.transforms for step in steps_of(part)]
+    if isinstance(transform, nn.Sequential):
+        return [step for part in transform for step in steps_of(part)]
+    if isinstance(transform, ImageClassification):
+        shown = transform
+        resize = v1.Resize(shown.resize_size, interpolation=shown.interpolation, antialias=shown.antialias)
+        return [resize, v1.CenterCrop(shown.crop_size), v1.ToTensor(), v1.Normalize(shown.mean, shown.std)]
     return [transform]
+
+
+def made_of(step: object, given: Any, expected: Tensor) -> bool:
+    """Whether a step that is a plain function makes of an image what is expected."""
+    if not isinstance(step, FunctionType | v1.Lambda | v2.Lambda):
+        return False
+    try:
+        made = step(given)
+        found = made if isinstance(made, Tensor) else v2.functional.pil_to_tensor(made)
+    except Exception:  # a function for another kind of image may fail in any way
+        return False
+    return found.shape == expected.shape and found.dtype == expected.dtype and torch.equal(found, expected)
+
+
+def _keeps_places(step: object) -> bool:
+    """Whether a plain function leaves an RGB image as it is, as one that converts others to RGB, or reverses RGB."""
+    values = torch.arange(18, dtype=torch.uint8).reshape(3, 2, 3)
+    image: PIL.Image.Image = v2.functional.to_pil_image(values)
+    pixels = values / 255
+    return made_of(step, image, values) or any(made_of(step, pixels, kept) for kept in (pixels, pixels.flip(0)))
 
 
 def _places(pixels: int, resized: int, seen: int) -> tuple[Tensor, Tensor]:

@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,46 +11,30 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.transforms import v2
 
-from episodes import BlueGreenRed, direct_resize
+from episodes import direct_resize
 from episodes.errors import Mistake, WrongType
-from episodes.geometry import Geometry, geometry_of, steps_of
+from episodes.geometry import Geometry, geometry_of
 from fsl_explain.backbones.batch_dependence import warn_of_mixing
-from fsl_explain.backbones.capture import activation_maps_of, evaluating, find_layer, turn_at
+from fsl_explain.backbones.capture import evaluating, find_layer, turn_at
 from fsl_explain.backbones.inference_modes import for_inference
 from fsl_explain.backbones.named import IMAGENET_MEAN, IMAGENET_STD, NamedNetwork, build_named
+from fsl_explain.backbones.own import made_by
 from fsl_explain.backbones.placement import channels_in_words, deciding_tensor
+from fsl_explain.backbones.preprocessing import normalization_of, reverses_channels, square_side
+from fsl_explain.backbones.reading import Reading
+from fsl_explain.backbones.tail import Tail
 from fsl_explain.backbones.weights.checkpoint import check_usable
-from fsl_explain.backbones.wrappers import on_one_device
 from fsl_explain.config import EncoderConfig, HeadConfig
-from fsl_explain.devices import at_hand, module_at_hand, precise
+from fsl_explain.devices import at_hand, module_at_hand
+from fsl_explain.features import Features
 from fsl_explain.heads import POOLINGS, Pooling
+from fsl_explain.registries import is_own_encoder
+
+__all__ = ["Encoder", "Features", "Preprocess", "expect_encoder", "in_full_precision"]
 
 Preprocess = Callable[[Image.Image], Tensor]
 Found = TypeVar("Found")
 HALF = (torch.float16, torch.bfloat16)
-
-
-@dataclass(frozen=True)
-class Features:
-    """What an encoder makes of images, with any leading dimensions."""
-
-    maps: Float[Tensor, "*batch channel h w"]  # activation maps A
-    pooled: Float[Tensor, "*batch channel"]  # Z
-    embedding: Float[Tensor, "*batch embedding"]  # Z' = head(Z), which the similarity compares
-
-    def __getitem__(self, index: Any) -> "Features":
-        """Index the leading dimensions of all three alike."""
-        return Features(self.maps[index], self.pooled[index], self.embedding[index])
-
-    def in_float64(self) -> "Features":
-        """Return pooled values and embeddings in float64; the maps, much larger, stay as they are."""
-        return Features(self.maps, precise(self.pooled), precise(self.embedding))
-
-    def unflatten(self, *leading: int) -> "Features":
-        """Give the one leading dimension the shape ``leading``."""
-        return Features(
-            self.maps.unflatten(0, leading), self.pooled.unflatten(0, leading), self.embedding.unflatten(0, leading)
-        )
 
 
 class Encoder:
@@ -66,6 +49,12 @@ class Encoder:
     ``inference`` is ``eager``, the network itself; ``folded``, a copy of it as it is now, channels last and with
     batch normalization folded into the convolutions before it, which is faster and equal up to rounding; or
     ``bf16``, that copy in bfloat16.
+
+    ``layout`` says how the maps lie: ``channels-first``, (batch, channel, h, w); ``channels-last``, (batch, h, w,
+    channel); or ``tokens``, (batch, token, channel) of a square grid. None recognizes the first two, with one more
+    forward pass where it must, and refuses what it cannot tell. Where the network itself goes on to something else
+    than the pooled maps of ``layer``, the first call warns of it; a ``head`` answers that, and so does
+    ``tail="ignore"``.
     """
 
     def __init__(
@@ -78,15 +67,20 @@ class Encoder:
         preprocess: Preprocess | None = None,
         description: str = "",
         inference: str = "eager",
+        layout: str | None = None,
+        tail: str | None = None,
     ) -> None:
         self.inference = inference
-        self.pooling = _pooling(pooling)
+        self.pooling: Pooling = POOLINGS.find(pooling)
         self.head = nn.Identity() if head is None else _head_in_full_precision(head)
         self.transform: Preprocess = preprocess or direct_resize(224, IMAGENET_MEAN, IMAGENET_STD)
         self.description = description or type(network).__name__
         check_usable(network, self.description)
         self.network, self.layer = for_inference(network, layer, inference)
         warn_of_mixing(self.network, self.head, owner=self.description)
+        self.unfilled: tuple[str, ...] = ()  # parameters behind the layer that a checkpoint did not hold
+        told = Tail(self.description, tail, silent=layer is None or head is not None)
+        self.reading = Reading(self.network, self.layer, layout, told)
         self._channels_last = True
 
     @classmethod
@@ -98,6 +92,7 @@ class Encoder:
         pooling: str | Pooling | None = None,
         head: nn.Module | HeadConfig | None = None,
         inference: str = "eager",
+        tail: str | None = None,
         **architecture: Any,
     ) -> "Encoder":
         """Build an encoder by name, with the pooling and the head of its paper unless others are given.
@@ -116,15 +111,24 @@ class Encoder:
         A checkpoint may be an official one: its release is recognized by its names, or named with ``release``, and
         the activation, the pooling and the images that it was trained with are taken unless others are given.
 
+        ``module:function`` or ``path/to/file.py:function`` is a function of yours that returns an encoder, looked for
+        in the current folder first; it is called with what is given, and your code runs.
+
         Raises: ``LookupError`` for an unknown name, with the nearest ones; ``ValueError`` for a checkpoint
-        that does not fit.
+        that does not fit, or of several networks, one of which ``part`` then names.
         """
         path = None if checkpoint is None else Path(checkpoint)
+        if is_own_encoder(name):
+            plain = None if isinstance(head, HeadConfig) and head == HeadConfig() else head
+            given = {"pooling": pooling, "head": plain, "inference": None if inference == "eager" else inference}
+            own = made_by(name, cls, {"checkpoint": path, **given, "tail": tail, **architecture})
+            own.description = f"{name} ({own.description})"
+            return own
         config = HeadConfig(kind="none") if isinstance(head, nn.Module) else head
         built: NamedNetwork = build_named(name, path, head=config, **architecture)
         layer = None if built.layer is None else find_layer(built.network, built.layer)
         weights = built.weights if inference == "eager" else f"{built.weights}, {inference}"
-        return cls(
+        encoder = cls(
             built.network,
             layer=layer,
             pooling=built.pooling if pooling is None else pooling,
@@ -132,7 +136,11 @@ class Encoder:
             preprocess=built.preprocessing.transform,
             description=f"{name} ({weights})",
             inference=inference,
+            layout=built.layout,
+            tail=tail,
         )
+        encoder.unfilled = () if built.report is None else built.report.unfilled
+        return encoder
 
     @classmethod
     def from_config(cls, config: EncoderConfig, *, device: str = "cpu") -> "Encoder":
@@ -149,12 +157,21 @@ class Encoder:
             inference=config.inference,
             **config.architecture,
         )
+        return encoder.to(device)
+
+    def to(self, device: str | torch.device) -> "Encoder":
+        """Move the network, the head and a pooling with parameters to a device, in place, and return the encoder.
+
+        Raises: ``ValueError`` for a device that is not there.
+        """
         try:
-            encoder.network.to(device)
-            encoder.head.to(device)
-        except (RuntimeError, AssertionError) as error:
-            raise Mistake(f"expected a device this machine has, but got {device!r}; use cpu.") from error
-        return encoder
+            with turn_at(self.network, self.head):
+                for part in (self.network, self.head, self.pooling):
+                    if isinstance(part, nn.Module):
+                        part.to(device)
+        except (RuntimeError, AssertionError, TypeError) as error:
+            raise Mistake(f"expected a device this machine has, but got {str(device)!r}; use cpu.") from error
+        return self
 
     @classmethod
     def wrap(
@@ -166,12 +183,15 @@ class Encoder:
         pooling: str | Pooling = "gap",
         preprocess: Preprocess | None = None,
         inference: str = "eager",
+        layout: str | None = None,
+        tail: str | None = None,
     ) -> "Encoder":
         """Wrap any network; ``layer`` is the name or the module whose output is explained.
 
         Images are resized to 224×224 and normalized with ImageNet's statistics unless ``preprocess``,
         from a PIL image to a (3, H, W) tensor, says otherwise. A network may read any number of channels; pictures
-        show one in gray, two as their mean, and of more than three the first three as RGB.
+        show one in gray, two as their mean, and of more than three the first three as RGB. ``layout`` and ``tail`` are
+        as the class says.
 
         Raises: ``LookupError`` for an unknown layer, with the nearest names.
         """
@@ -182,17 +202,21 @@ class Encoder:
             head=head,
             preprocess=preprocess,
             inference=inference,
+            layout=layout,
+            tail=tail,
         )
 
     def __call__(self, images: Float[Tensor, "batch color height width"]) -> Features:
         """Return activation maps, pooled values and embeddings of a batch of preprocessed images."""
         with evaluating(self.network, self.head):
-            maps = at_hand(self.run(self._maps, images))
+            maps = at_hand(self.run(self.reading.maps, images))
             with torch.autocast(maps.device.type, enabled=False):
                 maps = in_full_precision(maps)
                 pooled = self.pooling(maps)
                 # a copy, because a head may begin with a layer that overwrites its input
-                return Features(maps.detach(), pooled, module_at_hand(self.head)(pooled.clone()))
+                found = Features(maps.detach(), pooled, module_at_hand(self.head)(pooled.clone()))
+                self.reading.tail.compare(found.maps, found.embedding)
+        return found
 
     def run(self, forward: Callable[[Tensor], Found], images: Float[Tensor, "batch color height width"]) -> Found:
         """Call a forward pass with images on the network's device, in its dtype, channels last if it bears that.
@@ -215,12 +239,6 @@ class Encoder:
                 self._channels_last = False
         return forward(placed)
 
-    def _maps(self, images: Float[Tensor, "batch color height width"]) -> Float[Tensor, "batch channel h w"]:
-        layer = self.layer
-        network = on_one_device(self.network)
-        maps: Tensor = network(images) if layer is None else activation_maps_of(self.network, layer, images)
-        return maps.dequantize() if isinstance(maps, Tensor) and maps.is_quantized else maps
-
     def preprocess(self, images: Sequence[Image.Image]) -> Float[Tensor, "batch color height width"]:
         """Turn PIL images into one batch, on the CPU; grayscale and palette images become RGB."""
         if isinstance(images, Image.Image):
@@ -235,9 +253,7 @@ class Encoder:
     @property
     def image_size(self) -> int | None:
         """The side of the square images its preprocessing makes, or None when it does not show it."""
-        kinds = v2.Resize | v2.CenterCrop
-        sizes = [list(step.size) for step in steps_of(self.transform) if isinstance(step, kinds)]
-        return int(sizes[-1][0]) if sizes and len(sizes[-1]) == 2 and sizes[-1][0] == sizes[-1][1] else None
+        return square_side(self.transform)
 
     @property
     def geometry(self) -> Geometry | None:
@@ -250,13 +266,12 @@ class Encoder:
 
         They are in the order of the channels that the network sees, which ``bgr`` tells.
         """
-        found = [step for step in steps_of(self.transform) if isinstance(step, v2.Normalize)]
-        return (list(found[-1].mean), list(found[-1].std)) if found else None
+        return normalization_of(self.transform)
 
     @property
     def bgr(self) -> bool:
         """Whether the preprocessing makes images whose channels are blue, green and red."""
-        return sum(isinstance(step, BlueGreenRed) for step in steps_of(self.transform)) % 2 == 1
+        return reverses_channels(self.transform)
 
     @property
     def black(self) -> Float[Tensor, "color 1 1"] | None:
@@ -280,7 +295,3 @@ def in_full_precision(values: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
 
 def _head_in_full_precision(head: nn.Module) -> nn.Module:
     return copy.deepcopy(head).float() if any(value.dtype in HALF for value in head.parameters()) else head
-
-
-def _pooling(pooling: str | Pooling) -> Pooling:
-    return POOLINGS.find(pooling)

@@ -126,11 +126,24 @@ FROM_TORCHVISION = "torchvision:"
 """How the name of an encoder of torchvision begins."""
 
 
+OWN = "module:function"
+"""How the help writes the name of an encoder that the user's own function makes."""
+
+
+def is_own_encoder(name: str) -> bool:
+    """Whether a name is that of a function of the user's, ``module:function`` or ``path/to/file.py:function``."""
+    place, _, function = name.rpartition(":")
+    module = place.endswith(".py") or all(part.isidentifier() for part in place.split("."))
+    return not name.startswith(FROM_TORCHVISION) and module and function.isidentifier()
+
+
 def checked_encoder(name: str) -> str:
-    """Return the name of an encoder; of torchvision's, only the beginning is checked.
+    """Return the name of an encoder; of torchvision's, only the beginning is checked, of one's own the form.
 
     Raises: ``LookupError`` with the nearest names.
     """
+    if is_own_encoder(name):
+        return name
     return name if name.startswith(FROM_TORCHVISION) else ENCODERS.checked(name, f"{FROM_TORCHVISION}<name>")
 
 

@@ -116,32 +116,47 @@ def find_layer(network: nn.Module, layer: str | nn.Module) -> nn.Module:
     return layers[layer]
 
 
-def activation_maps_of(network: nn.Module, layer: nn.Module, images: Tensor) -> Tensor:
-    """Run ``network`` on ``images`` and return what ``layer`` gave, shape (batch, channel, h, w).
+def activation_of(network: nn.Module, layer: nn.Module, images: Tensor) -> tuple[Any, Any]:
+    """Run ``network`` on ``images`` and return what ``layer`` gave, and what the network itself did.
 
-    Raises: ``ValueError`` when the layer did not run exactly once, or gave something else than maps.
+    Raises: ``ValueError`` when the layer did not run exactly once.
     """
     with captured_activations(layer) as activations, without_compilation(network):
-        on_one_device(network)(images)
-    return the_maps(activations, layer, len(images))
+        outcome = on_one_device(network)(images)
+    return the_activation(activations, layer), outcome
 
 
-def the_maps(activations: list[Any], layer: nn.Module, batch: int) -> Tensor:
-    """Return the one activation that ``layer`` gave for a batch of images, shape (batch, channel, h, w).
-
-    Raises: ``ValueError`` when the layer did not run exactly once, or gave something else than maps.
-    """
-    kind = type(layer).__name__
+def the_activation(activations: list[Any], layer: nn.Module) -> Any:
+    """Return the one activation that ``layer`` gave. Raises: ``ValueError`` when it did not run exactly once."""
     if len(activations) != 1:
         raise Mistake(
-            f"expected the layer {kind} to run once in a forward pass, but it ran {len(activations)} times; "
-            "choose a layer that runs once."
+            f"expected the layer {type(layer).__name__} to run once in a forward pass, but it ran {len(activations)} "
+            "times; choose a layer that runs once."
         )
-    maps = activations[0]
-    if not isinstance(maps, Tensor) or maps.dim() != 4 or len(maps) != batch:
-        got = f"shape {tuple(maps.shape)}" if isinstance(maps, Tensor) else type(maps).__name__
-        raise Mistake(
-            f"expected activation maps of shape ({batch}, channel, h, w) from the layer {kind}, but got {got}; "
-            "choose a convolutional layer."
-        )
-    return maps
+    return activations[0]
+
+
+def modules_before(network: nn.Module, layer: nn.Module, image: Tensor) -> set[nn.Module]:
+    """Return the modules that begin to run before ``layer`` ends; they run without content, so that it costs nothing.
+
+    All of them are returned where the network cannot run so.
+    """
+    used: set[nn.Module] = set()
+    ended: list[bool] = []
+
+    def begin(module: nn.Module, _args: Any) -> None:
+        if not ended:
+            used.add(module)
+
+    handles = [module.register_forward_pre_hook(begin) for module in network.modules()]
+    handles.append(layer.register_forward_hook(lambda *_: ended.append(True)))
+    try:
+        outline = {name: value.to("meta") for name, value in (*network.named_parameters(), *network.named_buffers())}
+        with evaluating(network):
+            torch.func.functional_call(network, outline, (image.to("meta"),))
+    except Exception:  # a network may fail in any way where there are no numbers
+        return used if ended else set(network.modules())
+    finally:
+        for handle in handles:
+            handle.remove()
+    return used

@@ -22,11 +22,14 @@ from fsl_explain.files import written_aside
 RECORDED = ("fsl-explain", "torch", "safetensors")
 
 
-def convert(path: Path, network: str, out: Path, release: str | None = None, **architecture: Any) -> LoadingReport:
+def convert(
+    path: Path, network: str, out: Path, release: str | None = None, *, part: str | None = None, **architecture: Any
+) -> LoadingReport:
     """Write an official checkpoint as safetensors under the names of a named network, and say what became of it.
 
     The header records the source and its SHA-256, the release, the options of network and images that the weights
-    expect, and every tensor that was left out. ``architecture`` adds to those options.
+    expect, and every tensor that was left out. ``architecture`` adds to those options; ``part`` names the keys and the
+    prefix of one of several networks in a file.
 
     Raises: as ``open_checkpoint`` and ``load_weights``; ``ValueError`` for an ``out`` that is the source or does not
     end in .safetensors. Nothing is written then.
@@ -35,7 +38,12 @@ def convert(path: Path, network: str, out: Path, release: str | None = None, **a
         raise Mistake(f"expected an output that ends in .safetensors, but got {out}; rename it.")
     if out.exists() and path.exists() and out.samefile(path):
         raise Mistake(f"expected another file than the checkpoint itself as the output, but got {out}; rename it.")
-    built = build_named(network, path, release=release, **architecture)
+    built = build_named(network, path, release=release, part=part, **architecture)
+    if built.report is not None and built.report.unfilled:
+        raise Mistake(
+            f"expected all weights of {network} in {path}, but it lacks those behind the explained layer, first "
+            f"{built.report.unfilled[0]}; use it as --checkpoint as it is."
+        )
     if built.report is None:
         raise Mistake(f"expected weights in {path}, but none were loaded; check the file.")
     manifest: dict[str, Any] = {

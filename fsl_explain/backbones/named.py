@@ -10,17 +10,21 @@ from typing import Any
 import torch
 from torch import nn
 
+from episodes.errors import Mistake
 from episodes.naming import unknown_name
-from fsl_explain.backbones.capture import activation_maps_of, evaluating, find_layer
+from fsl_explain.backbones.capture import evaluating, find_layer, modules_before
+from fsl_explain.backbones.layouts import FIRST, checked_layout
 from fsl_explain.backbones.networks import torchvision_models
 from fsl_explain.backbones.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from fsl_explain.backbones.reading import Reading
 from fsl_explain.backbones.recipes import IMAGENET, NO_HEAD, Recipe
+from fsl_explain.backbones.tail import Tail
 from fsl_explain.backbones.weights.checkpoint import sha256_of
 from fsl_explain.backbones.weights.key_maps import OURS
 from fsl_explain.backbones.weights.loading import Checkpoint, LoadingReport, fitting, load_weights, open_checkpoint
 from fsl_explain.config import HeadConfig
 from fsl_explain.heads import projection_head
-from fsl_explain.registries import ENCODERS, FROM_TORCHVISION, checked_encoder
+from fsl_explain.registries import ENCODERS, FROM_TORCHVISION, checked_encoder, is_own_encoder
 from fsl_explain.turns import RANDOM_NUMBERS, alone
 
 __all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "NamedNetwork", "build_named"]
@@ -40,6 +44,8 @@ class NamedNetwork:
     weights: str  # where the weights come from, for people
     pooling: str = "gap"
     head: nn.Module | None = None
+    layout: str | None = FIRST  # of the maps; None: to be recognized
+    own_head: bool = False  # whether the head is a part of the network too
     report: LoadingReport | None = None  # of the checkpoint
 
 
@@ -49,19 +55,23 @@ def build_named(
     seed: int = 0,
     head: HeadConfig | None = None,
     release: str | None = None,
+    part: str | None = None,
     **architecture: Any,
 ) -> NamedNetwork:
     """Build a network by name; random weights depend on ``seed`` alone, and the network's not on its head.
 
     ``head`` is the network's own unless given. A checkpoint holds the head's parameters too, below ``head.``, and they
     are left aside where the head is another, ``none`` or ``fresh``. An official checkpoint's ``release`` is recognized
-    unless named, and its activation and images are taken unless given; its pooling wins over the network's. ``size``,
+    unless named, and its activation and images are taken unless given; its pooling wins over the network's. ``part``
+    names the keys and the prefix of the network in a file of several. ``size``,
     ``mean`` and ``std`` are those of the images; further keywords go to the network.
 
     Raises: ``LookupError`` for an unknown name or option; ``ValueError`` for a checkpoint that does not fit.
     """
+    if is_own_encoder(name):
+        raise Mistake(f"expected a named network, but {name} is a function of your own; choose one that is listed.")
     recipe: Recipe | None = ENCODERS.get(checked_encoder(name))
-    opened = None if checkpoint is None else open_checkpoint(checkpoint, name, release)
+    opened = None if checkpoint is None else open_checkpoint(checkpoint, name, release, part=part)
     settings = {} if opened is None else dict(opened.settings)
     pooling = settings.pop(POOLING, None)
     architecture = {**settings, **architecture}
@@ -74,12 +84,13 @@ def build_named(
         else:
             built = _from_recipe(name, recipe, checkpoint, seed, architecture)
         config = _head_config(recipe, head)
-        built = replace(built, head=_head(built, config))
+        if not built.own_head or (head is not None and head.kind != "own"):
+            built = replace(built, head=_head(built, config), own_head=False)
     if pooling is not None:
         built = replace(built, pooling=pooling)
     if opened is not None:
-        report = _load(built, None if config.fresh else built.head, opened)
-        built = replace(built, weights=_origin(opened), report=report)
+        report = _load(built, None if config.fresh or built.own_head else built.head, opened)
+        built = replace(built, weights=_origin(opened, report), report=report)
     built.network.to(memory_format=torch.channels_last)
     return built
 
@@ -105,12 +116,23 @@ def _from_recipe(
 
 
 def _from_torchvision(name: str, seed: int, architecture: Mapping[str, Any]) -> NamedNetwork:
-    options, of_the_images = _separated(f"{FROM_TORCHVISION}{name}", architecture, ("weights", "layer"))
+    options, of_the_images = _separated(f"{FROM_TORCHVISION}{name}", architecture, ("weights", "layer", "layout"))
     weights = options.get("weights")
+    layout = checked_layout(options.get("layout"))
     network = torchvision_models.build(name, weights)
     source = f"random weights, seed {seed}" if weights is None else f"torchvision weights {weights}"
-    layer = options.get("layer") or torchvision_models.last_layer(name)
-    return NamedNetwork(network, layer, IMAGENET.changed(**of_the_images), source)
+    asked = options.get("layer")
+    layer = asked or torchvision_models.last_layer(name)
+    head = None if asked else torchvision_models.head_behind_the_pooling(name, network)
+    return NamedNetwork(
+        network,
+        layer,
+        IMAGENET.changed(**of_the_images),
+        source,
+        head=head,
+        layout=layout if asked else layout or FIRST,
+        own_head=head is not None,
+    )
 
 
 def _separated(
@@ -145,18 +167,34 @@ def _head(built: NamedNetwork, config: HeadConfig) -> nn.Module | None:
 def _channels(built: NamedNetwork) -> int:
     """Count the activation maps of one image."""
     network, side = built.network, built.preprocessing.size
-    image = torch.zeros(1, 3, side, side)
+    layer = None if built.layer is None else find_layer(network, built.layer)
     with evaluating(network):
-        if built.layer is None:
-            return int(network(image).shape[1])
-        return int(activation_maps_of(network, find_layer(network, built.layer), image).shape[1])
+        reading = Reading(network, layer, built.layout, Tail("", None, silent=True))
+        return int(reading.maps(torch.zeros(1, 3, side, side)).shape[1])
 
 
 def _load(built: NamedNetwork, head: nn.Module | None, checkpoint: Checkpoint) -> LoadingReport:
+    behind = _behind(built) if checkpoint.parts else ()
     if head is None:
-        return load_weights(built.network, checkpoint, _beside(built.network))
+        return load_weights(built.network, checkpoint, _beside(built.network), behind=behind)
     with _joined(built.network, head):
-        return load_weights(built.network, checkpoint)
+        return load_weights(built.network, checkpoint, behind=behind)
+
+
+def _behind(built: NamedNetwork) -> tuple[str, ...]:
+    """Return the names of the tensors that neither the explained layer nor the head reads."""
+    if built.layer is None:
+        return ()
+    network, side = built.network, built.preprocessing.size
+    used = modules_before(network, find_layer(network, built.layer), torch.zeros(1, 3, side, side))
+    of_the_head = set() if built.head is None else {id(value) for value in built.head.parameters()}
+    kept = {
+        f"{name}.{own}" if name else own
+        for name, module in network.named_modules()
+        for own, value in module.state_dict(keep_vars=True).items()
+        if "." not in own and (module in used or id(value) in of_the_head)
+    }
+    return tuple(name for name in network.state_dict() if name not in kept)
 
 
 def _beside(network: nn.Module) -> str | None:
@@ -164,9 +202,12 @@ def _beside(network: nn.Module) -> str | None:
     return None if hasattr(network, HEAD) else f"{HEAD}."
 
 
-def _origin(checkpoint: Checkpoint) -> str:
+def _origin(checkpoint: Checkpoint, report: LoadingReport) -> str:
     release = "" if checkpoint.release is OURS else f" of {checkpoint.release.name}"
-    return f"weights {checkpoint.path.name}{release}, sha256 {sha256_of(checkpoint.path)[:12]}"
+    taken = f", {report.taken}" if report.taken else ""
+    parts = dict.fromkeys(name.rsplit(".", 1)[0] for name in report.unfilled)
+    without = f", without {', '.join(list(parts)[:3])}" if parts else ""
+    return f"weights {checkpoint.path.name}{release}, sha256 {sha256_of(checkpoint.path)[:12]}{taken}{without}"
 
 
 @contextmanager

@@ -1,12 +1,16 @@
 """How the images of a network are prepared, as its weights expect it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+import torch
+import torchvision.transforms as v1
+from torch import Tensor
 from torchvision.transforms import v2
 
-from episodes import center_crop, direct_resize
+from episodes import BlueGreenRed, center_crop, direct_resize
 from episodes.errors import Mistake
+from episodes.geometry import made_of, steps_of
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -58,3 +62,35 @@ class Preprocessing:
         if self.resize is None:
             return direct_resize(self.size, self.mean, self.std, bgr=self.bgr)
         return center_crop(self.resize, self.size, self.mean, self.std, bgr=self.bgr)
+
+
+def normalization_of(transform: object) -> tuple[list[float], list[float]] | None:
+    """Return the mean and the deviation of a torchvision transform's last normalization, or None without one."""
+    found = [step for step in steps_of(transform) if isinstance(step, v2.Normalize | v1.Normalize)]
+    return (_numbers(found[-1].mean), _numbers(found[-1].std)) if found else None
+
+
+def reverses_channels(transform: object) -> bool:
+    """Whether a torchvision transform makes images whose channels are blue, green and red."""
+    return sum(map(_reverses, steps_of(transform))) % 2 == 1
+
+
+def square_side(transform: object) -> int | None:
+    """Return the side of the square images that a torchvision transform makes, or None when it does not show it."""
+    kinds = v2.Resize | v2.CenterCrop | v1.Resize | v1.CenterCrop
+    sizes = [step.size for step in steps_of(transform) if isinstance(step, kinds)]
+    last = sizes[-1] if sizes else None
+    return int(last[0]) if isinstance(last, list | tuple) and len(last) == 2 and last[0] == last[1] else None
+
+
+def _reverses(step: object) -> bool:
+    """Whether a step reverses the channels: ours, or a function that does it to a small image."""
+    probe = torch.arange(12.0).reshape(3, 2, 2) / 12
+    return isinstance(step, BlueGreenRed) or made_of(step, probe, probe.flip(0))
+
+
+def _numbers(values: Tensor | float | Iterable[float]) -> list[float]:
+    """Return numbers of a tensor, a sequence or one number, as they are."""
+    if isinstance(values, Tensor):
+        return [float(value) for value in values.flatten().tolist()]
+    return [float(value) for value in values] if isinstance(values, Iterable) else [float(values)]

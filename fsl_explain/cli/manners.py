@@ -7,7 +7,9 @@ fault of ours and keeps its traceback.
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from cyclopts import App, CycloptsError
@@ -36,7 +38,8 @@ def run(app: App, arguments: Sequence[str], interrupted: str) -> int:
     name, traced = app.name[0], TRACEBACK in arguments
     given = [argument for argument in arguments if argument != TRACEBACK]
     try:
-        app(given, exit_on_error=False, print_error=False, result_action="return_value")
+        with _warnings_in_one_line(name):
+            app(given, exit_on_error=False, print_error=False, result_action="return_value")
     except KeyboardInterrupt:
         print(f"{name}: interrupted; {interrupted}", file=sys.stderr)
         return 130
@@ -49,6 +52,17 @@ def run(app: App, arguments: Sequence[str], interrupted: str) -> int:
             print(f"{name}: {' '.join(_sentence(error).split())}", file=sys.stderr)
         return 2
     return 0
+
+
+@contextmanager
+def _warnings_in_one_line(name: str) -> Iterator[None]:
+    """Print a warning as one line on stderr, without the place in the code that gave it."""
+    before = warnings.formatwarning
+    warnings.formatwarning = lambda message, *_: f"{name}: {' '.join(str(message).split())}\n"
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
 
 
 def _sentence(error: Exception) -> str:

@@ -11,6 +11,7 @@ from fsl_explain.registries import (
     ENCODERS,
     FROM_TORCHVISION,
     METHODS,
+    OWN,
     POOLINGS,
     RULES,
     SIMILARITIES,
@@ -55,7 +56,11 @@ Changes = Annotated[tuple[str, ...], Parameter(name="--set", negative="")]
 Neighborhood = Annotated[int, Parameter(name=("--k", "-k"))]
 """How many neighbors."""
 EncoderName = Annotated[
-    str, Parameter(validator=each(checked_encoder), help=f"{ENCODERS.listed(f'{FROM_TORCHVISION}NAME')}.")
+    str,
+    Parameter(
+        validator=each(checked_encoder),
+        help=f"{ENCODERS.listed(f'{FROM_TORCHVISION}NAME', OWN)}. The last runs your code: it returns an Encoder.",
+    ),
 ]
 PoolingName = Annotated[str | None, one_of(POOLINGS, "{}; that of the encoder's paper unless given.")]
 SimilarityName = Annotated[str, one_of(SIMILARITIES)]

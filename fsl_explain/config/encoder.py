@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from episodes.errors import MissingFile, Mistake
 from fsl_explain.config.names import EncoderName, PoolingName
 from fsl_explain.config.strict import LocalPath, Settings
-from fsl_explain.registries import ENCODERS, FROM_TORCHVISION, POOLINGS
+from fsl_explain.registries import ENCODERS, FROM_TORCHVISION, OWN, POOLINGS
 
 
 class HeadConfig(Settings):
@@ -38,7 +38,7 @@ class HeadConfig(Settings):
 class EncoderConfig(Settings):
     """From images to embeddings."""
 
-    name: EncoderName = Field("conv4net", description=f"{ENCODERS.listed(f'{FROM_TORCHVISION}NAME')}.")
+    name: EncoderName = Field("conv4net", description=f"{ENCODERS.listed(f'{FROM_TORCHVISION}NAME', OWN)}.")
     checkpoint: LocalPath | None = Field(None, description="Weights; None: published or random ones.")
     source: str | None = Field(None, description="Where the checkpoint comes from, to be said when it is missing.")
     pooling: PoolingName | None = Field(

@@ -57,11 +57,12 @@ class Embedder(nn.Module):
         super().__init__()
         self.network, self.head = encoder.network, encoder.head
         self.pooling, self.precision = encoder.pooling, precision
+        self.reading = encoder.reading
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch embedding"]:
         """Return the embeddings."""
         with torch.autocast(images.device.type, dtype=self.precision, enabled=self.precision is not None):
-            embeddings: Tensor = self.head(self.pooling(self.network(images)))
+            embeddings: Tensor = self.head(self.pooling(self.reading.in_order(self.network(images), images)))
         return embeddings.to(images.dtype)
 
 

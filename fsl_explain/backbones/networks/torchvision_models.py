@@ -21,6 +21,7 @@ LAST_LAYERS = {
     "efficientnet": "features",
     "mobilenet": "features",
     "squeezenet": "features",
+    "swin": "permute",  # behind the last normalization, where the maps become channels first
     "vgg": "features",
 }
 
@@ -51,3 +52,19 @@ def last_layer(name: str) -> str:
     raise Mistake(
         f"expected a convolutional network with a known last layer, but got torchvision:{name}; name it with layer=..."
     )
+
+
+def head_behind_the_pooling(name: str, network: nn.Module) -> nn.Module | None:
+    """Return what a torchvision network does with its pooled maps before its last linear layer, None for nothing.
+
+    ConvNeXt normalizes them; the layer returned shares its parameters, and takes vectors instead of maps.
+    """
+    if not name.startswith("convnext"):
+        return None
+    norm = network.get_submodule("classifier.0")
+    if not isinstance(norm, nn.LayerNorm):
+        raise Mistake(f"expected torchvision:{name} to normalize its pooled maps; use another version of torchvision.")
+    channels = norm.normalized_shape[0]
+    head = nn.LayerNorm(channels, eps=norm.eps)
+    head.weight, head.bias = norm.weight, norm.bias
+    return head

@@ -2,8 +2,8 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from episodes.errors import Mistake
 from fsl_explain.backbones.networks.resnet_trunks import STEMS
 from fsl_explain.backbones.weights.checkpoint import check_finite, listed, not_a_state, read_content, read_metadata
 from fsl_explain.backbones.weights.key_maps import OURS, Release
+from fsl_explain.backbones.weights.ordinary import States, chosen, is_behind, parts_of
 from fsl_explain.backbones.weights.releases import (
     Translation,
     find_release,
@@ -58,7 +59,7 @@ class Checkpoint:
     """An opened file of weights: the release it is of, its tensors under official names, what it wants of a network.
 
     ``settings`` are options of the named network and of its images, and its pooling. ``beside`` names what else the
-    file holds.
+    file holds. ``parts`` are all state dicts of a file of no release, ``part`` the name of the one that is wanted.
     """
 
     path: Path
@@ -66,6 +67,8 @@ class Checkpoint:
     state: Mapping[str, Tensor]
     settings: Mapping[str, Any]
     beside: tuple[str, ...] = ()
+    parts: States = field(default_factory=dict)
+    part: str | None = None
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,8 @@ class LoadingReport:
     fresh: tuple[str, ...]
     beside: tuple[str, ...]
     settings: Mapping[str, Any]
+    taken: str = ""  # which part of the file, for people
+    unfilled: tuple[str, ...] = ()  # behind the explained layer, and not in the file in their shape
 
     def summary(self) -> tuple[tuple[str, str, str], ...]:
         """Return one row for each fate: what became of the tensors, how many they are, and the first of them."""
@@ -90,6 +95,8 @@ class LoadingReport:
         first = {_without_names(reason): name for name, reason in reversed(list(self.dropped.items()))}
         rows = [("loaded", str(len(self.loaded)), next(iter(self.loaded.values()), ""))]
         rows += [(f"dropped: {fate}", str(count), first[fate]) for fate, count in fates.items()]
+        if self.unfilled:
+            rows.append(("not in the file: behind the explained layer", str(len(self.unfilled)), self.unfilled[0]))
         if self.fresh:
             rows.append(("not in the file: counters of batches", str(len(self.fresh)), self.fresh[0]))
         if self.beside:
@@ -97,8 +104,10 @@ class LoadingReport:
         return tuple(rows)
 
 
-def open_checkpoint(path: Path, network: str, release: str | None = None) -> Checkpoint:
+def open_checkpoint(path: Path, network: str, release: str | None = None, *, part: str | None = None) -> Checkpoint:
     """Open a file of weights for a named network; which release it is of is recognized unless given.
+
+    A file of no release may hold its tensors below any keys and any prefix; ``part`` names them where several fit.
 
     Raises: ``FileNotFoundError``; ``ValueError`` for a file that is damaged, wants to run code, was converted for
     another network, or whose names fit several releases that differ; ``LookupError`` for an unknown release.
@@ -108,49 +117,87 @@ def open_checkpoint(path: Path, network: str, release: str | None = None) -> Che
     if manifest is not None:
         return _converted(path, content, network, manifest)
     states = state_dicts(content)
-    if not states:
+    parts = parts_of(content)
+    if not parts:
         raise not_a_state(path, content)
-    chosen = find_release(states, network, path) if release is None else named_release(release, network)
-    state = state_of(chosen, states, path)
-    keys = content if isinstance(content, Mapping) and content.keys() != state.keys() else {}
-    beside = tuple(str(key) for key in keys if key not in chosen.containers)
-    return Checkpoint(path, chosen, state, chosen.settings, beside)
+    found = find_release(states, network, path) if release is None else named_release(release, network)
+    if found is OURS:
+        holders = {name.split(".")[0] for name in parts if name}
+        keys = (
+            []
+            if not isinstance(content, Mapping)
+            else [key for key, value in content.items() if not isinstance(value, Tensor)]
+        )
+        beside = tuple(str(key) for key in keys if key not in holders)
+        return Checkpoint(path, OURS, next(iter(parts.values())), OURS.settings, beside, parts, part)
+    state = state_of(found, states, path)
+    keys = list(content) if isinstance(content, Mapping) and content.keys() != state.keys() else []
+    beside = tuple(str(key) for key in keys if key not in found.containers)
+    return Checkpoint(path, found, state, found.settings, beside)
 
 
-def load_weights(network: nn.Module, source: Path | Checkpoint, unused: str | None = None) -> LoadingReport:
+def load_weights(
+    network: nn.Module, source: Path | Checkpoint, unused: str | None = None, *, behind: Collection[str] = ()
+) -> LoadingReport:
     """Load a checkpoint into ``network``; every tensor must be of use but those of ours that begin with ``unused``.
+
+    Of a file of no release what is not needed is left out and reported: what stands outside of the prefix of its
+    network, and classifiers. ``behind`` names the network's own tensors that are not needed.
 
     Raises: ``ValueError`` naming the missing and unexpected tensors, those whose shapes differ, or those that hold NaN
     or infinity; nothing is loaded then.
     """
     checkpoint = open_checkpoint(source, "") if isinstance(source, Path) else source
-    state, found = fitting(network, checkpoint, unused)
+    state, found = fitting(network, checkpoint, unused, behind=behind)
     check_finite(state, str(checkpoint.path))
     network.load_state_dict(state, strict=False)
+    absent = [name for name in network.state_dict() if name not in state]
     return LoadingReport(
         checkpoint.path,
         checkpoint.release.name,
         {name: found.sources[name] for name in state},
         found.dropped | {found.sources[name]: "head that is not used" for name in found.state if name not in state},
-        tuple(name for name in network.state_dict() if name not in state),
+        tuple(name for name in absent if name not in behind),
         checkpoint.beside,
         checkpoint.settings,
+        found.taken,
+        tuple(name for name in absent if name in behind),
     )
 
 
 def fitting(
-    network: nn.Module, checkpoint: Checkpoint, unused: str | None = None
+    network: nn.Module, checkpoint: Checkpoint, unused: str | None = None, *, behind: Collection[str] = ()
 ) -> tuple[dict[str, Tensor], Translation]:
     """Return the tensors of a checkpoint for ``network``, whose own may be without content, and the whole translation.
 
     Raises: ``ValueError`` naming the missing and unexpected tensors, or those whose shapes differ.
     """
     expected = network.state_dict()
-    found = translate(checkpoint.release, checkpoint.state, expected, checkpoint.path)
+    if checkpoint.parts:
+        found = _ordinary(checkpoint, expected, unused, behind)
+    else:
+        found = translate(checkpoint.release, checkpoint.state, expected, checkpoint.path)
     state = {name: value for name, value in found.state.items() if unused is None or not name.startswith(unused)}
-    _check_names(state, found.sources, found.unexpected, network, checkpoint)
+    _check_names(state, found.sources, found.unexpected, network, checkpoint, behind)
     _check_shapes(state, found.sources, expected, checkpoint.path)
     return state, found
+
+
+def _ordinary(
+    checkpoint: Checkpoint, expected: Mapping[str, Tensor], unused: str | None, behind: Collection[str]
+) -> Translation:
+    """Give the tensors of a file of no release our names: without their prefix, and without what is not needed."""
+    needed = [name for name in expected if name not in behind]
+    choice = chosen(checkpoint.parts, expected, needed, checkpoint.path, checkpoint.part)
+    found = Translation({}, {}, dict.fromkeys(choice.outside, "not of the network that was taken"), [], choice.words)
+    for name, tensor in choice.state.items():
+        fits = name in expected and expected[name].shape == tensor.shape
+        of_a_head = unused is not None and name.startswith(unused)
+        if not fits and not of_a_head and is_behind(name, choice.state, expected, needed):
+            found.dropped[choice.sources[name]] = "behind the explained layer"
+        else:
+            found.state[name], found.sources[name] = tensor, choice.sources[name]
+    return found
 
 
 def _check_names(
@@ -159,9 +206,11 @@ def _check_names(
     unknown: list[str],
     network: nn.Module,
     checkpoint: Checkpoint,
+    behind: Collection[str],
 ) -> None:
     expected = network.state_dict()
-    missing = [name for name in expected if name not in state and not name.endswith(COUNTER)]
+    absent = [name for name in expected if name not in state and name not in behind]
+    missing = [name for name in absent if not name.endswith(COUNTER)]
     unexpected = [*(sources[name] for name in state if name not in expected), *unknown]
     if missing or unexpected:
         map_ = "" if checkpoint.release is OURS else f" by the key map of {checkpoint.release.name}"

@@ -30,6 +30,7 @@ class Translation:
     sources: dict[str, str]  # our name → the official one
     dropped: dict[str, str]  # official name → why it is not needed
     unexpected: list[str]
+    taken: str = ""  # which part of the file, for people
 
 
 def state_dicts(content: object) -> States:

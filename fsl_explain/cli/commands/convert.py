@@ -6,7 +6,9 @@ from fsl_explain.cli.manners import check_input, check_output_file
 from fsl_explain.cli.options import EncoderName
 
 
-def convert(checkpoint: Path, *, encoder: EncoderName, out: Path, release: str | None = None) -> None:
+def convert(
+    checkpoint: Path, *, encoder: EncoderName, out: Path, release: str | None = None, part: str | None = None
+) -> None:
     """Write an official checkpoint as safetensors under our names, and print what became of every tensor.
 
     The file's header records the source, its release, the activation, pooling and images that the weights expect, and
@@ -22,10 +24,12 @@ def convert(checkpoint: Path, *, encoder: EncoderName, out: Path, release: str |
         The file to write; ends in .safetensors.
     release
         The release it is of, for example relation-network; recognized by its names otherwise.
+    part
+        The keys and the prefix of the network in a file of several, for example teacher.backbone.
     """
     check_input(checkpoint, "an official checkpoint")
     check_output_file(out)
 
     from fsl_explain.cli.convert import run
 
-    run(checkpoint, encoder, out, release)
+    run(checkpoint, encoder, out, release, part)

@@ -39,7 +39,7 @@ def explain(
     out
         The HTML page to write.
     checkpoint
-        Weights for the encoder: safetensors, a plain state dict, or the file of an official release.
+        Weights for the encoder: safetensors, the file of a training, or that of an official release.
     k
         Neighbors that vote; 200, or all supports where there are fewer, by default.
     temperature

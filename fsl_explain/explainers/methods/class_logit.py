@@ -4,6 +4,7 @@ The gradient goes from the logit to the explained layer and no further, and reac
 networks and in inference mode, and costs little over the forward pass.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Protocol, runtime_checkable
 
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from episodes.errors import Mistake
 from episodes.naming import unknown_name
-from fsl_explain.backbones.capture import evaluating, leaf_activations, the_maps
+from fsl_explain.backbones.capture import evaluating, leaf_activations, the_activation
 from fsl_explain.backbones.wrappers import on_one_device, without_compilation
 from fsl_explain.devices import at_hand
 from fsl_explain.encoder import Encoder, in_full_precision
@@ -61,10 +62,12 @@ def class_logit_map(
     if method not in FORMULAS:
         raise unknown_name("method for a class logit", method, FORMULAS)
     with torch.inference_mode(False), evaluating(encoder.network):
-        maps, found = encoder.run(partial(_maps_and_logits, encoder), images)
+        leaf, found, in_order = encoder.run(partial(_maps_and_logits, encoder), images)
         logits = _checked(found, encoder)
-        gradients = _gradients(logits, _targets(logits, target, encoder), maps)
-        return FORMULAS[method](*(in_full_precision(at_hand(values)) for values in (maps.detach(), gradients)))
+        gradients = _gradients(logits, _targets(logits, target, encoder), leaf)
+        return FORMULAS[method](
+            *(in_full_precision(at_hand(in_order(values))) for values in (leaf.detach(), gradients))
+        )
 
 
 def saliency(
@@ -79,20 +82,30 @@ def saliency(
     return scaled(cells, (images.shape[-2], images.shape[-1]), interpolation)
 
 
-def _maps_and_logits(encoder: Encoder, images: Float[Tensor, "batch color height width"]) -> tuple[Tensor, object]:
-    """Return the maps as leaves of a graph that ends in the logits."""
+def _maps_and_logits(
+    encoder: Encoder, images: Float[Tensor, "batch color height width"]
+) -> tuple[Tensor, object, Callable[[Tensor], Tensor]]:
+    """Return the maps as leaves of a graph that ends in the logits, and what brings both in the order of maps."""
+    if encoder.unfilled:
+        raise Mistake(
+            f"expected a classifier with weights, but the checkpoint of {encoder.description} holds none for "
+            f"{encoder.unfilled[0]}; use a checkpoint with this classifier, or explain() with supports."
+        )
+    in_order = partial(encoder.reading.in_order, images=images)
     if encoder.layer is not None:
         with leaf_activations(encoder.layer) as leaves, without_compilation(encoder.network):
             logits = on_one_device(encoder.network)(images)
-        return the_maps(leaves, encoder.layer, len(images)), logits
+        leaf = the_activation(leaves, encoder.layer)
+        in_order(leaf)
+        return leaf, logits, in_order
     if not isinstance(encoder.network, ClassifiesMaps):
         raise Mistake(
             f"expected an encoder wrapped round a classifier, but {encoder.description} returns its maps and has no "
             "class logits; use Encoder.wrap(classifier, layer), or explain() with supports."
         )
-    maps = encoder.network(images).detach().requires_grad_()
+    maps = in_order(encoder.network(images)).detach().requires_grad_()
     with torch.enable_grad():
-        return maps, encoder.network.class_logits(maps)
+        return maps, encoder.network.class_logits(maps), lambda values: values
 
 
 def _attribute(question: Question) -> Attribution:

@@ -37,7 +37,7 @@ def build(
     bank
         The folder of the bank.
     checkpoint
-        Weights for the encoder: safetensors, a plain state dict, or the file of an official release.
+        Weights for the encoder: safetensors, the file of a training, or that of an official release.
     dtype
         float32, or float16 for half the size.
     batch_size
