@@ -13,6 +13,7 @@ from torchvision.transforms import v2
 from episodes.annotation import box_mask, mask_box
 from episodes.errors import Mistake
 from episodes.labeled_image import LabeledImage
+from episodes.resizing import check_resized
 
 CROP_PADDING = 8
 
@@ -120,6 +121,7 @@ def prepare(labeled: LabeledImage, transform: v2.Transform) -> PreparedImage:
     Raises:
         ValueError: the transform does not end in a float image of 3 channels.
     """
+    check_resized(transform, labeled.image.size)
     sample = {"image": labeled.image, "boxes": labeled.boxes, "mask": labeled.mask}
     result = transform(sample)
     image = result["image"]

@@ -1,7 +1,7 @@
 """Encoders: from images to activation maps, pooled values and embeddings, with the network left untouched."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,6 +21,7 @@ from fsl_explain.backbones.named import IMAGENET_MEAN, IMAGENET_STD, NamedNetwor
 from fsl_explain.backbones.weights.checkpoint import check_usable
 from fsl_explain.config import EncoderConfig, HeadConfig
 from fsl_explain.heads import POOLINGS, Pooling
+from fsl_explain.image_batch import image_batch
 
 Preprocess = Callable[[Image.Image], Tensor]
 Found = TypeVar("Found")
@@ -209,11 +210,15 @@ class Encoder:
         maps: Tensor = self.network(images) if layer is None else activation_maps_of(self.network, layer, images)
         return maps
 
-    def preprocess(self, images: Sequence[Image.Image]) -> Float[Tensor, "batch 3 height width"]:
-        """Turn PIL images into one batch, on the CPU; grayscale and palette images become RGB."""
-        if isinstance(images, Image.Image):
-            raise WrongType("expected a list of PIL images, but got a single one; pass [image].")
-        return torch.stack([self.transform(image.convert("RGB")) for image in images])
+    def preprocess(self, images: Any) -> Float[Tensor, "batch 3 height width"]:
+        """Turn a list of images into one batch, on the CPU, the same pixels from a file as from its PIL image.
+
+        An image is a PIL image of any mode, a path, an array (height, width, 3) or (height, width) of uint8 or of
+        floats from 0 to 1, or an integer tensor (3, height, width). Each becomes upright RGB, transparency on white.
+
+        Raises: ``TypeError`` for anything else, or a single image; ``ValueError`` for none, or for different sizes.
+        """
+        return image_batch(self.transform, images)
 
     @property
     def carries_boxes(self) -> bool:
