@@ -71,6 +71,6 @@ def check_plausible(box: Box, box_format: str, where: str) -> None:
         )
 
 
-def looks_relative(box: Sequence[float]) -> bool:
+def looks_relative(box: Sequence[int | float]) -> bool:
     """Return whether no number of a box is above 1 and one is a fraction."""
     return all(0 <= edge <= 1 for edge in box) and any(0 < edge < 1 for edge in box)

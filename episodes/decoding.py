@@ -26,6 +26,7 @@ BYTE_LIMIT = 1 << 29
 FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000")
 ALSO = "(BMP, GIF, TIFF, PNM, AVIF and JPEG 2000 are read as well)"
 ANIMATED = ("PNG", "WEBP", "GIF", "TIFF", "AVIF")
+JPEG_2000 = (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
 
 _OPENING = threading.Lock()
 
@@ -77,7 +78,8 @@ def _opened(path: str | Path, content: bytes) -> PIL.Image.Image:
     try:
         with _quiet_pillow():
             known = [name for name in FORMATS if name in PIL.Image.OPEN]
-            image = PIL.Image.open(_WholeFile(content), formats=known)
+            stream = io.BytesIO if content.startswith(JPEG_2000) else _WholeFile  # it reads ahead, and sees its own end
+            image = PIL.Image.open(stream(content), formats=known)
     except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning) as error:
         raise TooLarge(f"{path} is refused as a decompression bomb; make it smaller. {error}") from error
     except PIL.UnidentifiedImageError:

@@ -10,6 +10,7 @@ from typing import BinaryIO
 from episodes.errors import MissingFile, Mistake, TooLarge
 
 FLAGS = ("O_NONBLOCK", "O_CLOEXEC", "O_NOCTTY", "O_BINARY")
+PIECE = 1 << 20
 KINDS = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a pipe"),
@@ -49,7 +50,9 @@ def read_regular(path: str | Path, *, what: str = "file", limit: int) -> bytes:
     """Return the bytes of a regular file, at most ``limit``, even if it says fewer than it gives. Errors as above."""
     with open_regular(path, what=what, limit=limit) as stream:
         try:
-            content = stream.read(limit + 1)
+            content = stream.read(min(os.fstat(stream.fileno()).st_size, limit) + 1) or b""  # None: it would wait
+            while len(content) <= limit and (more := stream.read(min(PIECE, limit + 1 - len(content)))):
+                content += more
         except OSError as error:
             raise Mistake(f"the {what} {path} cannot be read ({error.strerror}); check it.") from error
     if len(content) > limit:

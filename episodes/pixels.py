@@ -41,6 +41,7 @@ def as_rgb(image: PIL.Image.Image, *, upright: bool = True) -> PIL.Image.Image:
     """
     if not isinstance(image, PIL.Image.Image):
         raise WrongType(f"expected a PIL image, but got {_kind(image)}; open it with PIL.Image.open or read_image.")
+    _load(image)  # first: loading a TIFF turns it
     turn = UPRIGHT.get(orientation_of(image))
     rgb = _opaque(image)
     if turn is None:
@@ -69,6 +70,14 @@ def stored_again(image: PIL.Image.Image, turn: object) -> PIL.Image.Image:
     exif[EXIF_ORIENTATION] = turn
     stored.info["exif"] = exif.tobytes()
     return stored
+
+
+def _load(image: PIL.Image.Image) -> None:
+    try:
+        image.load()
+    except Exception as error:  # decoders raise nearly anything
+        name = getattr(image, "filename", "") or "image"
+        raise Mistake(f"expected a whole image, but {name} is damaged ({error}); copy or download it again.") from error
 
 
 def _opaque(image: PIL.Image.Image) -> PIL.Image.Image:
