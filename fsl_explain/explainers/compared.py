@@ -40,6 +40,8 @@ class Compared:
 def compare(encoder: Encoder, query: Tensor, supports: Supports, similarity: str | Similarity = "cosine") -> Compared:
     """Embed queries and supports, checked as ``explain`` says."""
     queries = as_batch(query)
+    for images in (queries, *(supports.values() if isinstance(supports, Mapping) else (supports,))):
+        _expect_normalized(encoder, images)
     features = encoder(queries)
     gathered, support_images = _gather(encoder, supports)
     _check_embeddings(features.embedding, "query", similarity)
@@ -71,6 +73,12 @@ def as_batch(images: Tensor) -> Float[Tensor, "batch 3 height width"]:
     if images.dim() not in (3, 4) or images.shape[-3] != 3 or len(images) == 0:
         raise Mistake(f"expected an image (3, H, W) or a batch (B, 3, H, W), but got shape {tuple(images.shape)}.")
     return (images if images.dim() == 4 else images[None]).detach()
+
+
+def _expect_normalized(encoder: Encoder, images: object) -> None:
+    """Refuse whole numbers where the preprocessing is known to normalize: they have not gone through it."""
+    if isinstance(images, Tensor) and not images.is_floating_point() and encoder.normalization is not None:
+        raise WrongType(f"expected preprocessed pixels, but got a tensor of {images.dtype}; use encoder.preprocess.")
 
 
 def _gather(encoder: Encoder, supports: Supports) -> tuple[SupportSet, Tensor | None]:

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from episodes import as_rgb
 from fsl_explain.pictures.picture import colorize
 
 QUALITY = 82

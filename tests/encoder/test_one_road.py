@@ -10,7 +10,7 @@ from torchvision.transforms import v2
 from episodes import CsvBoxes, TorchvisionImages, as_rgb, prepare, read_image
 from episodes.errors import Mistake, TooLarge, WrongType
 from episodes.transforms import center_crop
-from fsl_explain import Encoder
+from fsl_explain import Encoder, explain
 from fsl_explain.pictures.photograph import draw
 
 NOISE = np.random.default_rng(0).integers(0, 256, (6, 9, 4), dtype=np.uint8)
@@ -160,3 +160,23 @@ def test_a_strip_does_not_become_a_giant():
 def test_only_pil_images_are_turned():
     with pytest.raises((WrongType, TypeError)):
         as_rgb(NOISE)
+
+
+@pytest.mark.parametrize("of_query", [True, False])
+def test_whole_numbers_are_no_preprocessed_pixels(of_query):
+    network = nn.Conv2d(3, 4, 3)
+    pixels, whole = torch.rand(3, 8, 8), torch.zeros(3, 8, 8, dtype=torch.uint8)
+    supports = {"bird": pixels[None], "tern": (pixels if of_query else whole)[None]}
+    with pytest.raises(WrongType, match=r"expected preprocessed pixels, but got a tensor of torch\.uint8; use encoder"):
+        explain(Encoder.wrap(network, network), whole if of_query else pixels, supports)
+
+
+def test_a_map_is_drawn_on_a_file_and_not_on_a_tensor(tmp_path):
+    network = nn.Conv2d(3, 4, 3)
+    encoder = Encoder.wrap(network, network)
+    RGB.save(tmp_path / "a.png")
+    pixels = encoder.preprocess([RGB])
+    found = explain(encoder, pixels[0], {"bird": pixels, "tern": pixels.flip(-1)})
+    assert found.on_photograph(tmp_path / "a.png").tobytes() == found.on_photograph(RGB).tobytes()
+    with pytest.raises(WrongType, match=r"the photograph is a tensor of torch\.float32"):
+        found.on_photograph(torch.rand(3, 6, 9))
