@@ -11,6 +11,7 @@ from episodes import CsvBoxes, TorchvisionImages, as_rgb, prepare, read_image
 from episodes.errors import Mistake, TooLarge, WrongType
 from episodes.transforms import center_crop
 from fsl_explain import Encoder, explain
+from fsl_explain.explainers.compared import compare
 from fsl_explain.pictures.photograph import draw
 
 NOISE = np.random.default_rng(0).integers(0, 256, (6, 9, 4), dtype=np.uint8)
@@ -168,7 +169,7 @@ def test_whole_numbers_are_no_preprocessed_pixels(of_query):
     pixels, whole = torch.rand(3, 8, 8), torch.zeros(3, 8, 8, dtype=torch.uint8)
     supports = {"bird": pixels[None], "tern": (pixels if of_query else whole)[None]}
     with pytest.raises(WrongType, match=r"expected preprocessed pixels, but got a tensor of torch\.uint8; use encoder"):
-        explain(Encoder.wrap(network, network), whole if of_query else pixels, supports)
+        compare(Encoder.wrap(network, network), whole if of_query else pixels, supports)
 
 
 def test_a_map_is_drawn_on_a_file_and_not_on_a_tensor(tmp_path):

@@ -243,3 +243,11 @@ def test_annotations_in_stored_pixels_want_the_stored_picture(tmp_path):
     PIL.Image.new("RGB", (12, 10)).save(path, exif=exif)
     assert read_image(path).size == (10, 12)
     assert read_image(path, upright=False).size == (12, 10)
+
+
+def test_a_side_is_bounded_however_narrow_the_image_is(tmp_path):
+    PIL.Image.new("L", (1, 65_535)).save(tmp_path / "a.png")
+    assert read_image(tmp_path / "a.png").size == (1, 65_535)
+    PIL.Image.new("L", (1, 65_536)).save(tmp_path / "a.png")
+    with pytest.raises(ValueError, match=r"a\.png has 1x65536 pixels, and a side is longer than the limit of 65,535"):
+        read_image(tmp_path / "a.png")
