@@ -39,9 +39,9 @@ class Compared:
 
 def compare(encoder: Encoder, query: Tensor, supports: Supports, similarity: str | Similarity = "cosine") -> Compared:
     """Embed queries and supports, checked as ``explain`` says."""
-    queries = as_batch(query)
-    for images in (queries, *(supports.values() if isinstance(supports, Mapping) else (supports,))):
+    for images in (query, *(supports.values() if isinstance(supports, Mapping) else (supports,))):
         _expect_normalized(encoder, images)
+    queries = as_batch(query)
     features = encoder(queries)
     gathered, support_images = _gather(encoder, supports)
     _check_embeddings(features.embedding, "query", similarity)
