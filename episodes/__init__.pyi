@@ -15,9 +15,11 @@ from .datasets.tiered_imagenet import TieredImageNet
 from .datasets.torchvision_images import TorchvisionImages
 from .episode import Episode
 from .errors import Mistake
-from .labeled_image import PIXEL_LIMIT, LabeledImage, LabeledImages, find_images, read_image
+from .files import open_regular, read_regular
+from .labeled_image import PIXEL_LIMIT, LabeledImage, LabeledImages, as_rgb, find_images, read_image
 from .learn2learn import EpisodeTasks, frozen_episodes, meta_dataset
 from .naming import nearest, unknown_name
+from .reading import Readable, read_images, readable
 from .sampler import EpisodeSampler
 from .split import Split, select
 from .transforms import BlueGreenRed, PreparedImage, center_crop, direct_resize, prepare, training_transform
@@ -45,9 +47,11 @@ __all__ = [
     "PartLocation",
     "PascalVoc",
     "PreparedImage",
+    "Readable",
     "Split",
     "TieredImageNet",
     "TorchvisionImages",
+    "as_rgb",
     "box_mask",
     "center_crop",
     "checked_boxes",
@@ -57,8 +61,12 @@ __all__ = [
     "mask_box",
     "meta_dataset",
     "nearest",
+    "open_regular",
     "prepare",
     "read_image",
+    "read_images",
+    "read_regular",
+    "readable",
     "select",
     "training_transform",
     "unknown_name",

@@ -13,6 +13,8 @@ from torchvision.transforms import v2
 from episodes.annotation import box_mask, mask_box
 from episodes.errors import Mistake
 from episodes.labeled_image import LabeledImage
+from episodes.pixels import as_rgb
+from episodes.resizing import check_resized
 
 CROP_PADDING = 8
 
@@ -120,7 +122,9 @@ def prepare(labeled: LabeledImage, transform: v2.Transform) -> PreparedImage:
     Raises:
         ValueError: the transform does not end in a float image (channel, height, width).
     """
-    sample = {"image": labeled.image, "boxes": labeled.boxes, "mask": labeled.mask}
+    seen = as_rgb(labeled.image, upright=labeled.boxes is None and labeled.mask is None)
+    check_resized(transform, seen.size)
+    sample = {"image": seen, "boxes": labeled.boxes, "mask": labeled.mask}
     result = transform(sample)
     image = result["image"]
     if not isinstance(image, Tensor) or not image.is_floating_point() or image.ndim != 3:

@@ -9,9 +9,11 @@ from functools import lru_cache, wraps
 from typing import ParamSpec, TypeVar
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 KNOWN = ("cpu", "cuda")
+HALF = (torch.float16, torch.bfloat16)
 CPU = torch.device("cpu")
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
@@ -58,3 +60,13 @@ def module_at_hand(module: Kind) -> Kind:
     if all(has_float64(one.device.type) for one in tensors):
         return module
     return copy.deepcopy(module).to(CPU)
+
+
+def in_full_precision(values: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
+    """Return values of half precision in float32, others as they are."""
+    return values.float() if values.dtype in HALF else values
+
+
+def module_in_full_precision(module: nn.Module) -> nn.Module:
+    """Return a copy in float32 of a module of half precision, another one as it is."""
+    return copy.deepcopy(module).float() if any(value.dtype in HALF for value in module.parameters()) else module

@@ -1,7 +1,6 @@
 """Encoders: from images to activation maps, pooled values and embeddings, with the network left untouched."""
 
-import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,16 +24,16 @@ from fsl_explain.backbones.reading import Reading
 from fsl_explain.backbones.tail import Tail
 from fsl_explain.backbones.weights.checkpoint import check_usable
 from fsl_explain.config import EncoderConfig, HeadConfig
-from fsl_explain.devices import at_hand, module_at_hand
+from fsl_explain.devices import at_hand, in_full_precision, module_at_hand, module_in_full_precision
 from fsl_explain.features import Features
 from fsl_explain.heads import POOLINGS, Pooling
+from fsl_explain.image_batch import image_batch
 from fsl_explain.registries import is_own_encoder
 
 __all__ = ["Encoder", "Features", "Preprocess", "expect_encoder", "in_full_precision"]
 
 Preprocess = Callable[[Image.Image], Tensor]
 Found = TypeVar("Found")
-HALF = (torch.float16, torch.bfloat16)
 
 
 class Encoder:
@@ -72,7 +71,7 @@ class Encoder:
     ) -> None:
         self.inference = inference
         self.pooling: Pooling = POOLINGS.find(pooling)
-        self.head = nn.Identity() if head is None else _head_in_full_precision(head)
+        self.head = nn.Identity() if head is None else module_in_full_precision(head)
         self.transform: Preprocess = preprocess or direct_resize(224, IMAGENET_MEAN, IMAGENET_STD)
         self.description = description or type(network).__name__
         check_usable(network, self.description)
@@ -165,7 +164,7 @@ class Encoder:
         Raises: ``ValueError`` for a device that is not there.
         """
         try:
-            with turn_at(self.network, self.head):
+            with evaluating(self.network, self.head):
                 for part in (self.network, self.head, self.pooling):
                     if isinstance(part, nn.Module):
                         part.to(device)
@@ -239,11 +238,15 @@ class Encoder:
                 self._channels_last = False
         return forward(placed)
 
-    def preprocess(self, images: Sequence[Image.Image]) -> Float[Tensor, "batch color height width"]:
-        """Turn PIL images into one batch, on the CPU; grayscale and palette images become RGB."""
-        if isinstance(images, Image.Image):
-            raise WrongType("expected a list of PIL images, but got a single one; pass [image].")
-        return torch.stack([self.transform(image.convert("RGB")) for image in images])
+    def preprocess(self, images: Any) -> Float[Tensor, "batch color height width"]:
+        """Turn a list of images into one batch, on the CPU, the same pixels from a file as from its PIL image.
+
+        An image is a PIL image of any mode, a path, an array (height, width, 3) or (height, width) of uint8 or of
+        floats from 0 to 1, or an integer tensor (3, height, width). Each becomes upright RGB, transparency on white.
+
+        Raises: ``TypeError`` for anything else, or a single image; ``ValueError`` for none, or for different sizes.
+        """
+        return image_batch(self.transform, images)
 
     @property
     def carries_boxes(self) -> bool:
@@ -286,12 +289,3 @@ def expect_encoder(encoder: object, order: str) -> None:
     """Refuse anything but an encoder as the first argument. Raises: ``TypeError`` that says the order."""
     if not isinstance(encoder, Encoder):
         raise WrongType(f"expected an Encoder first, but got {type(encoder).__name__}; the order is {order}.")
-
-
-def in_full_precision(values: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
-    """Return values of half precision in float32, others as they are."""
-    return values.float() if values.dtype in HALF else values
-
-
-def _head_in_full_precision(head: nn.Module) -> nn.Module:
-    return copy.deepcopy(head).float() if any(value.dtype in HALF for value in head.parameters()) else head

@@ -1,13 +1,15 @@
 """Folders of classes: which there are, and the image files that lie in each."""
 
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int64
 
+from episodes.decoding import ALSO
 from episodes.errors import MissingFile, Mistake
-from episodes.labeled_image import find_images
+from episodes.found_images import find_images, images_below, listed, say_left_out
 
 
 def class_folders(root: Path) -> list[Path]:
@@ -32,17 +34,45 @@ def class_folders(root: Path) -> list[Path]:
 
 
 def images_by_class(root: Path) -> dict[str, list[Path]]:
-    """Return the image files of ``root/<class>``, classes and files sorted by name.
+    """Return the image files below ``root/<class>``, however deep, classes and files sorted by path.
+
+    What is left out is said in one warning, and what may be a wrong class in others.
 
     Raises: as ``class_folders``, and ``ValueError`` for a class folder without any image.
     """
-    files = {folder.name: find_images(folder) for folder in class_folders(root)}
+    found = {folder.name: images_below(folder) for folder in class_folders(root)}
+    files = {class_name: below.images for class_name, below in found.items()}
     for class_name, images in files.items():
         if not images:
             raise Mistake(
-                f"the class folder {root / class_name} holds no PNG, JPEG or WebP image; add some or remove the folder."
+                f"the class folder {root / class_name} holds no PNG, JPEG or WebP image; "
+                f"add some or remove the folder {ALSO}."
             )
+    say_left_out(root, [*find_images(root), *(path for below in found.values() for path in below.left_out)])
+    _say_doubts(root, files)
     return files
+
+
+def _say_doubts(root: Path, files: Mapping[str, Sequence[Path]]) -> None:
+    """Warn where the class may be another: no image lies directly in the folder, or links make one file several."""
+    deep = [name for name, images in files.items() if all(image.parent != root / name for image in images)]
+    if deep:
+        warnings.warn(
+            f"no image lies directly in {listed([str(root / name) for name in deep])}; the class is the first folder "
+            f"below {root}. Give a folder further down if the class is another.",
+            stacklevel=4,
+        )
+    classes: dict[Path, str] = {}
+    shared: dict[str, None] = {}
+    links = {path.resolve() for images in files.values() for path in images if path.is_symlink()}
+    for name, path in ((name, path) for name, images in files.items() for path in images) if links else ():
+        if classes.setdefault(path.resolve(), name) != name:
+            shared[f"{path.relative_to(root)} (also in {classes[path.resolve()]})"] = None
+    if shared:
+        warnings.warn(
+            f"the same file has several classes: {listed(list(shared))}; each counts as an image of its own.",
+            stacklevel=4,
+        )
 
 
 def repeated_labels(counts: Iterable[int]) -> Int64[np.ndarray, "image"]:

@@ -1,6 +1,7 @@
 """Images whose classes and boxes stand in one CSV file."""
 
 import csv
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,13 +10,10 @@ import torch
 from jaxtyping import Int64
 
 from episodes.annotation import checked_boxes
+from episodes.box_formats import Box, box_columns, check_format, check_plausible, edges_of
 from episodes.errors import MissingFile, Mistake
 from episodes.labeled_image import LabeledImage, read_image
 from episodes.naming import unknown_name
-
-EDGES = ("xmin", "ymin", "xmax", "ymax")
-
-Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,11 @@ class CsvBoxes:
         label: column of the class. Where different classes share a name (ImageNet has two cranes),
             choose the column of their ids.
         inclusive: whether xmax and ymax are the last pixel of the box, as in Pascal VOC and
-            ImageNet, rather than its edge.
+            ImageNet, rather than its edge. It says nothing of boxes in another format than ``xyxy``.
+        box_format: ``xyxy``, the edges in pixels; ``xywh``, left, top, width, height; ``cxcywh``, the center, width,
+            height; or one of these with ``relative-`` before it, in shares of the image's width and height. Columns are
+            then x, y (or cx, cy), width and height, or the four of the edges. What looks like another format is
+            refused.
 
     Raises:
         FileNotFoundError: the table does not exist.
@@ -55,8 +57,11 @@ class CsvBoxes:
         file: str = "file",
         label: str = "class",
         inclusive: bool = True,
+        box_format: str = "xyxy",
     ) -> None:
-        rows = _rows(Path(root) / table, file, label, extra=1.0 if inclusive else 0.0)
+        check_format(box_format)
+        self._format = box_format
+        rows = _rows(Path(root) / table, file, label, inclusive and box_format == "xyxy", box_format)
         self.name = Path(root).resolve().name
         self.classes = tuple(sorted({row.class_name for row in rows.values()}))
         label_of = {class_name: index for index, class_name in enumerate(self.classes)}
@@ -72,19 +77,22 @@ class CsvBoxes:
     def __getitem__(self, position: int, /) -> LabeledImage:
         path, label = self.paths[position], int(self.labels[position])
         image = read_image(path, upright=False)
-        boxes = checked_boxes(torch.tensor(self._boxes[position]), (image.height, image.width), str(path))
+        size = (image.height, image.width)
+        edges = [edges_of(box, self._format, size) for box in self._boxes[position]]
+        boxes = checked_boxes(torch.tensor(edges), size, str(path))
         return LabeledImage(image, label, self.classes[label], boxes=boxes, path=path)
 
 
-def _rows(path: Path, file: str, label: str, extra: float) -> dict[str, _Row]:
-    """Return class and boxes by file name; ``extra`` pixels are added to xmax and ymax."""
+def _rows(path: Path, file: str, label: str, inclusive: bool, box_format: str) -> dict[str, _Row]:
+    """Return class and boxes by file name; where they are inclusive, a pixel is added to xmax and ymax."""
     if not path.is_file():
         raise MissingFile(f"the table {path} does not exist; check the path.")
+    edges = box_columns(path, box_format)
     rows: dict[str, _Row] = {}
     with path.open(newline="", encoding="utf-8-sig") as stream:
         table = csv.DictReader(stream)
         columns = list(table.fieldnames or [])
-        for column in (file, label, *EDGES):
+        for column in (file, label, *edges):
             if column not in columns:
                 raise unknown_name(f"column of {path}", column, columns)
         for line in table:
@@ -94,16 +102,17 @@ def _rows(path: Path, file: str, label: str, extra: float) -> dict[str, _Row]:
                     f"{path}, line {table.line_num}: {line[file]} is {line[label]!r} here "
                     f"and {row.class_name!r} above; the boxes of one image must agree on its class."
                 )
-            row.boxes.append(_box(line, f"{path}, line {table.line_num}", extra))
+            row.boxes.append(_box(line, edges, f"{path}, line {table.line_num}", inclusive, box_format))
     if not rows:
         raise Mistake(f"{path} lists no image; add one line per box.")
     return rows
 
 
-def _box(line: dict[str, str], where: str, extra: float) -> Box:
+def _box(line: dict[str, str], edges: Sequence[str], where: str, inclusive: bool, box_format: str) -> Box:
     try:
-        left, top, right, bottom = (float(line[edge]) for edge in EDGES)
+        first, second, third, fourth = (float(line[edge]) for edge in edges)
     except (TypeError, ValueError):
-        got = [line[edge] for edge in EDGES]
-        raise Mistake(f"{where}: xmin, ymin, xmax and ymax should be numbers, got {got}; correct the line.") from None
-    return left, top, right + extra, bottom + extra
+        got, names = [line[edge] for edge in edges], f"{', '.join(edges[:3])} and {edges[3]}"
+        raise Mistake(f"{where}: {names} should be numbers, got {got}; correct the line.") from None
+    check_plausible((first, second, third, fourth), box_format, where)
+    return first, second, third + inclusive, fourth + inclusive

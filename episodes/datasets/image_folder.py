@@ -10,9 +10,12 @@ from episodes.labeled_image import LabeledImage, read_image
 
 
 class ImageFolder:
-    """The images ``root/<class>/<image>``, without boxes or masks, sorted by class and then by file name.
+    """The images ``root/<class>/<image>``, without boxes or masks, sorted by class and then by path.
 
-    Hidden files and folders are skipped, and so is a link that leads back to the root or above it.
+    The class is the first folder below the root, however deep an image lies in it. Hidden files and folders are
+    skipped, and so is a link that leads back to the root or above it. Files that are no image are left out, and so are
+    images beside the class folders; one warning counts and names them, others say where no image lies directly in a
+    class folder, or where links put one file into several classes.
 
     Raises:
         FileNotFoundError: the root does not exist.

@@ -9,7 +9,7 @@ import PIL.Image
 from jaxtyping import Int64
 
 from episodes.errors import Mistake, WrongType
-from episodes.labeled_image import LabeledImage
+from episodes.labeled_image import LabeledImage, as_rgb
 
 LABELS = ("targets", "labels", "_labels", "y")
 FILES = ("samples", "imgs", "_samples", "_image_files", "_images")
@@ -73,7 +73,7 @@ class TorchvisionImages:
             raise WrongType(
                 f"expected a PIL image from {self.name}, but got {type(image).__name__}; open it without a transform."
             )
-        return LabeledImage(image.convert("RGB"), label, self.classes[label], path=self.paths[position])
+        return LabeledImage(as_rgb(image), label, self.classes[label], path=self.paths[position])
 
 
 def _labels(dataset: PictureDataset) -> np.ndarray:

@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+import PIL.Image
 import torch
 from rich.console import Console
 
-from episodes import ImageFolder, find_images, read_image
+from episodes import ImageFolder, read_image, read_images
+from episodes.errors import Mistake
 from fsl_explain.classifiers import named_rule
 from fsl_explain.cli.cases import make_case
 from fsl_explain.cli.progress import note, show_table
@@ -20,6 +22,8 @@ from fsl_explain.heads import pooling_name
 from fsl_explain.report import Case, Page, write_page
 from fsl_explain.report.support_view import decided_by_supports, receipt_title
 from fsl_explain.similarities import Similarity
+
+Pictures = list[tuple[Path, PIL.Image.Image]]
 
 
 def run(
@@ -39,10 +43,12 @@ def run(
     target: str | None,
     against: tuple[str, ...],
     shots: int | None,
+    skip_broken: bool = False,
 ) -> None:
     """Explain the query, print the decision and the receipts, and write the page."""
     image = read_image(query)
-    groups = _support_files(support, shots)
+    pictures = _support_pictures(support, shots, skip_broken)
+    groups = {name: [path for path, _ in read] for name, read in pictures.items()}
     classes = tuple(groups)
     choice = Choice(
         rule=named_rule(rule, k, temperature),
@@ -54,7 +60,7 @@ def run(
     )
     network = Encoder.named(encoder, checkpoint=checkpoint, pooling=pooling)
     note(f"Comparing {query.name} with {sum(map(len, groups.values()))} images of {len(groups)} classes …")
-    supports = {name: network.preprocess([read_image(path) for path in files]) for name, files in groups.items()}
+    supports = {name: network.preprocess([picture for _, picture in read]) for name, read in pictures.items()}
     compared = compare(network, network.preprocess([image])[0], supports, similarity)
     case = make_case(
         f"Why {query.name}?",
@@ -80,9 +86,22 @@ def _usual_methods(classes: tuple[str, ...], similarity: Similarity) -> tuple[st
     return tuple(name for name in usual if find_method(name).takes(similarity))
 
 
-def _support_files(support: Path, shots: int | None) -> dict[str, list[Path]]:
+def _support_pictures(support: Path, shots: int | None, skip_broken: bool) -> dict[str, Pictures]:
+    """Read the first images of each class; all broken ones are named together, or listed on stderr and left out."""
     folder = ImageFolder(support)
-    return {name: find_images(support / name)[:shots] for name in folder.classes}
+    chosen: dict[str, list[Path]] = {name: [] for name in folder.classes}
+    for path, label in zip(folder.paths, folder.labels.tolist(), strict=True):
+        chosen[folder.classes[label]].append(path)
+    files = {name: paths[:shots] for name, paths in chosen.items()}
+    read, broken = read_images([path for paths in files.values() for path in paths], skip_broken=skip_broken)
+    for sentence in broken:
+        note(f"Left out: {sentence}")
+    found = dict(read)
+    pictures = {name: [(path, found[path]) for path in paths if path in found] for name, paths in files.items()}
+    for name, left in pictures.items():
+        if not left:
+            raise Mistake(f"no image of the class {name} in {support} can be read; add one or remove its folder.")
+    return pictures
 
 
 def _verdict(case: Case) -> str:

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal, TypeVar, get_args
 from pydantic import Field, SerializeAsAny, WrapValidator
 
 import episodes
+from episodes.box_formats import BoxFormat
 from episodes.errors import MissingFile
 from episodes.registry import Registry
 from fsl_explain.config.names import of_its_kind
@@ -133,6 +134,7 @@ class CsvData(DataOptions):
     file: str = Field("file", description="The column of the file name.")
     label: str = Field("class", description="The column of the class.")
     inclusive: bool = Field(True, description="xmax and ymax are the last pixels inside the box.")
+    box_format: BoxFormat = Field("xyxy", description="What the four numbers of a box are.")
 
     def _dataset(self) -> "episodes.LabeledImages":
         return episodes.CsvBoxes(
@@ -142,6 +144,7 @@ class CsvData(DataOptions):
             file=self.file,
             label=self.label,
             inclusive=self.inclusive,
+            box_format=self.box_format,
         )
 
 

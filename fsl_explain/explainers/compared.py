@@ -14,10 +14,10 @@ from fsl_explain.classifiers import SupportSet
 from fsl_explain.encoder import Encoder, Features
 from fsl_explain.explainers.accepted_images import expected_colors, takes
 from fsl_explain.explainers.support_groups import Supports, embedded, expect_preprocessed, gathered
-from fsl_explain.heads.direction import is_zero
+from fsl_explain.heads.direction import is_zero, length
 from fsl_explain.similarities import SIMILARITIES, Similarity, similarity_name, traits_of
 
-NEARLY = 1e-4  # of the largest value of an embedding: images of one batch and of another differ by rounding
+NEARLY = 1e-3  # of the norm of an embedding: images of one batch and of another differ by rounding
 
 
 class QueryAmongSupports(UserWarning):
@@ -120,8 +120,8 @@ def _warn_of_own_images(
     """Say once where a query's very pixels are among the supports: its similarity to itself says nothing."""
     if queries.shape[1:] != images.shape[2:]:
         return
-    apart = (embeddings[:, None, None] - supports.embeddings).abs().amax(dim=-1)
-    near = (apart <= NEARLY * embeddings.abs().amax(dim=-1)[:, None, None]) & supports.valid
+    apart = torch.cdist(embeddings, supports.embeddings.flatten(0, 1)).unflatten(1, supports.valid.shape)
+    near = (apart <= NEARLY * length(embeddings)[:, None, None]) & supports.valid
     for query, way, shot in near.nonzero().tolist():
         if torch.equal(queries[query], images[way, shot].to(queries)):
             warnings.warn(

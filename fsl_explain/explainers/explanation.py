@@ -22,6 +22,7 @@ from fsl_explain.explainers.question import Question
 from fsl_explain.explainers.receipt import Receipt, SupportLine
 from fsl_explain.explainers.saved_explanation import parts_of, taken_apart
 from fsl_explain.explainers.sides import QuerySide, SupportSide
+from fsl_explain.image_batch import picture
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -192,7 +193,7 @@ class Explanation:
 
     def saliency_on(
         self,
-        photograph: PIL.Image.Image,
+        photograph: Any,
         *,
         resize: int | tuple[int, int] | None = None,
         crop: int | tuple[int, int] | None = None,
@@ -200,7 +201,8 @@ class Explanation:
         """Return the map at the pixels of the upright photograph, NaN where the preprocessing cut it away.
 
         ``resize`` (the shorter side, or height and width) and ``crop`` (of the center) say what the preprocessing
-        does where it does not show it. Values are those of the map, interpolated.
+        does where it does not show it. The photograph is a PIL image, a path or an array. Values are those of the map,
+        interpolated.
 
         Raises: ``ValueError`` for a batch, or where the geometry is not known or not that of the map.
         """
@@ -211,12 +213,12 @@ class Explanation:
                 "expected a preprocessing whose resizing and cropping are known, but this one does not show them; "
                 "give resize=, the shorter side or (height, width) in pixels, and crop= where it cuts the center."
             )
-        turned = PIL.ImageOps.exif_transpose(photograph)
+        turned = picture(photograph, "the photograph")
         return geometry.back(self.saliency.float(), (turned.height, turned.width))
 
     def on_photograph(
         self,
-        photograph: PIL.Image.Image,
+        photograph: Any,
         *,
         overlay: bool = True,
         resize: int | tuple[int, int] | None = None,
@@ -229,7 +231,7 @@ class Explanation:
         """
         found = self.saliency_on(photograph, resize=resize, crop=crop)
         drawn: PIL.Image.Image = _pictures("photograph").draw(
-            found, photograph if overlay else None, self.signed, float(self.saliency.nan_to_num().abs().max())
+            found, picture(photograph) if overlay else None, self.signed, float(self.saliency.nan_to_num().abs().max())
         )
         return drawn
 

@@ -2,11 +2,11 @@
 
 import numpy as np
 import PIL.Image
-import PIL.ImageOps
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from episodes import as_rgb
 from fsl_explain.pictures.picture import colorize, overlay
 
 
@@ -19,7 +19,7 @@ def draw(
     """
     scale = limit if signed else None
     if photograph is not None:
-        below = PIL.ImageOps.exif_transpose(photograph).convert("RGB")
+        below = as_rgb(photograph)
         image = torch.from_numpy(np.array(below)).movedim(-1, 0).float() / 255
         return PIL.Image.fromarray(_bytes(overlay(image, saliency, signed, scale)))
     opacity = (~saliency.isnan()).float()[..., None]

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from episodes import as_rgb
 from fsl_explain.pictures.picture import colorize
 
 QUALITY = 82
@@ -40,7 +41,7 @@ def picture(colors: Float[Tensor, "height width 3"], alt: str, width: int) -> Pi
 
 def photograph(image: Image.Image, alt: str, width: int) -> Picture:
     """Prepare a photograph for a place of that many CSS pixels."""
-    small = image.convert("RGB")
+    small = as_rgb(image).copy()
     small.thumbnail((2 * width, 4 * width), Image.Resampling.LANCZOS)
     return picture(torch.from_numpy(np.asarray(small).copy()).float() / 255, alt, width)
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from episodes import ImageFiles, ImageFolder, LabeledImages, find_images
+from episodes import ImageFiles, ImageFolder, LabeledImages, find_images, readable
 from fsl_explain.cli.progress import note, progress_bars
 from fsl_explain.config import read_config
 from fsl_explain.encoder import Encoder
@@ -28,9 +28,12 @@ def run(
     resume: bool,
     append: bool,
     unlabeled: bool,
+    skip_broken: bool = False,
 ) -> None:
     """Embed the images, write the bank and the index."""
     dataset = _images(images.resolve(), unlabeled)
+    if skip_broken:
+        dataset = _without_broken(dataset)
     network = Encoder.named(encoder, checkpoint=checkpoint, pooling=pooling)
     note(f"Embedding {len(dataset)} images of {len(dataset.classes) or 'no'} classes with {network.description} …")
     with progress_bars() as report:
@@ -55,6 +58,16 @@ def run(
         verified = made.indexed(index, k=k, recall=recall).verified
         if verified is not None:
             console.print(f"Index {index}: {verified.sentence}.", soft_wrap=True)
+
+
+def _without_broken(dataset: LabeledImages) -> LabeledImages:
+    """Leave out the images that cannot be read, and list them on stderr."""
+    note(f"Reading {len(dataset)} images to find broken ones …")
+    found = readable(dataset)
+    for sentence in found.broken:
+        note(f"Left out: {sentence}")
+    note(f"Left out {len(found.broken)} of {len(dataset)} images.")
+    return found.images
 
 
 def _images(source: Path, unlabeled: bool) -> LabeledImages:

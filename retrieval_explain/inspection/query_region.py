@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import PIL.Image
 
+from episodes.box_formats import looks_relative
 from episodes.errors import Mistake
 
 
@@ -16,6 +17,20 @@ def cut_region(image: PIL.Image.Image, box: Sequence[int | float]) -> PIL.Image.
     if not (0 <= left < right <= image.width and 0 <= top < bottom <= image.height):
         raise Mistake(
             f"expected a box x1 y1 x2 y2 with x1 < x2 and y1 < y2 inside the image of {image.width}×{image.height} "
-            f"pixels, but got {left:g} {top:g} {right:g} {bottom:g}."
+            f"pixels, but got {left:g} {top:g} {right:g} {bottom:g}{_looks_like(image, box)}."
+        )
+    if looks_relative(box):
+        raise Mistake(
+            f"expected a box x1 y1 x2 y2 in pixels of the image of {image.width}×{image.height}, but "
+            f"{left:g} {top:g} {right:g} {bottom:g} looks relative to its size; multiply it by width and height."
         )
     return image.crop((int(left), int(top), -int(-right // 1), -int(-bottom // 1)))
+
+
+def _looks_like(image: PIL.Image.Image, box: Sequence[int | float]) -> str:
+    """Say so where the numbers would be a box as x y width height."""
+    left, top, width, height = box
+    if min(box) >= 0 and 0 < width <= image.width - left and 0 < height <= image.height - top:
+        right, bottom = left + width, top + height
+        return f", which looks like x y width height; that would be {left:g} {top:g} {right:g} {bottom:g}"
+    return ""

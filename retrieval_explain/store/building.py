@@ -14,6 +14,7 @@ from torch import Tensor
 
 from episodes import LabeledImages
 from episodes.errors import Mistake
+from episodes.reading import all_broken
 from fsl_explain.batches import check_batch_size
 from fsl_explain.encoder import Encoder
 from fsl_explain.progress import Report, silent
@@ -98,12 +99,13 @@ def embedded(
             positions = range(first, min(first + batch_size, len(dataset)))
             coming.append(readers.map(lambda position: _pixels(encoder, dataset, position), positions))
             if len(coming) > 1:
-                yield encoder(torch.stack(list(coming.popleft()))).embedding.detach().cpu()
+                yield encoder(torch.stack(_together(dataset, coming.popleft()))).embedding.detach().cpu()
 
 
 def embedding_channels(encoder: Encoder, dataset: LabeledImages) -> int:
     """Return how many channels the encoder's embeddings have, by embedding the first image."""
-    return encoder(_pixels(encoder, dataset, 0)[None]).embedding.shape[-1]
+    first = _together(dataset, (_pixels(encoder, dataset, position) for position in range(1)))
+    return encoder(first[0][None]).embedding.shape[-1]
 
 
 def label_names(dataset: LabeledImages) -> list[str | None]:
@@ -118,6 +120,14 @@ def path_texts(dataset: LabeledImages) -> list[str | None]:
 
 def _pixels(encoder: Encoder, dataset: LabeledImages, position: int) -> Float[Tensor, "color height width"]:
     return encoder.preprocess([dataset[position].image])[0]
+
+
+def _together(dataset: LabeledImages, pixels: Iterator[Tensor]) -> list[Tensor]:
+    """Return preprocessed images as they are read; where one is broken, name all that are."""
+    try:
+        return list(pixels)
+    except Mistake as error:
+        raise all_broken(dataset, error) from error
 
 
 def _entries(dataset: LabeledImages) -> pa.Table:

@@ -25,6 +25,7 @@ def explain(
     target: str | None = None,
     against: tuple[str, ...] = (),
     shots: int | None = None,
+    skip_broken: bool = False,
 ) -> None:
     """Explain why a query image is given one of the classes of a support folder.
 
@@ -35,7 +36,7 @@ def explain(
     query
         The image to explain.
     support
-        Folder with one folder of images per class: DIR/CLASS/IMAGE.
+        Folder with one folder of images per class: DIR/CLASS/IMAGE, or deeper.
     out
         The HTML page to write.
     checkpoint
@@ -54,6 +55,8 @@ def explain(
         For contrast: a class, several classes, or others; the best-scoring rival by default.
     shots
         Use only the first N images of each class.
+    skip_broken
+        List broken support images on stderr and go on without them; otherwise they are a mistake.
     """
     check_output_file(out)
     if shots is not None and shots < 1:
@@ -84,4 +87,5 @@ def explain(
         target=target,
         against=against,
         shots=shots,
+        skip_broken=skip_broken,
     )

@@ -24,6 +24,7 @@ def build(
     resume: bool = False,
     append: bool = False,
     unlabeled: bool = False,
+    skip_broken: bool = False,
 ) -> None:
     """Embed images into a memory bank on disk.
 
@@ -54,6 +55,8 @@ def build(
         Add the images to the bank that is there.
     unlabeled
         Take every image below the folder, however deep, without a label.
+    skip_broken
+        Read every image first, list the broken ones on stderr and go on without them; otherwise one is a mistake.
     """
     if append and resume:
         raise Mistake("expected --append or --resume, but got both; an append is done in one go.")
@@ -78,4 +81,5 @@ def build(
         resume=resume,
         append=append,
         unlabeled=unlabeled,
+        skip_broken=skip_broken,
     )
