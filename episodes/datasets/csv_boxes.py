@@ -1,6 +1,5 @@
 """Images whose classes and boxes stand in one CSV file."""
 
-import csv
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from jaxtyping import Int64
 from episodes.annotation import checked_boxes
 from episodes.errors import MissingFile, Mistake
 from episodes.labeled_image import LabeledImage, read_image
-from episodes.naming import unknown_name
+from episodes.text_files import read_table
 
 EDGES = ("xmin", "ymin", "xmax", "ymax")
 
@@ -81,20 +80,16 @@ def _rows(path: Path, file: str, label: str, extra: float) -> dict[str, _Row]:
     if not path.is_file():
         raise MissingFile(f"the table {path} does not exist; check the path.")
     rows: dict[str, _Row] = {}
-    with path.open(newline="", encoding="utf-8-sig") as stream:
-        table = csv.DictReader(stream)
-        columns = list(table.fieldnames or [])
-        for column in (file, label, *EDGES):
-            if column not in columns:
-                raise unknown_name(f"column of {path}", column, columns)
-        for line in table:
-            row = rows.setdefault(line[file], _Row(line[label]))
-            if row.class_name != line[label]:
-                raise Mistake(
-                    f"{path}, line {table.line_num}: {line[file]} is {line[label]!r} here "
-                    f"and {row.class_name!r} above; the boxes of one image must agree on its class."
-                )
-            row.boxes.append(_box(line, f"{path}, line {table.line_num}", extra))
+    for number, line in read_table(path, (file, label, *EDGES)):
+        if not line[file] or not line[label]:
+            raise Mistake(f"{path}, line {number}: expected a {file} and a {label}, but one is empty; fill it in.")
+        row = rows.setdefault(line[file], _Row(line[label]))
+        if row.class_name != line[label]:
+            raise Mistake(
+                f"{path}, line {number}: {line[file]} is {line[label]!r} here "
+                f"and {row.class_name!r} above; the boxes of one image must agree on its class."
+            )
+        row.boxes.append(_box(line, f"{path}, line {number}", extra))
     if not rows:
         raise Mistake(f"{path} lists no image; add one line per box.")
     return rows

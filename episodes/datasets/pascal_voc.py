@@ -14,6 +14,7 @@ from episodes.datasets.xml_boxes import XmlBoxes, boxes_on_image, read_xml_boxes
 from episodes.errors import MissingFile, Mistake
 from episodes.labeled_image import LabeledImage, read_image
 from episodes.naming import unknown_name
+from episodes.text_files import read_lines
 
 YEARS = ("2007", "2012")
 LISTS = {"boxes": "Main", "masks": "Segmentation"}
@@ -120,7 +121,7 @@ def _stems(path: Path) -> list[str]:
         known = ", ".join(sorted(file.stem for file in path.parent.glob("*.txt") if "_" not in file.stem)) or "none"
         raise MissingFile(f"the list {path} does not exist; choose one that does: {known}.")
     line_of: dict[str, int] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         stem = line.strip()
         if not stem or len(stem.split()) != 1:
             raise Mistake(f"{path}, line {number}: expected one image name, but got {line!r}; choose a plain list.")

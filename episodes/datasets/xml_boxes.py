@@ -11,9 +11,12 @@ from torch import Tensor
 from torchvision import tv_tensors
 
 from episodes.annotation import checked_boxes
-from episodes.errors import MissingFile, Mistake
+from episodes.errors import MissingFile, Mistake, TooLarge
 
 EDGES = ("xmin", "ymin", "xmax", "ymax")
+ENTITY = b"<!ENTITY"
+MOST_BYTES = 1 << 24
+"""Of an annotation file; the official ones have a few KiB."""
 ROUNDING = 1.0
 """Pixels by which two sizes of one picture may differ from a common scale."""
 
@@ -45,16 +48,28 @@ def read_xml_boxes(path: Path, first_pixel: int = 1) -> XmlBoxes:
     """
     if not path.is_file():
         raise MissingFile(f"the annotation {path} does not exist; restore it or leave its image out.")
-    try:
-        root = ElementTree.fromstring(path.read_bytes())
-    except ElementTree.ParseError as error:
-        raise Mistake(f"{path} is no XML ({error}); restore the file.") from None
+    root = _parsed(path)
     objects = root.findall("object")
     if not objects:
         raise Mistake(f"{path} lists no object; expected one <object> with name and bndbox per box.")
     names = tuple(_name(node, path) for node in objects)
     boxes = tuple(_box(node, number, path, first_pixel) for number, node in enumerate(objects, start=1))
     return XmlBoxes(path, names, boxes, _size(root))
+
+
+def _parsed(path: Path) -> ElementTree.Element:
+    """Return the root of a file. A declared entity is refused: a few can stand for gigabytes."""
+    if path.stat().st_size > MOST_BYTES:
+        raise TooLarge(f"expected boxes in XML of up to {MOST_BYTES:,} bytes, but {path} has more; restore the file.")
+    content = path.read_bytes()
+    if ENTITY in content.replace(b"\0", b""):  # in UTF-16 every other byte is 0
+        raise Mistake(f"expected boxes in XML, but {path} declares entities; restore the file.")
+    try:
+        return ElementTree.fromstring(content)
+    except (ElementTree.ParseError, ValueError, LookupError) as error:  # the others are of encodings
+        raise Mistake(f"{path} is no XML ({error}); restore the file.") from None
+    except RecursionError:
+        raise Mistake(f"expected boxes in XML, but {path} is nested too deeply; restore the file.") from None
 
 
 def boxes_on_image(xml: XmlBoxes, names: Collection[str], image_size: tuple[int, int]) -> tv_tensors.BoundingBoxes:

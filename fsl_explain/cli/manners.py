@@ -5,7 +5,6 @@ fault of ours and keeps its traceback.
 """
 
 import os
-import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from cyclopts import App, CycloptsError
 
 import fsl_explain
 from episodes.errors import MissingFile, Mistake
+from fsl_explain.cli.terminal import note
 
 TRACEBACK = "--traceback"
 
@@ -38,7 +38,7 @@ def run(app: App, arguments: Sequence[str], interrupted: str) -> int:
     try:
         app(given, exit_on_error=False, print_error=False, result_action="return_value")
     except KeyboardInterrupt:
-        print(f"{name}: interrupted; {interrupted}", file=sys.stderr)
+        note(f"{name}: interrupted; {interrupted}")
         return 130
     except (CycloptsError, Mistake, OSError) as error:
         if isinstance(error, OSError) and not isinstance(error, Mistake) and error.filename is None:
@@ -46,7 +46,7 @@ def run(app: App, arguments: Sequence[str], interrupted: str) -> int:
         if traced:
             traceback.print_exception(error)
         else:
-            print(f"{name}: {' '.join(_sentence(error).split())}", file=sys.stderr)
+            note(f"{name}: {_sentence(error)}")
         return 2
     return 0
 
@@ -54,8 +54,9 @@ def run(app: App, arguments: Sequence[str], interrupted: str) -> int:
 def _sentence(error: Exception) -> str:
     if isinstance(error, OSError) and not isinstance(error, Mistake):
         return f"{error.strerror}: {error.filename}."  # the system says what is wrong with which of the user's files
-    refused = error.__cause__ if isinstance(error, CycloptsError) else None
-    return str(refused if isinstance(refused, Mistake) else error)
+    if isinstance(error, CycloptsError) and not isinstance(error.__cause__, Mistake):
+        return " ".join(str(error).split())
+    return str(error.__cause__ if isinstance(error, CycloptsError) else error)
 
 
 def check_input(path: Path, what: str) -> None:
