@@ -107,9 +107,9 @@ def _decoded(content: bytes, path: Path, what: str, first: int = 1) -> str:
     except UnicodeDecodeError as error:
         line = first + content.count(b"\n", 0, error.start)
         raise Mistake(
-            f"expected a {what} in UTF-8, but {path}, line {line}, is no UTF-8 text: it holds the byte "
+            f"expected a {what}, but {path} is no UTF-8 text: line {line} holds the byte "
             f"0x{content[error.start]:02x}; save it as UTF-8."
-        ) from None
+        ) from error
     if "\0" in text:
         line = first + text.count("\n", 0, text.index("\0"))
         raise Mistake(f"expected a {what}, but {path}, line {line}, holds the character NUL; restore the file.")

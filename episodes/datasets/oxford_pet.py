@@ -76,6 +76,8 @@ def _listed(path: Path) -> tuple[list[str], list[int], dict[int, str]]:
             )
         stems.append(stem)
         class_ids.append(class_id)
+    if not stems:
+        raise Mistake(f"{path} lists no image; restore the file.")
     return stems, class_ids, breed_of
 
 

@@ -24,6 +24,8 @@ VOC_CLASSES = (
     *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
 )
 """The category names; a mask holds the position of its category, counted from 1."""
+LONGEST_NAME = 200
+"""Letters of the name of an image; no system has files of names of much more."""
 
 
 class PascalVoc:
@@ -123,8 +125,10 @@ def _stems(path: Path) -> list[str]:
     line_of: dict[str, int] = {}
     for number, line in enumerate(read_lines(path), start=1):
         stem = line.strip()
-        if not stem or len(stem.split()) != 1:
-            raise Mistake(f"{path}, line {number}: expected one image name, but got {line!r}; choose a plain list.")
+        if not stem or len(stem.split()) != 1 or len(stem) > LONGEST_NAME:
+            raise Mistake(
+                f"{path}, line {number}: expected one image name, but got {line[:60]!r}; choose a plain list."
+            )
         if line_of.setdefault(stem, number) != number:
             raise Mistake(f"{path}, line {number}: {stem} stands in line {line_of[stem]} already; remove one line.")
     return list(line_of)

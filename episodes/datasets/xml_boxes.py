@@ -1,5 +1,6 @@
 """Boxes in Pascal VOC's XML, which ImageNet uses too."""
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +55,7 @@ def read_xml_boxes(path: Path, first_pixel: int = 1) -> XmlBoxes:
         raise Mistake(f"{path} lists no object; expected one <object> with name and bndbox per box.")
     names = tuple(_name(node, path) for node in objects)
     boxes = tuple(_box(node, number, path, first_pixel) for number, node in enumerate(objects, start=1))
-    return XmlBoxes(path, names, boxes, _size(root))
+    return XmlBoxes(path, names, boxes, _size(root, path))
 
 
 def _parsed(path: Path) -> ElementTree.Element:
@@ -122,9 +123,11 @@ def _box(node: ElementTree.Element, number: int, path: Path, first_pixel: int) -
     return left - first_pixel, top - first_pixel, right + 1 - first_pixel, bottom + 1 - first_pixel
 
 
-def _size(root: ElementTree.Element) -> tuple[float, float] | None:
+def _size(root: ElementTree.Element, path: Path) -> tuple[float, float] | None:
     try:
         height, width = (float(root.findtext(f"size/{side}") or 0) for side in ("height", "width"))
     except ValueError:
         return None
+    if not (math.isfinite(height) and math.isfinite(width)):
+        raise Mistake(f"{path}: expected the size of a picture, but got {width:g}x{height:g}; restore the file.")
     return (height, width) if height > 0 and width > 0 else None

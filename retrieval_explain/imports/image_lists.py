@@ -40,7 +40,10 @@ def read_image_list(place: str | Path) -> ImageList:
     if not path.exists():
         raise MissingFile(f"expected a list of images or a folder of class folders, but {path} does not exist.")
     if path.is_dir():
-        return _listed(ImageFolder(str(path)))
+        try:
+            return _listed(ImageFolder(str(path)))
+        except FileNotFoundError as error:  # torchvision's, for a folder without classes or a class without images
+            raise MissingFile(f"expected a folder of class folders with images, but {path} is none: {error}") from error
     lines = read_lines(path, "text file with one image a line")
     pairs = [_split(line.strip()) for line in lines if line.strip()]
     if not pairs:
