@@ -1,6 +1,5 @@
 """Which classes a model may be trained on, chosen with, and judged by."""
 
-import csv
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from jaxtyping import Int64
 from episodes.errors import MissingFile, Mistake, UnknownName
 from episodes.labeled_image import LabeledImage, LabeledImages
 from episodes.naming import nearest, unknown_name
+from episodes.text_files import read_rows, read_table
 
 BUILT_IN = Path(__file__).with_name("splits")
 PARTS = ("base", "validation", "novel")
@@ -130,13 +130,16 @@ def _some(names: list[str]) -> str:
 def _read(path: Path) -> Split:
     if not path.is_file():
         raise MissingFile(f"the split file {path} does not exist; check the path.")
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        table = csv.DictReader(file)
-        if table.fieldnames is None or set(table.fieldnames) != {"class", "part"}:
-            raise Mistake(f"{path} should have the columns class and part, but has {table.fieldnames or 'none'}.")
-        rows = [(row["class"], row["part"]) for row in table]
-    for class_name, part in rows:
+    _, heading = next(read_rows(path), (0, []))
+    if sorted(heading) != ["class", "part"]:
+        raise Mistake(f"{path} should have the columns class and part, but has {heading or 'none'}.")
+    rows = []
+    for line, row in read_table(path, ("class", "part")):
+        class_name, part = row["class"], row["part"] or None
         if part not in PARTS:
-            raise Mistake(f"{path}: class {class_name!r} has the part {part!r}; write base, validation or novel.")
+            raise Mistake(
+                f"{path}, line {line}: class {class_name!r} has the part {part!r}; write base, validation or novel."
+            )
+        rows.append((class_name, part))
     base, validation, novel = (tuple(sorted(name for name, part in rows if part == which)) for which in PARTS)
     return Split(path.stem, base, validation, novel)

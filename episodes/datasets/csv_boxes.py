@@ -1,6 +1,5 @@
 """Images whose classes and boxes stand in one CSV file."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,7 @@ from episodes.annotation import checked_boxes
 from episodes.box_formats import Box, box_columns, check_format, check_plausible, edges_of
 from episodes.errors import MissingFile, Mistake
 from episodes.labeled_image import LabeledImage, read_image
-from episodes.naming import unknown_name
+from episodes.text_files import read_table
 
 
 @dataclass(frozen=True)
@@ -89,20 +88,16 @@ def _rows(path: Path, file: str, label: str, inclusive: bool, box_format: str) -
         raise MissingFile(f"the table {path} does not exist; check the path.")
     edges = box_columns(path, box_format)
     rows: dict[str, _Row] = {}
-    with path.open(newline="", encoding="utf-8-sig") as stream:
-        table = csv.DictReader(stream)
-        columns = list(table.fieldnames or [])
-        for column in (file, label, *edges):
-            if column not in columns:
-                raise unknown_name(f"column of {path}", column, columns)
-        for line in table:
-            row = rows.setdefault(line[file], _Row(line[label]))
-            if row.class_name != line[label]:
-                raise Mistake(
-                    f"{path}, line {table.line_num}: {line[file]} is {line[label]!r} here "
-                    f"and {row.class_name!r} above; the boxes of one image must agree on its class."
-                )
-            row.boxes.append(_box(line, edges, f"{path}, line {table.line_num}", inclusive, box_format))
+    for number, line in read_table(path, (file, label, *edges)):
+        if not line[file] or not line[label]:
+            raise Mistake(f"{path}, line {number}: expected a {file} and a {label}, but one is empty; fill it in.")
+        row = rows.setdefault(line[file], _Row(line[label]))
+        if row.class_name != line[label]:
+            raise Mistake(
+                f"{path}, line {number}: {line[file]} is {line[label]!r} here "
+                f"and {row.class_name!r} above; the boxes of one image must agree on its class."
+            )
+        row.boxes.append(_box(line, edges, f"{path}, line {number}", inclusive, box_format))
     if not rows:
         raise Mistake(f"{path} lists no image; add one line per box.")
     return rows

@@ -15,6 +15,7 @@ from episodes.datasets.cub_parts import PartLocation, part_locations
 from episodes.errors import MissingFile, Mistake, UnknownName
 from episodes.labeled_image import LabeledImage, decoded, read_image
 from episodes.naming import unknown_name
+from episodes.text_files import read_lines
 
 PARTS = ("train", "test")
 MAJORITY = 128
@@ -111,7 +112,7 @@ def _table(path: Path) -> dict[str, str]:
     if not path.is_file():
         raise MissingFile(f"{path} does not exist; expected CUB-200-2011's official layout.")
     rows: dict[str, str] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         key, _, rest = line.strip().partition(" ")
         if not key.isdecimal() or not rest:
             raise Mistake(f"{path}, line {number}: expected a number and a value, got {line!r}; restore the file.")

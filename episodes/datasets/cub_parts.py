@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from episodes.errors import MissingFile, Mistake
+from episodes.text_files import read_lines
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def _lines(path: Path) -> list[tuple[str, str]]:
     """Return each line with its place."""
     if not path.is_file():
         raise MissingFile(f"{path} does not exist; expected CUB-200-2011's official layout with parts.")
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = read_lines(path)
     return [(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1)]
 
 

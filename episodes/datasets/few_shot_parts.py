@@ -1,12 +1,12 @@
 """Data sets that come as three parts, train, val and test, which share no class."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from episodes.datasets.class_folders import images_by_class
 from episodes.errors import MissingFile, Mistake
 from episodes.naming import unknown_name
+from episodes.text_files import read_table
 
 PARTS = ("train", "val", "test")
 
@@ -60,25 +60,15 @@ def images_of_tables(root: Path, parts: Sequence[str], images: Path) -> Listed:
 def _table(path: Path, images: Path) -> Listed:
     line_of: dict[str, int] = {}
     listed: Listed = []
-    with path.open(newline="", encoding="utf-8-sig") as stream:
-        table = csv.DictReader(stream)
-        columns = list(table.fieldnames or [])
-        for column in ("filename", "label"):
-            if column not in columns:
-                raise unknown_name(f"column of {path}", column, columns)
-        for row in table:
-            name, label = row["filename"], row["label"]
-            if not name or not label:
-                raise Mistake(
-                    f"{path}, line {table.line_num}: expected filename,label, but got {list(row.values())}; "
-                    "restore the file."
-                )
-            if line_of.setdefault(name, table.line_num) != table.line_num:
-                raise Mistake(
-                    f"{path}, line {table.line_num}: {name} stands in line {line_of[name]} already; "
-                    "list every image once."
-                )
-            listed.append((images / name, label))
+    for line, row in read_table(path, ("filename", "label")):
+        name, label = row["filename"], row["label"]
+        if not name or not label:
+            raise Mistake(
+                f"{path}, line {line}: expected filename,label, but got {list(row.values())}; restore the file."
+            )
+        if line_of.setdefault(name, line) != line:
+            raise Mistake(f"{path}, line {line}: {name} stands in line {line_of[name]} already; list every image once.")
+        listed.append((images / name, label))
     if not listed:
         raise Mistake(f"{path} lists no image; expected one line filename,label per image.")
     return listed

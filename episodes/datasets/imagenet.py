@@ -1,6 +1,5 @@
 """ImageNet's validation images (ILSVRC 2012) with their boxes (Russakovsky et al., 2015)."""
 
-import csv
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,6 +12,7 @@ from episodes.datasets.class_folders import images_by_class
 from episodes.datasets.xml_boxes import boxes_on_image, read_xml_boxes
 from episodes.errors import MissingFile, Mistake
 from episodes.labeled_image import LabeledImage, read_image
+from episodes.text_files import read_lines, read_rows
 
 IMAGES = ("Data/CLS-LOC/val", "ILSVRC/Data/CLS-LOC/val", "ILSVRC2012_img_val", "val")
 ANNOTATIONS = ("Annotations/CLS-LOC/val", "ILSVRC/Annotations/CLS-LOC/val", "ILSVRC2012_bbox_val_v3/val", "bbox_val")
@@ -102,23 +102,20 @@ def _listed(root: Path, images: Path) -> Listed:
 
 def _of_solution(path: Path, images: Path) -> Listed:
     wnid_of: dict[str, str] = {}
-    with path.open(newline="", encoding="utf-8-sig") as stream:
-        table = csv.reader(stream)
-        header = next(table, [])
-        if header != ["ImageId", "PredictionString"]:
+    table = read_rows(path)
+    _, header = next(table, (0, []))
+    if header != ["ImageId", "PredictionString"]:
+        raise Mistake(f"{path}: expected the columns ImageId and PredictionString, but got {header}; restore the file.")
+    for line, row in table:
+        wnids = set(row[1].split()[::5]) if len(row) == 2 else set()
+        if len(wnids) != 1:
             raise Mistake(
-                f"{path}: expected the columns ImageId and PredictionString, but got {header}; restore the file."
+                f"{path}, line {line}: expected an image and the boxes of one class as "
+                f"'wnid xmin ymin xmax ymax', but got {row}; restore the file."
             )
-        for row in table:
-            wnids = set(row[1].split()[::5]) if len(row) == 2 else set()
-            if len(wnids) != 1:
-                raise Mistake(
-                    f"{path}, line {table.line_num}: expected an image and the boxes of one class as "
-                    f"'wnid xmin ymin xmax ymax', but got {row}; restore the file."
-                )
-            if row[0] in wnid_of:
-                raise Mistake(f"{path}, line {table.line_num}: {row[0]} stands above already; remove one line.")
-            wnid_of[row[0]] = wnids.pop()
+        if row[0] in wnid_of:
+            raise Mistake(f"{path}, line {line}: {row[0]} stands above already; remove one line.")
+        wnid_of[row[0]] = wnids.pop()
     if not wnid_of:
         raise Mistake(f"{path} lists no image; restore the file.")
     return [(images / f"{name}.JPEG", wnid_of[name]) for name in sorted(wnid_of)]
@@ -130,7 +127,7 @@ def _of_devkit(data: Path, images: Path) -> Listed:
     if not truth.is_file():
         raise MissingFile(f"{truth} does not exist; restore the development kit.")
     listed: Listed = []
-    for number, line in enumerate(truth.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(read_lines(truth), start=1):
         if line.strip() not in wnid_of:
             raise Mistake(f"{truth}, line {number}: expected the number of a class of meta.mat, but got {line!r}.")
         listed.append((images / f"ILSVRC2012_val_{number:08d}.JPEG", wnid_of[line.strip()]))
@@ -153,7 +150,7 @@ def _kit_numbers(path: Path) -> dict[str, str]:
 def _classes(root: Path, occurring: set[str]) -> tuple[str, ...]:
     for folder in (root, root.parent):
         if (folder / SYNSETS).is_file():
-            lines = (folder / SYNSETS).read_text(encoding="utf-8").splitlines()
+            lines = read_lines(folder / SYNSETS)
             known = {line.split(" ", 1)[0] for line in lines if line.strip()}
             strange = sorted(occurring - known)
             if strange:

@@ -14,6 +14,7 @@ from episodes.datasets.class_folders import images_by_class
 from episodes.errors import MissingFile, Mistake
 from episodes.labeled_image import LabeledImage, read_image
 from episodes.naming import unknown_name
+from episodes.text_files import read_text
 
 PARTS = ("validation", "train-semi")
 SUBSETS = (50, 300, 919)
@@ -92,7 +93,7 @@ def _numbers(masks: Path, folders: Sequence[str], categories: str | Path | None)
         path = Path(categories)
         if not path.is_file():
             raise MissingFile(f"the list of categories {path} does not exist; check the path.")
-        known = sorted(path.read_text(encoding="utf-8").split())
+        known = sorted(read_text(path).split())
         strange = [wnid for wnid in folders if wnid not in known]
         if strange:
             raise Mistake(f"{masks} holds the class {strange[0]}, which {path} lacks; expected the same subset.")

@@ -11,6 +11,7 @@ from episodes.annotation import checked_boxes, mask_box
 from episodes.errors import MissingFile, Mistake
 from episodes.labeled_image import LabeledImage, decoded, read_image
 from episodes.naming import unknown_name
+from episodes.text_files import read_lines
 
 PET, BACKGROUND, BORDER = 1, 2, 3
 BORDERS = {"object": (PET, BORDER), "background": (PET,)}
@@ -61,7 +62,7 @@ def _listed(path: Path) -> tuple[list[str], list[int], dict[int, str]]:
     stems: list[str] = []
     class_ids: list[int] = []
     breed_of: dict[int, str] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         if line.startswith("#"):
             continue
         stem, *numbers = line.split() or [""]
@@ -75,6 +76,8 @@ def _listed(path: Path) -> tuple[list[str], list[int], dict[int, str]]:
             )
         stems.append(stem)
         class_ids.append(class_id)
+    if not stems:
+        raise Mistake(f"{path} lists no image; restore the file.")
     return stems, class_ids, breed_of
 
 

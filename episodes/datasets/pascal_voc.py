@@ -14,6 +14,7 @@ from episodes.datasets.xml_boxes import XmlBoxes, boxes_on_image, read_xml_boxes
 from episodes.errors import MissingFile, Mistake
 from episodes.labeled_image import LabeledImage, read_image
 from episodes.naming import unknown_name
+from episodes.text_files import read_lines
 
 YEARS = ("2007", "2012")
 LISTS = {"boxes": "Main", "masks": "Segmentation"}
@@ -23,6 +24,8 @@ VOC_CLASSES = (
     *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
 )
 """The category names; a mask holds the position of its category, counted from 1."""
+LONGEST_NAME = 200
+"""Letters of the name of an image; no system has files of names of much more."""
 
 
 class PascalVoc:
@@ -120,10 +123,12 @@ def _stems(path: Path) -> list[str]:
         known = ", ".join(sorted(file.stem for file in path.parent.glob("*.txt") if "_" not in file.stem)) or "none"
         raise MissingFile(f"the list {path} does not exist; choose one that does: {known}.")
     line_of: dict[str, int] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         stem = line.strip()
-        if not stem or len(stem.split()) != 1:
-            raise Mistake(f"{path}, line {number}: expected one image name, but got {line!r}; choose a plain list.")
+        if not stem or len(stem.split()) != 1 or len(stem) > LONGEST_NAME:
+            raise Mistake(
+                f"{path}, line {number}: expected one image name, but got {line[:60]!r}; choose a plain list."
+            )
         if line_of.setdefault(stem, number) != number:
             raise Mistake(f"{path}, line {number}: {stem} stands in line {line_of[stem]} already; remove one line.")
     return list(line_of)

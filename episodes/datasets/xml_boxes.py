@@ -1,5 +1,6 @@
 """Boxes in Pascal VOC's XML, which ImageNet uses too."""
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,12 @@ from torch import Tensor
 from torchvision import tv_tensors
 
 from episodes.annotation import checked_boxes
-from episodes.errors import MissingFile, Mistake
+from episodes.errors import MissingFile, Mistake, TooLarge
 
 EDGES = ("xmin", "ymin", "xmax", "ymax")
+ENTITY = b"<!ENTITY"
+MOST_BYTES = 1 << 24
+"""Of an annotation file; the official ones have a few KiB."""
 ROUNDING = 1.0
 """Pixels by which two sizes of one picture may differ from a common scale."""
 
@@ -45,16 +49,28 @@ def read_xml_boxes(path: Path, first_pixel: int = 1) -> XmlBoxes:
     """
     if not path.is_file():
         raise MissingFile(f"the annotation {path} does not exist; restore it or leave its image out.")
-    try:
-        root = ElementTree.fromstring(path.read_bytes())
-    except ElementTree.ParseError as error:
-        raise Mistake(f"{path} is no XML ({error}); restore the file.") from None
+    root = _parsed(path)
     objects = root.findall("object")
     if not objects:
         raise Mistake(f"{path} lists no object; expected one <object> with name and bndbox per box.")
     names = tuple(_name(node, path) for node in objects)
     boxes = tuple(_box(node, number, path, first_pixel) for number, node in enumerate(objects, start=1))
-    return XmlBoxes(path, names, boxes, _size(root))
+    return XmlBoxes(path, names, boxes, _size(root, path))
+
+
+def _parsed(path: Path) -> ElementTree.Element:
+    """Return the root of a file. A declared entity is refused: a few can stand for gigabytes."""
+    if path.stat().st_size > MOST_BYTES:
+        raise TooLarge(f"expected boxes in XML of up to {MOST_BYTES:,} bytes, but {path} has more; restore the file.")
+    content = path.read_bytes()
+    if ENTITY in content.replace(b"\0", b""):  # in UTF-16 every other byte is 0
+        raise Mistake(f"expected boxes in XML, but {path} declares entities; restore the file.")
+    try:
+        return ElementTree.fromstring(content)
+    except (ElementTree.ParseError, ValueError, LookupError) as error:  # the others are of encodings
+        raise Mistake(f"{path} is no XML ({error}); restore the file.") from None
+    except RecursionError:
+        raise Mistake(f"expected boxes in XML, but {path} is nested too deeply; restore the file.") from None
 
 
 def boxes_on_image(xml: XmlBoxes, names: Collection[str], image_size: tuple[int, int]) -> tv_tensors.BoundingBoxes:
@@ -107,9 +123,11 @@ def _box(node: ElementTree.Element, number: int, path: Path, first_pixel: int) -
     return left - first_pixel, top - first_pixel, right + 1 - first_pixel, bottom + 1 - first_pixel
 
 
-def _size(root: ElementTree.Element) -> tuple[float, float] | None:
+def _size(root: ElementTree.Element, path: Path) -> tuple[float, float] | None:
     try:
         height, width = (float(root.findtext(f"size/{side}") or 0) for side in ("height", "width"))
     except ValueError:
         return None
+    if not (math.isfinite(height) and math.isfinite(width)):
+        raise Mistake(f"{path}: expected the size of a picture, but got {width:g}x{height:g}; restore the file.")
     return (height, width) if height > 0 and width > 0 else None

@@ -3,12 +3,10 @@
 from importlib.resources import as_file, files
 from pathlib import Path
 
-from rich.console import Console
-
 from fsl_explain.cli.evaluate import run_evaluation
 from fsl_explain.cli.from_settings import accuracy_of
 from fsl_explain.cli.measuring import Opened
-from fsl_explain.cli.progress import note
+from fsl_explain.cli.progress import note, say
 from fsl_explain.config import EvaluationConfig, read_config
 from fsl_explain.encoder import Encoder
 from fsl_explain.metrics import mean_interval
@@ -27,10 +25,8 @@ def run(out: Path) -> None:
             settings, Opened.of(settings, dataset, encoder), out, title="demo: digits never trained on"
         )
     trained = summary["accuracy"]
-    console = Console(highlight=False)
-    console.print(
+    say(
         f"Accuracy: untrained encoder {100 * mean:.2f} ± {100 * half_width:.2f} %, "
-        f"trained encoder {100 * trained['mean']:.2f} ± {100 * trained['half_width']:.2f} %.",
-        soft_wrap=True,
+        f"trained encoder {100 * trained['mean']:.2f} ± {100 * trained['half_width']:.2f} %."
     )
-    console.print(f"Page: {out / 'index.html'}", soft_wrap=True)
+    say(f"Page: {out / 'index.html'}")

@@ -4,13 +4,12 @@ from pathlib import Path
 
 import PIL.Image
 import torch
-from rich.console import Console
 
 from episodes import ImageFolder, read_image, read_images
 from episodes.errors import Mistake
 from fsl_explain.classifiers import named_rule
 from fsl_explain.cli.cases import make_case
-from fsl_explain.cli.progress import note, show_table
+from fsl_explain.cli.progress import note, say, show_table
 from fsl_explain.encoder import Encoder
 from fsl_explain.evaluation import Table
 from fsl_explain.explainers.analysis.support_audit import support_audit
@@ -78,7 +77,7 @@ def run(
     write_page(Page(title=f"Why {query.name}?", lead=_verdict(case), facts=facts, cases=(case,)), out)
     _print(case)
     _print_supports(case)
-    Console().print(f"Page: {out}", soft_wrap=True)
+    say(f"Page: {out}")
 
 
 def _usual_methods(classes: tuple[str, ...], similarity: Similarity) -> tuple[str, ...]:
@@ -141,8 +140,8 @@ def _print(case: Case) -> None:
 def _print_supports(case: Case) -> None:
     """Print how the supports add up, for the contrast where there is one, and what is decided without each."""
     explanation = decided_by_supports(case)
-    print(f"\n{receipt_title(explanation)}\n\n{explanation.receipt()}")
-    print(f"\nWithout one support at a time\n\n{support_audit(explanation)}\n")
+    say(f"\n{receipt_title(explanation)}\n\n{explanation.receipt()}", lines=True)
+    say(f"\nWithout one support at a time\n\n{support_audit(explanation)}\n", lines=True)
     for found in case.counterfactuals:
-        print(found)
-    print()
+        say(str(found), lines=True)
+    say("")

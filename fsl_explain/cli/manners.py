@@ -4,8 +4,8 @@ Only a ``Mistake``, a wrong command line and the system's complaint about a file
 fault of ours and keeps its traceback.
 """
 
+import errno
 import os
-import sys
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
@@ -16,6 +16,7 @@ from cyclopts import App, CycloptsError
 
 import fsl_explain
 from episodes.errors import MissingFile, Mistake
+from fsl_explain.cli.terminal import note, shown
 
 TRACEBACK = "--traceback"
 
@@ -41,15 +42,15 @@ def run(app: App, arguments: Sequence[str], interrupted: str) -> int:
         with _warnings_in_one_line(name):
             app(given, exit_on_error=False, print_error=False, result_action="return_value")
     except KeyboardInterrupt:
-        print(f"{name}: interrupted; {interrupted}", file=sys.stderr)
+        note(f"{name}: interrupted; {interrupted}")
         return 130
     except (CycloptsError, Mistake, OSError) as error:
-        if isinstance(error, OSError) and not isinstance(error, Mistake) and error.filename is None:
+        if isinstance(error, OSError) and not isinstance(error, Mistake) and not _says_what(error):
             raise
         if traced:
             traceback.print_exception(error)
         else:
-            print(f"{name}: {' '.join(_sentence(error).split())}", file=sys.stderr)
+            note(f"{name}: {_sentence(error)}")
         return 2
     return 0
 
@@ -58,18 +59,25 @@ def run(app: App, arguments: Sequence[str], interrupted: str) -> int:
 def _warnings_in_one_line(name: str) -> Iterator[None]:
     """Print a warning as one line on stderr, without the place in the code that gave it."""
     before = warnings.formatwarning
-    warnings.formatwarning = lambda message, *_: f"{name}: {' '.join(str(message).split())}\n"
+    warnings.formatwarning = lambda message, *_: f"{name}: {shown(' '.join(str(message).split()))}\n"
     try:
         yield
     finally:
         warnings.formatwarning = before
 
 
+def _says_what(error: OSError) -> bool:
+    return error.filename is not None or error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
 def _sentence(error: Exception) -> str:
     if isinstance(error, OSError) and not isinstance(error, Mistake):
+        if error.filename is None:
+            return "the disk is full, and what was to be written is not there; free some space and run it again."
         return f"{error.strerror}: {error.filename}."  # the system says what is wrong with which of the user's files
-    refused = error.__cause__ if isinstance(error, CycloptsError) else None
-    return str(refused if isinstance(refused, Mistake) else error)
+    if isinstance(error, CycloptsError) and not isinstance(error.__cause__, Mistake):
+        return " ".join(str(error).split())
+    return str(error.__cause__ if isinstance(error, CycloptsError) else error)
 
 
 def check_input(path: Path, what: str) -> None:

@@ -6,8 +6,12 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table as RichTable
+from rich.text import Text
 
+from fsl_explain.cli.terminal import note, say, shown
 from fsl_explain.evaluation import Table
+
+__all__ = ["note", "progress_bars", "say", "show_table"]
 
 WIDE = 1000  # columns of a file or pipe
 
@@ -15,13 +19,13 @@ WIDE = 1000  # columns of a file or pipe
 @contextmanager
 def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
     """Show one bar per stage; the function takes the stage, the units done since its last call and all units."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
         tasks: dict[str, TaskID] = {}
 
         def report(stage: str, done: int, total: int) -> None:
             if stage not in tasks:
-                tasks[stage] = progress.add_task(stage, total=total)
+                tasks[stage] = progress.add_task(shown(stage), total=total)
             progress.update(tasks[stage], advance=done, total=total)
 
         yield report
@@ -30,22 +34,22 @@ def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
 def show_table(table: Table) -> None:
     """Print a table and its notes to stdout; paths are folded where the terminal is narrow, and never cut."""
     console = Console(width=None if Console().is_terminal else WIDE, highlight=False)
-    rich_table = RichTable(title=table.title, title_justify="left")
+    rich_table = RichTable(title=_text(table.title), title_justify="left")
     for position, column in enumerate(table.columns):
         is_path = column == "path"
         rich_table.add_column(
-            column,
+            _text(column),
             justify="left" if position < table.names or is_path else "right",
             no_wrap=not is_path,
             overflow="fold" if is_path else "ellipsis",
         )
     for row in table.rows:
-        rich_table.add_row(*row)
+        rich_table.add_row(*map(_text, row))
     console.print(rich_table)
-    for note in table.notes:
-        console.print(note, soft_wrap=True)
+    for sentence in table.notes:
+        console.print(_text(sentence), soft_wrap=True)
 
 
-def note(sentence: str) -> None:
-    """Say something on stderr."""
-    Console(stderr=True, highlight=False).print(sentence, soft_wrap=True)
+def _text(text: str) -> Text:
+    """Return what rich prints as it is: a plain string would be read as markup."""
+    return Text(shown(text))

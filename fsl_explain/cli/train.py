@@ -6,7 +6,6 @@ from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
-from rich.console import Console
 from safetensors.torch import save_file
 
 from episodes import LabeledImages
@@ -16,7 +15,7 @@ from fsl_explain.backbones.weights.loading import MANIFEST, open_checkpoint
 from fsl_explain.backbones.weights.trained_on import TRAINED_ON, TrainedOn
 from fsl_explain.cli.from_settings import accuracy_of
 from fsl_explain.cli.measuring import set_threads
-from fsl_explain.cli.progress import note, progress_bars
+from fsl_explain.cli.progress import note, progress_bars, say
 from fsl_explain.cli.seen import check_tested, learned_by
 from fsl_explain.config import EncoderConfig, TrainingConfig
 from fsl_explain.encoder import Encoder
@@ -72,7 +71,7 @@ def _train(settings: TrainingConfig, dataset: LabeledImages, unfinished: Unfinis
         unfinished.remove()
         note(f"Mean loss of the first epoch {losses[0]:.3f}, of the last {losses[-1]:.3f}.")
         _print_accuracy("after training", encoder, settings, seen)
-        Console().print(f"Weights: {settings.output.resolve()}", soft_wrap=True)
+        say(f"Weights: {settings.output.resolve()}")
 
 
 def _print_accuracy(when: str, encoder: Encoder, settings: TrainingConfig, seen: SeenClasses | None) -> None:
@@ -81,10 +80,9 @@ def _print_accuracy(when: str, encoder: Encoder, settings: TrainingConfig, seen:
     test = settings.test
     mean, half_width, episodes = mean_interval(accuracy_of(test, encoder, test.data.open()))
     sizes, stated = test.episodes, "".join(f" {sentence}" for sentence in seen.sentences)
-    Console(highlight=False).print(
+    say(
         f"Accuracy {when}: {100 * mean:.2f} ± {100 * half_width:.2f} % "
-        f"over {episodes} {sizes.n_way}-way {sizes.n_shot}-shot episodes.{stated}",
-        soft_wrap=True,
+        f"over {episodes} {sizes.n_way}-way {sizes.n_shot}-shot episodes.{stated}"
     )
 
 

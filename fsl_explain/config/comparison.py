@@ -8,6 +8,7 @@ from fsl_explain.config.data import DataConfig
 from fsl_explain.config.encoder import EncoderConfig
 from fsl_explain.config.mosaics import MosaicSizesConfig
 from fsl_explain.config.names import ComparedMethodName, MaskingName, ScoringRuleName, SimilarityName
+from fsl_explain.config.numbers import LARGEST_SEED, MOST, MOST_AT_ONCE
 from fsl_explain.config.settings import RunConfig
 from fsl_explain.config.strict import Settings
 from fsl_explain.registries import MASKINGS, RULES, SIMILARITIES
@@ -23,15 +24,20 @@ class MapsConfig(Settings):
     rule: ScoringRuleName = Field("prototype", description=f"{RULES.listed()}.")
     similarity: SimilarityName = Field("cosine", description=f"{SIMILARITIES.listed()}.")
     shots: int = Field(
-        5, ge=0, description="Support images of each class, never judged; 0: no decision, as in LaFAM's tables."
+        5,
+        ge=0,
+        le=MOST_AT_ONCE,
+        description="Support images of each class, never judged; 0: no decision, as in LaFAM's tables.",
     )
-    seed: int = Field(0, ge=0, description="Seed of the supports, the sample and RELAX's masks.")
-    sample: int = Field(100, ge=1, description="Images for explainers that ask the network again, and for the curves.")
-    relax_masks: int = Field(2048, ge=1, description="Masks an image in RELAX.")
+    seed: int = Field(0, ge=0, le=LARGEST_SEED, description="Seed of the supports, the sample and RELAX's masks.")
+    sample: int = Field(
+        100, ge=1, le=MOST, description="Images for explainers that ask the network again, and for the curves."
+    )
+    relax_masks: int = Field(2048, ge=1, le=MOST_AT_ONCE, description="Masks an image in RELAX.")
     relax_variant: Literal["official", "lafam"] = Field(
         "official", description="lafam: LaFAM's simplified masks; with 2,048 as many as a ResNet-50 has channels."
     )
-    steps: int = Field(4, ge=1, description="Steps of the insertion and deletion curves.")
+    steps: int = Field(4, ge=1, le=MOST_AT_ONCE, description="Steps of the insertion and deletion curves.")
     removed: MaskingName = Field("blur", description=f"What removed pixels become in the curves: {MASKINGS.listed()}.")
 
 

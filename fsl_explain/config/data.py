@@ -10,6 +10,7 @@ from episodes.box_formats import BoxFormat
 from episodes.errors import MissingFile
 from episodes.registry import Registry
 from fsl_explain.config.names import of_its_kind
+from fsl_explain.config.numbers import LARGEST_SEED, MOST_AT_ONCE
 from fsl_explain.config.strict import LocalPath, Settings, SplitName
 
 
@@ -82,8 +83,8 @@ class DigitScenesData(DataOptions):
 
     kind: Literal["digit-scenes"]
     digits: Literal["base", "novel"] = Field("novel", description="Training digits, or digits never trained on.")
-    per_class: int = Field(60, ge=1, description="Scenes per class.")
-    seed: int = Field(0, ge=0, description="Seed of the scenes.")
+    per_class: int = Field(60, ge=1, le=MOST_AT_ONCE, description="Scenes per class.")
+    seed: int = Field(0, ge=0, le=LARGEST_SEED, description="Seed of the scenes.")
     distractor: bool = Field(False, description="Add a digit of another class, which is not annotated.")
 
     def _dataset(self) -> "episodes.LabeledImages":

@@ -2,10 +2,11 @@
 
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from episodes.errors import MissingFile, Mistake
 from fsl_explain.config.names import EncoderName, PoolingName
+from fsl_explain.config.numbers import WIDEST, check_range
 from fsl_explain.config.strict import LocalPath, Settings
 from fsl_explain.registries import ENCODERS, FROM_TORCHVISION, OWN, POOLINGS
 
@@ -16,8 +17,10 @@ class HeadConfig(Settings):
     kind: Literal["own", "none", "linear", "mlp"] = Field(
         "own", description="own: that of the named network, if it has one; linear; mlp: two layers with ReLU between."
     )
-    width: int | None = Field(None, ge=1, description="Channels of the embedding, of linear and mlp.")
-    hidden: int | None = Field(None, ge=1, description="Channels inside an mlp; None: as many as there are maps.")
+    width: int | None = Field(None, ge=1, le=WIDEST, description="Channels of the embedding, of linear and mlp.")
+    hidden: int | None = Field(
+        None, ge=1, le=WIDEST, description="Channels inside an mlp; None: as many as there are maps."
+    )
     normalize: bool = Field(False, description="Whether linear or mlp end in embeddings of norm 1.")
     fresh: bool = Field(False, description="Random weights even with a checkpoint, to train a head on its network.")
 
@@ -55,6 +58,15 @@ class EncoderConfig(Settings):
     architecture: dict[str, Any] = Field(
         default_factory=dict, description="Further options of the network, and size, mean and std of its images."
     )
+
+    @field_validator("architecture")
+    @classmethod
+    def _in_range(cls, architecture: dict[str, Any]) -> dict[str, Any]:
+        check_range(architecture)
+        side = architecture.get("size")
+        if isinstance(side, int | float) and not 1 <= side <= WIDEST:
+            raise Mistake(f"expected a size of 1 to {WIDEST:,} pixels, but got {side}")
+        return architecture
 
     def check_there(self) -> None:
         """Raise ``FileNotFoundError`` for a checkpoint that is not there, with where it comes from."""

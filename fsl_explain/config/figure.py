@@ -7,6 +7,7 @@ from pydantic import Field
 from fsl_explain.config.data import DataConfig
 from fsl_explain.config.encoder import EncoderConfig
 from fsl_explain.config.names import MethodName, RuleName, SimilarityName
+from fsl_explain.config.numbers import LARGEST_SEED, MOST_AT_ONCE
 from fsl_explain.config.settings import EpisodesConfig, RunConfig
 from fsl_explain.config.strict import Settings
 from fsl_explain.registries import METHODS, RULES, SIMILARITIES
@@ -27,7 +28,7 @@ class FigureDecisionConfig(Settings):
     )
     rule: RuleName = Field("mean-similarity", description=f"{RULES.listed()}.")
     similarity: SimilarityName = Field("cosine", description=f"{SIMILARITIES.listed()}.")
-    k: int = Field(200, ge=1, description="Neighbors in the gallery that vote.")
+    k: int = Field(200, ge=1, le=MOST_AT_ONCE, description="Neighbors in the gallery that vote.")
     temperature: float = Field(0.07, gt=0, description="Temperature of knn-vote.")
 
 
@@ -38,9 +39,11 @@ class ShownConfig(Settings):
         "correct", description="correct: right under every model; wrong: wrong under every model, with two maps each."
     )
     method: MethodName = Field("fam", description=f"The explainer: {METHODS.listed()}.")
-    images: int = Field(6, ge=1, description="Images in the figure.")
-    among: int = Field(200, ge=1, description="Decisions that they are chosen from, the first of each class first.")
-    seed: int = Field(0, ge=0, description="Order of the images of a gallery.")
+    images: int = Field(6, ge=1, le=MOST_AT_ONCE, description="Images in the figure.")
+    among: int = Field(
+        200, ge=1, le=MOST_AT_ONCE, description="Decisions that they are chosen from, the first of each class first."
+    )
+    seed: int = Field(0, ge=0, le=LARGEST_SEED, description="Order of the images of a gallery.")
 
 
 class FigureConfig(Settings):

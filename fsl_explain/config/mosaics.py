@@ -7,6 +7,7 @@ from pydantic import Field
 from fsl_explain.config.data import DataConfig
 from fsl_explain.config.encoder import EncoderConfig
 from fsl_explain.config.names import MethodName, MosaicHeadName, SimilarityName
+from fsl_explain.config.numbers import LARGEST_SEED, MOST, WIDEST
 from fsl_explain.config.settings import RunConfig
 from fsl_explain.config.strict import Settings
 from fsl_explain.registries import MOSAIC_HEADS, SIMILARITIES
@@ -15,13 +16,16 @@ from fsl_explain.registries import MOSAIC_HEADS, SIMILARITIES
 class MosaicSizesConfig(Settings):
     """The mosaics, and what is compared on them."""
 
-    count: int = Field(500, ge=1, description="Number of mosaics.")
-    seed: int = Field(0, ge=0, description="Seed; mosaic i depends on it and i alone.")
+    count: int = Field(500, ge=1, le=MOST, description="Number of mosaics.")
+    seed: int = Field(0, ge=0, le=LARGEST_SEED, description="Seed; mosaic i depends on it and i alone.")
     crop: Literal["box", "image"] = Field(
         "box", description="A tile is the annotated box grown to a square, or the whole image."
     )
     side: int | None = Field(
-        None, ge=2, description="Side of a mosaic in pixels; None: of the encoder's images, so that tiles have half."
+        None,
+        ge=2,
+        le=WIDEST,
+        description="Side of a mosaic in pixels; None: of the encoder's images, so that tiles have half.",
     )
     fit_share: float = Field(0.5, gt=0, lt=1, description="Share of each class's images kept for fitting heads.")
     similarity: SimilarityName = Field("cosine", description=f"{SIMILARITIES.listed()}.")

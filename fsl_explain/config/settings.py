@@ -5,6 +5,7 @@ from pydantic import Field, field_validator
 from fsl_explain.config.data import DataConfig
 from fsl_explain.config.encoder import EncoderConfig
 from fsl_explain.config.names import MaskingName, MethodName, ScoringRuleName, SimilarityName
+from fsl_explain.config.numbers import LARGEST_SEED, MOST, MOST_AT_ONCE
 from fsl_explain.config.strict import Settings
 from fsl_explain.engine import ENGINES
 from fsl_explain.registries import MASKINGS, METHODS, RULES, SIMILARITIES
@@ -13,11 +14,11 @@ from fsl_explain.registries import MASKINGS, METHODS, RULES, SIMILARITIES
 class EpisodesConfig(Settings):
     """The few-shot tasks."""
 
-    count: int = Field(200, ge=1, description="Number of episodes.")
-    n_way: int = Field(5, ge=2, description="Classes in an episode.")
-    n_shot: int = Field(1, ge=1, description="Support images per class.")
-    n_query: int = Field(15, ge=1, description="Query images per class.")
-    seed: int = Field(0, ge=0, description="Seed; episode i depends on it and i alone.")
+    count: int = Field(200, ge=1, le=MOST, description="Number of episodes.")
+    n_way: int = Field(5, ge=2, le=MOST_AT_ONCE, description="Classes in an episode.")
+    n_shot: int = Field(1, ge=1, le=MOST_AT_ONCE, description="Support images per class.")
+    n_query: int = Field(15, ge=1, le=MOST_AT_ONCE, description="Query images per class.")
+    seed: int = Field(0, ge=0, le=LARGEST_SEED, description="Seed; episode i depends on it and i alone.")
 
 
 class DecisionConfig(Settings):
@@ -40,8 +41,10 @@ class ExplanationConfig(Settings):
 class RunConfig(Settings):
     """How the machine is used; changes no figure beyond rounding."""
 
-    batch_size: int = Field(16, ge=1, description="Images per forward pass: 8 or 16 on a CPU, 64 or more on a GPU.")
-    threads: int | None = Field(None, ge=1, description="CPU threads; None: PyTorch's default.")
+    batch_size: int = Field(
+        16, ge=1, le=MOST_AT_ONCE, description="Images per forward pass: 8 or 16 on a CPU, 64 or more on a GPU."
+    )
+    threads: int | None = Field(None, ge=1, le=MOST_AT_ONCE, description="CPU threads; None: PyTorch's default.")
     device: str = Field("cpu", description="The device of the encoder: cpu, cuda or cuda:0.")
     engine: str = Field("local", description="What runs the parts of long work; local: this process.")
 

@@ -1,6 +1,5 @@
 """Reading of TOML settings: strict, with one sentence for every mistake."""
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -9,12 +8,25 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, mod
 
 from episodes.errors import MissingFile, Mistake
 from episodes.naming import unknown_name
+from episodes.text_files import read_text
+from fsl_explain.config.numbers import check_kind
+from fsl_explain.config.sentences import sentence_of
+from fsl_explain.config.toml import toml_value, toml_values
+
+LONGEST_CHAIN = 32
+"""Files that extend one another."""
+LONGEST_NAME = 1000
+MOST_BYTES = 1 << 22
+"""Of a configuration file."""
 
 
 class Settings(BaseModel):
-    """Frozen settings in which a misspelled key is an error that names the nearest known one."""
+    """Frozen settings in which a misspelled key is an error that names the nearest known one.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    A number is never a truth value or a text, and a truth value never a number; every number is finite.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
@@ -23,6 +35,7 @@ class Settings(BaseModel):
             for key in values:
                 if key not in cls.model_fields:
                     raise Mistake(str(unknown_name("key", str(key), cls.model_fields)))
+                check_kind(key, cls.model_fields[key].annotation, values[key])
         return values
 
 
@@ -74,28 +87,38 @@ def read_config(path: Path, model: type[AnySettings], overrides: Sequence[str] =
     try:
         return model.model_validate(values, context={"folder": path.parent})
     except ValidationError as error:
-        raise Mistake(f"{path}: {_sentence(error)}") from None
+        raise Mistake(f"{path}: {sentence_of(error)}") from None
 
 
 def _values(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     """Return the values of a file, on top of those of the file that it extends."""
-    if not path.is_file():
+    if path.is_dir() or not path.exists():
         what = "is a folder" if path.is_dir() else "does not exist"
         raise MissingFile(f"expected a configuration file, but {path} {what}.")
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise Mistake(f"{path} is no TOML file: {error}.") from error
+    values = toml_values(_text(path), path)
     if "extends" not in values:
         return values
     name = values.pop("extends")
-    extended = path.parent / str(name)
+    if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME or "\0" in name:
+        raise Mistake(f"{path}: [extends] expected the path of another file in quotes, but got {str(name)[:80]!r}.")
+    if len(above) + 1 >= LONGEST_CHAIN:
+        raise Mistake(f"{path}: expected up to {LONGEST_CHAIN} files that extend one another, but got more; merge some")
+    extended = path.parent / name
     if extended.resolve() in {file.resolve() for file in (path, *above)}:
         raise Mistake(f"{path}: expected extends to name another file, but got {name!r}.")
     below = _values(extended, (path, *above))
     if extended.parent != path.parent:
         below = {key: _from(extended.parent.resolve(), key, value) for key, value in below.items()}
     return _merged(below, values)
+
+
+def _text(path: Path) -> str:
+    try:
+        return read_text(path, "configuration file", MOST_BYTES)
+    except Mistake as error:
+        if isinstance(error.__cause__, UnicodeDecodeError):
+            raise Mistake(f"{path} is no TOML file: {error}") from error
+        raise
 
 
 def _merged(below: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
@@ -117,11 +140,7 @@ def _override(values: dict[str, Any], text: str) -> None:
         if not isinstance(inner, dict):
             raise Mistake(f"expected a section, but {section!r} in {text!r} is a value.")
         values = inner
-    try:
-        values[key] = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        values[key] = value.strip()
-    values[key] = _from(Path.cwd(), key, values[key])
+    values[key] = _from(Path.cwd(), key, toml_value(value))
 
 
 def _from(folder: Path, key: str, given: Any) -> Any:
@@ -133,18 +152,3 @@ def _from(folder: Path, key: str, given: Any) -> Any:
     if isinstance(given, str) and (key in PLACES or (key == "split" and given.endswith(".csv"))):
         return str(folder / given)
     return given
-
-
-def _sentence(error: ValidationError) -> str:
-    """Say in one sentence what is wrong with the first wrong value, and how many more there are."""
-    first, *more = error.errors(include_url=False)
-    # a list with a wrong entry is too short besides
-    others = [one for one in more if one["loc"] != first["loc"][: len(one["loc"])]]
-    where = ".".join(str(part) for part in first["loc"])
-    message = str(first["msg"]).removeprefix("Value error, ")
-    if first["type"] == "missing":
-        message = "this key is required but missing"
-    elif first["type"] not in ("value_error", "union_tag_invalid"):
-        message = f"{message}, but got {first['input']!r}"
-    rest = f" ({len(others)} more mistakes)" if others else ""
-    return f"{f'[{where}] ' if where else ''}{message.rstrip('.')}.{rest}"

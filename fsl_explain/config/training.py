@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from episodes.errors import Mistake
 from fsl_explain.config.data import DataConfig
 from fsl_explain.config.encoder import EncoderConfig
+from fsl_explain.config.numbers import LARGEST_SEED, MOST, MOST_AT_ONCE
 from fsl_explain.config.settings import EvaluationConfig
 from fsl_explain.config.strict import LocalPath, Settings
 
@@ -17,18 +18,20 @@ class EpisodicObjective(Settings):
     uses_labels: ClassVar[bool] = True
 
     kind: Literal["episodic"] = "episodic"
-    n_way: int = Field(5, ge=2, description="Classes in an episode.")
-    n_shot: int = Field(1, ge=1, description="Support images per class.")
-    n_query: int = Field(6, ge=1, description="Query images per class.")
-    episodes_per_batch: int = Field(4, ge=1, description="Episodes in a batch.")
+    n_way: int = Field(5, ge=2, le=MOST_AT_ONCE, description="Classes in an episode.")
+    n_shot: int = Field(1, ge=1, le=MOST_AT_ONCE, description="Support images per class.")
+    n_query: int = Field(6, ge=1, le=MOST_AT_ONCE, description="Query images per class.")
+    episodes_per_batch: int = Field(4, ge=1, le=MOST_AT_ONCE, description="Episodes in a batch.")
     temperature: float = Field(7.0, gt=0, description="Scale of the cosine in the few-shot loss.")
 
 
 class _ClassBatches(Settings):
     uses_labels: ClassVar[bool] = True
 
-    classes_per_batch: int = Field(16, ge=2, description="Classes in a batch.")
-    images_per_class: int = Field(5, ge=2, description="Images of each of them; a small class repeats its own.")
+    classes_per_batch: int = Field(16, ge=2, le=MOST_AT_ONCE, description="Classes in a batch.")
+    images_per_class: int = Field(
+        5, ge=2, le=MOST_AT_ONCE, description="Images of each of them; a small class repeats its own."
+    )
 
 
 class MultiSimilarityObjective(_ClassBatches):
@@ -45,7 +48,7 @@ class MarginObjective(_ClassBatches):
     """Margin loss with distance-weighted sampling (Wu et al., 2017); defaults of research-ms-loss."""
 
     kind: Literal["margin"]
-    classes_per_batch: int = Field(24, ge=2, description="Classes in a batch.")
+    classes_per_batch: int = Field(24, ge=2, le=MOST_AT_ONCE, description="Classes in a batch.")
     margin: float = Field(0.2, gt=0, description="Half the gap between positive and negative distances.")
     boundary: float = Field(1.2, gt=0, description="β, the distance between positive and negative pairs.")
     learn_boundary: bool = Field(
@@ -60,9 +63,11 @@ class InstanceObjective(Settings):
     uses_labels: ClassVar[bool] = False
 
     kind: Literal["instance-discrimination"]
-    batch_size: int = Field(256, ge=2, description="Images in a batch.")
+    batch_size: int = Field(256, ge=2, le=MOST_AT_ONCE, description="Images in a batch.")
     temperature: float = Field(0.07, gt=0, description="τ.")
-    negatives: int = Field(4096, ge=0, description="Noise samples an image; 0: the softmax over all images.")
+    negatives: int = Field(
+        4096, ge=0, le=MOST_AT_ONCE, description="Noise samples an image; 0: the softmax over all images."
+    )
     momentum: float = Field(0.5, ge=0, lt=1, description="Share of the old memory in the new one.")
 
 
@@ -72,9 +77,9 @@ class MomentumContrastObjective(Settings):
     uses_labels: ClassVar[bool] = False
 
     kind: Literal["momentum-contrast"]
-    batch_size: int = Field(256, ge=2, description="Images in a batch.")
+    batch_size: int = Field(256, ge=2, le=MOST_AT_ONCE, description="Images in a batch.")
     temperature: float = Field(0.2, gt=0, description="τ; MoCo v1 has 0.07.")
-    queue: int = Field(65536, ge=2, description="Keys in the queue, a multiple of the batch.")
+    queue: int = Field(65536, ge=2, le=MOST_AT_ONCE, description="Keys in the queue, a multiple of the batch.")
     momentum: float = Field(0.999, ge=0, lt=1, description="Share of the old key encoder in the new one.")
 
 
@@ -120,9 +125,9 @@ class OptimizerConfig(Settings):
     schedule: Literal["cosine", "steps"] = Field("cosine", description="cosine: to 0 at the end; steps: see rates.")
     rates: tuple[tuple[int, float], ...] = Field((), description="Of steps: pairs of an epoch and its new rate.")
     freeze_normalization: bool = Field(False, description="Batch normalization keeps its statistics.")
-    epochs: int = Field(20, ge=1, description="Passes of batches_per_epoch batches.")
+    epochs: int = Field(20, ge=1, le=MOST, description="Passes of batches_per_epoch batches.")
     batches_per_epoch: int | None = Field(
-        None, ge=1, description="Batches in an epoch; None: as many as the images make."
+        None, ge=1, le=MOST, description="Batches in an epoch; None: as many as the images make."
     )
 
     @model_validator(mode="after")
@@ -141,12 +146,14 @@ class TrainingRunConfig(Settings):
     """How the machine is used; but for the precision it changes no weight beyond rounding."""
 
     device: str = Field("cpu", description="The device: cpu, cuda or cuda:0.")
-    threads: int | None = Field(None, ge=1, description="CPU threads; None: PyTorch's default.")
-    workers: int = Field(0, ge=0, description="Processes that prepare batches; 0: none beside the training.")
+    threads: int | None = Field(None, ge=1, le=MOST_AT_ONCE, description="CPU threads; None: PyTorch's default.")
+    workers: int = Field(0, ge=0, le=MOST, description="Processes that prepare batches; 0: none beside the training.")
     precision: Literal["float32", "fp16", "bf16"] = Field(
         "float32", description="Precision of network and head; the loss is in float32."
     )
-    keep_every: int = Field(200, ge=1, description="Batches between two saved states of an unfinished training.")
+    keep_every: int = Field(
+        200, ge=1, le=MOST, description="Batches between two saved states of an unfinished training."
+    )
 
 
 class TrainingConfig(Settings):
@@ -158,7 +165,7 @@ class TrainingConfig(Settings):
     augmentation: AugmentationConfig = AugmentationConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     run: TrainingRunConfig = TrainingRunConfig()
-    seed: int = Field(0, ge=0, description="Seed of weights, batches and augmentation.")
+    seed: int = Field(0, ge=0, le=LARGEST_SEED, description="Seed of weights, batches and augmentation.")
     output: LocalPath = Field(description="Where the weights go, as safetensors.")
     test: EvaluationConfig | None = Field(None, description="An evaluation of the trained encoder's accuracy.")
 

@@ -93,7 +93,9 @@ def _link(figure: Figure, query: Axes, side: Side, match: Match, drawn: tuple[st
     figure.add_artist(line)
     for axes, center in ((query, start), (side.axes, end)):
         box = {"boxstyle": "circle,pad=0.25", "facecolor": color, "edgecolor": "white", "linewidth": 0.8}
-        axes.annotate(name, center, ha="center", va="center", fontsize=8, color="white", bbox=box, zorder=10)
+        axes.annotate(
+            name, center, ha="center", va="center", fontsize=8, color="white", bbox=box, zorder=10, parse_math=False
+        )
 
 
 def _outline(

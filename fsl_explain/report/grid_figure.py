@@ -30,12 +30,12 @@ def draw_grid(grid: MapGrid) -> Figure:
     for column, truth in enumerate(grid.truths):
         shown = grid.rows[0][column]
         _show(cells[0, column], shown.image.movedim(0, -1), shown.box)
-        cells[0, column].set_title(_short(truth), fontsize=8)
+        cells[0, column].set_title(_short(truth), fontsize=8, parse_math=False)
     for row, (title, maps) in enumerate(zip(grid.titles, grid.rows, strict=True), start=1):
         for column, shown in enumerate(maps):
             _show(cells[row, column], overlay(shown.image, shown.saliency, grid.signed), shown.box)
             _say_what_is_explained(cells[row, column], shown, grid.truths[column])
-        cells[row, 0].set_ylabel(title.replace(", ", ",\n"), fontsize=8)
+        cells[row, 0].set_ylabel(title.replace(", ", ",\n"), fontsize=8, parse_math=False)
     return figure
 
 
@@ -61,7 +61,7 @@ def _show(axes: Axes, picture: Float[Tensor, "height width 3"], box: Float[Tenso
 
 def _say_what_is_explained(axes: Axes, shown: ShownMap, truth: str) -> None:
     if shown.explained != truth:
-        axes.set_xlabel(_short(shown.explained), fontsize=7)
+        axes.set_xlabel(_short(shown.explained), fontsize=7, parse_math=False)
 
 
 def _short(name: str) -> str:

@@ -1,5 +1,6 @@
 """A table as Markdown, LaTeX or a page."""
 
+import re
 from collections.abc import Callable, Sequence
 
 from fsl_explain.evaluation import Table
@@ -27,6 +28,10 @@ LATEX = {
 }
 
 
+MARKDOWN = re.compile(r"[\\`*\[\]<>|~$]|(?<![^\W_])_|_(?![^\W_])|&(?=#|\w+;)")
+"""What Markdown would read in a name: code, emphasis, links, tags, cells, mathematics and named characters."""
+
+
 def as_markdown(tables: Sequence[Table]) -> str:
     """Return tables as GitHub's Markdown, each under its title and above its notes."""
     return "\n\n".join(_markdown(table) for table in tables) + "\n"
@@ -42,21 +47,25 @@ def as_html(tables: Sequence[Table]) -> str:
     return render_page(Page(title=tables[0].title if len(tables) == 1 else "Measurements", tables=tables))
 
 
+def _plain(text: str) -> str:
+    return MARKDOWN.sub(r"\\\g<0>", " ".join(text.splitlines()))
+
+
 def _markdown(table: Table) -> str:
     def line(entries: Sequence[str]) -> str:
         return f"| {' | '.join(entries)} |"
 
     rows = [
-        line([_marked(table, number, place, "**{}**") for place in range(len(row))]).replace("\n", " ")
+        line([_marked(table, number, place, "**{}**") for place in range(len(row))])
         for number, row in enumerate(table.rows)
     ]
     ruler = line([*["---"] * table.names, *["---:"] * (len(table.columns) - table.names)])
-    head = [f"**{table.title}**", "", line([column.replace("|", r"\|") for column in table.columns]), ruler]
-    return "\n".join([*head, *rows, *(f"\n{note}" for note in table.notes)])
+    head = [f"**{_plain(table.title)}**", "", line([_plain(column) for column in table.columns]), ruler]
+    return "\n".join([*head, *rows, *(f"\n{_plain(note)}" for note in table.notes)])
 
 
 def _marked(table: Table, row: int, column: int, mark: str) -> str:
-    entry = table.rows[row][column].replace("|", r"\|")
+    entry = _plain(table.rows[row][column])
     return mark.format(entry) if (row, column) in table.bold else entry
 
 
@@ -75,7 +84,7 @@ def _latex(table: Table) -> str:
     ]
     return "\n".join(
         [
-            *(f"% {note}" for note in table.notes),
+            *(f"% {' '.join(note.splitlines())}" for note in table.notes),
             r"\begin{table}",
             rf"\caption{{{_escaped(table.title)}}}",
             rf"\begin{{tabular}}{{{'l' * table.names}{'r' * (len(table.columns) - table.names)}}}",
@@ -91,4 +100,4 @@ def _latex(table: Table) -> str:
 
 
 def _escaped(text: str) -> str:
-    return "".join(LATEX.get(character, character) for character in text)
+    return "".join(LATEX.get(character, character) for character in " ".join(text.splitlines()))

@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
-from rich.console import Console
-
 from episodes import ImageFiles, ImageFolder, LabeledImages, find_images, readable
-from fsl_explain.cli.progress import note, progress_bars
+from fsl_explain.cli.progress import note, progress_bars, say
 from fsl_explain.config import read_config
 from fsl_explain.encoder import Encoder
 from retrieval_explain.memory_bank import MemoryBank
@@ -51,13 +49,12 @@ def run(
                 resume=resume,
                 dtype=dtype,
             )
-    console = Console(highlight=False)
     rows, channels = made.rows.shape
-    console.print(f"Bank: {bank}, {rows} images of {len(made.classes)} classes, {channels} channels.", soft_wrap=True)
+    say(f"Bank: {bank}, {rows} images of {len(made.classes)} classes, {channels} channels.")
     if index is not None:
         verified = made.indexed(index, k=k, recall=recall).verified
         if verified is not None:
-            console.print(f"Index {index}: {verified.sentence}.", soft_wrap=True)
+            say(f"Index {index}: {verified.sentence}.")
 
 
 def _without_broken(dataset: LabeledImages) -> LabeledImages:

@@ -2,9 +2,7 @@
 
 from pathlib import Path
 
-from rich.console import Console
-
-from fsl_explain.cli.progress import progress_bars
+from fsl_explain.cli.progress import progress_bars, say
 from retrieval_explain.imports.importing import import_embeddings
 
 
@@ -23,4 +21,4 @@ def run(
         made = import_embeddings(file, bank, None, images, layout, key, similarity, dtype, made_by, report)
     rows, channels = made.rows.shape
     words = f"Bank: {bank}, {rows} embeddings of {len(made.classes) or 'no'} classes, {channels} channels."
-    Console(highlight=False).print(words, soft_wrap=True)
+    say(words)

@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
-from rich.console import Console
-
 from fsl_explain.classifiers import Vote
-from fsl_explain.cli.progress import note, show_table
+from fsl_explain.cli.progress import note, say, show_table
 from fsl_explain.evaluation import Table
 from fsl_explain.report import Page
 from retrieval_explain.cli.opened import UNKNOWN, Query, labels_given, open_bank_for, open_query, own_rows
@@ -46,7 +44,7 @@ def run(
     page = Page(title=f"Why did these come back for {asked.words}?", lead=_lead(found), facts=_facts(retrieved, vote))
     write_inspection(found, page, asked.region, out)
     _print(found, asked)
-    Console().print(f"Page: {out}", soft_wrap=True)
+    say(f"Page: {out}")
 
 
 def _lead(found: Inspection) -> str:
@@ -85,4 +83,4 @@ def _print(found: Inspection, asked: Query) -> None:
     if found.vote is None:
         return
     main = next(iter(found.vote.explanations.values()))
-    print(f"\n{verdict(found.vote)}\n\n{main.receipt()}\n")
+    say(f"\n{verdict(found.vote)}\n\n{main.receipt()}\n", lines=True)

@@ -12,6 +12,7 @@ from torchvision.datasets import ImageFolder
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from episodes.errors import MissingFile, Mistake
+from episodes.text_files import read_lines
 
 SEPARATORS = ("\t", ",", " ")
 WHOLE = re.compile(r"-?[0-9]{1,18}")
@@ -39,13 +40,11 @@ def read_image_list(place: str | Path) -> ImageList:
     if not path.exists():
         raise MissingFile(f"expected a list of images or a folder of class folders, but {path} does not exist.")
     if path.is_dir():
-        return _listed(ImageFolder(str(path)))
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise Mistake(
-            f"expected a text file with one image a line, but {path} is no UTF-8 text; give the list of images."
-        ) from error
+        try:
+            return _listed(ImageFolder(str(path)))
+        except FileNotFoundError as error:  # torchvision's, for a folder without classes or a class without images
+            raise MissingFile(f"expected a folder of class folders with images, but {path} is none: {error}") from error
+    lines = read_lines(path, "text file with one image a line")
     pairs = [_split(line.strip()) for line in lines if line.strip()]
     if not pairs:
         raise Mistake(f"expected a text file with one image a line, but {path} lists none.")

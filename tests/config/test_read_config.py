@@ -87,7 +87,7 @@ def test_settings_cannot_be_changed(read):
         ),
         (
             DIGITS + '[episodes]\nn_way = "many"\n',
-            r"\[episodes.n_way\] Input should be a valid integer.*but got 'many'",
+            r"\[episodes.n_way\] expected a whole number, but got 'many'",
         ),
         (DIGITS + "[episodes]\nn_way = 1\n", r"\[episodes.n_way\] .*greater than or equal to 2, but got 1\.$"),
         (

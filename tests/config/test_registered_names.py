@@ -52,7 +52,7 @@ def test_a_registered_data_set(write, monkeypatch):
     settings = read_config(path, EvaluationConfig)
     assert settings.data == Squares(side=4)
     assert settings.model_dump(mode="json")["data"]["side"] == 4
-    with pytest.raises(Mistake, match=r"\[data\.side\] Input should be a valid integer"):
+    with pytest.raises(Mistake, match=r"\[data\.side\] expected a whole number, but got 'x'"):
         read_config(path, EvaluationConfig, ["data.side=x"])
     assert isinstance(read_config(path, BankEvaluationConfig, ["gallery.kind='squares'"]).gallery, Squares)
     with pytest.raises(Mistake, match=r"\[gallery\] unknown kind of gallery 'square'; did you mean 'squares'"):

@@ -13,6 +13,15 @@ TABLE = Table(
 )
 
 
+def test_names_are_no_markdown_or_latex():
+    name = "<b>[x](y) `c` *e* _f_ $z$ &lt; a|b \\\nnext"
+    table = Table(name, ("n",), ((name,),), (name,))
+    written = as_markdown([table])
+    plain = r"\<b\>\[x\](y) \`c\` \*e\* \_f\_ \$z\$ \&lt; a\|b \\ next"
+    assert written.count(plain) == 3
+    assert all(line.startswith("%") or "next" not in line[:4] for line in as_latex([table]).splitlines())
+
+
 def test_markdown():
     assert as_markdown([TABLE]).splitlines() == [
         "**Birds & more**",
