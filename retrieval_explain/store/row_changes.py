@@ -52,7 +52,8 @@ class Existing:
         found[found] = there[order][places[found]] == numbers[found]
         if not found.all():
             raise _unknown(int(numbers[~found][0]), int((~found).sum()), there, self.name, to)
-        return order[places]
+        rows: Int64[np.ndarray, "row"] = order[places]
+        return rows
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,8 @@ class Change:
         if first < last:
             block = block.copy()
             block[self.replaced[first:last] - start] = self.replacements[first:last]
-        return block[self.kept[start : start + len(block)]]
+        left: Float[np.ndarray, "left channel"] = block[self.kept[start : start + len(block)]]
+        return left
 
 
 def appended(
