@@ -21,11 +21,19 @@ from retrieval_explain.search.index import build_index, flat, search
 from retrieval_explain.search.index_cache import cached
 from retrieval_explain.search.recall import Verified, verify
 from retrieval_explain.settings import INDEX_KINDS
-from retrieval_explain.store.bank_rows import LABELS, NAMES, NUMBERS
 from retrieval_explain.store.building import STAGE, build_on_disk, embedded, label_names, path_texts
+from retrieval_explain.store.contents import contents_of
 from retrieval_explain.store.encoder_fingerprint import described, expect_encoder, preprocessing_text
-from retrieval_explain.store.entries import UNLABELED, Entries, Labels, StoredEntries, entries_in_memory
+from retrieval_explain.store.entries import (
+    UNLABELED,
+    Entries,
+    Labels,
+    StoredEntries,
+    entries_in_memory,
+    with_contents,
+)
 from retrieval_explain.store.files import open_bank
+from retrieval_explain.store.manifest import LABELS, NAMES, NUMBERS
 from retrieval_explain.store.row_filter import allowed_rows, own_rows, without_own
 from retrieval_explain.store.similarity_names import recorded_name, storable_name, words_of
 from retrieval_explain.store.stored_rows import StoredRows
@@ -108,7 +116,7 @@ class MemoryBank:
         for embeddings in embedded(encoder, dataset, 0, batch_size):
             parts.append(embeddings)
             report(STAGE, len(embeddings), len(dataset))
-        return cls.from_embeddings(
+        made = cls.from_embeddings(
             torch.cat(parts) if parts else torch.empty(0, 0),
             labels=label_names(dataset),
             paths=path_texts(dataset),
@@ -116,6 +124,8 @@ class MemoryBank:
             encoder=described(encoder),
             preprocessing=preprocessing_text(encoder),
         )
+        contents = contents_of(dataset, range(len(dataset)))
+        return replace(made, entries=with_contents(made.entries, contents))
 
     @classmethod
     def load(cls, directory: str | Path, *, similarity: str | Similarity | None = None) -> "MemoryBank":
@@ -161,7 +171,8 @@ class MemoryBank:
                 part = slice(start, start + len(block))
                 labels = [self._label_text(label) for label in self.labels[part].tolist()]
                 paths = [path or None for path in self.paths[part]]
-                writer.add(block.numpy(), self.ids[part].numpy(), labels, paths)
+                contents = [content or None for content in self.entries.contents[part]] or None
+                writer.add(block.numpy(), self.ids[part].numpy(), labels, paths, contents)
             writer.notes = {LABELS: NAMES if self.classes else NUMBERS}
 
     def __len__(self) -> int:

@@ -36,7 +36,7 @@ def run(
     note(f"Embedding {len(dataset)} images of {len(dataset.classes) or 'no'} classes with {network.description} …")
     with progress_bars() as report:
         if append:
-            append_images(network, dataset, bank, batch_size, report)
+            grown = append_images(network, dataset, bank, batch_size, report)
             made = MemoryBank.load(bank)
         else:
             made = MemoryBank.build(
@@ -49,6 +49,8 @@ def run(
                 resume=resume,
                 dtype=dtype,
             )
+    if append:
+        note(grown.sentence)
     rows, channels = made.rows.shape
     say(f"Bank: {bank}, {rows} images of {len(made.classes)} classes, {channels} channels.")
     if index is not None:

@@ -13,7 +13,7 @@ from fsl_explain.similarities import Similarity, similarity_name
 from retrieval_explain.imports.embedding_sources import EmbeddingSource, Piece, open_source
 from retrieval_explain.imports.image_lists import ImageList, read_image_list
 from retrieval_explain.memory_bank import MemoryBank
-from retrieval_explain.store.bank_rows import LABELS, NAMES, NUMBERS
+from retrieval_explain.store.manifest import LABELS, NAMES, NUMBERS
 from retrieval_explain.store.similarity_names import storable_name
 from retrieval_explain.store.writer import BankWriter
 

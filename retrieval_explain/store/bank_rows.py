@@ -1,4 +1,4 @@
-"""The rows of a bank: which embeddings may enter it, and their ids, labels and paths."""
+"""The rows of a bank: which embeddings may enter it, and their ids, labels, paths and contents."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -7,13 +7,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from jaxtyping import Float, Int64, Shaped
+from jaxtyping import Bool, Float, Int64, Shaped
 
 from episodes.errors import Mistake
-from fsl_explain.similarities import named_similarity, traits_of
+from fsl_explain.similarities import SIMILARITIES, named_similarity, traits_of
+from retrieval_explain.store.manifest import NUMBERS
 
-SCHEMA = pa.schema([("id", pa.int64()), ("label", pa.string()), ("path", pa.string())])
-LABELS, NAMES, NUMBERS = "labels", "names", "numbers"  # a bank's note: whether its labels are names or numbers
+SCHEMA = pa.schema([("id", pa.int64()), ("label", pa.string()), ("path", pa.string()), ("content", pa.string())])
 Texts = Sequence[str | None] | Sequence[str] | None
 
 
@@ -35,23 +35,33 @@ def stored_embeddings(
         return np.ascontiguousarray(embeddings, dtype=np.dtype(dtype))
 
 
-def check_embeddings(stored: Float[np.ndarray, "row channel"], similarity: str, table: pa.Table) -> None:
-    """Refuse rows that no search could rank: NaN, infinity and, for the cosine and its like, zero.
+def without_similarity(
+    stored: Float[np.ndarray, "row channel"], similarity: str
+) -> tuple[Bool[np.ndarray, "row"], str]:
+    """Return which rows no search could rank, and what they are: NaN, infinity and, for the cosine and its like, zero.
 
-    The check is of the numbers as stored: zero is a row whose every number is.
-    Raises: ``ValueError`` naming the path, or else the id, of the first such row and their number.
+    The check is of the numbers as stored: zero is a row whose every number is. A similarity that has no name here may
+    have one for zero.
     """
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         squared = np.einsum("rc,rc->r", stored, stored, dtype=np.float32, casting="same_kind")
-    zero_has_none = traits_of(named_similarity(similarity)).zero_has_none
+    zero_has_none = similarity in SIMILARITIES and traits_of(named_similarity(similarity)).zero_has_none
     wrong = ~np.isfinite(squared) | (squared == 0)  # all that may be wrong, in one pass; few are looked at again
     looked_at = stored[wrong]
     wrong[wrong] = ~np.isfinite(looked_at).all(axis=1) | (zero_has_none & (looked_at == 0).all(axis=1))
+    return (
+        wrong,
+        f"{'zero or ' if zero_has_none else ''}not finite{' in float16' if stored.dtype == np.float16 else ''}",
+    )
+
+
+def check_embeddings(stored: Float[np.ndarray, "row channel"], similarity: str, table: pa.Table) -> None:
+    """Refuse rows that ``without_similarity`` finds. Raises: ``ValueError`` naming the first, and their number."""
+    wrong, what = without_similarity(stored, similarity)
     if not wrong.any():
         return
     first = int(np.flatnonzero(wrong)[0])
     name = table["path"][first].as_py() or f"id {table['id'][first].as_py()}"
-    what = f"{'zero or ' if zero_has_none else ''}not finite{' in float16' if stored.dtype == np.float16 else ''}"
     raise Mistake(
         f"{int(wrong.sum())} of {len(stored)} embeddings are {what}, first {name}. "
         f"They have no {similarity} similarity; fix or drop these images before building the bank."
@@ -71,18 +81,27 @@ def check_labels(table: pa.Table, kind: str) -> None:
         )
 
 
-def rows_table(count: int, ids: Int64[np.ndarray, "row"], labels: Texts, paths: Texts) -> pa.Table:
-    """Return the table of ``count`` rows; labels and paths that are not given are null.
+def rows_table(
+    count: int, ids: Int64[np.ndarray, "row"], labels: Texts, paths: Texts, contents: Texts = None
+) -> pa.Table:
+    """Return the table of ``count`` rows; labels, paths and contents that are not given are null.
 
     Raises: ``ValueError`` when a column has another length, or a text is no Unicode.
     """
     columns = {"id": pa.array(ids)} | {
-        name: _texts(name, given, count) for name, given in (("label", labels), ("path", paths))
+        name: _texts(name, given, count) for name, given in (("label", labels), ("path", paths), ("content", contents))
     }
     for name, column in columns.items():
         if len(column) != count:
             raise Mistake(f"expected one {name} for each of {count} embeddings, but got {len(column)}.")
     return pa.table(columns, schema=SCHEMA)
+
+
+def with_contents(table: pa.Table) -> pa.Table:
+    """Return a table of rows with the column ``content``, null where an older version of the software wrote none."""
+    if "content" not in table.column_names:
+        table = table.append_column("content", pa.nulls(len(table), pa.string()))
+    return table
 
 
 def _texts(name: str, given: Texts, count: int) -> pa.Array:

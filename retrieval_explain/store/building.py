@@ -1,8 +1,9 @@
 """From images to a bank on disk: embedded batch by batch, and resumed at the first image that is not kept."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,18 +14,23 @@ from jaxtyping import Float
 from torch import Tensor
 
 from episodes import LabeledImages
-from episodes.errors import Mistake
+from episodes.errors import Busy, Mistake
 from episodes.reading import all_broken
 from fsl_explain.batches import check_batch_size
 from fsl_explain.encoder import Encoder
 from fsl_explain.progress import Report, silent
-from retrieval_explain.store.bank_rows import LABELS, NAMES, rows_table
-from retrieval_explain.store.changes import append
+from retrieval_explain.store.bank_rows import rows_table
+from retrieval_explain.store.changes import change_on_disk
+from retrieval_explain.store.contents import contents_of
 from retrieval_explain.store.encoder_fingerprint import described, expect_encoder, preprocessing_text
 from retrieval_explain.store.files import open_bank
+from retrieval_explain.store.growing import Grown, compared
+from retrieval_explain.store.manifest import LABELS, NAMES
+from retrieval_explain.store.row_changes import Change, Existing, appended, updated
 from retrieval_explain.store.writer import BankWriter
 
 STAGE = "embed"
+LISTED = ["id", "label", "path"]  # what a data set says of its images before one is read
 
 
 def build_on_disk(
@@ -39,11 +45,13 @@ def build_on_disk(
 ) -> None:
     """Embed every image of a data set into a bank on disk, in place of the bank that is there.
 
-    Memory is that of a few batches. What an interrupted build has kept is taken over with ``resume``; the bank
-    that was there stays until the new one is whole. Ids are positions in the data set.
+    Memory is that of a few batches. What an interrupted build has kept is taken over with ``resume``, where its
+    images are what they were; the bank that was there stays until the new one is whole. Ids are positions in the data
+    set.
 
-    Raises: ``ValueError`` for an unfinished build of another encoder or data set, for an image that cannot be
-    read, and for one without a similarity, naming its path; ``OSError`` when the disk is full.
+    Raises: ``ValueError`` for an unfinished build of another encoder or data set or of photographs that were replaced
+    since, for an image that cannot be read, and for one without a similarity, naming its path; ``OSError`` when the
+    disk is full.
     """
     check_batch_size(batch_size)
     _check_data_set(dataset)
@@ -51,11 +59,13 @@ def build_on_disk(
     expected = _entries(dataset)
     settings = (channels, dtype, similarity, described(encoder), preprocessing_text(encoder))
     with BankWriter(Path(directory), *settings, resume=resume, expected_rows=len(dataset)) as writer:
-        _check_kept(writer.kept_rows(), expected, Path(directory))
+        _check_kept(writer.kept_rows(), expected, Path(directory), dataset)
         report(STAGE, writer.rows, len(dataset))
         for embeddings in embedded(encoder, dataset, writer.rows, batch_size):
             part = expected.slice(writer.rows, len(embeddings))
-            writer.add(embeddings.numpy(), part["id"].to_numpy(), part["label"].to_pylist(), part["path"].to_pylist())
+            contents = contents_of(dataset, part["id"].to_pylist())
+            texts = (part["label"].to_pylist(), part["path"].to_pylist(), contents)
+            writer.add(embeddings.numpy(), part["id"].to_numpy(), *texts)
             report(STAGE, len(embeddings), len(dataset))
         writer.notes = {LABELS: NAMES}
 
@@ -66,37 +76,82 @@ def append_images(
     directory: str | Path,
     batch_size: int = 16,
     report: Report = silent,
-) -> None:
-    """Embed every image of a data set and add them behind the rows of a bank; ids go on from its largest.
+) -> Grown:
+    """Add the images of a data set that a bank has not; ids go on from its largest. Return what was done.
+
+    An image is known by its file, however its path is spelled. A photograph that was replaced is embedded again in its
+    row, and one whose file was moved gets its new path; both keep their ids and labels.
 
     Raises: ``ValueError`` for a bank of another encoder or preprocessing, otherwise as ``build_on_disk``; the bank
     stays as it was.
     """
     check_batch_size(batch_size)
     _check_data_set(dataset)
-    made = open_bank(Path(directory)).manifest
+    stored = open_bank(Path(directory))
+    made = stored.manifest
     expect_encoder(encoder, made.encoder, made.preprocessing, made.channels)
-    report(STAGE, 0, len(dataset))
+    grown = compared(stored.table, dataset, label_names(dataset))
+    change = grown_by(encoder, dataset, grown, batch_size, report)
+
+    def unless_changed(bank: Existing) -> Change:
+        if not bank.table.equals(stored.table):
+            raise Busy(f"the bank {directory} was changed while images were embedded for it; append them again.")
+        return change(bank)
+
+    change_on_disk(Path(directory), unless_changed)
+    return grown
+
+
+def grown_by(
+    encoder: Encoder, dataset: LabeledImages, grown: Grown, batch_size: int, report: Report
+) -> Callable[[Existing], Change]:
+    """Embed what is new or was replaced, and return the change of the bank that ``grown`` was found for."""
+    positions = grown.embedded
+    report(STAGE, 0, len(positions))
     parts = []
-    for embeddings in embedded(encoder, dataset, 0, batch_size):
+    for embeddings in embedded(encoder, dataset, 0, batch_size, positions):
         parts.append(embeddings)
-        report(STAGE, len(embeddings), len(dataset))
-    entries = _entries(dataset)
-    labels, paths = entries["label"].to_pylist(), entries["path"].to_pylist()
-    append(Path(directory), torch.cat(parts).numpy(), labels=labels, paths=paths, encoder=made.encoder)
+        report(STAGE, len(embeddings), len(positions))
+    labels, paths = label_names(dataset), path_texts(dataset)
+
+    def change(bank: Existing) -> Change:
+        values = torch.cat(parts).numpy() if parts else np.empty((0, bank.channels), np.float32)
+        again = [row for _, row in grown.replaced]
+        moved = [row for _, row in grown.moved]
+        made = updated(
+            bank,
+            bank.ids[again],
+            values[len(grown.new) :],
+            contents=[grown.contents[position] for position, _ in grown.replaced],
+        )
+        after = replace(bank, table=made.table)
+        made_paths = updated(after, bank.ids[moved], paths=[paths[position] for position, _ in grown.moved])
+        after = replace(bank, table=made_paths.table)
+        texts = ([of[position] for position in grown.new] for of in (labels, paths, grown.contents))
+        added = appended(after, values[: len(grown.new)], None, *texts)
+        is_nothing = not (grown.new or grown.replaced or grown.moved)
+        return replace(added, replaced=made.replaced, replacements=made.replacements, is_nothing=is_nothing)
+
+    return change
 
 
 def embedded(
-    encoder: Encoder, dataset: LabeledImages, start: int = 0, batch_size: int = 16
+    encoder: Encoder,
+    dataset: LabeledImages,
+    start: int = 0,
+    batch_size: int = 16,
+    chosen: Sequence[int] | None = None,
 ) -> Iterator[Float[Tensor, "image channel"]]:
     """Yield the embeddings of a data set's images in order, from ``start`` on, a batch at a time, on the CPU.
 
-    A few threads read the next batch while one is embedded.
+    ``chosen`` are the positions of those that are wanted; None: of all. A few threads read the next batch while one is
+    embedded.
     """
+    wanted = range(len(dataset)) if chosen is None else chosen
     coming: deque[Iterator[Tensor]] = deque()
     with ThreadPoolExecutor(max_workers=torch.get_num_threads()) as readers:
-        for first in range(start, len(dataset) + batch_size, batch_size):
-            positions = range(first, min(first + batch_size, len(dataset)))
+        for first in range(start, len(wanted) + batch_size, batch_size):
+            positions = wanted[first : first + batch_size]
             coming.append(readers.map(lambda position: _pixels(encoder, dataset, position), positions))
             if len(coming) > 1:
                 yield encoder(torch.stack(_together(dataset, coming.popleft()))).embedding.detach().cpu()
@@ -139,10 +194,11 @@ def _check_data_set(dataset: LabeledImages) -> None:
         raise Mistake("expected a data set of at least one image, but it is empty; check its folder.")
 
 
-def _check_kept(kept: pa.Table, expected: pa.Table, directory: Path) -> None:
-    """Refuse to go on with a build whose kept rows are not the data set's first ones."""
+def _check_kept(kept: pa.Table, expected: pa.Table, directory: Path, dataset: LabeledImages) -> None:
+    """Refuse to go on with a build whose kept rows are not the data set's first ones, or not as they are now."""
     begun = expected.slice(0, len(kept))
-    if kept.equals(begun):
+    if kept.select(LISTED).equals(begun.select(LISTED)):
+        _check_contents(kept, contents_of(dataset, range(len(kept))), directory)
         return
     same = [
         pc.equal(kept[name].slice(0, len(begun)).fill_null(""), begun[name].fill_null("")) for name in ("label", "path")
@@ -153,6 +209,17 @@ def _check_kept(kept: pa.Table, expected: pa.Table, directory: Path) -> None:
         f"the unfinished build in {directory} has {theirs} as image {first}, but the data set has {ours}; "
         "go on with the data set it was begun with or build the bank again without resuming."
     )
+
+
+def _check_contents(kept: pa.Table, contents: Sequence[str], directory: Path) -> None:
+    """Refuse to go on with a build whose photographs were replaced. Raises: ``ValueError`` naming the first."""
+    pairs = enumerate(zip(kept["content"].to_pylist(), contents, strict=True))
+    changed = [row for row, (held, holds) in pairs if held != holds]
+    if changed:
+        raise Mistake(
+            f"{len(changed)} of {len(kept)} images that the unfinished build in {directory} has embedded have changed "
+            f"since, first {_named(kept, changed[0])}; build the bank again without resuming."
+        )
 
 
 def _named(table: pa.Table, row: int) -> str:

@@ -14,8 +14,9 @@ from jaxtyping import Int, Int64
 from torch import Tensor
 
 from episodes.errors import Mistake
-from retrieval_explain.store.bank_rows import LABELS, NUMBERS, SeenIds, whole_ids
+from retrieval_explain.store.bank_rows import SeenIds, whole_ids
 from retrieval_explain.store.files import StoredBank
+from retrieval_explain.store.manifest import LABELS, NUMBERS
 
 UNLABELED = -1
 Labels = Sequence[int] | Sequence[str] | Sequence[int | None] | Sequence[str | None] | Tensor
@@ -33,10 +34,11 @@ class EntriesInMemory:
     labels: Int64[Tensor, "row"]
     classes: tuple[str, ...]
     paths: Sequence[str]
+    contents: Sequence[str] = ()  # "" where it is not known what an image held; empty where none is known
 
 
 class StoredPaths(Sequence[str]):
-    """The paths of a bank on disk; one is made a text when it is asked for. "" where an image has none."""
+    """A column of texts of a bank on disk; one is made a text when it is asked for. "" where an image has none."""
 
     def __init__(self, column: pa.ChunkedArray) -> None:
         self._column = column
@@ -84,6 +86,11 @@ class StoredEntries:
         return StoredPaths(self.stored.column("path"))
 
     @cached_property
+    def contents(self) -> StoredPaths:
+        """What every image held, as ``contents.content_of`` says it."""
+        return StoredPaths(self.stored.column("content"))
+
+    @cached_property
     def _labels(self) -> tuple[Int64[Tensor, "row"], tuple[str, ...]]:
         encoded = self.stored.column("label").dictionary_encode().combine_chunks()
         codes = torch.tensor(encoded.indices.fill_null(UNLABELED).to_numpy()).long()
@@ -105,7 +112,7 @@ def entries_in_memory(
 
     Raises: ``ValueError`` for lists of another length, an id given twice, or names mixed with numbers.
     """
-    named = tuple("" if path is None else str(path) for path in paths or [""] * rows)
+    named = tuple("" if path is None else str(path) for path in ([""] * rows if paths is None else paths))
     numbers, classes = _numbered(labels, rows)
     known = whole_ids(np.arange(rows) if ids is None else np.asarray(ids))
     for what, given in (("labels", numbers), ("paths", named), ("ids", known)):
@@ -113,6 +120,11 @@ def entries_in_memory(
             raise Mistake(f"expected one of the {what} for each of {rows} rows, but got {len(given)}.")
     SeenIds().add(known)
     return EntriesInMemory(torch.from_numpy(known), numbers, classes, named)
+
+
+def with_contents(entries: "Entries", contents: Sequence[str]) -> EntriesInMemory:
+    """Return entries of images whose contents are known."""
+    return EntriesInMemory(entries.ids, entries.labels, entries.classes, entries.paths, tuple(contents))
 
 
 def _numbered(labels: Labels | None, rows: int) -> tuple[Int64[Tensor, "label"], tuple[str, ...]]:

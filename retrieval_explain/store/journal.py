@@ -18,7 +18,7 @@ from jaxtyping import Float
 
 from episodes.errors import Mistake
 from fsl_explain.files import sync
-from retrieval_explain.store.bank_rows import write_rows
+from retrieval_explain.store.bank_rows import with_contents, write_rows
 from retrieval_explain.store.block_hashes import sha256_of_file
 from retrieval_explain.store.embeddings_file import EmbeddingsFile
 from retrieval_explain.store.versions import JOURNAL, UNFINISHED, start_unfinished
@@ -99,7 +99,7 @@ class Journal:
     def tables(self) -> Iterator[pa.Table]:
         """Return the rows of one piece after the other."""
         for number in range(len(self._pieces)):
-            yield pq.read_table(self._rows_path(number))
+            yield with_contents(pq.read_table(self._rows_path(number)))
 
     def _rows_path(self, piece: int) -> Path:
         return self.folder / f"pieces-{piece:06d}.parquet"

@@ -15,38 +15,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
-
-from pydantic import BaseModel
 
 from episodes.errors import DiskFull, MissingFile, Mistake
 from fsl_explain.files import patiently, sync
 from retrieval_explain.store.file_lock import locked
+from retrieval_explain.store.manifest import Manifest
 
 CURRENT, LOCK, UNFINISHED, WRITING, JOURNAL = "CURRENT", ".lock", "unfinished", ".writing", "pieces.journal"
 EMBEDDINGS, ROWS, MANIFEST = "embeddings.safetensors", "rows.parquet", "manifest.json"
 VERSION = re.compile(r"version-(\d{6,})-[0-9a-f]{8}")
 POINTER = re.compile(rb"(version-\d{6,}-[0-9a-f]{8}) ([0-9a-f]{64})\n")
 REPAIR = "restore a copy of the bank or build it again"
-
-
-class Manifest(BaseModel, extra="forbid", frozen=True):
-    """What a version of a bank is: its shape, how it was made, and the SHA-256 of each part of it."""
-
-    format: Literal[1] = 1
-    rows: int
-    channels: int
-    dtype: Literal["float32", "float16"]
-    similarity: str
-    encoder: str
-    preprocessing: str
-    block_rows: int
-    block_sha256: tuple[str, ...]
-    header_sha256: str
-    rows_bytes: int
-    rows_sha256: str
-    versions: dict[str, str]
-    notes: dict[str, Any]
 
 
 @dataclass(frozen=True)

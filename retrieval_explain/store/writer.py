@@ -26,12 +26,12 @@ from retrieval_explain.store.bank_rows import (
 from retrieval_explain.store.block_hashes import sha256_of_file
 from retrieval_explain.store.embeddings_file import SAFETENSORS_NAMES, EmbeddingsFile
 from retrieval_explain.store.journal import Journal, Settings
+from retrieval_explain.store.manifest import Manifest
 from retrieval_explain.store.versions import (
     CURRENT,
     EMBEDDINGS,
     LOCK,
     ROWS,
-    Manifest,
     bank_lock,
     check_free_space,
     full_disk_is_one_sentence,
@@ -101,7 +101,7 @@ class BankWriter:
         return self._file.rows + self._buffered_rows
 
     def kept_rows(self) -> pa.Table:
-        """Return the id, label and path of the rows that are kept on the disk."""
+        """Return the id, label, path and content of the rows that are kept on the disk."""
         return pa.concat_tables([SCHEMA.empty_table(), *self._journal.tables()])
 
     def add(
@@ -110,15 +110,18 @@ class BankWriter:
         ids: Sequence[int] | Shaped[np.ndarray, "row"] | None = None,
         labels: Texts = None,
         paths: Texts = None,
+        contents: Texts = None,
     ) -> None:
         """Add rows to the bank; ids that are not given go on from the largest so far.
+
+        ``contents`` are those of ``contents.content_of``.
 
         Raises: ``ValueError`` for a wrong dimension, zero (cosine) or non-finite rows or an id that is taken;
         then none of these rows is added. ``OSError`` when the disk is full.
         """
         stored = stored_embeddings(embeddings, self.settings.channels, self.settings.dtype)
         numbers = np.arange(self._seen.next_id, self._seen.next_id + len(stored)) if ids is None else whole_ids(ids)
-        table = rows_table(len(stored), numbers, labels, paths)
+        table = rows_table(len(stored), numbers, labels, paths, contents)
         check_embeddings(stored, self.settings.similarity, table)
         self._seen.add(numbers)
         self._buffer.append((stored if stored is not embeddings else stored.copy(), table))

@@ -50,9 +50,10 @@ def build(
     recall
         The share of the true neighbors that the index has to find.
     resume
-        Go on with the images of a build of the same settings that was stopped.
+        Go on with the images of a build of the same settings that was stopped; photographs that were replaced since are
+        refused.
     append
-        Add the images to the bank that is there.
+        Add the images that the bank has not; files that have changed are embedded again.
     unlabeled
         Take every image below the folder, however deep, without a label.
     skip_broken
