@@ -165,9 +165,9 @@ class Encoder:
         """
         try:
             with evaluating(self.network, self.head):
-                for part in (self.network, self.head, self.pooling):
-                    if isinstance(part, nn.Module):
-                        part.to(device)
+                parts = (self.network, self.head, self.pooling)
+                for part in [part for part in parts if isinstance(part, nn.Module)]:
+                    part.to(device)
         except (RuntimeError, AssertionError, TypeError) as error:
             raise Mistake(f"expected a device this machine has, but got {str(device)!r}; use cpu.") from error
         return self
