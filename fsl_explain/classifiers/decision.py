@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from episodes.errors import Mistake
 from fsl_explain.encoder import Features
 from fsl_explain.similarities import Similarity
 
@@ -41,8 +42,17 @@ class Decision:
 
     @property
     def name(self) -> str:
-        """The name of the decided class, for a single query."""
+        """The name of the decided class, for a single query. Raises: ``ValueError`` for a batch."""
+        if not isinstance(self.label, int) and self.label.dim() > 0:
+            raise Mistake(
+                f"expected the decision of one query, but got those of {tuple(self.label.shape)}; use decision.names."
+            )
         return self.classes[int(self.label)]
+
+    @property
+    def names(self) -> list[Any]:
+        """The names of the decided classes, a list as long as the batch, nested as its dimensions are."""
+        return _named(torch.as_tensor(self.label), self.classes)
 
 
 @dataclass(frozen=True)
@@ -152,6 +162,11 @@ def combined(
 ) -> Float[Tensor, "*batch"]:
     """Return Σ_c weight_c score_c; a class of weight 0 has no say even where its score is infinite."""
     return torch.where(class_weights != 0, class_weights * scores, 0).sum(dim=-1)
+
+
+def _named(labels: Tensor, classes: tuple[str, ...]) -> list[Any]:
+    rows = labels.reshape(1) if labels.dim() == 0 else labels
+    return [classes[int(row)] if row.dim() == 0 else _named(row, classes) for row in rows]
 
 
 def decide(scores: Float[Tensor, "*batch way"], classes: tuple[str, ...]) -> Decision:

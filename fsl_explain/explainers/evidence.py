@@ -4,6 +4,7 @@ It is made from a question, or of plain values and tensors from a file; then the
 be written says so when it is asked for.
 """
 
+import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, TypeVar
@@ -166,6 +167,21 @@ def read_back(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Eviden
         Missing(kept["missing"]) if addends is None else Addends(addends, tensors["support_addends"], *_shapes(kept)),
         tensors["weights"],
     )
+
+
+def unnamed(evidence: Evidence) -> dict[str, Any]:
+    """Return the rule and the similarity that have no name but can be pickled, for a pickle or a copy."""
+    without = {"rule": _rule_facts(evidence.rule), "similarity": _similarity_facts(evidence.similarity)}
+    kept = {name: getattr(evidence, name) for name, facts in without.items() if "missing" in facts}
+    return {name: part for name, part in kept.items() if _is_picklable(part)}
+
+
+def _is_picklable(part: object) -> bool:
+    try:
+        pickle.dumps(part)
+    except Exception:  # an object of a user's own may fail in any way
+        return False
+    return True
 
 
 def _shapes(facts: Mapping[str, Any]) -> tuple[tuple[int, int], tuple[int, int]]:

@@ -17,11 +17,11 @@ from episodes.errors import Mistake, UnknownName, WrongType
 from episodes.geometry import Geometry, geometry_of_sizes
 from fsl_explain.classifiers import Decision
 from fsl_explain.explainers import explanation_file
-from fsl_explain.explainers.evidence import Evidence
+from fsl_explain.explainers.evidence import Evidence, unnamed
 from fsl_explain.explainers.question import Question
 from fsl_explain.explainers.receipt import Receipt, SupportLine
 from fsl_explain.explainers.saved_explanation import parts_of, taken_apart
-from fsl_explain.explainers.sides import QuerySide, SupportSide
+from fsl_explain.explainers.sides import QuerySide, SupportSide, as_array
 from fsl_explain.image_batch import picture
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ class Explanation:
             "absolute_sum": self.absolute_sum,
             **{name: getattr(self, name) for name in SHOWN},
         }
-        return {name: _array(value) for name, value in found.items() if value is not None}
+        return {name: as_array(value) for name, value in found.items() if value is not None}
 
     def saliency_on(
         self,
@@ -252,11 +252,17 @@ class Explanation:
         return load_explanation(path)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _put_together, taken_apart(self)
+        return _put_together, (*taken_apart(self), unnamed(self.evidence))
 
     def _expect_one(self) -> None:
         if self.exact_score.dim() != 0:
             raise Mistake("expected the explanation of one query, but got that of a batch; index it.")
+
+
+def expect_explanation(explanation: object) -> None:
+    """Refuse anything but an explanation. Raises: ``TypeError``."""
+    if not isinstance(explanation, Explanation):
+        raise WrongType(f"expected an explanation, as explain() returns it, but got {type(explanation).__name__}.")
 
 
 def load_explanation(path: str | Path) -> Explanation:
@@ -274,8 +280,10 @@ def load_explanation(path: str | Path) -> Explanation:
         raise explanation_file.damaged(path) from error
 
 
-def _put_together(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Explanation:
-    return Explanation(**parts_of(facts, tensors))
+def _put_together(
+    facts: Mapping[str, Any], tensors: Mapping[str, Tensor], objects: Mapping[str, Any] | None = None
+) -> Explanation:
+    return Explanation(**parts_of(facts, tensors, objects or {}))
 
 
 SHOWN = (
@@ -287,9 +295,3 @@ SHOWN = (
 def _pictures(name: str) -> ModuleType:
     """Load what draws only when something is drawn: pictures stand above the explanations, and bring matplotlib."""
     return import_module(f"fsl_explain.pictures.{name}")
-
-
-def _array(value: Tensor) -> Shaped[np.ndarray, "..."]:
-    wide = value.float() if value.dtype == torch.bfloat16 else value  # NumPy has no such type
-    array: np.ndarray = wide.detach().cpu().numpy()
-    return array

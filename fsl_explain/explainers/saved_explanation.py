@@ -4,6 +4,7 @@ The network stays behind. What the support audit and the correspondence read goe
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -43,8 +44,11 @@ def taken_apart(explanation: Any) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return plain, {name: value.detach().cpu() for name, value in tensors.items()}
 
 
-def parts_of(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Return the parts of the explanation that was taken apart, by the names of its fields."""
+def parts_of(facts: Mapping[str, Any], tensors: Mapping[str, Tensor], objects: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parts of the explanation that was taken apart, by the names of its fields.
+
+    ``objects`` are a rule and a similarity without a name, where a pickle or a copy brought them.
+    """
     label, target = (tensors[name] for name in ("label", "target"))
     geometry = facts["geometry"]
     return {
@@ -56,7 +60,7 @@ def parts_of(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[st
         "constants": {name: tensors[f"constant.{number}"] for number, name in enumerate(facts["constants"])},
         "query": QuerySide(**_below("query", tensors)),
         "supports": SupportSide(**_below("supports", tensors)),
-        "evidence": evidence.read_back(facts["evidence"], _below("evidence", tensors)),
+        "evidence": replace(evidence.read_back(facts["evidence"], _below("evidence", tensors)), **objects),
         "signed": facts["signed"],
         "addends": facts["addends"],
         "ranks": facts["ranks"],

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from jaxtyping import Float
+import numpy as np
+import torch
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 
@@ -57,3 +59,10 @@ class SupportSide:
     def tensors(self) -> Mapping[str, Tensor]:
         """All that is there, by name."""
         return {name: value for name, value in vars(self).items() if value is not None}
+
+
+def as_array(value: Tensor) -> Shaped[np.ndarray, "..."]:
+    """Return a tensor as a NumPy array on the CPU, without its gradient."""
+    wide = value.float() if value.dtype == torch.bfloat16 else value  # NumPy has no such type
+    array: np.ndarray = wide.detach().cpu().numpy()
+    return array

@@ -77,3 +77,13 @@ def test_a_class_without_supports_scores_minus_infinity(rule):
     supports = SupportSet(torch.ones(2, 2, 3), torch.tensor([[True, True], [False, False]]), ("there", "gone"))
     scores = RULES[rule].class_scores(torch.ones(1, 3), supports, SIMILARITIES["cosine"])
     assert scores.isneginf().tolist() == [[False, True]]
+
+
+def test_a_batch_has_names_and_one_decision_a_name():
+    scores = torch.tensor([[1.0, 2.0], [3.0, 0.0]])
+    batch, one = decide(scores, ("wren", "tern")), decide(scores[0], ("wren", "tern"))
+    assert batch.names == ["tern", "wren"]
+    assert (one.name, one.names) == ("tern", ["tern"])
+    assert decide(scores[None], ("wren", "tern")).names == [["tern", "wren"]]
+    with pytest.raises(ValueError, match=r"expected the decision of one query, but got those of \(2,\); use decision"):
+        _ = batch.name

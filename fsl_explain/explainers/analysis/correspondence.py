@@ -16,7 +16,7 @@ from torch import Tensor
 from episodes.errors import Mistake, UnknownName
 from fsl_explain.explainers.contrast_weights import ClassReference, class_index
 from fsl_explain.explainers.evidence import EVERY, Addends, Evidence, evidence_of, there
-from fsl_explain.explainers.explanation import Explanation
+from fsl_explain.explainers.explanation import Explanation, expect_explanation
 from fsl_explain.explainers.question import Question
 
 
@@ -143,6 +143,7 @@ def correspondence(
     Raises: ``ValueError`` for the explanation of a batch, or supports whose activation maps were not kept;
     ``LookupError`` for a support that is not there.
     """
+    expect_explanation(explanation)
     if explanation.score.dim() != 0:
         raise Mistake("expected the explanation of one query, but got that of a batch; index it.")
     classes = explanation.decision.classes

@@ -9,7 +9,7 @@ from torch import Tensor
 from episodes.errors import Mistake
 from fsl_explain.classifiers import Rule, SupportSet, Vote
 from fsl_explain.explainers.evidence import Evidence, there
-from fsl_explain.explainers.explanation import Explanation
+from fsl_explain.explainers.explanation import Explanation, expect_explanation
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ def support_audit(explanation: Explanation) -> SupportAudit:
 
     A class that loses its only support cannot be decided. Rules that are fitted are fitted again for each.
     """
+    expect_explanation(explanation)
     evidence = explanation.evidence
     way, shot = evidence.supports.valid.shape[-2:]
     scores = decision_without_each(evidence).unflatten(0, (way, shot)).movedim((0, 1), (-3, -2)).cpu()

@@ -1,6 +1,7 @@
 """Maps that look at nothing: what any explainer has to beat before its figures mean something."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from jaxtyping import Float, Int
@@ -9,6 +10,9 @@ from torch import Tensor
 from fsl_explain.explainers.method import Attribution, Method, SupportAttribution
 from fsl_explain.explainers.normalization import min_max_map, upsample
 from fsl_explain.explainers.question import Question
+
+Draw = Callable[[int, int], Tensor]
+"""From a height and a width to a map."""
 
 ORDERED_CHANNELS = 5
 """Their order numbers images: with up to 4,096 channels the number fits into 63 bits."""
@@ -44,24 +48,31 @@ def image_seeds(pooled: Float[Tensor, "*batch channel"]) -> Int[Tensor, "*batch"
     return (order * pooled.shape[-1] ** torch.arange(order.shape[-1], device=order.device)).sum(dim=-1)
 
 
-def baseline(draw: Callable[[int, int], Tensor]) -> Method:
+def baseline(draw: Draw) -> Method:
     """Make a method of a map that depends on the size of the image alone; it has no contributions."""
+    return Method(
+        partial(_attribute, draw=draw),
+        partial(_attribute_supports, draw=draw),
+        partial(_saliency, draw=draw),
+        uses_supports=False,
+    )
 
-    def attribute(question: Question) -> Attribution:
-        pooled, maps = question.query.pooled, question.query.maps
-        undefined = pooled.new_full(pooled.shape, float("nan"))
-        cells = draw(*maps.shape[-2:]).to(maps).expand(*maps.shape[:-3], *maps.shape[-2:])
-        return Attribution(undefined, cells, undefined[..., 0])
 
-    def attribute_supports(question: Question) -> SupportAttribution:
-        shape = (*question.target.shape, *question.supports.valid.shape[-2:], *question.query.maps.shape[-2:])
-        cells = draw(*shape[-2:]).to(question.query.maps).expand(shape)
-        return SupportAttribution(cells, cells.new_full(question.target.shape, float("nan")))
+def _attribute(question: Question, draw: Draw) -> Attribution:
+    pooled, maps = question.query.pooled, question.query.maps
+    undefined = pooled.new_full(pooled.shape, float("nan"))
+    cells = draw(*maps.shape[-2:]).to(maps).expand(*maps.shape[:-3], *maps.shape[-2:])
+    return Attribution(undefined, cells, undefined[..., 0])
 
-    def saliency(cells: Tensor, size: tuple[int, int]) -> Tensor:
-        return draw(*size).to(cells).expand(*cells.shape[:-2], *size)
 
-    return Method(attribute, attribute_supports, saliency, uses_supports=False)
+def _attribute_supports(question: Question, draw: Draw) -> SupportAttribution:
+    shape = (*question.target.shape, *question.supports.valid.shape[-2:], *question.query.maps.shape[-2:])
+    cells = draw(*shape[-2:]).to(question.query.maps).expand(shape)
+    return SupportAttribution(cells, cells.new_full(question.target.shape, float("nan")))
+
+
+def _saliency(cells: Tensor, size: tuple[int, int], draw: Draw) -> Tensor:
+    return draw(*size).to(cells).expand(*cells.shape[:-2], *size)
 
 
 def attribute_at_random(question: Question) -> Attribution:

@@ -5,6 +5,7 @@ The gradient starts at the maps, so that the network itself is not run again and
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -44,14 +45,12 @@ def map_gradients(question: Question) -> Float[Tensor, "*batch channel h w"]:
 
 def gradient_cam(formula: Formula) -> Method:
     """Make an explainer of a formula; it has no receipt, because a gradient does not add up."""
+    return Method(partial(_attribute, formula=formula), attribute_supports, saliency)
 
-    def attribute(question: Question) -> Attribution:
-        drawn = formula(question.query.maps, map_gradients(question))
-        return Attribution(
-            drawn.channels.double(), drawn.cells.clamp(min=0), drawn.cells.new_zeros(question.target.shape)
-        )
 
-    return Method(attribute, attribute_supports, saliency)
+def _attribute(question: Question, formula: Formula) -> Attribution:
+    drawn = formula(question.query.maps, map_gradients(question))
+    return Attribution(drawn.channels.double(), drawn.cells.clamp(min=0), drawn.cells.new_zeros(question.target.shape))
 
 
 def attribute_supports(question: Question) -> SupportAttribution:

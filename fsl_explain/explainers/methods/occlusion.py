@@ -6,7 +6,7 @@ others; an increase of the score counts as no drop.
 """
 
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from operator import add
 
 import torch
@@ -69,16 +69,16 @@ def hidden_pixels(
 
 def occlusion_method(options: OcclusionOptions | None = None) -> Method:
     """Make a method of a square and a step, to be given to ``explain``; its cells are the pixels of the image."""
-    chosen = options or OcclusionOptions()
+    found = partial(_attribute, options=options or OcclusionOptions())
+    return Method(found, attribute_supports, saliency, perturbs=True, name="occlusion")
 
-    def attribute(question: Question) -> Attribution:
-        """Average at every pixel the drops of the squares that hide it; no channel is accounted for."""
-        maps, pooled = question.query.maps, question.query.pooled
-        undefined = pooled.new_full(pooled.shape, float("nan"))
-        cells = _drops(question, chosen).mean
-        return Attribution(undefined, cells.reshape(*maps.shape[:-3], *cells.shape[-2:]).to(maps), undefined[..., 0])
 
-    return Method(attribute, attribute_supports, saliency, perturbs=True, name="occlusion")
+def _attribute(question: Question, options: OcclusionOptions) -> Attribution:
+    """Average at every pixel the drops of the squares that hide it; no channel is accounted for."""
+    maps, pooled = question.query.maps, question.query.pooled
+    undefined = pooled.new_full(pooled.shape, float("nan"))
+    cells = _drops(question, options).mean
+    return Attribution(undefined, cells.reshape(*maps.shape[:-3], *cells.shape[-2:]).to(maps), undefined[..., 0])
 
 
 def _drops(question: Question, options: OcclusionOptions) -> MaskSums:

@@ -7,6 +7,7 @@ the whole one. Notation: s is the cosine similarity of a masked image's embeddin
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
 from operator import add
 
@@ -112,22 +113,22 @@ def relax_method(options: RelaxOptions | None = None, *, certain: bool = False) 
 
     It explains no score but the embedding: supports and target change nothing. The cells are those of the image.
     """
-
-    def attribute(question: Question) -> Attribution:
-        pixels, pooled = pixels_of(question), question.query.pooled
-        found = relax(pixels.encoder, pixels.images, options=options)
-        cells = found.certain_importance if certain else found.importance
-        undefined = pooled.new_full(pooled.shape, float("nan"))
-        return Attribution(undefined, cells.to(question.query.maps), undefined[..., 0])
-
     return Method(
-        attribute,
+        partial(_attribute, options=options, certain=certain),
         attribute_supports,
         saliency,
         uses_supports=False,
         perturbs=True,
         name="u-relax" if certain else "relax",
     )
+
+
+def _attribute(question: Question, options: RelaxOptions | None, certain: bool) -> Attribution:
+    pixels, pooled = pixels_of(question), question.query.pooled
+    found = relax(pixels.encoder, pixels.images, options=options)
+    cells = found.certain_importance if certain else found.importance
+    undefined = pooled.new_full(pooled.shape, float("nan"))
+    return Attribution(undefined, cells.to(question.query.maps), undefined[..., 0])
 
 
 def saliency(cells: Float[Tensor, "*batch h w"], size: tuple[int, int]) -> Float[Tensor, "*batch height width"]:
