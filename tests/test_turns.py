@@ -182,7 +182,8 @@ def test_images_are_opened_one_at_a_time_and_the_filters_of_warnings_stay(tmp_pa
     threads = [started(lambda: read_image(tmp_path / "image.png")) for _ in range(4)]
     for thread in threads:
         thread.join(PATIENCE)
-    assert most == [1] * 4
+    assert len(most) >= 4
+    assert set(most) == {1}
     assert warnings.filters == before
 
 

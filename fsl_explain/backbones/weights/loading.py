@@ -178,7 +178,7 @@ def fitting(
     else:
         found = translate(checkpoint.release, checkpoint.state, expected, checkpoint.path)
     state = {name: value for name, value in found.state.items() if unused is None or not name.startswith(unused)}
-    _check_names(state, found.sources, found.unexpected, network, checkpoint, behind)
+    _check_names(state, found, network, checkpoint, behind)
     _check_shapes(state, found.sources, expected, checkpoint.path)
     return state, found
 
@@ -202,8 +202,7 @@ def _ordinary(
 
 def _check_names(
     state: Mapping[str, Tensor],
-    sources: Mapping[str, str],
-    unknown: list[str],
+    found: Translation,
     network: nn.Module,
     checkpoint: Checkpoint,
     behind: Collection[str],
@@ -211,8 +210,9 @@ def _check_names(
     expected = network.state_dict()
     absent = [name for name in expected if name not in state and name not in behind]
     missing = [name for name in absent if not name.endswith(COUNTER)]
-    unexpected = [*(sources[name] for name in state if name not in expected), *unknown]
+    unexpected = [*(found.sources[name] for name in state if name not in expected), *found.unexpected]
     if missing or unexpected:
+        unexpected += found.dropped  # what would be left out of a file that fits
         map_ = "" if checkpoint.release is OURS else f" by the key map of {checkpoint.release.name}"
         raise Mistake(
             f"the checkpoint {checkpoint.path} does not fit {type(network).__name__}{map_}: "
