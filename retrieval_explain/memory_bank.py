@@ -4,16 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
-from jaxtyping import Float, Int, Int64
+from jaxtyping import Int, Int64
 from torch import Tensor
 
 from episodes import LabeledImages
-from episodes.errors import Mistake
+from episodes.errors import Mistake, WrongType
 from episodes.naming import unknown_name
 from fsl_explain.batches import check_batch_size
 from fsl_explain.encoder import Encoder
-from fsl_explain.heads.direction import is_zero
 from fsl_explain.progress import Report, silent
 from fsl_explain.similarities import Similarity, named_similarity, similarity_name, traits_of
 from retrieval_explain.ranking.neighbors import Neighbors, Rows, RowsInMemory, blocks
@@ -33,6 +33,7 @@ from retrieval_explain.store.entries import (
     with_contents,
 )
 from retrieval_explain.store.files import open_bank
+from retrieval_explain.store.given_rows import Given, as_rows, check_rows
 from retrieval_explain.store.manifest import LABELS, NAMES, NUMBERS
 from retrieval_explain.store.row_filter import allowed_rows, own_rows, without_own
 from retrieval_explain.store.similarity_names import recorded_name, storable_name, words_of
@@ -61,7 +62,7 @@ class MemoryBank:
     @classmethod
     def from_embeddings(
         cls,
-        embeddings: Float[Tensor, "row channel"],
+        embeddings: Given,
         labels: Labels | None = None,
         *,
         paths: Sequence[str | Path | None] | None = None,
@@ -70,7 +71,7 @@ class MemoryBank:
         ids: Sequence[int] | Int[Tensor, "row"] | None = None,
         preprocessing: str = "",
     ) -> "MemoryBank":
-        """Make a bank of embeddings that exist already.
+        """Make a bank of embeddings that exist already, in a tensor or an array (row, channel).
 
         ``labels`` are class names or numbers, None or -1 where there is none; ids are 0, 1, 2, … where none are
         given.
@@ -78,13 +79,12 @@ class MemoryBank:
         Raises: ``ValueError`` for rows that cannot be compared, lists of another length or an id given twice;
         ``LookupError`` for an unknown similarity.
         """
-        similarity = similarity_name(similarity) or similarity
-        if embeddings.dim() != 2 or not len(embeddings):
+        similarity, rows = similarity_name(similarity) or similarity, as_rows(embeddings, "embeddings")
+        if rows.dim() != 2 or not rows.numel():
             raise Mistake(
-                f"expected embeddings (rows, channels) of at least one image, but got shape {tuple(embeddings.shape)}."
+                f"expected embeddings (rows, channels) of at least one image, but got shape {tuple(rows.shape)}."
             )
-        entries = entries_in_memory(len(embeddings), labels, paths, ids)
-        rows = embeddings.detach().cpu().float()
+        entries = entries_in_memory(len(rows), labels, paths, ids)
         check_rows(rows, similarity, entries.paths)
         return cls(RowsInMemory(rows), similarity, entries, encoder, preprocessing)
 
@@ -214,7 +214,7 @@ class MemoryBank:
 
     def search(
         self,
-        embeddings: Float[Tensor, "*batch channel"],
+        embeddings: Given,
         k: int | None = None,
         *,
         classes: Sequence[str] | Sequence[int] | None = None,
@@ -222,7 +222,9 @@ class MemoryBank:
         without: Int[Tensor, "..."] | None = None,
         leave_out: Int[Tensor, "*batch"] | None = None,
     ) -> Neighbors:
-        """Return the k most similar rows of each query; ``k`` of None is 200, or all rows where there are fewer.
+        """Return the k most similar rows of each query, a tensor or an array (…, channel).
+
+        ``k`` of None is 200, or all rows where there are fewer.
 
         ``classes`` and ``ids`` search among the rows that have one of them, ``without`` leaves rows out; all
         three compare with every row that is left. ``leave_out`` is one row for each query, which is not its own
@@ -231,12 +233,12 @@ class MemoryBank:
         Raises: ``ValueError`` for more neighbors than there are rows to search among, or queries that cannot
         be compared; ``LookupError`` for an unknown class or id.
         """
-        channels = self.rows.shape[1]
-        if embeddings.shape[-1] != channels:
+        channels, given = self.rows.shape[1], as_rows(embeddings, "queries")
+        if given.shape[-1] != channels:
             raise Mistake(
-                f"expected queries of {channels} channels, but got {embeddings.shape[-1]}; use the bank's encoder."
+                f"expected queries of {channels} channels, but got {given.shape[-1]}; use the bank's encoder."
             )
-        queries = embeddings.detach().cpu().reshape(-1, channels).float()
+        queries = given.reshape(-1, channels)
         check_rows(queries, self.similarity, (), "queries")
         allowed = allowed_rows(self.entries, len(self), classes, ids, without)
         own = own_rows(leave_out, len(queries), allowed, len(self))
@@ -245,7 +247,7 @@ class MemoryBank:
         index = flat(self.similarity) if self.verified is None else self.verified.index
         found = search(index, self.rows, queries, wanted + (own is not None), allowed)
         found = found if own is None else without_own(found, own)
-        shape = (*embeddings.shape[:-1], wanted)
+        shape = (*given.shape[:-1], wanted)
         indices = found.indices.reshape(shape)
         return Neighbors(indices, found.similarities.reshape(shape), self.labels[indices])
 
@@ -265,35 +267,13 @@ class MemoryBank:
         if not len(self):
             raise Mistake("the bank holds no images to search among; add some first.")
         wanted = min(DEFAULT_K, there_are) if k is None else k
+        if isinstance(k, bool) or not isinstance(wanted, int | np.integer):
+            raise WrongType(f"expected a whole number of neighbors, but got k={k!r}.")
+        if k is not None and k < 1:
+            raise Mistake(f"asked for {k} neighbors, but it takes at least 1; raise k.")
         if not 1 <= wanted <= there_are:
             raise Mistake(
                 f"asked for {wanted} neighbors, but there are {there_are} embeddings to search among; "
                 f"{'lower k' if there_are else 'add images or drop the filter'}."
             )
         return wanted
-
-
-def check_rows(
-    embeddings: Float[Tensor, "row channel"],
-    similarity: str | Similarity,
-    paths: Sequence[str],
-    what: str = "embeddings",
-    first_row: int = 0,
-) -> None:
-    """Refuse rows that cannot be compared; ``first_row`` is the number of the first of them.
-
-    Raises: ``ValueError`` that says how many there are, and names the first.
-    """
-    zero_has_none = traits_of(named_similarity(similarity)).zero_has_none
-    bad = ~embeddings.isfinite().all(dim=-1)
-    if zero_has_none:
-        bad |= is_zero(embeddings)
-    if not bad.any():
-        return
-    first = int(bad.nonzero()[0, 0])
-    name = paths[first] if first < len(paths) and paths[first] else f"row {first_row + first}"
-    kind = "zero or not finite" if zero_has_none else "not finite"
-    raise Mistake(
-        f"{int(bad.sum())} of {len(bad)} {what} are {kind}, first {name}; they have no {words_of(similarity)} "
-        "similarity: fix or drop these images."
-    )

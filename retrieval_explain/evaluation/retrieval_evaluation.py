@@ -36,10 +36,10 @@ from retrieval_explain.evaluation.bank_gallery import BankGallery
 from retrieval_explain.evaluation.deciding import Deciding, looked_at
 from retrieval_explain.evaluation.measured_decisions import DecisionsToExplain, Measuring, RuleFigures
 from retrieval_explain.evaluation.query_images import QueryImages
-from retrieval_explain.memory_bank import check_rows
 from retrieval_explain.ranking.neighbors import Neighbors
 from retrieval_explain.ranking.ranked_lists import Tied
 from retrieval_explain.ranking.retrieval_scores import Searched, chance_levels, retrieval_scores
+from retrieval_explain.store.given_rows import check_rows
 from retrieval_explain.store.similarity_names import words_of
 
 QUERIES_AT_ONCE = 1024

@@ -168,9 +168,7 @@ def test_whole_numbers_are_no_preprocessed_pixels(of_query):
     network = nn.Conv2d(3, 4, 3)
     pixels, whole = torch.rand(3, 8, 8), torch.zeros(3, 8, 8, dtype=torch.uint8)
     supports = {"bird": pixels[None], "tern": (pixels if of_query else whole)[None]}
-    with pytest.raises(
-        WrongType, match=r"expected preprocessed images for .*, but got whole numbers \(torch\.uint8\); use encoder"
-    ):
+    with pytest.raises(WrongType, match=r"preprocessed images for .*, but got whole numbers \(torch\.uint8\); use enc"):
         compare(Encoder.wrap(network, network), whole if of_query else pixels, supports)
 
 

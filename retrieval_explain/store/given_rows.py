@@ -1,0 +1,70 @@
+"""Embeddings as users have them: tensors, NumPy arrays or lists of numbers."""
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from episodes.errors import Mistake, WrongType
+from fsl_explain.heads.direction import is_zero
+from fsl_explain.similarities import Similarity, named_similarity, traits_of
+from retrieval_explain.store.similarity_names import words_of
+
+Given: TypeAlias = Tensor | np.ndarray | Sequence[Any]
+
+
+def as_rows(values: Given, what: str) -> Float[Tensor, "*batch channel"]:
+    """Return embeddings as a tensor on the CPU, in float32; ``what`` is what errors call them.
+
+    Raises: ``TypeError`` for anything but numbers in a rectangle.
+    """
+    given: Tensor | None
+    if isinstance(values, Tensor):
+        given = values.detach().cpu()
+    else:
+        try:
+            array = np.asarray(values)
+            given = torch.from_numpy(np.ascontiguousarray(array)) if array.dtype.kind in "fiu" else None
+        except (ValueError, TypeError):
+            given = None
+    if given is None or given.is_complex() or given.dtype == torch.bool or given.dim() == 0:
+        raise WrongType(
+            f"expected {what} as a tensor or an array of numbers (…, channel), but got {_kind(values)}; "
+            "use encoder(images).embedding, or numpy.stack of vectors."
+        )
+    return given.float()
+
+
+def check_rows(
+    embeddings: Float[Tensor, "row channel"],
+    similarity: str | Similarity,
+    paths: Sequence[str],
+    what: str = "embeddings",
+    first_row: int = 0,
+) -> None:
+    """Refuse rows that cannot be compared; ``first_row`` is the number of the first of them.
+
+    Raises: ``ValueError`` that says how many there are, and names the first.
+    """
+    zero_has_none = traits_of(named_similarity(similarity)).zero_has_none
+    bad = ~embeddings.isfinite().all(dim=-1)
+    if zero_has_none:
+        bad |= is_zero(embeddings)
+    if not bad.any():
+        return
+    first = int(bad.nonzero()[0, 0])
+    name = paths[first] if first < len(paths) and paths[first] else f"row {first_row + first}"
+    kind = "zero or not finite" if zero_has_none else "not finite"
+    raise Mistake(
+        f"{int(bad.sum())} of {len(bad)} {what} are {kind}, first {name}; they have no {words_of(similarity)} "
+        "similarity: fix or drop these images."
+    )
+
+
+def _kind(values: object) -> str:
+    if isinstance(values, Tensor | np.ndarray):
+        return f"one of {values.dtype} and shape {tuple(values.shape)}"
+    return f"a {type(values).__name__}"
