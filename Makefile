@@ -24,14 +24,12 @@ test-elsewhere: .venv/installed
 learn2learn: .venv-learn2learn/installed
 	.venv-learn2learn/bin/python -m pytest -q -p no:cacheprovider tests/oracles/test_learn2learn.py
 
-.venv-learn2learn/installed: .venv/installed
+.venv-learn2learn/installed: .venv/installed requirements-learn2learn.lock
 	$(PYTHON) -m venv --clear .venv-learn2learn
 	$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" > \
 		"$$(.venv-learn2learn/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/project.pth"
-	.venv-learn2learn/bin/python -m pip install --quiet --disable-pip-version-check --no-deps learn2learn==0.2.0 \
-		--config-settings=--build-option=build_ext
-	.venv-learn2learn/bin/python -m pip install --quiet --disable-pip-version-check --no-deps gym==0.26.2 \
-		gym-notices==0.1.0 requests==2.34.2 urllib3 idna certifi charset-normalizer
+	.venv-learn2learn/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
+		-r requirements-learn2learn.lock
 	.venv-learn2learn/bin/python -c "import learn2learn"
 	touch $@
 
@@ -51,9 +49,9 @@ contracts: .venv/installed
 clean:
 	rm -rf .venv .venv-learn2learn build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache $(OUT) results
 
-.venv/installed: pyproject.toml requirements.lock
+.venv/installed: pyproject.toml requirements.lock requirements-uv.lock
 	$(PYTHON) -m venv --clear .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-uv.lock
 	$(BIN)/uv pip install --python $(BIN)/python --require-hashes -r requirements.lock
 	$(BIN)/uv pip install --python $(BIN)/python --no-deps --no-build-isolation -e .
 	touch $@
