@@ -225,6 +225,11 @@ def _check_shapes(
     state: Mapping[str, Tensor], sources: Mapping[str, str], expected: Mapping[str, Tensor], path: Path
 ) -> None:
     for name, value in state.items():
+        if expected[name].is_floating_point() and not value.is_floating_point():
+            raise Mistake(
+                f"expected {name} of floating-point numbers, but {path} holds {value.dtype}; "
+                "use a checkpoint of this network's weights."
+            )
         if value.shape != expected[name].shape:
             official = "" if sources[name] == name else f" ({sources[name]})"
             raise Mistake(

@@ -165,6 +165,9 @@ def states(state: dict[str, torch.Tensor]) -> dict[str, object]:
         "sizes of zero": {name: value[:0] if value.dim() else value for name, value in state.items()},
         "one dimension more": {name: value[None] for name, value in state.items()},
         "flat": {name: value.flatten() for name, value in state.items()},
+        "complex": {name: value.to(torch.complex64) for name, value in state.items()},
+        "truth values": {name: value.bool() for name, value in state.items()},
+        "whole numbers": {name: value.long() for name, value in state.items()},
         "in one another": {"state_dict": {"state_dict": {"state_dict": {"a": 1}}}},
         "sparse": state | {floats[0]: state[floats[0]].to_sparse()},
     }
