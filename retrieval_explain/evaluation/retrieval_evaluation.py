@@ -26,7 +26,7 @@ from fsl_explain.evaluation.figures import OF_DECISIONS, Figure, find_figures
 from fsl_explain.evaluation.identity import identity
 from fsl_explain.evaluation.image_store import Advance, embed_in_pieces
 from fsl_explain.evaluation.masked_queries import NEEDS_OF_DECISIONS, check_measuring
-from fsl_explain.evaluation.run_identity import indices_hash, run_hash
+from fsl_explain.evaluation.run_identity import arrays_hash, contents_hash, indices_hash, run_hash
 from fsl_explain.explainers.method import Method
 from fsl_explain.progress import Report, silent
 from fsl_explain.similarities import Similarity
@@ -126,7 +126,8 @@ def evaluate_bank(
         "gallery": indices_hash(searched.gallery_labels, searched.own),
         "neighbors": indices_hash(neighbors.indices),
     }
-    running = engine_for(engine, partial, "" if partial is None else run_hash(encoder, dataset, settings))
+    run = "" if partial is None else run_hash(encoder, dataset, settings, contents=_contents(dataset, images, searched))
+    running = engine_for(engine, partial, run)
     return BankEvaluation(
         images=images,
         labels=searched.labels,
@@ -186,6 +187,11 @@ def _embed(
     check_rows(searched.queries, searched.similarity, _names(dataset, images.tolist()), "queries")
     check_rows(searched.gallery, searched.similarity, _names(of_gallery, range(len(of_gallery))), "gallery images")
     return asked, searched, classes
+
+
+def _contents(dataset: LabeledImages, images: Int[Tensor, "query"], searched: Searched) -> str:
+    """Return a hash of the queries as they are read, and of what they are compared with."""
+    return arrays_hash(searched.gallery, searched.gallery_labels) + contents_hash(dataset, images.tolist())
 
 
 def _with_the_others(asked: QueryImages, advance: Advance) -> Float[Tensor, "image channel"]:

@@ -31,7 +31,7 @@ from fsl_explain.evaluation.figures import OF_COMPARED_MAPS, Figure, find_figure
 from fsl_explain.evaluation.identity import identity
 from fsl_explain.evaluation.image_store import embed_unique
 from fsl_explain.evaluation.masked_queries import check_measuring
-from fsl_explain.evaluation.run_identity import run_hash
+from fsl_explain.evaluation.run_identity import run_hash, text_hash
 from fsl_explain.explainers.method import Method
 from fsl_explain.explainers.methods.relax import RelaxOptions
 from fsl_explain.progress import Report, silent
@@ -102,7 +102,8 @@ def compare_maps(
         "curves": [steps, removed, iou_threshold],
     }
     parts = list(_parts(chosen, sampled, batch_size, settings))
-    running = engine_for(engine, partial, "" if partial is None else run_hash(encoder, dataset, settings))
+    run = "" if partial is None else run_hash(encoder, dataset, settings, contents=text_hash(*store.contents))
+    running = engine_for(engine, partial, run)
     curves = Curves(steps, removed, iou_threshold)
     make = functools.partial(MapWork, encoder, decisions, chosen, shown, sampled, curves)
     empty = {one.name: torch.full((len(chosen), len(queries)), torch.nan).double() for one in shown}
