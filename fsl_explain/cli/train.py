@@ -103,7 +103,8 @@ def _save(encoder: Encoder, settings: TrainingConfig, made_from: dict[str, Any],
         save_file(weights, aside, metadata={MANIFEST: json.dumps(manifest | classes)})
     versions = {name: version(name) for name in RECORDED}
     recorded = {"training": recorded_settings(settings), "versions": versions} | made_from | classes
-    path.with_suffix(".json").write_text(json.dumps(recorded, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    with written_aside(path.with_suffix(".json")) as aside:
+        aside.write_text(json.dumps(recorded, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _options(encoder: EncoderConfig) -> dict[str, Any]:

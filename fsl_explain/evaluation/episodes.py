@@ -16,7 +16,7 @@ from episodes import Episode, EpisodeSampler, LabeledImages
 from episodes.errors import Mistake
 from fsl_explain.batches import slices
 from fsl_explain.classifiers import Rule
-from fsl_explain.encoder import Encoder
+from fsl_explain.encoder import Encoder, expect_encoder
 from fsl_explain.engine import CONTENTS, Engine, Part, engine_for
 from fsl_explain.evaluation.chosen_methods import with_baselines
 from fsl_explain.evaluation.decided_by import DecidedBy
@@ -66,6 +66,7 @@ def evaluate_episodes(
 
     Raises: ``LookupError`` for an unknown name, with the nearest ones; ``ValueError`` for a value that does not fit.
     """
+    expect_encoder(encoder, "encoder, data set")
     check_measuring(masking, iou_threshold, batch_size)
     drawn = _drawn(dataset, sampler, episodes)
     chosen, shown = with_baselines(methods), find_figures(figures, NEEDS_OF_DECISIONS, "an evaluation of episodes")
@@ -102,6 +103,7 @@ def accuracy_over_episodes(
     batch_size: int = 16,
 ) -> Float[Tensor, "episode"]:
     """Return the accuracy of each episode without explaining anything; values and errors as ``evaluate_episodes``."""
+    expect_encoder(encoder, "encoder, data set")
     check_batch_size(batch_size)
     drawn = _drawn(dataset, sampler, episodes)
     store = _embedded(encoder, dataset, drawn, batch_size, silent)

@@ -19,7 +19,7 @@ from episodes.errors import Mistake
 from fsl_explain.batches import slices
 from fsl_explain.classifiers import NeighborRule, Vote
 from fsl_explain.classifiers.neighborhood import DEFAULT_K
-from fsl_explain.encoder import Encoder
+from fsl_explain.encoder import Encoder, expect_encoder
 from fsl_explain.engine import Engine, engine_for
 from fsl_explain.evaluation.chosen_methods import ChosenMethods, named_methods, with_baselines
 from fsl_explain.evaluation.figures import OF_DECISIONS, Figure, find_figures
@@ -104,6 +104,7 @@ def evaluate_bank(
     Raises: ``LookupError`` for an unknown name; ``ValueError`` for a value that does not fit, where there is nothing to
     search, or an embedding cannot be compared.
     """
+    expect_encoder(encoder, "encoder, data set")
     check_measuring(masking, iou_threshold, batch_size)
     deciding = Deciding.of(rules, k, temperature, similarity)
     chosen = measured_methods(methods)

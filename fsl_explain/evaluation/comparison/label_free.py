@@ -17,7 +17,7 @@ from episodes import LabeledImages
 from episodes.errors import Mistake
 from fsl_explain import metrics
 from fsl_explain.classifiers import RULES, SupportSet
-from fsl_explain.encoder import Encoder
+from fsl_explain.encoder import Encoder, expect_encoder
 from fsl_explain.engine import Engine, Part, engine_for
 from fsl_explain.evaluation.asked_for import AskedFor
 from fsl_explain.evaluation.comparison.compared_images import MapComparison, compared_methods, sampled_places
@@ -58,6 +58,7 @@ def compare_label_free(
     Raises: ``LookupError`` for an unknown name; ``ValueError`` for a value that does not fit or a method that needs
     supports.
     """
+    expect_encoder(encoder, "encoder, data set")
     check_measuring("mean", iou_threshold, batch_size)
     options = RelaxOptions(seed=seed, batch_size=batch_size) if relax is None else relax
     chosen = compared_methods(methods, options)

@@ -16,7 +16,7 @@ from torch import Tensor
 from episodes import LabeledImages
 from episodes.errors import Mistake
 from fsl_explain.classifiers import Rule
-from fsl_explain.encoder import Encoder
+from fsl_explain.encoder import Encoder, expect_encoder
 from fsl_explain.engine import Engine, Part, Result, engine_for
 from fsl_explain.evaluation.comparison.compared_images import (
     METHODS_COMPARED,
@@ -81,6 +81,7 @@ def compare_maps(
     Raises: ``LookupError`` for an unknown name; ``ValueError`` for a value that does not fit, a class without an image
     beside its supports, or fewer than two classes.
     """
+    expect_encoder(encoder, "encoder, data set")
     check_measuring("mean", iou_threshold, batch_size)
     _check_curves(steps, removed)
     options = RelaxOptions(seed=seed, batch_size=batch_size) if relax is None else relax

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from episodes.errors import Mistake
+from episodes.errors import Mistake, WrongType
 from fsl_explain.classifiers import Rule, SupportSet, Vote
 from fsl_explain.explainers.evidence import Evidence, there
 from fsl_explain.explainers.explanation import Explanation
@@ -54,6 +54,8 @@ def support_audit(explanation: Explanation) -> SupportAudit:
 
     A class that loses its only support cannot be decided. Rules that are fitted are fitted again for each.
     """
+    if not isinstance(explanation, Explanation):
+        raise WrongType(f"expected an explanation, but got {type(explanation).__name__}; give what explain returns.")
     evidence = explanation.evidence
     way, shot = evidence.supports.valid.shape[-2:]
     scores = decision_without_each(evidence).unflatten(0, (way, shot)).movedim((0, 1), (-3, -2)).cpu()
