@@ -10,7 +10,7 @@ export PYTHONDONTWRITEBYTECODE :=
 .PHONY: demo test test-elsewhere learn2learn check lint types contracts clean
 
 demo: .venv/installed
-	$(BIN)/fsl-explain demo --out $(OUT)
+	$(BIN)/fsl-explain demo --out $(OUT) --overwrite
 
 test: .venv/installed
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(WORKERS) --dist worksteal

@@ -77,6 +77,7 @@ class Encoder:
         check_usable(network, self.description)
         self.network, self.layer = for_inference(network, layer, inference)
         warn_of_mixing(self.network, self.head, owner=self.description)
+        self.random: tuple[str, ...] = ()  # the parts, network and head, that are known to have random weights
         self.unfilled: tuple[str, ...] = ()  # parameters behind the layer that a checkpoint did not hold
         told = Tail(self.description, tail, silent=layer is None or head is not None)
         self.reading = Reading(self.network, self.layer, layout, told)
@@ -138,6 +139,7 @@ class Encoder:
             layout=built.layout,
             tail=tail,
         )
+        encoder.random = tuple(part for part in built.random if part != "head" or not isinstance(head, nn.Module))
         encoder.unfilled = () if built.report is None else built.report.unfilled
         return encoder
 

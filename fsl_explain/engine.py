@@ -12,6 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 from episodes.errors import Mistake, WrongType
 from episodes.registry import Registry
 
+CONTENTS = "contents"  # the key, of what a part is made of, that tells its images' pixels and annotations
 Say = Callable[[str], None]
 Result = Mapping[str, Any]  # tensors by name
 

@@ -31,6 +31,7 @@ __all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "NamedNetwork", "build_named"]
 
 OF_THE_IMAGES = ("size", "mean", "std")
 POOLING = "pooling"
+RANDOM = "random weights"
 HEAD = "head"  # what a head's parameters are called in a checkpoint, before the dot
 
 
@@ -47,6 +48,7 @@ class NamedNetwork:
     layout: str | None = FIRST  # of the maps; None: to be recognized
     own_head: bool = False  # whether the head is a part of the network too
     report: LoadingReport | None = None  # of the checkpoint
+    random: tuple[str, ...] = ()  # the parts that have random weights: network, head
 
 
 def build_named(
@@ -91,8 +93,16 @@ def build_named(
     if opened is not None:
         report = _load(built, None if config.fresh or built.own_head else built.head, opened)
         built = replace(built, weights=_origin(opened, report), report=report)
+    built = replace(built, random=_random(built, opened is not None, config.fresh))
     built.network.to(memory_format=torch.channels_last)
     return built
+
+
+def _random(built: NamedNetwork, from_checkpoint: bool, fresh: bool) -> tuple[str, ...]:
+    """Name the parts whose weights are random."""
+    network = ("network",) if built.weights.startswith(RANDOM) else ()
+    made = built.head is not None and not built.own_head
+    return (*network, *(("head",) if made and (fresh or not from_checkpoint) else ()))
 
 
 def _check_outline(name: str, recipe: Recipe, opened: Checkpoint, architecture: Mapping[str, Any]) -> None:
@@ -108,7 +118,7 @@ def _from_recipe(
 ) -> NamedNetwork:
     options, of_the_images = _separated(name, architecture, inspect.signature(recipe.build).parameters)
     network = recipe.build(**options)
-    weights = f"random weights, seed {seed}"
+    weights = f"{RANDOM}, seed {seed}"
     if checkpoint is None and recipe.published is not None:
         load_weights(network.get_submodule("network"), recipe.published())
         weights = "published ImageNet weights"
@@ -120,7 +130,7 @@ def _from_torchvision(name: str, seed: int, architecture: Mapping[str, Any]) -> 
     weights = options.get("weights")
     layout = checked_layout(options.get("layout"))
     network = torchvision_models.build(name, weights)
-    source = f"random weights, seed {seed}" if weights is None else f"torchvision weights {weights}"
+    source = f"{RANDOM}, seed {seed}" if weights is None else f"torchvision weights {weights}"
     asked = options.get("layer")
     layer = asked or torchvision_models.last_layer(name)
     head = None if asked else torchvision_models.head_behind_the_pooling(name, network)

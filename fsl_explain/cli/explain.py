@@ -7,8 +7,10 @@ import torch
 
 from episodes import ImageFolder, read_image, read_images
 from episodes.errors import Mistake
+from fsl_explain.backbones.random_parts import random_words
 from fsl_explain.classifiers import named_rule
 from fsl_explain.cli.cases import make_case
+from fsl_explain.cli.measuring import say_random
 from fsl_explain.cli.progress import note, say, show_table
 from fsl_explain.encoder import Encoder
 from fsl_explain.evaluation import Table
@@ -58,6 +60,7 @@ def run(
         threshold=threshold,
     )
     network = Encoder.named(encoder, checkpoint=checkpoint, pooling=pooling)
+    say_random(network)
     note(f"Comparing {query.name} with {sum(map(len, groups.values()))} images of {len(groups)} classes …")
     supports = {name: network.preprocess([picture for _, picture in read]) for name, read in pictures.items()}
     compared = compare(network, network.preprocess([image])[0], supports, similarity)
@@ -70,7 +73,7 @@ def run(
         support_names={name: [path.name for path in files] for name, files in groups.items()},
     )
     facts = {
-        "Encoder": network.description,
+        "Encoder": " ".join((f"{network.description}.", random_words(network.random))).removesuffix(". "),
         "Decision": f"{rule}, {similarity} similarity",
         "Pooling": pooling_name(network.pooling),
     }

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from fsl_explain.cli.from_settings import grid_of
-from fsl_explain.cli.measuring import set_threads
+from fsl_explain.cli.measuring import say_random, set_threads
 from fsl_explain.cli.progress import note
 from fsl_explain.config import FigureConfig
 from fsl_explain.encoder import Encoder
@@ -16,6 +16,8 @@ def run(settings: FigureConfig, out: Path) -> None:
     dataset = settings.data.open()
     gallery = None if settings.gallery is None else settings.gallery.open("gallery")
     encoders = [Encoder.from_config(model.encoder, device=settings.run.device) for model in settings.models]
+    for encoder in encoders:
+        say_random(encoder)
     grid = grid_of(settings, encoders, dataset, gallery)
     write_figure(draw_grid(grid), out)
     note(f"Figure: {out}, {len(grid.truths)} images")

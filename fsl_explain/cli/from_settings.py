@@ -122,7 +122,13 @@ def sizes_of(mosaics: MosaicSizesConfig) -> MosaicSizes:
 
 
 def mosaics_of(
-    mosaics: MosaicSizesConfig, run: RunConfig, encoder: Encoder, dataset: LabeledImages, report: Report = silent
+    mosaics: MosaicSizesConfig,
+    run: RunConfig,
+    encoder: Encoder,
+    dataset: LabeledImages,
+    report: Report = silent,
+    *,
+    partial: Path | None = None,
 ) -> tuple[MosaicStore, dict[str, HeadFigures]]:
     """Draw, embed and explain mosaics."""
     store = embed_mosaics(encoder, dataset, sizes_of(mosaics), batch_size=run.batch_size, report=report)
@@ -133,6 +139,7 @@ def mosaics_of(
         methods=mosaics.methods,
         similarity=mosaics.similarity,
         seed=mosaics.seed,
+        partial=partial,
         engine=run.engine,
         report=report,
     )

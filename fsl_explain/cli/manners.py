@@ -19,6 +19,7 @@ from episodes.errors import MissingFile, Mistake
 from fsl_explain.cli.terminal import note, shown
 
 TRACEBACK = "--traceback"
+RESULTS = "summary.json"  # written by every command with a folder of results
 
 
 def new_app(name: str, purpose: str, start: str) -> App:
@@ -86,13 +87,21 @@ def check_input(path: Path, what: str) -> None:
         raise MissingFile(f"expected {what}, but {path} does not exist; check the path.")
 
 
-def check_results_folder(out: Path | None) -> None:
-    """Refuse what cannot become a folder of results, before a command starts. Raises: ``ValueError``."""
+def check_results_folder(out: Path | None, *, resume: bool = False, overwrite: bool = False) -> None:
+    """Refuse what cannot become a folder of results, or holds some, before a command starts. Raises: ``ValueError``."""
     if out is None:
+        for option in ("--resume" * resume, "--overwrite" * overwrite):
+            if option:
+                raise Mistake(f"expected --out with {option}, which is about what that folder holds; add --out FOLDER.")
         return
     if out.exists() and not out.is_dir():
         raise Mistake(f"expected a folder for the results, but {out} is a file; choose another --out.")
     _check_writable(out)
+    if (out / RESULTS).exists() and not (resume or overwrite):
+        raise Mistake(
+            f"expected a folder without results, but {out} holds a {RESULTS}; choose another --out, "
+            "or replace them with --overwrite."
+        )
 
 
 def check_output_file(out: Path | None) -> None:

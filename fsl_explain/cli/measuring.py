@@ -5,13 +5,14 @@ A command says what it measures, and what its page shows; all else stands here.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 
 from episodes import LabeledImages
+from fsl_explain.backbones.random_parts import random_words
 from fsl_explain.cli.progress import note, progress_bars, show_table
 from fsl_explain.cli.seen import check_evaluated
 from fsl_explain.config import EncoderConfig
@@ -19,7 +20,16 @@ from fsl_explain.config.data import DataConfig
 from fsl_explain.config.settings import RunConfig
 from fsl_explain.config.strict import without_places
 from fsl_explain.encoder import Encoder
-from fsl_explain.evaluation.results.written import Columns, partial_folder, provenance, remove_partial, write_tables
+from fsl_explain.evaluation.results.read_back import RANDOM_PARTS
+from fsl_explain.evaluation.results.written import (
+    UNFINISHED,
+    Columns,
+    partial_folder,
+    provenance,
+    remove_empty,
+    remove_partial,
+    write_tables,
+)
 from fsl_explain.evaluation.seen_classes import SeenClasses
 from fsl_explain.evaluation.table import Table
 from fsl_explain.progress import Report
@@ -66,21 +76,31 @@ class Opened:
         Raises: ``ValueError`` for classes that the encoder was trained on, unless its settings allow them.
         """
         seen = check_evaluated(settings.encoder, settings.data, dataset)
-        return cls(dataset, encoder, seen, recorded(settings, encoder, dataset) | seen.recorded)
+        untrained = {RANDOM_PARTS: list(encoder.random)}
+        return cls(dataset, encoder, seen, recorded(settings, encoder, dataset) | seen.recorded | untrained)
 
     @contextmanager
     def measuring(self, out: Path | None, resume: bool = False) -> Iterator[tuple[Path | None, Report]]:
         """Give the block the folder for finished parts, of this very run alone, and what is told of its progress."""
+        was_there = out is not None and out.exists()
         partial = None if out is None else partial_folder(out, self.recorded, resume)
-        with progress_bars() as report:
-            yield partial, report
+        if out is not None and partial is not None and resume:
+            _say_what_is_left(out, partial)
+        try:
+            with progress_bars() as report:
+                yield partial, report
+        except BaseException:
+            if out is not None and partial is not None:
+                remove_empty(partial, *(() if was_there else (out,)))
+            raise
 
     def show(self, tables: Sequence[Table]) -> tuple[Table, ...]:
         """Print tables with what has to stand beside them, and return them so."""
-        stated = tuple(self.seen.beside(table) for table in tables)
+        untrained = [words] if (words := random_words(self.encoder.random)) else []
+        stated = [self.seen.beside(replace(table, notes=(*untrained, *table.notes))) for table in tables]
         for table in stated:
             show_table(table)
-        return stated
+        return tuple(stated)
 
     def write(self, out: Path, summary: Mapping[str, Any], columns: Mapping[str, Columns], page: Page) -> None:
         """Write the results together, then remove the finished parts."""
@@ -94,7 +114,26 @@ def opened(settings: Measured, also: Callable[[], object] = lambda: None) -> Ope
     set_threads(settings.run.threads)
     dataset = settings.data.open()
     also()
-    return Opened.of(settings, dataset, Encoder.from_config(settings.encoder, device=settings.run.device))
+    encoder = Encoder.from_config(settings.encoder, device=settings.run.device)
+    say_random(encoder)
+    return Opened.of(settings, dataset, encoder)
+
+
+def say_random(encoder: Encoder) -> None:
+    """Say on stderr that an encoder has random weights, where it has."""
+    words = random_words(encoder.random)
+    if words:
+        note(f"{encoder.description}: {words} Name weights for another one.")
+
+
+def _say_what_is_left(out: Path, partial: Path) -> None:
+    """Say that unfinished parts in a folder are not of this run, where none is."""
+    others = [folder for folder in out.glob(f"{UNFINISHED}*") if folder != partial]
+    if others and not any(partial.iterdir()):
+        note(
+            f"The unfinished parts in {out} are of a run with other settings, images, weights or versions; "
+            "it begins at the beginning."
+        )
 
 
 def set_threads(threads: int | None) -> None:

@@ -27,13 +27,13 @@ from fsl_explain.report import Case, Page
 EXAMPLES = 4
 
 
-def run(settings: MosaicsConfig, out: Path | None, title: str) -> None:
+def run(settings: MosaicsConfig, out: Path | None, resume: bool, title: str) -> None:
     """Draw and measure mosaics, print the tables and write the results."""
     measured_methods(settings.mosaics.methods)
     check_heads(settings.mosaics.heads)
     made = opened(settings)
-    with made.measuring(None) as (_, report):
-        store, figures = mosaics_of(settings.mosaics, settings.run, made.encoder, made.dataset, report)
+    with made.measuring(out, resume) as (partial, report):
+        store, figures = mosaics_of(settings.mosaics, settings.run, made.encoder, made.dataset, report, partial=partial)
     summary = summarize_mosaics(figures) | {"provenance": made.recorded}
     tables = made.show(mosaic_tables(summary, title))
     if out is None:

@@ -53,6 +53,18 @@ def among(kind: str, names: Collection[str]) -> Parameter:
 
 Changes = Annotated[tuple[str, ...], Parameter(name="--set", negative="")]
 """Settings to change, as section.key=value."""
+Resume = Annotated[
+    bool,
+    Parameter(
+        negative="",
+        help="Go on with the finished parts of an interrupted run of the same settings and images into the same --out.",
+    ),
+]
+"""Whether finished parts are taken."""
+Overwrite = Annotated[
+    bool, Parameter(negative="", help="Replace the results that stand in --out; otherwise they are a mistake.")
+]
+"""Whether results that are there are replaced."""
 Neighborhood = Annotated[int, Parameter(name=("--k", "-k"))]
 """How many neighbors."""
 EncoderName = Annotated[

@@ -20,6 +20,7 @@ from fsl_explain.cli.seen import check_tested, learned_by
 from fsl_explain.config import EncoderConfig, TrainingConfig
 from fsl_explain.encoder import Encoder
 from fsl_explain.evaluation.results.written import RECORDED, images_used
+from fsl_explain.evaluation.run_identity import contents_hash
 from fsl_explain.evaluation.seen_classes import SeenClasses
 from fsl_explain.files import written_aside
 from fsl_explain.metrics import mean_interval
@@ -37,7 +38,7 @@ def run(settings: TrainingConfig, resume: bool) -> None:
     settings.encoder.check_there()
     checkpoint = settings.encoder.checkpoint
     made_from = {
-        "images": images_used(dataset, settings.data.loaded_split),
+        "images": images_used(dataset, settings.data.loaded_split) | {"contents_sha256": contents_hash(dataset)},
         "checkpoint_sha256": None if checkpoint is None else sha256_of(checkpoint),
     }
     unfinished = Unfinished.of(settings, made_from)
@@ -102,7 +103,8 @@ def _save(encoder: Encoder, settings: TrainingConfig, made_from: dict[str, Any],
         save_file(weights, aside, metadata={MANIFEST: json.dumps(manifest | classes)})
     versions = {name: version(name) for name in RECORDED}
     recorded = {"training": recorded_settings(settings), "versions": versions} | made_from | classes
-    path.with_suffix(".json").write_text(json.dumps(recorded, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    with written_aside(path.with_suffix(".json")) as aside:
+        aside.write_text(json.dumps(recorded, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _options(encoder: EncoderConfig) -> dict[str, Any]:

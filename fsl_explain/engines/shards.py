@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from fsl_explain.engine import Part, Result, Say
+from fsl_explain.engine import CONTENTS, Part, Result, Say
 from fsl_explain.files import written_aside
 
 MANIFEST = "part"
@@ -62,10 +62,18 @@ class Shards:
         except (SafetensorError, ValueError, LookupError, OSError, TypeError):
             return None, "is damaged"
         if run != self.run:
-            return None, "is of another run"
+            return None, f"is of another run{_differing(run, self.run)}"
         if made_of != _plain(part):
-            return None, "is of another part"
+            others = {key for key in made_of if made_of[key] != _plain(part).get(key)}
+            return None, "is of other images or annotations" if others == {CONTENTS} else "is of another part"
         return (found, "") if written == _digest(found) else (None, "is damaged")
+
+
+def _differing(one: Any, other: str) -> str:
+    """Say what differs of two runs whose text is ``name=hash name=hash …``; empty for other texts."""
+    parts = [dict(word.split("=", 1) for word in str(text).split() if "=" in word) for text in (one, other)]
+    names = [name for name in parts[1] if name in parts[0] and parts[0][name] != parts[1][name]]
+    return f", of other {' and '.join(names)}" if names else ""
 
 
 def _plain(part: Part) -> dict[str, Any]:

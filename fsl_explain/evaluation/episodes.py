@@ -16,8 +16,8 @@ from episodes import Episode, EpisodeSampler, LabeledImages
 from episodes.errors import Mistake
 from fsl_explain.batches import slices
 from fsl_explain.classifiers import Rule
-from fsl_explain.encoder import Encoder
-from fsl_explain.engine import Engine, Part, engine_for
+from fsl_explain.encoder import Encoder, expect_encoder
+from fsl_explain.engine import CONTENTS, Engine, Part, engine_for
 from fsl_explain.evaluation.chosen_methods import with_baselines
 from fsl_explain.evaluation.decided_by import DecidedBy
 from fsl_explain.evaluation.decided_episodes import DecidedEpisodes
@@ -28,12 +28,13 @@ from fsl_explain.evaluation.masked_queries import NEEDS_OF_DECISIONS, Judge, che
 from fsl_explain.evaluation.measured_episodes import EpisodeWork
 from fsl_explain.evaluation.measurement import Chunk, chunk_of
 from fsl_explain.evaluation.measurement import join as join_chunks
-from fsl_explain.evaluation.run_identity import indices_hash, run_hash
+from fsl_explain.evaluation.run_identity import indices_hash, run_hash, text_hash
 from fsl_explain.explainers.method import Method
 from fsl_explain.progress import Report, silent
 from fsl_explain.similarities import Similarity
 
 EPISODES_IN_A_CHUNK = 25
+PART_BY_PART = ""  # a run may get more episodes: each part says which contents its images have
 METHODS_MEASURED = ("fam", "exact", "contrast")
 
 
@@ -65,6 +66,7 @@ def evaluate_episodes(
 
     Raises: ``LookupError`` for an unknown name, with the nearest ones; ``ValueError`` for a value that does not fit.
     """
+    expect_encoder(encoder, "encoder, data set")
     check_measuring(masking, iou_threshold, batch_size)
     drawn = _drawn(dataset, sampler, episodes)
     chosen, shown = with_baselines(methods), find_figures(figures, NEEDS_OF_DECISIONS, "an evaluation of episodes")
@@ -75,12 +77,13 @@ def evaluate_episodes(
         "decision": [decided_by.chosen_rule, decided_by.chosen_similarity],
         "measuring": [masking, iou_threshold],
     }
-    run = "" if partial is None else run_hash(encoder, dataset, settings)
-    running = engine_for(engine, partial, run)
+    engine_for(engine, partial, "")  # a mistake shows before images are read
     store = _embedded(encoder, dataset, drawn, batch_size, report)
+    run = "" if partial is None else run_hash(encoder, dataset, settings, contents=PART_BY_PART)
+    running = engine_for(engine, partial, run)
     judge = Judge(encoder, store, masking, iou_threshold, batch_size, shown)
     make = functools.partial(EpisodeWork, judge, decided_by, chosen, drawn)
-    parts = [*_parts(drawn, settings)]
+    parts = [*_parts(drawn, settings, None if partial is None else _contents(store))]
     chunks: dict[int, Chunk] = {}
     report("explaining episodes", 0, len(drawn))
     for position, result in running.map(make, parts):
@@ -100,6 +103,7 @@ def accuracy_over_episodes(
     batch_size: int = 16,
 ) -> Float[Tensor, "episode"]:
     """Return the accuracy of each episode without explaining anything; values and errors as ``evaluate_episodes``."""
+    expect_encoder(encoder, "encoder, data set")
     check_batch_size(batch_size)
     drawn = _drawn(dataset, sampler, episodes)
     store = _embedded(encoder, dataset, drawn, batch_size, silent)
@@ -128,10 +132,18 @@ def _embedded(
     return embed_unique(encoder, dataset, indices, batch_size, lambda n: report("embedding images", n, len(indices)))
 
 
-def _parts(drawn: Sequence[Episode], settings: Mapping[str, Any]) -> Iterator[Part]:
-    """Cut the episodes into chunks; what one is made of names its images, not only its place."""
+def _contents(store: ImageStore) -> dict[int, str]:
+    """Return a hash of each image by its data set index."""
+    return dict(zip((store.row_of >= 0).nonzero()[:, 0].tolist(), store.contents, strict=True))
+
+
+def _parts(drawn: Sequence[Episode], settings: Mapping[str, Any], contents: Mapping[int, str] | None) -> Iterator[Part]:
+    """Cut the episodes into chunks; what one is made of names its images and their contents, not only its place."""
     for part in slices(len(drawn), EPISODES_IN_A_CHUNK):
         chosen = drawn[part]
         images = indices_hash(*(array for one in chosen for array in (one.classes, one.support, one.query)))
         made_of = {"start": part.start, "stop": part.stop, "images": images, "settings": identity(settings)}
+        if contents is not None:
+            used = {int(index) for one in chosen for index in (*one.support.flat, *one.query.flat)}
+            made_of[CONTENTS] = text_hash(*(contents[index] for index in sorted(used)))
         yield Part(f"episodes-{part.start:06}-{len(chosen)}", made_of)

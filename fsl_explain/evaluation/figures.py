@@ -134,7 +134,21 @@ _REGISTERED = (
         higher_is_better=None,
     ),
 )
-FIGURES: Registry[Figure] = Registry("figure", {figure.name: figure for figure in _REGISTERED})
+
+
+class Figures(Registry[Figure]):
+    """The figures by name."""
+
+    def __setitem__(self, name: str, member: Figure) -> None:
+        if not isinstance(member, Figure | str):
+            raise WrongType(
+                f"expected a Figure for {name!r}, but got {type(member).__name__}; write "
+                f"Figure({name!r}, heading, function)."
+            )
+        super().__setitem__(name, member)
+
+
+FIGURES: Registry[Figure] = Figures("figure", {figure.name: figure for figure in _REGISTERED})
 LAYOUTS = {
     "fam-1": ("accuracy", "proportion", "intersection_over_union"),
     "fam-2": ("accuracy", "average_drop", "increase_in_confidence"),

@@ -13,6 +13,7 @@ from episodes import LabeledImages, PreparedImage, prepare
 from episodes.errors import Mistake
 from fsl_explain.batches import slices
 from fsl_explain.encoder import Encoder, Features
+from fsl_explain.evaluation.run_identity import arrays_hash
 
 Advance = Callable[[int], None]
 IMAGES_AT_ONCE = 512  # of a gallery, of which only the embeddings are kept
@@ -37,6 +38,11 @@ class ImageStore:
     def images(self, rows: Int[Tensor, "batch"]) -> Float[Tensor, "batch color height width"]:
         """Return preprocessed images by row, ready for the encoder."""
         return self.pixels[rows].permute(0, 3, 1, 2)
+
+    @property
+    def contents(self) -> tuple[str, ...]:
+        """A hash of each image as it is measured, with its box and mask."""
+        return tuple(arrays_hash(*image) for image in zip(self.pixels, self.masks, self.boxes, strict=True))
 
     def features(self, rows: Int[Tensor, "batch"]) -> Features:
         """Return features by row, pooled values and embeddings in float64."""

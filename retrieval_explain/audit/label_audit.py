@@ -4,6 +4,7 @@ Each image of the bank is classified by its k nearest others. A label has two pa
 neighbors, which its KNN-Shapley value counts, and it is what the image's own neighbors are held against.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -127,6 +128,8 @@ def inject_label_noise(labels: Int[Tensor, "row"], share: float, seed: int) -> N
 
     Raises: ``ValueError`` for a share that flips no image or all, or fewer than two labels.
     """
+    if not math.isfinite(share):
+        raise Mistake(f"expected a share of the labels to flip between 0 and 1, but got {share:g}; try 0.1.")
     labeled = (labels != UNLABELED).nonzero()[:, 0]
     known = labels[labeled].unique()
     if len(known) < 2:

@@ -18,7 +18,7 @@ from retrieval_explain.memory_bank import MemoryBank
 from retrieval_explain.settings import BankData, BankEvaluationConfig
 
 
-def run(settings: BankEvaluationConfig, out: Path | None, limit: int | None, title: str) -> None:
+def run(settings: BankEvaluationConfig, out: Path | None, resume: bool, limit: int | None, title: str) -> None:
     """Measure retrieval and explanations, print the tables and write the results."""
     measured_methods(settings.explanation.methods)
     gallery = functools.cache(lambda: _gallery(settings))
@@ -27,8 +27,8 @@ def run(settings: BankEvaluationConfig, out: Path | None, limit: int | None, tit
     if found is not None:
         split = None if isinstance(settings.gallery, BankData) else cast("DataConfig", settings.gallery).loaded_split
         made.recorded["gallery"] = images_used(found, split)
-    with made.measuring(None) as (_, report):
-        measured = bank_of(settings, made.encoder, made.dataset, found, limit, report)
+    with made.measuring(out, resume) as (partial, report):
+        measured = bank_of(settings, made.encoder, made.dataset, found, limit, report, partial=partial)
     summary = summarize_bank(measured) | {"provenance": made.recorded}
     tables = made.show(bank_tables(summary, title))
     if out is None:
@@ -51,6 +51,8 @@ def bank_of(
     gallery: LabeledImages | None = None,
     limit: int | None = None,
     report: Report = silent,
+    *,
+    partial: Path | None = None,
 ) -> BankEvaluation:
     """Evaluate what the settings name, in values."""
     decision, explanation = settings.decision, settings.explanation
@@ -67,6 +69,7 @@ def bank_of(
         masking=explanation.masking,
         iou_threshold=explanation.iou_threshold,
         batch_size=settings.run.batch_size,
+        partial=partial,
         engine=settings.run.engine,
         report=report,
     )

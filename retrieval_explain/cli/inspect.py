@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from fsl_explain.backbones.random_parts import random_words
 from fsl_explain.classifiers import Vote
 from fsl_explain.cli.progress import note, say, show_table
 from fsl_explain.evaluation import Table
@@ -61,7 +62,9 @@ def _facts(retrieved: Retrieved, vote: Vote) -> dict[str, str]:
     verified = bank.verified
     return {
         "Bank": f"{rows} images of {len(bank.labels[bank.labels >= 0].unique()) or 'no'} classes",
-        "Encoder": bank.encoder or retrieved.encoder.description,
+        "Encoder": " ".join(
+            (f"{bank.encoder or retrieved.encoder.description}.", random_words(retrieved.encoder.random))
+        ).removesuffix(". "),
         "Embeddings": f"{channels} channels, {bank.similarity_words} similarity",
         "Search": "exact" if verified is None else f"{verified.index.kind}: {verified.sentence}",
         "Vote": f"{len(retrieved.neighbors.indices)} neighbors, {vote.words}",

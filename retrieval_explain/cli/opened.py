@@ -13,6 +13,7 @@ from torch import Tensor
 
 from episodes import read_image
 from episodes.errors import Mistake
+from fsl_explain.cli.measuring import say_random
 from fsl_explain.cli.progress import note
 from fsl_explain.encoder import Encoder
 from fsl_explain.files import written_aside
@@ -49,6 +50,7 @@ def open_bank_for(
     bank = MemoryBank.load(directory)
     network = Encoder.named(encoder, checkpoint=checkpoint, pooling=pooling)
     bank.expect_encoder(network)
+    say_random(network)
     if index is None:
         return bank, network
     note(f"Opening the {index} index of {len(bank)} images …")

@@ -19,14 +19,14 @@ from episodes.errors import Mistake
 from fsl_explain.batches import slices
 from fsl_explain.classifiers import NeighborRule, Vote
 from fsl_explain.classifiers.neighborhood import DEFAULT_K
-from fsl_explain.encoder import Encoder
+from fsl_explain.encoder import Encoder, expect_encoder
 from fsl_explain.engine import Engine, engine_for
 from fsl_explain.evaluation.chosen_methods import ChosenMethods, named_methods, with_baselines
 from fsl_explain.evaluation.figures import OF_DECISIONS, Figure, find_figures
 from fsl_explain.evaluation.identity import identity
 from fsl_explain.evaluation.image_store import Advance, embed_in_pieces
 from fsl_explain.evaluation.masked_queries import NEEDS_OF_DECISIONS, check_measuring
-from fsl_explain.evaluation.run_identity import indices_hash, run_hash
+from fsl_explain.evaluation.run_identity import arrays_hash, contents_hash, indices_hash, run_hash
 from fsl_explain.explainers.method import Method
 from fsl_explain.progress import Report, silent
 from fsl_explain.similarities import Similarity
@@ -104,6 +104,7 @@ def evaluate_bank(
     Raises: ``LookupError`` for an unknown name; ``ValueError`` for a value that does not fit, where there is nothing to
     search, or an embedding cannot be compared.
     """
+    expect_encoder(encoder, "encoder, data set")
     check_measuring(masking, iou_threshold, batch_size)
     deciding = Deciding.of(rules, k, temperature, similarity)
     chosen = measured_methods(methods)
@@ -126,7 +127,8 @@ def evaluate_bank(
         "gallery": indices_hash(searched.gallery_labels, searched.own),
         "neighbors": indices_hash(neighbors.indices),
     }
-    running = engine_for(engine, partial, "" if partial is None else run_hash(encoder, dataset, settings))
+    run = "" if partial is None else run_hash(encoder, dataset, settings, contents=_contents(dataset, images, searched))
+    running = engine_for(engine, partial, run)
     return BankEvaluation(
         images=images,
         labels=searched.labels,
@@ -186,6 +188,11 @@ def _embed(
     check_rows(searched.queries, searched.similarity, _names(dataset, images.tolist()), "queries")
     check_rows(searched.gallery, searched.similarity, _names(of_gallery, range(len(of_gallery))), "gallery images")
     return asked, searched, classes
+
+
+def _contents(dataset: LabeledImages, images: Int[Tensor, "query"], searched: Searched) -> str:
+    """Return a hash of the queries as they are read, and of what they are compared with."""
+    return arrays_hash(searched.gallery, searched.gallery_labels) + contents_hash(dataset, images.tolist())
 
 
 def _with_the_others(asked: QueryImages, advance: Advance) -> Float[Tensor, "image channel"]:

@@ -162,9 +162,9 @@ def test_a_killed_run_goes_on_and_ends_the_same(encoder, dataset, few, tmp_path,
 @pytest.mark.parametrize(
     ("changed", "what"),
     [
-        ({"masking": "black"}, "another run"),
-        ({"rule": "prototype"}, "another run"),
-        ({"figures": ["proportion"]}, "another run"),
+        ({"masking": "black"}, "another run, of other settings"),
+        ({"rule": "prototype"}, "another run, of other settings"),
+        ({"figures": ["proportion"]}, "another run, of other settings"),
         ({"sampler": None}, "another part"),
     ],
 )
@@ -184,7 +184,7 @@ def test_parts_of_another_encoder_are_measured_again(encoder, dataset, few, tmp_
     evaluate_episodes(encoder, dataset, methods=["exact"], partial=tmp_path, **few)
     other = Encoder.named("conv4net", channels=6, size=32, seed=5)
     evaluate_episodes(other, dataset, methods=["exact"], partial=tmp_path, **few)
-    assert "is of another run" in capsys.readouterr().err
+    assert "is of another run, of other encoder" in capsys.readouterr().err
 
 
 def test_the_work_of_a_part_can_be_pickled(encoder, dataset, few, monkeypatch):

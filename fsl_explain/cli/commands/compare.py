@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from episodes.errors import Mistake
 from fsl_explain.cli.manners import check_results_folder
-from fsl_explain.cli.options import Changes
+from fsl_explain.cli.options import Changes, Overwrite, Resume
 from fsl_explain.config import ComparisonConfig, read_config
 
 
@@ -12,7 +11,8 @@ def compare(
     *,
     config: Path,
     out: Path | None = None,
-    resume: bool = False,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
     set_: Changes = (),
 ) -> None:
     """Compare explainers on annotated images, as LaFAM's tables do, and show first what tells their maps apart.
@@ -28,15 +28,11 @@ def compare(
         TOML file of the comparison, for example configs/live/compare-cub10.toml.
     out
         Folder for the results; without it only the tables are printed.
-    resume
-        Go on with the finished batches of an interrupted run of the same settings into the same --out.
     set_
         Change one setting, for example --set maps.relax_masks=256; may be repeated.
     """
     settings = read_config(config, ComparisonConfig, set_)
-    if resume and out is None:
-        raise Mistake("expected --out with --resume, because finished batches are kept in that folder.")
-    check_results_folder(out)
+    check_results_folder(out, resume=resume, overwrite=overwrite)
     settings.data.check_there()
     settings.encoder.check_there()
 

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from fsl_explain.cli.manners import check_results_folder
+from fsl_explain.cli.options import Overwrite
 
 
-def demo(*, out: Path = Path("fsl-explain-demo")) -> None:
+def demo(*, out: Path = Path("fsl-explain-demo"), overwrite: Overwrite = False) -> None:
     """Run the main job on the embedded data: 5-way 1-shot episodes of digits the encoder was never trained on.
 
     Compares the trained encoder with an untrained one, measures the explanations, and writes a page.
@@ -16,7 +17,7 @@ def demo(*, out: Path = Path("fsl-explain-demo")) -> None:
     out
         Folder for summary.json, queries.parquet, episodes.parquet and index.html.
     """
-    check_results_folder(out)
+    check_results_folder(out, overwrite=overwrite)
 
     from fsl_explain.cli.demo import run
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from episodes.errors import Mistake
 from fsl_explain.cli.manners import check_results_folder
-from fsl_explain.cli.options import Changes
+from fsl_explain.cli.options import Changes, Overwrite, Resume
 from fsl_explain.config import EvaluationConfig, read_config
 
 
@@ -13,7 +13,8 @@ def evaluate(
     config: Path,
     out: Path | None = None,
     limit: int | None = None,
-    resume: bool = False,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
     set_: Changes = (),
 ) -> None:
     """Measure explanations over few-shot episodes: accuracy, AD, IC, Proportion, IoU and pointing per method.
@@ -29,17 +30,13 @@ def evaluate(
         Folder for the results; without it only the table is printed.
     limit
         Evaluate only the first N episodes.
-    resume
-        Go on with the finished episodes of an interrupted run of the same settings into the same --out.
     set_
         Change one setting, for example --set episodes.n_shot=5; may be repeated.
     """
     settings = read_config(config, EvaluationConfig, set_)
     if limit is not None:
         settings = _limited(settings, limit)
-    if resume and out is None:
-        raise Mistake("expected --out with --resume, because finished episodes are kept in that folder.")
-    check_results_folder(out)
+    check_results_folder(out, resume=resume, overwrite=overwrite)
     settings.data.check_there()
     settings.encoder.check_there()
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from episodes.errors import Mistake
 from fsl_explain.cli.manners import check_results_folder
-from fsl_explain.cli.options import Changes
+from fsl_explain.cli.options import Changes, Overwrite, Resume
 from fsl_explain.config import MosaicsConfig, read_config
 
 
@@ -13,6 +13,8 @@ def mosaics(
     config: Path,
     out: Path | None = None,
     limit: int | None = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
     set_: Changes = (),
 ) -> None:
     """Test explanations where the right answer is known: the tile of the reference's class in a 2×2 mosaic.
@@ -35,13 +37,13 @@ def mosaics(
     settings = read_config(config, MosaicsConfig, set_)
     if limit is not None:
         settings = _limited(settings, limit)
-    check_results_folder(out)
+    check_results_folder(out, resume=resume, overwrite=overwrite)
     settings.data.check_there()
     settings.encoder.check_there()
 
     from fsl_explain.cli.mosaics import run
 
-    run(settings, out, title=config.stem)
+    run(settings, out, resume, title=config.stem)
 
 
 def _limited(settings: MosaicsConfig, limit: int) -> MosaicsConfig:

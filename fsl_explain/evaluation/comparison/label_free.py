@@ -17,7 +17,7 @@ from episodes import LabeledImages
 from episodes.errors import Mistake
 from fsl_explain import metrics
 from fsl_explain.classifiers import RULES, SupportSet
-from fsl_explain.encoder import Encoder
+from fsl_explain.encoder import Encoder, expect_encoder
 from fsl_explain.engine import Engine, Part, engine_for
 from fsl_explain.evaluation.asked_for import AskedFor
 from fsl_explain.evaluation.comparison.compared_images import MapComparison, compared_methods, sampled_places
@@ -25,7 +25,7 @@ from fsl_explain.evaluation.figures import OF_MAPS, Figure, find_figures
 from fsl_explain.evaluation.identity import identity
 from fsl_explain.evaluation.image_store import ImageStore, embed_unique
 from fsl_explain.evaluation.masked_queries import check_measuring, checked_values
-from fsl_explain.evaluation.run_identity import run_hash
+from fsl_explain.evaluation.run_identity import contents_hash, run_hash
 from fsl_explain.explainers.asking import Decided, ask_about
 from fsl_explain.explainers.method import Method
 from fsl_explain.explainers.methods.relax import RelaxOptions
@@ -58,6 +58,7 @@ def compare_label_free(
     Raises: ``LookupError`` for an unknown name; ``ValueError`` for a value that does not fit or a method that needs
     supports.
     """
+    expect_encoder(encoder, "encoder, data set")
     check_measuring("mean", iou_threshold, batch_size)
     options = RelaxOptions(seed=seed, batch_size=batch_size) if relax is None else relax
     chosen = compared_methods(methods, options)
@@ -72,7 +73,8 @@ def compare_label_free(
         "sample": [sample, seed, iou_threshold],
     }
     parts = list(_parts(chosen, sampled, batch_size, settings))
-    running = engine_for(engine, partial, "" if partial is None else run_hash(encoder, dataset, settings))
+    run = "" if partial is None else run_hash(encoder, dataset, settings, contents=contents_hash(dataset))
+    running = engine_for(engine, partial, run)
     make = functools.partial(_Work, encoder, dataset, chosen, shown, iou_threshold, batch_size)
     found = {one.name: torch.full((len(chosen), len(dataset)), torch.nan).double() for one in shown}
     rows = {name: row for row, name in enumerate(chosen)}

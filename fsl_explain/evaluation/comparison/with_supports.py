@@ -16,7 +16,7 @@ from torch import Tensor
 from episodes import LabeledImages
 from episodes.errors import Mistake
 from fsl_explain.classifiers import Rule
-from fsl_explain.encoder import Encoder
+from fsl_explain.encoder import Encoder, expect_encoder
 from fsl_explain.engine import Engine, Part, Result, engine_for
 from fsl_explain.evaluation.comparison.compared_images import (
     METHODS_COMPARED,
@@ -31,7 +31,7 @@ from fsl_explain.evaluation.figures import OF_COMPARED_MAPS, Figure, find_figure
 from fsl_explain.evaluation.identity import identity
 from fsl_explain.evaluation.image_store import embed_unique
 from fsl_explain.evaluation.masked_queries import check_measuring
-from fsl_explain.evaluation.run_identity import run_hash
+from fsl_explain.evaluation.run_identity import run_hash, text_hash
 from fsl_explain.explainers.method import Method
 from fsl_explain.explainers.methods.relax import RelaxOptions
 from fsl_explain.progress import Report, silent
@@ -81,6 +81,7 @@ def compare_maps(
     Raises: ``LookupError`` for an unknown name; ``ValueError`` for a value that does not fit, a class without an image
     beside its supports, or fewer than two classes.
     """
+    expect_encoder(encoder, "encoder, data set")
     check_measuring("mean", iou_threshold, batch_size)
     _check_curves(steps, removed)
     options = RelaxOptions(seed=seed, batch_size=batch_size) if relax is None else relax
@@ -102,7 +103,8 @@ def compare_maps(
         "curves": [steps, removed, iou_threshold],
     }
     parts = list(_parts(chosen, sampled, batch_size, settings))
-    running = engine_for(engine, partial, "" if partial is None else run_hash(encoder, dataset, settings))
+    run = "" if partial is None else run_hash(encoder, dataset, settings, contents=text_hash(*store.contents))
+    running = engine_for(engine, partial, run)
     curves = Curves(steps, removed, iou_threshold)
     make = functools.partial(MapWork, encoder, decisions, chosen, shown, sampled, curves)
     empty = {one.name: torch.full((len(chosen), len(queries)), torch.nan).double() for one in shown}

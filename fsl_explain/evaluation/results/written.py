@@ -7,7 +7,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from fsl_explain.encoder import Encoder
 from fsl_explain.evaluation.measurement import Chunk, episode_columns, query_columns
 
 RECORDED = ("fsl-explain", "torch", "torchvision", "numpy", "pillow", "scipy")
+UNFINISHED = "unfinished-"  # how the folders of finished parts begin
 Columns = Mapping[str, np.ndarray | list[Any]]
 
 
@@ -69,7 +70,7 @@ def partial_folder(out: Path, recorded: Mapping[str, Any], resume: bool) -> Path
 
     Chunks of a run with other settings are never used: the folder carries the run's fingerprint.
     """
-    folder = out / f"unfinished-{fingerprint(recorded)[:16]}"
+    folder = out / f"{UNFINISHED}{fingerprint(recorded)[:16]}"
     if not resume:
         shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
@@ -78,8 +79,15 @@ def partial_folder(out: Path, recorded: Mapping[str, Any], resume: bool) -> Path
 
 def remove_partial(out: Path) -> None:
     """Remove the finished chunks once the results stand."""
-    for folder in out.glob("unfinished-*"):
+    for folder in out.glob(f"{UNFINISHED}*"):
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_empty(*folders: Path) -> None:
+    """Remove folders that hold nothing, the inner ones first."""
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()
 
 
 def write_results(

@@ -104,6 +104,9 @@ def _notes(results: Sequence[StoredResults], figures: Sequence[str], shown: Coll
     ]
     notes += [f"{one.name}: {caveat}" for one in results for caveat in one.caveats]
     notes += [note for name in figures for one in results for note in _fewer_units(one, name, shown)]
+    missing = [name for name in figures if not any(one.of(name) for one in results)]
+    if missing:
+        notes.append(f"Not measured in these results: {', '.join(missing)}.")
     for name in figures:
         winners = {one.name: trivial for one in results if (trivial := _trivial_winner(one, name)) is not None}
         if winners:

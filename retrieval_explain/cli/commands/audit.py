@@ -4,6 +4,7 @@ from pathlib import Path
 
 from episodes.errors import Mistake
 from fsl_explain.cli.manners import check_input, check_results_folder
+from fsl_explain.cli.options import Overwrite
 
 
 def audit(
@@ -14,6 +15,7 @@ def audit(
     seed: int = 0,
     top: int = 20,
     out: Path | None = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """List the images of a bank that are likeliest mislabeled.
 
@@ -38,7 +40,7 @@ def audit(
     """
     if top < 1:
         raise Mistake(f"expected --top of at least 1 image, but got {top}.")
-    check_results_folder(out)
+    check_results_folder(out, overwrite=overwrite)
     check_input(bank, "the folder of a bank")
 
     from retrieval_explain.cli.audit import run

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from episodes.errors import Mistake
 from fsl_explain.cli.manners import check_results_folder
-from fsl_explain.cli.options import Changes
+from fsl_explain.cli.options import Changes, Overwrite, Resume
 from fsl_explain.config import read_config
 from fsl_explain.config.data import DataOptions
 from retrieval_explain.settings import BankEvaluationConfig
@@ -15,6 +15,8 @@ def evaluate(
     config: Path,
     out: Path | None = None,
     limit: int | None = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
     set_: Changes = (),
 ) -> None:
     """Measure retrieval, and how far explanations of its decisions can be trusted.
@@ -38,7 +40,7 @@ def evaluate(
     settings = read_config(config, BankEvaluationConfig, set_)
     if limit is not None and limit < 1:
         raise Mistake(f"expected a --limit of at least 1 query, but got {limit}.")
-    check_results_folder(out)
+    check_results_folder(out, resume=resume, overwrite=overwrite)
     settings.data.check_there()
     if isinstance(settings.gallery, DataOptions):
         settings.gallery.check_there("gallery")
@@ -46,4 +48,4 @@ def evaluate(
 
     from retrieval_explain.cli.evaluate import run
 
-    run(settings, out, limit, title=config.stem)
+    run(settings, out, resume, limit, title=config.stem)

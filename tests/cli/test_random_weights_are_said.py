@@ -1,0 +1,46 @@
+"""A network that nobody trained is said in the terminal, in every table, on the page and in the summary."""
+
+import json
+
+import pytest
+
+from fsl_explain import Encoder
+from fsl_explain.cli.app import run
+from fsl_explain.config import HeadConfig
+from fsl_explain.evaluation.results.read_back import read_results
+
+DATA = '[data]\nkind = "digit-scenes"\nper_class = 3\n'
+SMALL = "[encoder.architecture]\nchannels = 4\nsize = 32\n"
+SETTINGS = {
+    "evaluate": "[episodes]\ncount = 1\nn_query = 1\n",
+    "compare": '[maps]\nshots = 1\nsample = 2\nmethods = ["fam"]\nsteps = 1\n',
+    "mosaics": '[mosaics]\ncount = 2\nheads = ["none"]\nmethods = ["fam"]\ncrop = "image"\n',
+}
+WORDS = "network has random weights"
+
+
+@pytest.mark.parametrize("command", SETTINGS)
+def test_every_command_that_measures_says_it(command, tmp_path, capsys):
+    config, out = tmp_path / "config.toml", tmp_path / "out"
+    config.write_text(DATA + SMALL + SETTINGS[command], encoding="utf-8")
+    assert run([command, "--config", str(config), "--out", str(out)]) == 0
+    printed = capsys.readouterr()
+    assert WORDS in printed.err.splitlines()[0]
+    assert WORDS in printed.out
+    assert WORDS in (out / "index.html").read_text(encoding="utf-8")
+    assert json.loads((out / "summary.json").read_text())["provenance"]["random_weights"] == ["network"]
+    if command == "evaluate":
+        assert WORDS in read_results(out)[0].caveats[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "head", "expected"),
+    [
+        ("conv4net", None, ("network",)),
+        ("torchvision:resnet18", None, ("network",)),
+        ("torchvision:resnet18", HeadConfig(kind="linear", width=4), ("network", "head")),
+        ("conv4net", HeadConfig(kind="linear", width=4), ("network", "head")),
+    ],
+)
+def test_an_encoder_knows_its_random_parts(name, head, expected):
+    assert Encoder.named(name, head=head, size=32).random == expected
