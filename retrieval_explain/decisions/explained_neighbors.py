@@ -21,6 +21,7 @@ from fsl_explain.explainers.explaining import explain_compared
 from fsl_explain.explainers.explanation import Explanation
 from retrieval_explain.memory_bank import DEFAULT_K, MemoryBank
 from retrieval_explain.ranking.neighbors import Neighbors
+from retrieval_explain.store.row_filter import allowed_rows
 
 COMPARED_IMAGES = 10  # neighbors that stand as classes of their own where retrieval is explained
 ORDER = "encoder, query, bank"
@@ -35,6 +36,7 @@ class Retrieved:
     image: Float[Tensor, "color height width"]  # preprocessed
     features: Features  # of the query alone; pooled values and embedding in float64
     neighbors: Neighbors  # (k,)
+    allowed: Bool[Tensor, "row"] | None = None  # which rows the filters left to search among; None: all
 
     @property
     def compared_by_class(self) -> Compared:
@@ -73,7 +75,8 @@ def retrieve(
         raise Mistake(f"expected one query, but got a batch of {len(batch)}; explain them one by one.")
     features = encoder(batch).in_float64()
     found = bank.search(features.embedding, k, classes=classes, ids=ids, without=without)
-    return Retrieved(encoder, bank, batch[0], features[0], found[0])
+    allowed = allowed_rows(bank.entries, len(bank), classes, ids, without)
+    return Retrieved(encoder, bank, batch[0], features[0], found[0], allowed)
 
 
 def explain(

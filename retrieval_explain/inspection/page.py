@@ -9,14 +9,15 @@ import PIL.Image
 from fsl_explain.classifiers import Vote
 from fsl_explain.evaluation import Table
 from fsl_explain.explainers import Explanation
-from fsl_explain.pictures.picture import support_overlay
 from fsl_explain.report import Page
 from fsl_explain.report.bars import Bars, bars
-from fsl_explain.report.heatmap import Picture, photograph, picture
+from fsl_explain.report.heatmap import Picture, photograph
 from fsl_explain.report.html import render, write_html
-from fsl_explain.report.method_view import MAP_WIDTH, MethodView, method_view
+from fsl_explain.report.method_view import MethodView, method_view
 from fsl_explain.report.numbers import decimals, figure, fixed, scientific
 from fsl_explain.report.support_view import linked_picture
+from retrieval_explain.inspection.expected import Expectation
+from retrieval_explain.inspection.expected_view import PairView, expected_view, neighbor_map
 from retrieval_explain.inspection.inspected import Inspection, Pair, Shown, VoteAnswer
 
 TEMPLATES = Path(__file__).parent
@@ -45,19 +46,6 @@ class NeighborView:
 
 
 @dataclass(frozen=True)
-class PairView:
-    """The query and one neighbor, with the maps of their similarity on both."""
-
-    rank: str  # "#1", or both of a margin
-    title: str
-    paths: tuple[str, ...]
-    note: str
-    query: MethodView
-    neighbors: tuple[Picture, ...]
-    linked: Picture | None
-
-
-@dataclass(frozen=True)
 class VoteView:
     """The vote: a bar for each class, its receipt, its maps and what is left of the score behind them."""
 
@@ -70,8 +58,17 @@ class VoteView:
     figures: Table
 
 
-def write_inspection(inspection: Inspection, page: Page, query: PIL.Image.Image, path: str | Path) -> None:
+def write_inspection(
+    inspection: Inspection,
+    page: Page,
+    query: PIL.Image.Image,
+    path: str | Path,
+    *,
+    expected: Expectation | None = None,
+) -> None:
     """Write the page of an inspection; ``page`` holds its title, lead and facts, ``query`` the image as it was given.
+
+    ``expected`` says why an image that was expected does not come first, which then is answered first.
 
     Raises: ``ValueError`` where the path cannot be a file.
     """
@@ -85,6 +82,7 @@ def write_inspection(inspection: Inspection, page: Page, query: PIL.Image.Image,
         margin=None if inspection.margin is None else _margin_view(inspection.margin, inspection),
         pairs=[_pair_view(pair) for pair in inspection.pairs],
         vote=None if inspection.vote is None else _vote_view(inspection.vote),
+        expected=None if expected is None else expected_view(expected),
     )
     write_html(text, path)
 
@@ -111,7 +109,7 @@ def _pair_view(pair: Pair) -> PairView:
         paths=(shown.path,),
         note=_agreement(pair),
         query=method_view("exact", explanation),
-        neighbors=(_neighbor_map(explanation, int(explanation.target)),),
+        neighbors=(neighbor_map(explanation, int(explanation.target)),),
         linked=linked_picture(explanation, "query"),
     )
 
@@ -136,13 +134,9 @@ def _margin_view(explanation: Explanation, inspection: Inspection) -> PairView:
         note="Red cells of the query speak for the first, blue ones for the second."
         + ("" if with_maps else " The images could not be read, so only the query's side is shown."),
         query=method_view("contrast", explanation),
-        neighbors=tuple(_neighbor_map(explanation, place) for place in range(2)) if with_maps else (),
+        neighbors=tuple(neighbor_map(explanation, place) for place in range(2)) if with_maps else (),
         linked=linked_picture(explanation, "query") if with_maps else None,
     )
-
-
-def _neighbor_map(explanation: Explanation, place: int) -> Picture:
-    return picture(support_overlay(explanation, place, 0), f"neighbor {place + 1} with its map", MAP_WIDTH)
 
 
 def _vote_view(vote: VoteAnswer) -> VoteView:
