@@ -9,7 +9,6 @@ from torch import Tensor
 
 from episodes.errors import Mistake, UnknownName, WrongType
 from episodes.naming import MAX_LISTED, unknown_name
-from retrieval_explain.decisions.explained_neighbors import class_name
 from retrieval_explain.memory_bank import MemoryBank
 
 KINDS = ("path", "id", "class")
@@ -111,7 +110,7 @@ def _unknown(bank: MemoryBank, kind: str | None, text: str) -> UnknownName:
         low, high = int(bank.ids.min()), int(bank.ids.max())
         return UnknownName(f"expected the id of an image of the bank, from {low} to {high}, but got {text}.")
     files = [] if kind == "class" else list(dict.fromkeys(PurePath(path).name for path in bank.paths if path))
-    labels = bank.labels[bank.labels >= 0].unique().tolist()
-    classes = [] if kind == "path" else [class_name(bank, label) for label in labels[: 10 * MAX_LISTED]]
+    numbers = [] if bank.classes else bank.labels[bank.labels >= 0].unique().tolist()
+    classes = [] if kind == "path" else [*bank.classes, *map(str, numbers)][: 10 * MAX_LISTED]
     name = PurePath(text).name or text
     return unknown_name({"class": "class", "path": "image"}.get(kind or "", "image or class"), name, [*classes, *files])
