@@ -1,7 +1,7 @@
 """Images that a retrieval is asked about at any rank: those beyond the first neighbors join them."""
 
 from collections.abc import Sequence
-from pathlib import PurePath
+from pathlib import Path
 
 import torch
 from jaxtyping import Bool, Float
@@ -14,7 +14,7 @@ from retrieval_explain.memory_bank import MemoryBank
 from retrieval_explain.ranking.exact_ranks import rows_ahead
 from retrieval_explain.ranking.neighbors import Neighbors, similarities_to
 
-Asked = ClassReference | PurePath
+Asked = ClassReference | Path
 
 
 def joined(
@@ -81,4 +81,4 @@ def listed(against: Against) -> list[Asked] | None:
         return None
     if isinstance(against, Tensor):
         return [int(rank) for rank in against.flatten()]
-    return [against] if isinstance(against, str | int | PurePath) else list(against)
+    return [against] if isinstance(against, str | int | Path) else list(against)

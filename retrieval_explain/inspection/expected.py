@@ -12,6 +12,7 @@ import torch
 
 from episodes import read_image
 from episodes.errors import Mistake
+from fsl_explain.brief import as_html
 from fsl_explain.classifiers import KnnVote, NearestNeighbor, Rule, SupportSet, Vote
 from fsl_explain.explainers.choice import Choice
 from fsl_explain.explainers.compared import Compared, compare
@@ -21,6 +22,7 @@ from retrieval_explain.decisions.expected_rows import ExpectedRows, Reference, e
 from retrieval_explain.decisions.explained_neighbors import Retrieved, class_name, explain_retrieved, image_name
 from retrieval_explain.inspection.inspected import AGREEMENT, Read, named_vote
 from retrieval_explain.inspection.rank_change import RankChange, beside, rank_change
+from retrieval_explain.inspection.shown_paths import common_folder, shown_path
 from retrieval_explain.ranking.exact_ranks import rows_ahead, similarities_to_all
 from retrieval_explain.ranking.neighbors import similarities_to
 
@@ -36,6 +38,11 @@ class Placed:
     label: str  # "" where it has none
     similarity: float
     name: str  # its rank and file
+    shown: str  # its path below the folder of the bank's images, for what is shared
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as plain values, with the path that is shown."""
+        return {**{name: getattr(self, name) for name in ("rank", "id", "label", "similarity")}, "path": self.shown}
 
 
 @dataclass(frozen=True)
@@ -103,15 +110,18 @@ class Expectation:
     def __repr__(self) -> str:
         return f"Expectation({self.sentences[0]!r})"
 
+    def _repr_html_(self) -> str:
+        return as_html(str(self))
+
     def as_json(self) -> dict[str, Any]:
         """Return the answer as plain values; what is not there is None."""
         contrast = self.contrast
         return {
-            "expected": vars(self.expected),
-            "first": vars(self.first),
+            "expected": self.expected.as_json(),
+            "first": self.first.as_json(),
             "images": self.among,
             "margin": self.margin,
-            "last": None if self.last is None else vars(self.last),
+            "last": None if self.last is None else self.last.as_json(),
             "contrast": None
             if contrast is None
             else {
@@ -205,6 +215,7 @@ def _placed(retrieved: Retrieved, row: int, rank: int) -> Placed:
         label="" if label < 0 else class_name(bank, label),
         similarity=float(similarities_to(query, bank.rows, torch.tensor([[row]]), bank.similarity)),
         name=image_name(bank, row, rank),
+        shown=shown_path(bank.paths[row], common_folder(bank.paths)),
     )
 
 
