@@ -49,7 +49,7 @@ def run(
     write_inspection(found, page, asked.region, out, expected=awaited)
     _print(found, asked)
     if awaited is not None:
-        print(f"{awaited}\n")
+        say(f"{awaited}\n", lines=True)
     if awaited is not None and json is not None:
         write_json({"query": query.name, "box": box, **awaited.as_json()}, json)
     say(f"Page: {out}")
