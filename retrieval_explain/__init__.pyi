@@ -1,9 +1,21 @@
 import episodes.errors
 
 from .decisions.explained_neighbors import Retrieved, explain, retrieve
+from .inspection.expected import Expectation, why_not_first
 from .inspection.inspected import Inspection, inspect_neighbors
 from .memory_bank import MemoryBank
 from .ranking.neighbors import Neighbors
 
 Mistake = episodes.errors.Mistake
-__all__ = ["Inspection", "MemoryBank", "Mistake", "Neighbors", "Retrieved", "explain", "inspect_neighbors", "retrieve"]
+__all__ = [
+    "Expectation",
+    "Inspection",
+    "MemoryBank",
+    "Mistake",
+    "Neighbors",
+    "Retrieved",
+    "explain",
+    "inspect_neighbors",
+    "retrieve",
+    "why_not_first",
+]

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from episodes.errors import Mistake
+from fsl_explain.brief import brief
 from fsl_explain.encoder import Features
 from fsl_explain.similarities import Similarity
 
@@ -39,6 +40,9 @@ class Decision:
     label: int | Int[Tensor, "*batch"]
     scores: Float[Tensor, "*batch way"]
     classes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return brief(self)
 
     @property
     def name(self) -> str:

@@ -65,7 +65,7 @@ def run(
     supports = {name: network.preprocess([picture for _, picture in read]) for name, read in pictures.items()}
     compared = compare(network, network.preprocess([image])[0], supports, similarity)
     case = make_case(
-        f"Why {query.name}?",
+        "The decision",
         compared,
         tuple(dict.fromkeys(methods)) or _usual_methods(classes, find_similarity(similarity, compared.supports)),
         choice,
@@ -77,7 +77,15 @@ def run(
         "Decision": f"{rule}, {similarity} similarity",
         "Pooling": pooling_name(network.pooling),
     }
-    write_page(Page(title=f"Why {query.name}?", lead=_verdict(case), facts=facts, cases=(case,)), out)
+    write_page(
+        Page(
+            title=f"Why is {query.name} taken for {case.main_explanation.decision.name}?",
+            lead=_verdict(case),
+            facts=facts,
+            cases=(case,),
+        ),
+        out,
+    )
     _print(case)
     _print_supports(case)
     say(f"Page: {out}")

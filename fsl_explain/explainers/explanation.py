@@ -15,6 +15,7 @@ from torch import Tensor
 
 from episodes.errors import Mistake, UnknownName, WrongType
 from episodes.geometry import Geometry, geometry_of_sizes
+from fsl_explain.brief import brief
 from fsl_explain.classifiers import Decision
 from fsl_explain.explainers import explanation_file
 from fsl_explain.explainers.evidence import Evidence, unnamed
@@ -250,6 +251,9 @@ class Explanation:
         or of a newer format.
         """
         return load_explanation(path)
+
+    def __repr__(self) -> str:
+        return brief(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _put_together, (*taken_apart(self), unnamed(self.evidence))

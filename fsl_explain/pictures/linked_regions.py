@@ -18,6 +18,7 @@ from fsl_explain.turns import DRAWING, alone
 FOR, AGAINST = "#d7301f", "#2b6cb0"
 SIDE = 3.4  # inches of one photograph
 BESIDE = 0.04  # shift, as a share of the query, between the names of pairs that share a region
+THINNEST, BOLDEST = 0.6, 4.0  # of the lines of pairs that carry nothing, and the whole similarity
 REGION = 0.28  # side of a region as a share of the map's
 
 
@@ -63,10 +64,8 @@ def _link_all(figure: Figure, query: Axes, side: Side, photograph: Tensor, count
     shares = [100 * match.amount / total if total else 0.0 for match in matches]
     listed = ", ".join(f"{_name(i, opposed)}: {share:.0f} %" for i, share in enumerate(shares))
     _show(side.axes, photograph, f"{split.class_name}\ncontributes {total:+.3g}: {listed}")
-    largest = max((abs(match.amount) for match in matches), default=0.0)
-    for number, match in enumerate(matches):
-        share = abs(match.amount) / largest if largest > 0 else 0.0
-        _link(figure, query, side, match, (_name(number, opposed), width, share))
+    for number, (match, percent) in enumerate(zip(matches, shares, strict=True)):
+        _link(figure, query, side, match, (_name(number, opposed), width, min(1.0, abs(percent) / 100)))
 
 
 def _name(number: int, opposed: bool) -> str:
@@ -81,7 +80,7 @@ def _show(axes: Axes, image: Tensor, title: str) -> None:
 
 def _link(figure: Figure, query: Axes, side: Side, match: Match, drawn: tuple[str, int, float]) -> None:
     name, width, share = drawn
-    color, line_width = FOR if match.amount > 0 else AGAINST, 1.0 + 2.5 * share
+    color, line_width = FOR if match.amount > 0 else AGAINST, THINNEST + (BOLDEST - THINNEST) * share
     left, top = _outline(query, match.query, (side.split.shape, width), (color, line_width))
     shift = BESIDE * query.images[0].get_size()[1]
     start = (left + (shift if color == FOR else -shift), top)

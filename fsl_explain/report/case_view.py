@@ -11,7 +11,7 @@ from fsl_explain.report.heatmap import Picture, picture
 from fsl_explain.report.method_view import Legend, MethodView, legend, method_view
 from fsl_explain.report.numbers import decimals, figure, fixed
 from fsl_explain.report.page import Case
-from fsl_explain.report.support_view import SupportReceipt, support_receipt
+from fsl_explain.report.support_view import SupportReceipt, decided_by_supports, support_receipt
 from fsl_explain.report.wording import marks, verdict
 
 QUERY_WIDTH = 300  # CSS pixels
@@ -103,13 +103,25 @@ def _class_view(main: Explanation, label: int, score: str, case: Case) -> ClassV
     name = main.decision.classes[label]
     real = shots(main, label)
     silent = not any(has_say(main, label, shot) for shot in real)
-    notes = ["no part in the explained score"] if silent else []
+    notes = _silence(main, label, case) if silent else []
     if main.support_images is None:
         notes.append("no photographs were given")
         real = [] if silent else real
     file_names = case.support_names.get(name) or [""] * len(real)
-    supports = tuple(SupportView(_support_picture(main, label, shot), file_names[shot]) for shot in real)
+    supports = tuple(
+        SupportView(_support_picture(main, label, shot), f"{shot + 1} {file_names[place]}".strip())
+        for place, shot in enumerate(real)
+    )
     return ClassView(name, score, marks(main, label, case.truth), supports, " · ".join(notes))
+
+
+def _silence(main: Explanation, label: int, case: Case) -> list[str]:
+    """Say why a class has no map: it has no say, or only in the lead that is added up further down."""
+    shown = decided_by_supports(case)
+    if shown is not main and bool((shown.support_weights[label] != 0).any()):
+        target = main.decision.classes[int(main.target)]
+        return [f"no part in the score of {target}, but in its lead below"]
+    return ["no part in the explained score"]
 
 
 def _support_picture(main: Explanation, label: int, shot: int) -> Picture:

@@ -1,10 +1,13 @@
 """The page as one HTML file that needs nothing beside it and nothing from elsewhere."""
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from episodes.errors import Mistake
+from fsl_explain.evaluation import Table
 from fsl_explain.files import written_aside
 from fsl_explain.report.case_view import case_view
 from fsl_explain.report.page import Page
@@ -15,7 +18,30 @@ TEMPLATES = Path(__file__).parent
 
 def render_page(page: Page) -> str:
     """Return the page as HTML: styles and pictures inside, no script, no outside address."""
-    return render("page.html", page=page, cases=[case_view(case) for case in page.cases], how_to_read=HOW_TO_READ)
+    cases = [case_view(case) for case in page.cases]
+    chips = distinct([case.title for case in cases])
+    return render("page.html", page=page, cases=cases, chips=chips, how_to_read=HOW_TO_READ)
+
+
+def distinct(titles: Sequence[str]) -> list[str]:
+    """Number the titles that read alike, so that each link has words of its own."""
+    seen: Counter[str] = Counter()
+    numbered = []
+    for title in titles:
+        seen[title] += 1
+        numbered.append(f"{title} ({seen[title]} of {titles.count(title)})" if titles.count(title) > 1 else title)
+    return numbered
+
+
+def told(table: Table) -> list[int]:
+    """Return the columns of a table that say anything; one that is dashes or nothing in every row does not."""
+    silent = ("", "–", "-")
+    columns = range(len(table.columns))
+    return [
+        place
+        for place in columns
+        if place < table.names or not table.rows or any(row[place].strip() not in silent for row in table.rows)
+    ]
 
 
 def render(template: str, *folders: Path, **values: object) -> str:
@@ -27,6 +53,7 @@ def render(template: str, *folders: Path, **values: object) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["told"] = told
     return environment.get_template(template).render(**values)
 
 

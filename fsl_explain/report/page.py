@@ -86,3 +86,4 @@ class Page:
     facts: Mapping[str, str] = field(default_factory=dict)  # how it was made: encoder, data, seed, versions
     tables: Sequence[Table] = ()
     cases: Sequence[Case] = ()
+    notes: Sequence[str] = ()  # what may mislead, which a page says first: a random network, a query in its own bank

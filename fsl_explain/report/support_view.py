@@ -40,7 +40,7 @@ def support_receipt(case: Case) -> SupportReceipt:
     """Prepare the receipt of the case's contrast, or of its main explanation where there is none."""
     explanation = decided_by_supports(case)
     receipt = explanation.receipt()
-    rows = _rows(explanation, receipt)
+    rows = _rows(case, explanation, receipt)
     values = [value for _, value, _ in rows]
     places = decimals([*values, receipt.score], significant=4)
     share = receipt.residual / receipt.absolute_sum if receipt.absolute_sum > 0 else 0.0
@@ -55,7 +55,7 @@ def support_receipt(case: Case) -> SupportReceipt:
     )
 
 
-def _rows(explanation: Explanation, receipt: Receipt) -> list[tuple[str, float, tuple[str, ...]]]:
+def _rows(case: Case, explanation: Explanation, receipt: Receipt) -> list[tuple[str, float, tuple[str, ...]]]:
     """Return label, value and marks of each bar: the largest supports, the rest of them, the constants."""
     audit = support_audit(explanation)
     flips = {
@@ -64,13 +64,19 @@ def _rows(explanation: Explanation, receipt: Receipt) -> list[tuple[str, float, 
     }
     lines = receipt.largest_first()
     rows = [
-        (f"{line.class_name}, support {line.shot + 1}", line.amount, flips.get((line.class_name, line.shot), ()))
+        (support_name(case, line.class_name, line.shot), line.amount, flips.get((line.class_name, line.shot), ()))
         for line in lines[:SHOWN_SUPPORTS]
     ]
     rest = lines[SHOWN_SUPPORTS:]
     if rest:
         rows.append((f"the other {len(rest)} together", sum(line.amount for line in rest), ()))
     return [*rows, *((name, value, ()) for name, value in receipt.constants.items())]
+
+
+def support_name(case: Case, class_name: str, shot: int) -> str:
+    """Name a support by its class and number, and by its file where that is known."""
+    files = case.support_names.get(class_name) or ()
+    return f"{class_name}, support {shot + 1}{f' ({files[shot]})' if shot < len(files) else ''}"
 
 
 def receipt_title(explanation: Explanation) -> str:

@@ -7,8 +7,9 @@ from fsl_explain.classifiers import Vote
 from fsl_explain.cli.progress import note, say, show_table
 from fsl_explain.evaluation import Table
 from fsl_explain.report import Page
-from retrieval_explain.cli.opened import UNKNOWN, Query, labels_given, open_bank_for, open_query, own_rows
+from retrieval_explain.cli.opened import UNKNOWN, Query, labels_given, open_bank_for, open_query, own_rows, write_json
 from retrieval_explain.decisions.explained_neighbors import Retrieved, retrieve
+from retrieval_explain.inspection.expected import why_not_first
 from retrieval_explain.inspection.inspected import Inspection, inspect_neighbors, named_vote
 from retrieval_explain.inspection.page import verdict, write_inspection
 
@@ -17,6 +18,8 @@ def run(
     query: Path,
     bank: Path,
     out: Path,
+    expected: str | None,
+    json: Path | None,
     k: int | None,
     rule: str,
     temperature: float | None,
@@ -42,9 +45,14 @@ def run(
     if own is not None:
         retrieved = retrieve(network, asked.image, opened, k=k, classes=among, ids=ids or None, without=own)
     found = inspect_neighbors(retrieved, rule=vote, explained=explained, gallery=gallery)
+    awaited = None if expected is None else why_not_first(retrieved, expected, rule=vote)
     page = Page(title=f"Why did these come back for {asked.words}?", lead=_lead(found), facts=_facts(retrieved, vote))
-    write_inspection(found, page, asked.region, out)
+    write_inspection(found, page, asked.region, out, expected=awaited)
     _print(found, asked)
+    if awaited is not None:
+        say(f"{awaited}\n", lines=True)
+    if awaited is not None and json is not None:
+        write_json({"query": query.name, "box": box, **awaited.as_json()}, json)
     say(f"Page: {out}")
 
 

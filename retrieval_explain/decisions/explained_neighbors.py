@@ -4,7 +4,7 @@ Every explainer of ``fsl_explain`` then applies. The query side needs the cached
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -19,8 +19,10 @@ from fsl_explain.explainers.compared import Compared, as_batch
 from fsl_explain.explainers.contrast_weights import Against, ClassReference
 from fsl_explain.explainers.explaining import explain_compared
 from fsl_explain.explainers.explanation import Explanation
+from retrieval_explain.decisions.far_targets import joined, listed
 from retrieval_explain.memory_bank import DEFAULT_K, MemoryBank
 from retrieval_explain.ranking.neighbors import Neighbors
+from retrieval_explain.store.row_filter import allowed_rows
 
 COMPARED_IMAGES = 10  # neighbors that stand as classes of their own where retrieval is explained
 ORDER = "encoder, query, bank"
@@ -35,6 +37,8 @@ class Retrieved:
     image: Float[Tensor, "color height width"]  # preprocessed
     features: Features  # of the query alone; pooled values and embedding in float64
     neighbors: Neighbors  # (k,)
+    allowed: Bool[Tensor, "row"] | None = None  # which rows the filters left to search among; None: all
+    ranks: tuple[int, ...] | None = None  # of the neighbors, from 1, where images from further down joined them
 
     @property
     def compared_by_class(self) -> Compared:
@@ -44,7 +48,7 @@ class Retrieved:
     @property
     def compared_by_image(self) -> Compared:
         """The query beside its neighbors, each a class of its own: for retrieval's similarity and margin."""
-        return self._beside(each_a_class(self.bank, self.neighbors))
+        return self._beside(each_a_class(self.bank, self.neighbors, ranks=self.ranks))
 
     def _beside(self, supports: SupportSet) -> Compared:
         return Compared(self.encoder, self.image[None], _batched(self.features), supports, None)
@@ -73,7 +77,8 @@ def retrieve(
         raise Mistake(f"expected one query, but got a batch of {len(batch)}; explain them one by one.")
     features = encoder(batch).in_float64()
     found = bank.search(features.embedding, k, classes=classes, ids=ids, without=without)
-    return Retrieved(encoder, bank, batch[0], features[0], found[0])
+    allowed = allowed_rows(bank.entries, len(bank), classes, ids, without)
+    return Retrieved(encoder, bank, batch[0], features[0], found[0], allowed)
 
 
 def explain(
@@ -94,7 +99,8 @@ def explain(
     similar and how many), ``majority-vote`` (the mean similarity of a class's voters, as FAM evaluates it) or
     ``nearest-neighbor`` (retrieval: every image is a class of its own, so that the score is the similarity of the
     first and a contrast the margin to the second). ``k`` neighbors vote, 200 if None; ``target`` and ``against`` are
-    class names, or ranks from 0 for retrieval. Support maps are NaN: no image of the bank is embedded again.
+    class names; for retrieval ranks from 0, paths or ``id:NUMBER``, of any image however far down. Support maps are
+    NaN: no image of the bank is embedded again.
 
     Raises: as ``search`` and ``fsl_explain.explain``; ``ValueError`` for a vote of images without labels.
     """
@@ -112,10 +118,31 @@ def explain_retrieved(
     target: ClassReference | None = None,
     against: Against = None,
 ) -> Explanation:
-    """Explain the decision of a rule over the neighbors that were found."""
+    """Explain the decision of a rule over the neighbors that were found.
+
+    Retrieval answers for images that were not found as well: those that ``target`` and ``against`` name join them.
+    """
+    if not isinstance(rule, Vote):
+        retrieved, target, against = _with_targets(retrieved, target, against)
     choice = Choice(over_all(rule, retrieved.neighbors), retrieved.bank.similarity, target, against)
     compared = retrieved.compared_by_class if isinstance(rule, Vote) else retrieved.compared_by_image
     return explain_compared(compared, method, choice)[0]
+
+
+def _with_targets(
+    retrieved: Retrieved, target: ClassReference | None, against: Against
+) -> tuple[Retrieved, ClassReference | None, Against]:
+    """Let the images join the neighbors that are asked about, and refer to them by their places."""
+    rivals = listed(against)
+    asked = [*([] if target is None else [target]), *(rivals or [])]
+    if not asked:
+        return retrieved, target, against
+    names = retrieved.compared_by_image.supports.classes
+    neighbors, ranks, places = joined(
+        retrieved.bank, retrieved.features.embedding, retrieved.neighbors, asked, names, allowed=retrieved.allowed
+    )
+    chosen = None if target is None else places.pop(0)
+    return replace(retrieved, neighbors=neighbors, ranks=ranks), chosen, against if rivals is None else places
 
 
 def neighbors_needed(rule: Rule, k: int | None, rows: int) -> int | None:
@@ -159,9 +186,15 @@ def voters_by_class(bank: MemoryBank, neighbors: Neighbors) -> SupportSet:
     )
 
 
-def each_a_class(bank: MemoryBank, neighbors: Neighbors) -> SupportSet:
-    """Gather one query's neighbors, each a class of its own that is named by its rank and file."""
-    names = tuple(image_name(bank, int(row), rank) for rank, row in enumerate(neighbors.indices.tolist(), start=1))
+def each_a_class(bank: MemoryBank, neighbors: Neighbors, *, ranks: Sequence[int] | None = None) -> SupportSet:
+    """Gather one query's neighbors, each a class of its own that is named by its rank and file.
+
+    ``ranks`` are those of the neighbors, from 1; None where they are 1, 2, 3, …
+    """
+    rows = neighbors.indices.tolist()
+    names = tuple(
+        image_name(bank, int(row), rank) for rank, row in zip(ranks or range(1, len(rows) + 1), rows, strict=True)
+    )
     embeddings = bank.rows.take(neighbors.indices).double()[:, None]
     return SupportSet(embeddings, torch.ones(len(names), 1, dtype=torch.bool), names)
 

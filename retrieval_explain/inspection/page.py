@@ -9,15 +9,17 @@ import PIL.Image
 from fsl_explain.classifiers import Vote
 from fsl_explain.evaluation import Table
 from fsl_explain.explainers import Explanation
-from fsl_explain.pictures.picture import support_overlay
 from fsl_explain.report import Page
 from fsl_explain.report.bars import Bars, bars
-from fsl_explain.report.heatmap import Picture, photograph, picture
+from fsl_explain.report.heatmap import Picture, photograph
 from fsl_explain.report.html import render, write_html
-from fsl_explain.report.method_view import MAP_WIDTH, MethodView, method_view
+from fsl_explain.report.method_view import MethodView, method_view
 from fsl_explain.report.numbers import decimals, figure, fixed, scientific
 from fsl_explain.report.support_view import linked_picture
+from retrieval_explain.inspection.expected import Expectation
+from retrieval_explain.inspection.expected_view import PairView, expected_view, neighbor_map
 from retrieval_explain.inspection.inspected import Inspection, Pair, Shown, VoteAnswer
+from retrieval_explain.inspection.shown_paths import common_folder, shown_path
 
 TEMPLATES = Path(__file__).parent
 QUERY_WIDTH, THUMBNAIL_WIDTH = 260, 150  # CSS pixels
@@ -45,19 +47,6 @@ class NeighborView:
 
 
 @dataclass(frozen=True)
-class PairView:
-    """The query and one neighbor, with the maps of their similarity on both."""
-
-    rank: str  # "#1", or both of a margin
-    title: str
-    paths: tuple[str, ...]
-    note: str
-    query: MethodView
-    neighbors: tuple[Picture, ...]
-    linked: Picture | None
-
-
-@dataclass(frozen=True)
 class VoteView:
     """The vote: a bar for each class, its receipt, its maps and what is left of the score behind them."""
 
@@ -70,26 +59,37 @@ class VoteView:
     figures: Table
 
 
-def write_inspection(inspection: Inspection, page: Page, query: PIL.Image.Image, path: str | Path) -> None:
+def write_inspection(
+    inspection: Inspection,
+    page: Page,
+    query: PIL.Image.Image,
+    path: str | Path,
+    *,
+    expected: Expectation | None = None,
+) -> None:
     """Write the page of an inspection; ``page`` holds its title, lead and facts, ``query`` the image as it was given.
+
+    ``expected`` says why an image that was expected does not come first, which then is answered first.
 
     Raises: ``ValueError`` where the path cannot be a file.
     """
+    folder = common_folder(inspection.retrieved.bank.paths)
     text = render(
         "inspection.html",
         TEMPLATES,
         page=page,
         how_to_read=HOW_TO_READ,
         query=photograph(query, "query", QUERY_WIDTH),
-        gallery=[_neighbor_view(shown, inspection) for shown in inspection.gallery],
-        margin=None if inspection.margin is None else _margin_view(inspection.margin, inspection),
-        pairs=[_pair_view(pair) for pair in inspection.pairs],
+        gallery=[_neighbor_view(shown, inspection, folder) for shown in inspection.gallery],
+        margin=None if inspection.margin is None else _margin_view(inspection.margin, inspection, folder),
+        pairs=[_pair_view(pair, folder) for pair in inspection.pairs],
         vote=None if inspection.vote is None else _vote_view(inspection.vote),
+        expected=None if expected is None else expected_view(expected),
     )
     write_html(text, path)
 
 
-def _neighbor_view(shown: Shown, inspection: Inspection) -> NeighborView:
+def _neighbor_view(shown: Shown, inspection: Inspection, folder: str) -> NeighborView:
     winner = "" if inspection.vote is None else next(iter(inspection.vote.explanations.values())).decision.name
     return NeighborView(
         title=f"#{shown.rank} · {fixed(shown.similarity, 4)}",
@@ -98,20 +98,20 @@ def _neighbor_view(shown: Shown, inspection: Inspection) -> NeighborView:
         else photograph(shown.photograph, f"neighbor {shown.rank}", THUMBNAIL_WIDTH),
         label=shown.label or "no label",
         wins=bool(shown.label) and shown.label == winner,
-        path=shown.path,
-        fault=shown.fault,
+        path=shown_path(shown.path, folder),
+        fault=shown.fault.replace(shown.path, shown_path(shown.path, folder)) if shown.path else shown.fault,
     )
 
 
-def _pair_view(pair: Pair) -> PairView:
+def _pair_view(pair: Pair, folder: str) -> PairView:
     shown, explanation = pair.shown, pair.explanation
     return PairView(
         rank=f"#{shown.rank}",
         title=f"#{shown.rank}: similarity {fixed(shown.similarity, 4)}{f', {shown.label}' if shown.label else ''}",
-        paths=(shown.path,),
+        paths=(shown_path(shown.path, folder),),
         note=_agreement(pair),
         query=method_view("exact", explanation),
-        neighbors=(_neighbor_map(explanation, int(explanation.target)),),
+        neighbors=(neighbor_map(explanation, int(explanation.target)),),
         linked=linked_picture(explanation, "query"),
     )
 
@@ -126,23 +126,19 @@ def _agreement(pair: Pair) -> str:
     )
 
 
-def _margin_view(explanation: Explanation, inspection: Inspection) -> PairView:
+def _margin_view(explanation: Explanation, inspection: Inspection, folder: str) -> PairView:
     first, second = inspection.gallery[0], inspection.gallery[1]
     with_maps = explanation.support_images is not None
     return PairView(
         rank="#1 rather than #2",
         title=f"Why #1 rather than #2: a margin of {fixed(float(explanation.score), 4)}",
-        paths=(f"#1 {first.path}", f"#2 {second.path}"),
+        paths=tuple(f"#{one.rank} {shown_path(one.path, folder)}" for one in (first, second)),
         note="Red cells of the query speak for the first, blue ones for the second."
         + ("" if with_maps else " The images could not be read, so only the query's side is shown."),
         query=method_view("contrast", explanation),
-        neighbors=tuple(_neighbor_map(explanation, place) for place in range(2)) if with_maps else (),
+        neighbors=tuple(neighbor_map(explanation, place) for place in range(2)) if with_maps else (),
         linked=linked_picture(explanation, "query") if with_maps else None,
     )
-
-
-def _neighbor_map(explanation: Explanation, place: int) -> Picture:
-    return picture(support_overlay(explanation, place, 0), f"neighbor {place + 1} with its map", MAP_WIDTH)
 
 
 def _vote_view(vote: VoteAnswer) -> VoteView:

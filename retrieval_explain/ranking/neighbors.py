@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from fsl_explain.brief import brief
 from fsl_explain.similarities import Similarity, named_similarity, traits_of
 
 ROWS_IN_A_BLOCK = 65536
@@ -24,6 +25,9 @@ class Neighbors:
     indices: Int[Tensor, "*batch k"]  # rows of the bank
     similarities: Float[Tensor, "*batch k"]  # computed in float64 from the stored embeddings
     labels: Int[Tensor, "*batch k"] | None = None
+
+    def __repr__(self) -> str:
+        return brief(self)
 
     def __getitem__(self, query: int | slice) -> "Neighbors":
         """Return the neighbors of one query, or of some."""

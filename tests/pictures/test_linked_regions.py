@@ -77,12 +77,14 @@ def test_frames_stand_where_the_squares_are_on_photographs_of_any_shape():
     torch.testing.assert_close(shown, explanation.support_images[0, 1])
 
 
-def test_the_thickest_line_is_that_of_the_largest_share():
+def test_a_line_is_as_thick_as_its_share_of_the_whole_similarity():
     explanation = two_squares_explained()
     figure = draw(explanation, count=2)
-    first, second = correspondence(explanation, label="red").strongest_regions(2, side=2)
+    split = correspondence(explanation, label="red")
+    total = split.weight * split.similarity
+    shares = [match.amount / total for match in split.strongest_regions(2, side=2)]
     widths = [line.get_linewidth() for line in drawn(figure, ConnectionPatch)]
-    assert widths == pytest.approx([3.5, 1 + 2.5 * second.amount / first.amount])
+    assert widths == pytest.approx([0.6 + 3.4 * share for share in shares])
     assert widths[1] < 3
 
 

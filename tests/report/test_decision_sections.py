@@ -111,3 +111,32 @@ def test_frames_run_along_the_changed_cells():
     assert not yellow[13:17, 13:27].any()
     assert not yellow[:10].any()
     assert not yellow[:, 30:].any()
+
+
+def test_a_class_that_takes_part_in_the_lead_alone_is_said_to():
+    exact, contrast = explained("exact"), explained()
+    case = Case("why", {"exact": exact, "contrast": contrast}, main="exact")
+    text = render_page(Page("why", cases=(case,)))
+    target = exact.decision.classes[int(exact.target)]
+    assert f"no part in the score of {target}, but in its lead below" in text
+    alone = render_page(Page("why", cases=(Case("why", {"exact": exact}),)))
+    assert "no part in the explained score" in alone
+    assert "its lead below" not in alone
+
+
+def test_a_support_has_one_name_in_bars_and_beside_its_picture():
+    found = explained()
+    name = found.decision.classes[int(found.target)]
+    files = [f"{number}.jpg" for number in range(len(SUPPORTS[name]))]
+    case = Case("why", {"contrast": found}, support_names={name: files})
+    assert f"{name}, support 1 (0.jpg)" in {bar.label for bar in support_receipt(case).bars.bars}
+    assert "1 0.jpg" in PageReader(render_page(Page("why", cases=(case,)))).texts
+
+
+def test_an_edit_that_a_forward_contradicts_opens_with_that():
+    found = counterfactual(tiny_encoder(random_head("linear")), images(seed=10), SUPPORTS)
+    contradicted = replace(found, scores_at_pixels=found.scores_before)
+    opening = f"A forward of the edited image contradicts this: {found.classes[found.target]} stays. Replacing"
+    assert str(contradicted).startswith(opening)
+    confirmed = replace(found, scores_at_pixels=found.scores_at_features)
+    assert "contradicts" not in str(confirmed)

@@ -51,7 +51,7 @@ def test_a_hostile_class_name_is_text(written, reader):
     assert reader.all("b") == []
     assert f"Title {HOSTILE}" in reader.texts
     assert f"Decided: gull. This is wrong: it is {HOSTILE}." in reader.texts
-    assert any(attributes.get("title") == f"{HOSTILE}.jpg" for attributes in reader.of_class("file"))
+    assert any(attributes.get("title") == f"2 {HOSTILE}.jpg" for attributes in reader.of_class("file"))
 
 
 def test_the_page_points_nowhere_and_runs_nothing(written, reader):
@@ -126,7 +126,7 @@ def test_the_supports_of_the_contrast_add_up_on_the_page(reader):
     first = reader.texts.index(title) + 1
     receipt = written_contrast().receipt()
     amounts = [f"{line.amount:+.4f}".replace("-", "−") for line in receipt.largest_first()]
-    assert reader.texts[first : first + 2] == ["gull, support 1", amounts[0]]
+    assert reader.texts[first : first + 2] == ["gull, support 1 (first.jpg)", amounts[0]]
     assert reader.texts[first + 1 : first + 10 : 2] == amounts
     score = f"{receipt.score:+.4f}"
     assert reader.texts[first + 10].startswith(f"Together {score}; the model's own score is {score} (residual ")

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from episodes.errors import Mistake
 from episodes.naming import unknown_name
+from fsl_explain.brief import as_html, brief
 from fsl_explain.classifiers import Rule
 from fsl_explain.devices import at_hand
 from fsl_explain.encoder import Encoder, expect_encoder
@@ -78,6 +79,12 @@ class Counterfactual:
         """Whether the edited image is decided otherwise; None where there is none."""
         return None if self.label_at_pixels is None else self.label_at_pixels != self.target
 
+    def __repr__(self) -> str:
+        return brief(self)
+
+    def _repr_html_(self) -> str:
+        return as_html(str(self))
+
     def __str__(self) -> str:
         decided, total = self.classes[self.target], self.mask.numel()
         doing = "Removing" if self.edit == "remove" else "Replacing"
@@ -87,8 +94,10 @@ class Counterfactual:
             return f"{doing} cells does not let {other} overtake {decided}, {tried}."
         by = "" if self.donor is None else f" by cells of {self.classes[self.donor]}"
         proof = "and no fewer do" if self.minimal else "found by the order of their shares, not proven the fewest"
+        contradicted = f"A forward of the edited image contradicts this: {decided} stays. "
+        opening = contradicted if self.flipped_at_pixels is False else ""
         return (
-            f"{doing} {len(self.cells)} of {total} cells{by} lets {other} overtake {decided}, "
+            f"{opening}{doing} {len(self.cells)} of {total} cells{by} lets {other} overtake {decided}, "
             f"{proof}. At the features {self._verdict(self.scores_at_features)}. "
             f"By one forward of the edited image {self._verdict(self.scores_at_pixels)}."
         )

@@ -152,6 +152,14 @@ def shortest_prefix(
     return min(found, key=lambda candidate: candidate[0])[1] if found else None
 
 
+def embeddings_without(question: Question, cells: Int[Tensor, "count"]) -> Float[Tensor, "count channel"]:
+    """Return the query's embedding, in float64, with the first, the first two, … of some cells removed."""
+    maps = _prefixes(question, cells, None, None)
+    with evaluating(question.head):
+        pooled = question.pooling(maps)
+        return Features(maps, pooled, question.head(pooled)).in_float64().embedding
+
+
 def _in_place(
     question: Question, pulled: Float[Tensor, "rival channel"], donors: Int[Tensor, "donor"]
 ) -> Float[Tensor, "rival donor donated"]:

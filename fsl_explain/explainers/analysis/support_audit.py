@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from episodes.errors import Mistake
+from fsl_explain.brief import as_html, brief
 from fsl_explain.classifiers import Rule, SupportSet, Vote
 from fsl_explain.explainers.evidence import Evidence, there
 from fsl_explain.explainers.explanation import Explanation, expect_explanation
@@ -28,6 +29,12 @@ class SupportAudit:
     ]  # lead of the decided class over the best other; below 0 if it flips
     cells: Float[Tensor, "*batch way shot h w"]  # the regions through which each support spoke, signed
     classes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return brief(self)
+
+    def _repr_html_(self) -> str:
+        return as_html(str(self) if self.flips.dim() == 2 else repr(self))
 
     def __str__(self) -> str:
         if self.flips.dim() != 2:

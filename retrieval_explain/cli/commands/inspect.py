@@ -14,6 +14,8 @@ def inspect(
     *,
     bank: Path,
     out: Path = Path("inspection.html"),
+    expected: str | None = None,
+    json: Path | None = None,
     k: Neighborhood | None = None,
     rule: VoteName = "knn-vote",
     temperature: float | None = None,
@@ -40,6 +42,11 @@ def inspect(
         The folder of the bank.
     out
         The HTML page to write.
+    expected
+        Say why this image, or the best one of this class, does not come back first, and what would have to change: a
+        path, an id or a class of the bank. path:, id: or class: before it says which.
+    json
+        Write what is said of the expected image to this JSON file as well.
     k
         Neighbors that vote; 200, or all where there are fewer, by default.
     temperature
@@ -63,7 +70,11 @@ def inspect(
     """
     if temperature is not None and rule in NEIGHBOR_RULES and rule != "knn-vote":  # own rules say it when they are used
         raise Mistake(f"temperature belongs to the rule knn-vote, but the rule is {rule}; drop it.")
+    if json is not None and expected is None:
+        raise Mistake("expected an image or a class for the JSON file to be about, but got none; add --expected.")
     check_output_file(out)
+    if json is not None:
+        check_output_file(json)
     check_input(bank, "the folder of a bank")
     check_input(query, "an image to search for")
     if checkpoint is not None:
@@ -75,6 +86,8 @@ def inspect(
         query=query,
         bank=bank,
         out=out,
+        expected=expected,
+        json=json,
         k=k,
         rule=rule,
         temperature=temperature,
