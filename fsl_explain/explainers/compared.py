@@ -45,8 +45,15 @@ class Compared:
         return None if self.support_images is None else visible(self.encoder, self.support_images.cpu())
 
 
-def compare(encoder: Encoder, query: Tensor, supports: Supports, similarity: str | Similarity = "cosine") -> Compared:
-    """Embed queries and supports, checked as ``explain`` says."""
+def compare(
+    encoder: Encoder,
+    query: Tensor,
+    supports: Supports,
+    similarity: str | Similarity = "cosine",
+    *,
+    warn_of_own: bool = True,
+) -> Compared:
+    """Embed queries and supports, checked as ``explain`` says; ``warn_of_own`` warns of a query among its supports."""
     queries = as_batch(query, encoder)
     features = embedded(encoder, queries).in_float64()
     found, support_images = gathered(encoder, supports, features.embedding.shape[-1])
@@ -55,7 +62,7 @@ def compare(encoder: Encoder, query: Tensor, supports: Supports, similarity: str
     _check_embeddings(
         found.embeddings.flatten(0, 1), similarity, lambda i: f"support {i % shots} of {found.classes[i // shots]}"
     )
-    if support_images is not None:
+    if warn_of_own and support_images is not None:
         _warn_of_own_images(queries, features.embedding, found, support_images)
     return Compared(encoder, queries, features, found, support_images)
 

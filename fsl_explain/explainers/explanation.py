@@ -22,7 +22,7 @@ from fsl_explain.explainers.evidence import Evidence, unnamed
 from fsl_explain.explainers.question import Question
 from fsl_explain.explainers.receipt import Receipt, SupportLine
 from fsl_explain.explainers.saved_explanation import parts_of, taken_apart
-from fsl_explain.explainers.sides import QuerySide, SupportSide, as_array
+from fsl_explain.explainers.sides import SHOWN, QuerySide, SupportSide, as_array
 from fsl_explain.image_batch import picture
 
 if TYPE_CHECKING:
@@ -288,12 +288,6 @@ def _put_together(
     facts: Mapping[str, Any], tensors: Mapping[str, Tensor], objects: Mapping[str, Any] | None = None
 ) -> Explanation:
     return Explanation(**parts_of(facts, tensors, objects or {}))
-
-
-SHOWN = (
-    *("contributions", "cells", "bias", "saliency", "image", "support_cells", "support_bias", "similarities"),
-    *("support_weights", "support_shares", "support_biases", "support_images"),
-)
 
 
 def _pictures(name: str) -> ModuleType:

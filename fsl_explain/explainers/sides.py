@@ -8,6 +8,12 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+SHOWN = (
+    *("contributions", "cells", "bias", "saliency", "image", "support_cells", "support_bias", "similarities"),
+    *("support_weights", "support_shares", "support_biases", "support_images"),
+)
+"""The fields of an explanation that are arrays."""
+
 
 @dataclass(frozen=True)
 class QuerySide:

@@ -7,7 +7,16 @@ from fsl_explain.classifiers import Vote
 from fsl_explain.cli.progress import note, say, show_table
 from fsl_explain.evaluation import Table
 from fsl_explain.report import Page
-from retrieval_explain.cli.opened import UNKNOWN, Query, labels_given, open_bank_for, open_query, own_rows, write_json
+from retrieval_explain.cli.opened import (
+    UNKNOWN,
+    Query,
+    labels_given,
+    many_voters,
+    open_bank_for,
+    open_query,
+    rows_to_leave_out,
+)
+from retrieval_explain.cli.written_neighbors import write_json
 from retrieval_explain.decisions.explained_neighbors import Retrieved, retrieve
 from retrieval_explain.inspection.expected import why_not_first
 from retrieval_explain.inspection.inspected import Inspection, inspect_neighbors, named_vote
@@ -41,12 +50,20 @@ def run(
     note(f"Searching {len(opened)} images for {asked.words} …")
     among = labels_given(opened, classes)
     retrieved = retrieve(network, asked.image, opened, k=k, classes=among, ids=ids or None)
-    own = own_rows(opened, retrieved.neighbors.indices.tolist(), query) if leave_self_out else None
+    own = rows_to_leave_out(opened, retrieved.neighbors.indices.tolist(), query, leave_self_out)
     if own is not None:
         retrieved = retrieve(network, asked.image, opened, k=k, classes=among, ids=ids or None, without=own)
     found = inspect_neighbors(retrieved, rule=vote, explained=explained, gallery=gallery)
     awaited = None if expected is None else why_not_first(retrieved, expected, rule=vote)
-    page = Page(title=f"Why did these come back for {asked.words}?", lead=_lead(found), facts=_facts(retrieved, vote))
+    doubt = "" if found.vote is None else many_voters(opened, len(retrieved.neighbors.indices))
+    if doubt:
+        note(doubt)
+    page = Page(
+        title=f"Why did these come back for {asked.words}?",
+        lead=_lead(found),
+        facts=_facts(retrieved, vote),
+        notes=(doubt,) if doubt else (),
+    )
     write_inspection(found, page, asked.region, out, expected=awaited)
     _print(found, asked)
     if awaited is not None:

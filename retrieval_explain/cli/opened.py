@@ -1,10 +1,8 @@
 """What the commands open: a bank, the encoder that made it, and a query image or a region of one."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import PIL.Image
 import torch
@@ -16,7 +14,6 @@ from episodes.errors import Mistake
 from fsl_explain.cli.measuring import say_random
 from fsl_explain.cli.progress import note
 from fsl_explain.encoder import Encoder
-from fsl_explain.files import written_aside
 from retrieval_explain.inspection.query_region import cut_region
 from retrieval_explain.memory_bank import MemoryBank
 
@@ -89,17 +86,25 @@ def own_rows(bank: MemoryBank, rows: Sequence[int], query: Path) -> Tensor | Non
     return torch.tensor(own) if own else None
 
 
+def rows_to_leave_out(bank: MemoryBank, rows: Sequence[int], query: Path, leave_self_out: bool) -> Tensor | None:
+    """Return the rows of the query's own file where they are to be left out; otherwise say that it is in the bank."""
+    own = own_rows(bank, rows, query)
+    if own is not None and not leave_self_out:
+        note(f"{query.name} is in the bank itself, and is like itself; --leave-self-out leaves it out.")
+    return own if leave_self_out else None
+
+
+def many_voters(bank: MemoryBank, voters: int) -> str:
+    """Return a sentence where more neighbors vote than the largest class has images; "" otherwise."""
+    labels = bank.labels[bank.labels >= 0]
+    largest = int(labels.bincount().max()) if len(labels) else voters
+    if voters <= largest:
+        return ""
+    return (
+        f"{voters} neighbors vote, but no class has more than {largest} images, so that most votes may be of others; "
+        "lower -k."
+    )
+
+
 def _is_file(path: Path, query: Path) -> bool:
     return path.exists() and path.samefile(query)
-
-
-def write_json(value: Mapping[str, Any], path: Path) -> None:
-    """Write a JSON file aside and rename it.
-
-    Raises: ``ValueError`` where the path is a folder.
-    """
-    if path.is_dir():
-        raise Mistake(f"expected a file for the results, but {path} is a folder; add a name like neighbors.json.")
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    with written_aside(path) as aside:
-        aside.write_text(text, encoding="utf-8")

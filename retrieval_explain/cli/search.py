@@ -10,9 +10,9 @@ from retrieval_explain.cli.opened import (
     labels_given,
     open_bank_for,
     open_query,
-    own_rows,
-    write_json,
+    rows_to_leave_out,
 )
+from retrieval_explain.cli.written_neighbors import write_records
 from retrieval_explain.decisions.explained_neighbors import class_name
 from retrieval_explain.memory_bank import MemoryBank
 from retrieval_explain.ranking.neighbors import Neighbors
@@ -37,7 +37,7 @@ def run(
     asked = open_query(query, network, box)
     embedding, among = network(asked.image[None]).embedding, labels_given(opened, classes)
     found = opened.search(embedding, k, classes=among, ids=ids or None)[0]
-    own = own_rows(opened, found.indices.tolist(), query) if leave_self_out else None
+    own = rows_to_leave_out(opened, found.indices.tolist(), query, leave_self_out)
     if own is not None:
         found = opened.search(embedding, k, classes=among, ids=ids or None, without=own)[0]
     records = _records(opened, found)
@@ -45,7 +45,7 @@ def run(
     rows = tuple(tuple(_text(record[name]) for name in columns) for record in records)
     show_table(Table(f"Most similar to {asked.words}", columns, rows, ()))
     if out is not None:
-        write_json({"query": str(query), "box": box, "neighbors": records}, out)
+        write_records({"query": str(query), "box": box}, records, out)
 
 
 def _records(bank: MemoryBank, found: Neighbors) -> list[dict[str, Any]]:

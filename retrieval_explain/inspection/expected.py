@@ -249,7 +249,7 @@ def _stored(retrieved: Retrieved, placed: tuple[Placed, ...]) -> SupportSet:
 def _embedded(retrieved: Retrieved, photographs: list[PIL.Image.Image], placed: tuple[Placed, ...]) -> Compared:
     images = retrieved.encoder.preprocess(photographs)
     supports: Mapping[str, torch.Tensor] = {one.name: image[None] for one, image in zip(placed, images, strict=True)}
-    return compare(retrieved.encoder, retrieved.image, supports, retrieved.bank.similarity)
+    return compare(retrieved.encoder, retrieved.image, supports, retrieved.bank.similarity, warn_of_own=False)
 
 
 def _standing(retrieved: Retrieved, meant: ExpectedRows, rule: str | Rule | None) -> ClassStanding | None:

@@ -170,7 +170,7 @@ def _beside(retrieved: Retrieved, shown: Sequence[Shown]) -> Compared:
     images = retrieved.encoder.preprocess(photographs)
     names = [image_name(retrieved.bank, one.row, one.rank) for one in shown]
     supports = dict(zip(names, images[:, None], strict=True))
-    return compare(retrieved.encoder, retrieved.image, supports, retrieved.bank.similarity)
+    return compare(retrieved.encoder, retrieved.image, supports, retrieved.bank.similarity, warn_of_own=False)
 
 
 def _pairs(retrieved: Retrieved, compared: Compared, shown: Sequence[Shown]) -> tuple[Pair, ...]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from fsl_explain.cli.manners import check_input, check_output_file
 from fsl_explain.cli.options import EncoderName, Neighborhood, PoolingName
 from retrieval_explain.cli.options import Box, Classes, Ids, IndexName
+from retrieval_explain.cli.written_neighbors import check_ending
 
 
 def search(
@@ -45,9 +46,10 @@ def search(
     checkpoint
         Its weights.
     out
-        Also write the neighbors to this JSON file.
+        Also write the neighbors to this file, which ends in .json, .csv or .parquet.
     """
     check_output_file(out)
+    check_ending(out)
     check_input(bank, "the folder of a bank")
     check_input(query, "an image to search for")
     if checkpoint is not None:
