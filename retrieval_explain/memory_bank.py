@@ -1,6 +1,6 @@
 """A memory bank: embedded images with ids, labels and paths, and the search among them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from jaxtyping import Int, Int64
 from torch import Tensor
 
 from episodes import LabeledImages
-from episodes.errors import Mistake, WrongType
+from episodes.errors import Mistake
 from episodes.naming import unknown_name
 from fsl_explain.batches import check_batch_size
 from fsl_explain.encoder import Encoder
@@ -22,10 +22,11 @@ from retrieval_explain.search.index_cache import cached
 from retrieval_explain.search.recall import Verified, verify
 from retrieval_explain.settings import INDEX_KINDS
 from retrieval_explain.store.building import STAGE, build_on_disk, embedded, label_names, path_texts
+from retrieval_explain.store.changed_in_memory import as_texts, changed_in_memory, texts_of
+from retrieval_explain.store.changes import change_on_disk
 from retrieval_explain.store.contents import contents_of
 from retrieval_explain.store.encoder_fingerprint import described, expect_encoder, preprocessing_text
 from retrieval_explain.store.entries import (
-    UNLABELED,
     Entries,
     Labels,
     StoredEntries,
@@ -33,14 +34,13 @@ from retrieval_explain.store.entries import (
     with_contents,
 )
 from retrieval_explain.store.files import open_bank
-from retrieval_explain.store.given_rows import Given, as_rows, check_rows
+from retrieval_explain.store.given_rows import Given, as_rows, check_rows, wanted_neighbors
 from retrieval_explain.store.manifest import LABELS, NAMES, NUMBERS
+from retrieval_explain.store.row_changes import Change, Existing, appended, deleted, updated
 from retrieval_explain.store.row_filter import allowed_rows, own_rows, without_own
 from retrieval_explain.store.similarity_names import recorded_name, storable_name, words_of
 from retrieval_explain.store.stored_rows import StoredRows
 from retrieval_explain.store.writer import BankWriter
-
-DEFAULT_K = 200  # what NPID, MoCo and FAM vote with
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ class MemoryBank:
         return words_of(self.similarity)
 
     def save(self, directory: str | Path, *, dtype: str = "float32") -> None:
-        """Write the bank to a folder, in place of the bank that is there; a kill leaves the old one or the new one.
+        """Write the bank to a folder, in place of the one that is there; a kill leaves the old one or the new one.
 
         ``dtype`` is float32 or float16, in which the embeddings are rounded.
 
@@ -168,11 +168,8 @@ class MemoryBank:
         settings = (channels, dtype, storable_name(self.similarity), self.encoder, self.preprocessing)
         with BankWriter(Path(directory), *settings, expected_rows=rows) as writer:
             for start, block in blocks(self.rows):
-                part = slice(start, start + len(block))
-                labels = [self._label_text(label) for label in self.labels[part].tolist()]
-                paths = [path or None for path in self.paths[part]]
-                contents = [content or None for content in self.entries.contents[part]] or None
-                writer.add(block.numpy(), self.ids[part].numpy(), labels, paths, contents)
+                labels, paths, contents = texts_of(self.entries, slice(start, start + len(block)))
+                writer.add(block.numpy(), self.ids[start : start + len(block)].numpy(), labels, paths, contents)
             writer.notes = {LABELS: NAMES if self.classes else NUMBERS}
 
     def __len__(self) -> int:
@@ -206,7 +203,7 @@ class MemoryBank:
         """
         if kind not in INDEX_KINDS:
             raise unknown_name("index", kind, INDEX_KINDS)
-        wanted = self._wanted(k, len(self))
+        wanted = wanted_neighbors(k, len(self), len(self))
         if isinstance(self.rows, StoredRows):
             return replace(self, verified=cached(self.rows.stored, self.rows, self.similarity, kind, wanted, recall))
         built = build_index(self.rows, self.similarity, kind, wanted)
@@ -243,7 +240,7 @@ class MemoryBank:
         allowed = allowed_rows(self.entries, len(self), classes, ids, without)
         own = own_rows(leave_out, len(queries), allowed, len(self))
         left = len(self) if allowed is None else int(allowed.sum())
-        wanted = self._wanted(k, left - (own is not None))
+        wanted = wanted_neighbors(k, left - (own is not None), len(self))
         index = flat(self.similarity) if self.verified is None else self.verified.index
         found = search(index, self.rows, queries, wanted + (own is not None), allowed)
         found = found if own is None else without_own(found, own)
@@ -258,22 +255,43 @@ class MemoryBank:
         """
         expect_encoder(encoder, self.encoder, self.preprocessing, self.rows.shape[1])
 
-    def _label_text(self, label: int) -> str | None:
-        if label == UNLABELED:
-            return None
-        return self.classes[label] if self.classes else str(label)
+    def append(
+        self,
+        embeddings: Given,
+        labels: Labels | None = None,
+        *,
+        paths: Sequence[str | Path | None] | None = None,
+        ids: Sequence[int] | Int[Tensor, "row"] | None = None,
+    ) -> "MemoryBank":
+        """Return the bank with more rows behind the others; ids that are not given go on from the largest.
 
-    def _wanted(self, k: int | None, there_are: int) -> int:
-        if not len(self):
-            raise Mistake("the bank holds no images to search among; add some first.")
-        wanted = min(DEFAULT_K, there_are) if k is None else k
-        if isinstance(k, bool) or not isinstance(wanted, int | np.integer):
-            raise WrongType(f"expected a whole number of neighbors, but got k={k!r}.")
-        if k is not None and k < 1:
-            raise Mistake(f"asked for {k} neighbors, but it takes at least 1; raise k.")
-        if not 1 <= wanted <= there_are:
-            raise Mistake(
-                f"asked for {wanted} neighbors, but there are {there_are} embeddings to search among; "
-                f"{'lower k' if there_are else 'add images or drop the filter'}."
-            )
-        return wanted
+        A bank on disk is changed there, whole or not at all. An index is not taken along: search is exact again.
+
+        Raises: ``ValueError`` for rows that cannot be compared, lists of another length or an id that is taken.
+        """
+        rows, known = as_rows(embeddings, "embeddings").numpy(), None if ids is None else np.asarray(ids)
+        return self._changed(lambda bank: appended(bank, rows, known, *as_texts(labels, paths)))
+
+    def delete(self, ids: Sequence[int] | Int[Tensor, "row"]) -> "MemoryBank":
+        """Return the bank without the rows of these ids. As ``append``, and ``LookupError`` for an unknown id."""
+        return self._changed(lambda bank: deleted(bank, np.asarray(ids)))
+
+    def update(
+        self,
+        ids: Sequence[int] | Int[Tensor, "row"],
+        embeddings: Given | None = None,
+        *,
+        labels: Labels | None = None,
+        paths: Sequence[str | Path | None] | None = None,
+    ) -> "MemoryBank":
+        """Return the bank with another embedding, label or path of these ids; None stays. Errors as ``delete``."""
+        rows = None if embeddings is None else as_rows(embeddings, "embeddings").numpy()
+        return self._changed(lambda bank: updated(bank, np.asarray(ids), rows, *as_texts(labels, paths)))
+
+    def _changed(self, change: Callable[[Existing], Change]) -> "MemoryBank":
+        if self.directory is not None:
+            change_on_disk(self.directory, change)
+            return MemoryBank.load(self.directory, similarity=self.similarity)
+        rows = torch.cat([block for _, block in blocks(self.rows)])
+        left, entries = changed_in_memory(rows, self.entries, words_of(self.similarity), change)
+        return replace(self, rows=RowsInMemory(left), entries=entries, verified=None)

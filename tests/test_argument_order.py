@@ -19,6 +19,8 @@ MAY_BE_POSITIONAL = {
     "occlusion_method": {"options"},  # its only argument
     "relax_method": {"options"},  # what the method is made of
     "MemoryBank.from_embeddings": {"labels"},  # data, as long as the embeddings
+    "MemoryBank.append": {"labels"},
+    "MemoryBank.update": {"embeddings"},  # data, one for each id
     "MemoryBank.search": {"k"},  # as faiss and scikit-learn have it
     "Cub200": {"part"},  # which images of the folder: data
     "DigitScenes": {"part"},

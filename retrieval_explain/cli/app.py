@@ -9,10 +9,11 @@ from retrieval_explain.cli.commands.build import build
 from retrieval_explain.cli.commands.evaluate import evaluate
 from retrieval_explain.cli.commands.import_bank import import_bank
 from retrieval_explain.cli.commands.inspect import inspect
+from retrieval_explain.cli.commands.remove import remove
 from retrieval_explain.cli.commands.search import search
 
 INTERRUPTED = "a build keeps the images that are done: add --resume to go on. Nothing else was written."
-COMMANDS: tuple[Callable[..., None], ...] = (build, search, inspect, evaluate, audit)
+COMMANDS: tuple[Callable[..., None], ...] = (build, search, inspect, evaluate, audit, remove)
 
 app = manners.new_app(
     "retrieval-explain",

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from episodes.errors import Mistake, WrongType
 from fsl_explain.classifiers import NeighborRule, Rule, SupportSet, Vote, named_rule, neighbor_rules, votes
+from fsl_explain.classifiers.neighborhood import DEFAULT_K
 from fsl_explain.encoder import Encoder, Features, expect_encoder
 from fsl_explain.explainers.choice import Choice
 from fsl_explain.explainers.compared import Compared, as_batch
@@ -20,7 +21,7 @@ from fsl_explain.explainers.contrast_weights import Against, ClassReference
 from fsl_explain.explainers.explaining import explain_compared
 from fsl_explain.explainers.explanation import Explanation
 from retrieval_explain.decisions.far_targets import joined, listed
-from retrieval_explain.memory_bank import DEFAULT_K, MemoryBank
+from retrieval_explain.memory_bank import MemoryBank
 from retrieval_explain.ranking.neighbors import Neighbors
 from retrieval_explain.store.row_filter import allowed_rows
 

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from episodes.errors import Mistake, WrongType
+from fsl_explain.classifiers.neighborhood import DEFAULT_K
 from fsl_explain.heads.direction import is_zero
 from fsl_explain.similarities import Similarity, named_similarity, traits_of
 from retrieval_explain.store.similarity_names import words_of
@@ -62,6 +63,28 @@ def check_rows(
         f"{int(bad.sum())} of {len(bad)} {what} are {kind}, first {name}; they have no {words_of(similarity)} "
         "similarity: fix or drop these images."
     )
+
+
+def wanted_neighbors(k: int | None, there_are: int, rows: int) -> int:
+    """Return how many neighbors are looked for; None: ``DEFAULT_K``, or all where there are fewer.
+
+    ``there_are`` is the number of rows that are searched among, of all the ``rows`` of a bank.
+
+    Raises: ``TypeError`` for no whole number; ``ValueError`` for none, or more than there are.
+    """
+    if not rows:
+        raise Mistake("the bank holds no images to search among; add some first.")
+    wanted = min(DEFAULT_K, there_are) if k is None else k
+    if isinstance(k, bool) or not isinstance(wanted, int | np.integer):
+        raise WrongType(f"expected a whole number of neighbors, but got k={k!r}.")
+    if k is not None and k < 1:
+        raise Mistake(f"asked for {k} neighbors, but it takes at least 1; raise k.")
+    if not 1 <= wanted <= there_are:
+        raise Mistake(
+            f"asked for {wanted} neighbors, but there are {there_are} embeddings to search among; "
+            f"{'lower k' if there_are else 'add images or drop the filter'}."
+        )
+    return wanted
 
 
 def _kind(values: object) -> str:

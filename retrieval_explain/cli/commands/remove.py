@@ -1,0 +1,38 @@
+"""``retrieval-explain remove``."""
+
+from pathlib import Path
+
+from episodes.errors import Mistake
+from fsl_explain.cli.manners import check_input
+from retrieval_explain.cli.options import Classes, Ids
+
+
+def remove(
+    *,
+    bank: Path,
+    ids: Ids = (),
+    classes: Classes = (),
+    missing: bool = False,
+) -> None:
+    """Take images out of a bank.
+
+    The bank that was there stays until the new one is whole; the other images keep their ids and their order.
+
+    Parameters
+    ----------
+    bank
+        The folder of the bank.
+    ids
+        Remove the image with this id, as search lists them; may be repeated.
+    classes
+        Remove all images of this class; may be repeated.
+    missing
+        Remove the images whose files are gone.
+    """
+    check_input(bank, "the folder of a bank")
+    if not (ids or classes or missing):
+        raise Mistake("expected images to remove, but none were named; give --id, --class or --missing.")
+
+    from retrieval_explain.cli.remove import run
+
+    run(bank, ids, classes, missing)
