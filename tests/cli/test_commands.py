@@ -54,7 +54,7 @@ def test_an_interrupt_leaves_no_result_and_resume_completes_it(config, tmp_path)
     command += ["--out", str(out), "--set", "episodes.count=2000"]
     running = subprocess.Popen(command, stderr=subprocess.PIPE, env=os.environ | {"OMP_NUM_THREADS": "1"})
     deadline = time.monotonic() + 120
-    while not list(out.glob("unfinished-*/*.safetensors")) and time.monotonic() < deadline:
+    while not list(out.glob("unfinished-*/episodes-*.safetensors")) and time.monotonic() < deadline:
         time.sleep(0.05)
     running.send_signal(signal.SIGINT)
     _, errors = running.communicate(timeout=60)

@@ -37,7 +37,7 @@ def test_only_figures_become_figures():
 
 def test_an_audit_of_no_explanation():
     audit = loaded_without_shape_checks("fsl_explain.explainers.analysis.support_audit").support_audit
-    with pytest.raises(TypeError, match=r"^expected an explanation, .* but got Encoder; give what explain returns\.$"):
+    with pytest.raises(TypeError, match=r"^expected an explanation, as explain\(\) returns it, but got Encoder\.$"):
         audit(tiny_encoder())
 
 

@@ -181,6 +181,7 @@ def test_flips_are_in_memory_only_and_judged(bank, tmp_path, capsys):
         "0.1",
         "--seed",
         "5",
+        "--overwrite",
         "--out",
         str(tmp_path / "out"),
     ]
