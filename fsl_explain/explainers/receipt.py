@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from fsl_explain.printable import shown
+
 SHOWN = 20  # support lines of a printed receipt; the others are summed up
 
 
@@ -83,7 +85,7 @@ class Receipt:
         return self.lines if len(self.lines) <= SHOWN else self.largest_first()[:SHOWN]
 
     def _name(self, line: SupportLine) -> str:
-        return f"{line.class_name}, support {line.shot + 1}"
+        return f"{shown(line.class_name)}, support {line.shot + 1}"
 
     def _row(self, name: str, line: SupportLine, width: int) -> str:
         numbers = (line.weight, line.similarity, line.amount, line.in_cells, line.bias)

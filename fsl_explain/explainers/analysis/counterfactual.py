@@ -25,6 +25,7 @@ from fsl_explain.explainers.compared import Compared, compare, visible
 from fsl_explain.explainers.contrast_weights import ClassReference, class_index
 from fsl_explain.explainers.question import Question
 from fsl_explain.explainers.support_groups import Supports
+from fsl_explain.printable import shown
 from fsl_explain.similarities import Similarity
 
 EDITS = ("replace", "remove")
@@ -86,13 +87,13 @@ class Counterfactual:
         return as_html(str(self))
 
     def __str__(self) -> str:
-        decided, total = self.classes[self.target], self.mask.numel()
+        decided, total = shown(self.classes[self.target]), self.mask.numel()
         doing = "Removing" if self.edit == "remove" else "Replacing"
-        other = "another class" if self.rival is None else self.classes[self.rival]
+        other = "another class" if self.rival is None else shown(self.classes[self.rival])
         if not self.found:
             tried = f"whichever of the {total} they are" if self.minimal else "tried in the order of their shares only"
             return f"{doing} cells does not let {other} overtake {decided}, {tried}."
-        by = "" if self.donor is None else f" by cells of {self.classes[self.donor]}"
+        by = "" if self.donor is None else f" by cells of {shown(self.classes[self.donor])}"
         proof = "and no fewer do" if self.minimal else "found by the order of their shares, not proven the fewest"
         contradicted = f"A forward of the edited image contradicts this: {decided} stays. "
         opening = contradicted if self.flipped_at_pixels is False else ""
@@ -106,9 +107,8 @@ class Counterfactual:
         if scores is None:
             return "nothing is confirmed, because only the features of the supports were given"
         label, (first, second) = int(scores.argmax()), scores.topk(2).values.tolist()
-        return (
-            f"{self.classes[label]} {'stays' if label == self.target else 'is decided'}, ahead by {first - second:.3g}"
-        )
+        name, stays = shown(self.classes[label]), label == self.target
+        return f"{name} {'stays' if stays else 'is decided'}, ahead by {first - second:.3g}"
 
 
 def counterfactual(

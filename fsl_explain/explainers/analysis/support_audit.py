@@ -11,6 +11,7 @@ from fsl_explain.brief import as_html, brief
 from fsl_explain.classifiers import Rule, SupportSet, Vote
 from fsl_explain.explainers.evidence import Evidence, there
 from fsl_explain.explainers.explanation import Explanation, expect_explanation
+from fsl_explain.printable import shown
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,12 @@ class SupportAudit:
     def __str__(self) -> str:
         if self.flips.dim() != 2:
             raise Mistake("expected the audit of one query, but got that of a batch; index the explanation first.")
-        width = max(len(name) for name in self.classes) + 12
+        width = max(len(shown(name)) for name in self.classes) + 12
         rows = [f"{'left out':{width}}  {'its addend':>11}  {'lead without it':>15}"]
         spoken = [at for at in self.strongest_first() if self.addends[at] != 0 or self.flips[at]]
         for label, shot in spoken:
-            verdict = f"  flips to {self.classes[int(self.labels_without[label, shot])]}"
-            name = f"{self.classes[label]}, support {shot + 1}"
+            verdict = f"  flips to {shown(self.classes[int(self.labels_without[label, shot])])}"
+            name = f"{shown(self.classes[label])}, support {shot + 1}"
             numbers = f"{float(self.addends[label, shot]):+11.6f}  {float(self.leads_without[label, shot]):+15.6f}"
             rows.append(f"{name:{width}}  {numbers}{verdict if self.flips[label, shot] else ''}")
         silent = len(self.strongest_first()) - len(spoken)
