@@ -10,6 +10,7 @@ from episodes.errors import Mistake
 from fsl_explain.backbones.random_parts import random_words
 from fsl_explain.classifiers import named_rule
 from fsl_explain.cli.cases import make_case
+from fsl_explain.cli.manners import check_trained
 from fsl_explain.cli.measuring import say_random
 from fsl_explain.cli.progress import note, say, show_table
 from fsl_explain.encoder import Encoder
@@ -60,6 +61,7 @@ def run(
         threshold=threshold,
     )
     network = Encoder.named(encoder, checkpoint=checkpoint, pooling=pooling)
+    check_trained(encoder, checkpoint)
     say_random(network)
     note(f"Comparing {query.name} with {sum(map(len, groups.values()))} images of {len(groups)} classes …")
     supports = {name: network.preprocess([picture for _, picture in read]) for name, read in pictures.items()}

@@ -17,6 +17,7 @@ from cyclopts import App, CycloptsError
 import fsl_explain
 from episodes.errors import MissingFile, Mistake
 from fsl_explain.cli.terminal import note, shown
+from fsl_explain.registries import FROM_TORCHVISION
 
 TRACEBACK = "--traceback"
 RESULTS = "summary.json"  # written by every command with a folder of results
@@ -85,6 +86,14 @@ def check_input(path: Path, what: str) -> None:
     """Refuse a file or folder that is not there, before a command starts. Raises: ``FileNotFoundError``."""
     if not path.exists():
         raise MissingFile(f"expected {what}, but {path} does not exist; check the path.")
+
+
+def check_trained(encoder: str, checkpoint: Path | None) -> None:
+    """Refuse a network of torchvision without weights: its name stands for a trained one. Raises: ``ValueError``."""
+    if encoder.startswith(FROM_TORCHVISION) and checkpoint is None:
+        raise Mistake(
+            f"expected trained weights for {encoder}, but got none, so that they would be random; give --checkpoint."
+        )
 
 
 def check_results_folder(out: Path | None, *, resume: bool = False, overwrite: bool = False) -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from episodes import ImageFiles, ImageFolder, LabeledImages, find_images, readable
+from fsl_explain.cli.manners import check_trained
 from fsl_explain.cli.measuring import say_random
 from fsl_explain.cli.progress import note, progress_bars, say
 from fsl_explain.config import read_config
@@ -34,6 +35,7 @@ def run(
     if skip_broken:
         dataset = _without_broken(dataset)
     network = Encoder.named(encoder, checkpoint=checkpoint, pooling=pooling)
+    check_trained(encoder, checkpoint)
     say_random(network)
     note(f"Embedding {len(dataset)} images of {len(dataset.classes) or 'no'} classes with {network.description} …")
     with progress_bars() as report:

@@ -3,11 +3,13 @@
 import json
 
 import pytest
+from PIL import Image
 
 from fsl_explain import Encoder
 from fsl_explain.cli.app import run
 from fsl_explain.config import HeadConfig
 from fsl_explain.evaluation.results.read_back import read_results
+from retrieval_explain.cli.app import run as run_retrieval
 
 DATA = '[data]\nkind = "digit-scenes"\nper_class = 3\n'
 SMALL = "[encoder.architecture]\nchannels = 4\nsize = 32\n"
@@ -44,3 +46,28 @@ def test_every_command_that_measures_says_it(command, tmp_path, capsys):
 )
 def test_an_encoder_knows_its_random_parts(name, head, expected):
     assert Encoder.named(name, head=head, size=32).random == expected
+
+
+def test_a_name_that_stands_for_a_trained_network_needs_its_weights(tmp_path, capsys):
+    image = tmp_path / "images" / "wren" / "0.png"
+    image.parent.mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(image)
+    asked = ("--encoder", "torchvision:resnet18")
+    for answer in (
+        run(
+            [
+                "explain",
+                str(image),
+                "--support",
+                str(tmp_path / "images"),
+                "--out",
+                str(tmp_path / "p"),
+                *of_torchvision,
+            ]
+        ),
+        run_retrieval(["build", str(tmp_path / "images"), "--bank", str(tmp_path / "b"), *asked]),
+    ):
+        assert answer == 2
+    sentence = "expected trained weights for torchvision:resnet18, but got none, so that they would be random; give"
+    assert capsys.readouterr().err.count(sentence) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["images"]
