@@ -6,7 +6,6 @@ fit is built again. ``append`` and ``delete`` drop the record with the bank's ot
 """
 
 import hashlib
-import io
 import math
 import os
 import secrets
@@ -19,7 +18,8 @@ from pydantic import BaseModel, ValidationError
 
 from fsl_explain.similarities import Similarity
 from retrieval_explain.ranking.neighbors import Rows
-from retrieval_explain.search.index import FAISS_VERSION, Index, build_index, read_index, write_index
+from retrieval_explain.search.index import FAISS_VERSION, Index, build_index, write_index
+from retrieval_explain.search.kept_index import index_of_rows
 from retrieval_explain.search.recall import Verified, verify
 from retrieval_explain.store.changes import write_notes
 from retrieval_explain.store.files import StoredBank, open_bank
@@ -51,7 +51,7 @@ def cached(stored: StoredBank, rows: Rows, similarity: str | Similarity, kind: s
     """
     if kind == "flat" or not isinstance(similarity, str) or similarity != stored.manifest.similarity:
         return verify(build_index(rows, similarity, kind, k), rows, k, recall)
-    kept = _kept(stored, similarity, kind, k, recall)
+    kept = _kept(stored, rows, similarity, kind, k, recall)
     if kept is not None:
         return kept
     verified = verify(build_index(rows, similarity, kind, k), rows, k, recall)
@@ -60,7 +60,7 @@ def cached(stored: StoredBank, rows: Rows, similarity: str | Similarity, kind: s
     return verified
 
 
-def _kept(stored: StoredBank, similarity: str, kind: str, k: int, recall: float) -> Verified | None:
+def _kept(stored: StoredBank, rows: Rows, similarity: str, kind: str, k: int, recall: float) -> Verified | None:
     record = _recorded(_newest(stored).manifest.notes, kind)
     if record is None or record.versions != {"faiss": FAISS_VERSION}:
         return None
@@ -71,7 +71,9 @@ def _kept(stored: StoredBank, similarity: str, kind: str, k: int, recall: float)
     data = read_checked(stored.directory / INDEXES / file_name(kind, record.sha256), record)
     if data is None:
         return None
-    index = read_index(kind, similarity, record.settings, io.BytesIO(data).read)
+    index = index_of_rows(data, kind, similarity, record.settings, rows, k)
+    if index is None:
+        return None
     return Verified(index, record.recall, record.k, record.queries, recall)
 
 

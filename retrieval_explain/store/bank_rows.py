@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int64, Shaped
 from episodes.errors import Mistake
 from fsl_explain.similarities import SIMILARITIES, named_similarity, traits_of
 from retrieval_explain.store.manifest import NUMBERS
+from retrieval_explain.store.text_sizes import LONGEST
 
 SCHEMA = pa.schema([("id", pa.int64()), ("label", pa.string()), ("path", pa.string()), ("content", pa.string())])
 Texts = Sequence[str | None] | Sequence[str] | None
@@ -109,9 +110,13 @@ def _texts(name: str, given: Texts, count: int) -> pa.Array:
         return pa.nulls(count, pa.string())
     texts = [None if text is None else str(text) for text in given]
     try:
-        return pa.array(texts, pa.string())
+        column = pa.array(texts, pa.string())
     except UnicodeEncodeError as error:
         raise Mistake(f"the {name} {error.object!r} is no Unicode text; rename it.") from error
+    longest = pc.max(pc.binary_length(column)).as_py() or 0
+    if longest > LONGEST:
+        raise Mistake(f"expected at most {LONGEST} bytes in each {name}, but one has {longest}; shorten it.")
+    return column
 
 
 def whole_ids(ids: Sequence[int] | Shaped[np.ndarray, "row"]) -> Int64[np.ndarray, "row"]:

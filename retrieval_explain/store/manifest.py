@@ -2,9 +2,9 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic import BaseModel, FailFast, Field, field_validator, model_validator
 
-MOST_ROWS, MOST_CHANNELS, LONGEST_TEXT = 2**40, 2**24, 100_000
+MOST_ROWS, MOST_CHANNELS, LONGEST_TEXT, MOST_KEYS = 2**40, 2**24, 100_000, 100
 LABELS, NAMES, NUMBERS = "labels", "names", "numbers"  # a bank's note: whether its labels are names or numbers
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Text = Annotated[str, Field(max_length=LONGEST_TEXT)]
@@ -13,7 +13,7 @@ Text = Annotated[str, Field(max_length=LONGEST_TEXT)]
 class Manifest(BaseModel, extra="forbid", frozen=True, strict=True):
     """What a version of a bank is: its shape, how it was made, and the SHA-256 of each part of it."""
 
-    format: Literal[1] = 1
+    format: int = Field(1, ge=1, le=1)
     rows: int = Field(ge=0, le=MOST_ROWS)
     channels: int = Field(ge=1, le=MOST_CHANNELS)
     dtype: Literal["float32", "float16"]
@@ -21,12 +21,21 @@ class Manifest(BaseModel, extra="forbid", frozen=True, strict=True):
     encoder: Text
     preprocessing: Text
     block_rows: int = Field(ge=1, le=MOST_ROWS)
-    block_sha256: tuple[Sha256, ...]
+    block_sha256: Annotated[tuple[Sha256, ...], FailFast(), Field(strict=False)]  # JSON has lists
     header_sha256: Sha256
-    rows_bytes: int = Field(ge=0, le=2**50)
+    rows_bytes: int = Field(ge=1, le=2**50)
     rows_sha256: Sha256
     versions: dict[str, str]
     notes: dict[str, Any]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_few_keys(cls, values: Any) -> Any:
+        """Refuse a million keys at once, for each would be an error of its own."""
+        for mapping in (values, values.get("versions"), values.get("notes")) if isinstance(values, dict) else ():
+            if isinstance(mapping, dict) and len(mapping) > MOST_KEYS:
+                raise ValueError(f"at most {MOST_KEYS} values")
+        return values
 
     @field_validator("notes")
     @classmethod

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from episodes.errors import Mistake
 from retrieval_explain.store.bank_rows import SCHEMA, check_labels, with_contents
 from retrieval_explain.store.manifest import NUMBERS
+from retrieval_explain.store.text_sizes import read_measured
 from retrieval_explain.store.versions import REPAIR
 
 LATER = {"content"}  # columns that banks of older versions of the software do not have
@@ -46,8 +47,11 @@ def read_rows(path: Path, data: Any, columns: Sequence[str] | None, labels: str)
     try:
         file = pa.py_buffer(data)
         there = set(pq.read_schema(pa.BufferReader(file)).names)
-        table = pq.read_table(pa.BufferReader(file), columns=[name for name in wanted if name in there])
+        texts = [name for name in SCHEMA.names if name != "id"]
+        table = read_measured(path, file, [name for name in wanted if name in there], texts)
         table.validate(full=True)
+    except Mistake:
+        raise
     except Exception as error:  # so do pages of hostile bytes
         raise _no_table(path, error) from error
     if "content" in wanted:

@@ -1,5 +1,6 @@
 """A kept index is used when it is exactly what was recorded, and built again in every other case."""
 
+import hashlib
 import json
 import shutil
 
@@ -8,8 +9,8 @@ import pytest
 import torch
 
 from retrieval_explain.ranking.neighbors import RowsInMemory
-from retrieval_explain.search import index_cache
-from retrieval_explain.search.index import search
+from retrieval_explain.search import index_cache, kept_index
+from retrieval_explain.search.index import build_index, search, write_index
 from retrieval_explain.search.index_cache import INDEXES, NOTE, Record, cached, read_checked
 from retrieval_explain.store.changes import append, delete, write_notes
 from retrieval_explain.store.files import open_bank
@@ -115,8 +116,8 @@ def test_five_hundred_changed_caches_are_all_noticed(bank, tmp_path, built, monk
     path.unlink()
     assert read_checked(path, record) is None
     parsed = []
-    read = index_cache.read_index
-    monkeypatch.setattr(index_cache, "read_index", lambda *args: parsed.append(1) or read(*args))
+    read = kept_index.read_index
+    monkeypatch.setattr(kept_index, "read_index", lambda *args: parsed.append(1) or read(*args))
     built.clear()
     for data in changed[:8]:
         path.write_bytes(data)
@@ -194,6 +195,37 @@ def test_a_record_of_other_rows_or_of_nothing_known_is_not_used(bank, built):
     write_notes(bank, {NOTE: [1, 2]})
     index_of(bank)
     assert json.loads((bank / open_bank(bank).version / "manifest.json").read_text())["notes"][NOTE]["ivf"] == record
+
+
+def of_other_rows(kind):
+    other = RowsInMemory(torch.from_numpy(ROWS[:50].repeat(6, axis=0)))
+    written = []
+    write_index(build_index(other, "cosine", kind, 10), lambda data: written.append(data) or len(data))
+    return b"".join(written)
+
+
+@pytest.mark.parametrize("kind", ["hnsw", "ivf", "ivf-pq"])
+@pytest.mark.parametrize("data", [of_other_rows, lambda _: b"", lambda _: b"IwFl" + b"\xff" * 200])
+def test_an_index_of_others_is_not_used_though_its_hash_is_right(bank, built, kind, data):
+    _, expected = index_of(bank, kind)
+    notes = open_bank(bank).manifest.notes
+    content = data(kind)
+    sha256 = hashlib.sha256(content).hexdigest()
+    (bank / INDEXES / index_cache.file_name(kind, sha256)).write_bytes(content)
+    write_notes(bank, {NOTE: {kind: notes[NOTE][kind] | {"sha256": sha256, "bytes": len(content)}}})
+    built.clear()
+    assert torch.equal(index_of(bank, kind)[1].indices, expected.indices)
+    assert built == [kind]
+
+
+@pytest.mark.parametrize("settings", [{}, {"paths": 0}, {"paths": 2**40}, {"probed": 8}])
+def test_settings_of_others_are_in_their_range(bank, built, settings):
+    index_of(bank, "hnsw")
+    record = open_bank(bank).manifest.notes[NOTE]["hnsw"]
+    changed = record["settings"] | settings if settings else {}
+    write_notes(bank, {NOTE: {"hnsw": record | {"settings": changed}}})
+    index_of(bank, "hnsw")
+    assert built == ["hnsw", "hnsw"]
 
 
 def test_a_bank_that_cannot_be_written_to_is_searched_all_the_same(bank, built):

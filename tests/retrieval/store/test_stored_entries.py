@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from retrieval_explain import MemoryBank
 from retrieval_explain.store import files as bank_files
-from retrieval_explain.store import read_rows
+from retrieval_explain.store import text_sizes
 from retrieval_explain.store.changes import append, delete
 from retrieval_explain.store.entries import StoredEntries
 from retrieval_explain.store.files import open_bank
@@ -69,13 +69,13 @@ def test_loading_reads_no_row_and_a_search_reads_no_path(tmp_path, monkeypatch):
     bank.save(tmp_path / "bank")
     read, table = [], pq.read_table
 
-    def watched(source, columns=None):
+    def watched(source, columns=None, **options):
         read.extend(columns or ["all"])
-        return table(source, columns=columns)
+        return table(source, columns=columns, **options)
 
     checked = []
     check = bank_files._check
-    monkeypatch.setattr(read_rows.pq, "read_table", watched)
+    monkeypatch.setattr(text_sizes.pq, "read_table", watched)
     monkeypatch.setattr(bank_files, "_check", lambda path, *rest: (checked.append(Path(path).name), check(path, *rest)))
     loaded = MemoryBank.load(tmp_path / "bank")
     assert (read, checked) == ([], ["manifest.json", "embeddings.safetensors"])
