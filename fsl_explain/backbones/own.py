@@ -79,11 +79,12 @@ def _file(path: Path, title: str) -> ModuleType:
     if not path.is_file():
         raise MissingFile(f"expected a Python file with an encoder, but {path} does not exist; check the path.")
     spec = importlib.util.spec_from_file_location(title, path)
-    if spec is None or spec.loader is None:
+    if spec is None:
         raise MissingFile(f"expected a Python file with an encoder, but {path} cannot be read; check the path.")
     module = importlib.util.module_from_spec(spec)
     sys.modules.setdefault(title, module)
-    spec.loader.exec_module(module)
+    # from its source: Python would run the compiled file of before where both were saved within one second
+    exec(compile(path.read_bytes(), str(path), "exec"), module.__dict__)
     return module
 
 

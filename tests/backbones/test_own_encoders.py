@@ -1,5 +1,7 @@
 """An encoder by the name of a function of one's own, in Python, in configs and in both command lines."""
 
+import os
+
 import pytest
 import torch
 from torchvision.utils import save_image
@@ -110,6 +112,15 @@ def test_both_command_lines_take_it_and_open_its_banks(folder, capsys):
     assert explaining.run([*query[:-4], "--encoder", "no_module_of_a_test:make", "--out", "out.html"]) == 2
     said = capsys.readouterr().err.splitlines()[-1]
     assert said.startswith("fsl-explain: expected a Python module no_module_of_a_test")
+
+
+def test_a_file_that_is_saved_twice_within_a_second_is_the_new_one(folder):
+    path, images = folder / "own_encoder_of_a_test.py", torch.ones(1, 3, 16, 16)
+    one = Encoder.named("own_encoder_of_a_test.py:make")(images).embedding
+    before = path.stat()
+    path.write_text(CODE.replace("manual_seed(0)", "manual_seed(1)"))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert not torch.equal(Encoder.named("own_encoder_of_a_test.py:make")(images).embedding, one)
 
 
 def test_a_module_may_import_its_neighbor_and_the_one_of_this_folder_counts(folder, monkeypatch):
