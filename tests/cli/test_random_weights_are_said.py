@@ -62,7 +62,7 @@ def test_a_name_that_stands_for_a_trained_network_needs_its_weights(tmp_path, ca
                 str(tmp_path / "images"),
                 "--out",
                 str(tmp_path / "p"),
-                *of_torchvision,
+                *asked,
             ]
         ),
         run_retrieval(["build", str(tmp_path / "images"), "--bank", str(tmp_path / "b"), *asked]),
