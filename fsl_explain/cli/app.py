@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from fsl_explain.cli import manners
 from fsl_explain.cli.commands.compare import compare
+from fsl_explain.cli.commands.config import config
 from fsl_explain.cli.commands.convert import convert
 from fsl_explain.cli.commands.demo import demo
 from fsl_explain.cli.commands.evaluate import evaluate
@@ -22,7 +23,7 @@ app = manners.new_app(
     "made the score what it is, and how far the map can be trusted.",
     "demo",
 )
-for command in (demo, explain, evaluate, mosaics, compare, figure, table, train, convert):
+for command in (demo, explain, evaluate, mosaics, compare, figure, table, train, convert, config):
     app.command(command)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from fsl_explain.cli import manners
 from retrieval_explain.cli.commands.audit import audit
 from retrieval_explain.cli.commands.build import build
+from retrieval_explain.cli.commands.config import config
 from retrieval_explain.cli.commands.evaluate import evaluate
 from retrieval_explain.cli.commands.import_bank import import_bank
 from retrieval_explain.cli.commands.inspect import inspect
@@ -24,6 +25,7 @@ app = manners.new_app(
 for command in COMMANDS:
     app.command(command)
 app.command(import_bank, name="import")
+app.command(config)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

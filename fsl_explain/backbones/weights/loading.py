@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from episodes.errors import Mistake
@@ -230,12 +231,22 @@ def _check_shapes(
                 f"expected {name} of floating-point numbers, but {path} holds {value.dtype}; "
                 "use a checkpoint of this network's weights."
             )
+        if not expected[name].is_floating_point() and not _is_kept(value, expected[name].dtype):
+            raise Mistake(
+                f"expected {name} of {expected[name].dtype}, but {path} holds other numbers, of {value.dtype}; "
+                "use a checkpoint of this network's weights."
+            )
         if value.shape != expected[name].shape:
             official = "" if sources[name] == name else f" ({sources[name]})"
             raise Mistake(
                 f"expected {name}{official} of shape {tuple(expected[name].shape)}, but {path} holds "
                 f"{tuple(value.shape)}; check the encoder's architecture."
             )
+
+
+def _is_kept(value: Tensor, kind: torch.dtype) -> bool:
+    """Return whether whole numbers and truth values stay what they are in another type."""
+    return not value.is_complex() and torch.equal(value.to(kind).to(value.dtype), value)
 
 
 def read_manifest(path: Path) -> dict[str, Any] | None:
