@@ -19,12 +19,13 @@ from fsl_explain.similarities import Similarity, named_similarity, similarity_na
 from retrieval_explain.ranking.neighbors import Neighbors, Rows, RowsInMemory, blocks
 from retrieval_explain.search.index import build_index, flat, search
 from retrieval_explain.search.index_cache import cached
-from retrieval_explain.search.recall import Verified, verify
+from retrieval_explain.search.recall import Verified, check_recall, verify
 from retrieval_explain.settings import INDEX_KINDS
 from retrieval_explain.store.building import STAGE, build_on_disk, embedded, label_names, path_texts
 from retrieval_explain.store.changed_in_memory import as_texts, changed_in_memory, texts_of
 from retrieval_explain.store.changes import change_on_disk
 from retrieval_explain.store.contents import contents_of
+from retrieval_explain.store.data_sets import as_images
 from retrieval_explain.store.encoder_fingerprint import described, expect_encoder, preprocessing_text
 from retrieval_explain.store.entries import (
     Entries,
@@ -92,7 +93,7 @@ class MemoryBank:
     def build(
         cls,
         encoder: Encoder,
-        dataset: LabeledImages,
+        dataset: LabeledImages | str | Path,
         *,
         similarity: str | Similarity = "cosine",
         batch_size: int = 16,
@@ -101,31 +102,29 @@ class MemoryBank:
         resume: bool = False,
         dtype: str = "float32",
     ) -> "MemoryBank":
-        """Embed every image of a data set: in memory, or in a folder, where a build that was stopped is resumed.
+        """Embed every image of a data set or folder: in memory, or in a bank on disk, whose build can be resumed.
 
         ``report`` is told the stage, the images done since its last call, and all images. Errors as
         ``from_embeddings`` and ``bank_building.build_on_disk``.
         """
-        similarity = similarity_name(similarity) or similarity
+        similarity, images = similarity_name(similarity) or similarity, as_images(dataset)
         check_batch_size(batch_size)
         if directory is not None:
-            name = storable_name(similarity)
-            build_on_disk(encoder, dataset, directory, name, dtype, batch_size, resume, report)
+            build_on_disk(encoder, images, directory, storable_name(similarity), dtype, batch_size, resume, report)
             return cls.load(directory)
         parts = []
-        for embeddings in embedded(encoder, dataset, 0, batch_size):
+        for embeddings in embedded(encoder, images, 0, batch_size):
             parts.append(embeddings)
-            report(STAGE, len(embeddings), len(dataset))
+            report(STAGE, len(embeddings), len(images))
         made = cls.from_embeddings(
             torch.cat(parts) if parts else torch.empty(0, 0),
-            labels=label_names(dataset),
-            paths=path_texts(dataset),
+            labels=label_names(images),
+            paths=path_texts(images),
             similarity=similarity,
             encoder=described(encoder),
             preprocessing=preprocessing_text(encoder),
         )
-        contents = contents_of(dataset, range(len(dataset)))
-        return replace(made, entries=with_contents(made.entries, contents))
+        return replace(made, entries=with_contents(made.entries, contents_of(images, range(len(images)))))
 
     @classmethod
     def load(cls, directory: str | Path, *, similarity: str | Similarity | None = None) -> "MemoryBank":
@@ -201,6 +200,7 @@ class MemoryBank:
         ``verified.sentence`` says what was reached; it may be less where no setting reaches more. Beside a bank on
         disk the index is kept, and taken from there the next time.
         """
+        check_recall(recall)
         if kind not in INDEX_KINDS:
             raise unknown_name("index", kind, INDEX_KINDS)
         wanted = wanted_neighbors(k, len(self), len(self))
@@ -270,7 +270,7 @@ class MemoryBank:
         Raises: ``ValueError`` for rows that cannot be compared, lists of another length or an id that is taken.
         """
         rows, known = as_rows(embeddings, "embeddings").numpy(), None if ids is None else np.asarray(ids)
-        return self._changed(lambda bank: appended(bank, rows, known, *as_texts(labels, paths)))
+        return self._changed(lambda bank: appended(bank, rows, known, *as_texts(self.entries, labels, paths)))
 
     def delete(self, ids: Sequence[int] | Int[Tensor, "row"]) -> "MemoryBank":
         """Return the bank without the rows of these ids. As ``append``, and ``LookupError`` for an unknown id."""
@@ -286,7 +286,7 @@ class MemoryBank:
     ) -> "MemoryBank":
         """Return the bank with another embedding, label or path of these ids; None stays. Errors as ``delete``."""
         rows = None if embeddings is None else as_rows(embeddings, "embeddings").numpy()
-        return self._changed(lambda bank: updated(bank, np.asarray(ids), rows, *as_texts(labels, paths)))
+        return self._changed(lambda bank: updated(bank, np.asarray(ids), rows, *as_texts(self.entries, labels, paths)))
 
     def _changed(self, change: Callable[[Existing], Change]) -> "MemoryBank":
         if self.directory is not None:

@@ -9,8 +9,11 @@ from fsl_explain.cli.progress import note, progress_bars, say
 from fsl_explain.config import read_config
 from fsl_explain.encoder import Encoder
 from retrieval_explain.memory_bank import MemoryBank
+from retrieval_explain.search.index_limits import check_enough
 from retrieval_explain.settings import BankEvaluationConfig
 from retrieval_explain.store.building import append_images
+
+RECALL = 0.95
 
 
 def run(
@@ -24,7 +27,7 @@ def run(
     batch_size: int,
     index: str | None,
     k: int | None,
-    recall: float,
+    recall: float | None,
     resume: bool,
     append: bool,
     unlabeled: bool,
@@ -34,6 +37,8 @@ def run(
     dataset = _images(images.resolve(), unlabeled)
     if skip_broken:
         dataset = _without_broken(dataset)
+    if index is not None and not append:
+        check_enough(index, len(dataset))
     network = Encoder.named(encoder, checkpoint=checkpoint, pooling=pooling)
     check_trained(encoder, checkpoint)
     say_random(network)
@@ -58,7 +63,7 @@ def run(
     rows, channels = made.rows.shape
     say(f"Bank: {bank}, {rows} images of {len(made.classes)} classes, {channels} channels.")
     if index is not None:
-        verified = made.indexed(index, k=k, recall=recall).verified
+        verified = made.indexed(index, k=k, recall=RECALL if recall is None else recall).verified
         if verified is not None:
             say(f"Index {index}: {verified.sentence}.")
 

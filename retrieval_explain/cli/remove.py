@@ -1,5 +1,6 @@
 """``retrieval-explain remove``."""
 
+import os
 from pathlib import Path
 
 import torch
@@ -20,7 +21,8 @@ def run(bank: Path, ids: tuple[int, ...], classes: tuple[str, ...], missing: boo
     for found in (of_ids, of_classes):
         chosen |= chosen if found is None else found
     if missing:
-        chosen |= torch.tensor([bool(path) and not Path(path).exists() for path in opened.paths])
+        gone = [bool(path) and not os.path.exists(path) for path in opened.paths]  # noqa: PTH110 - as for any text
+        chosen |= torch.tensor(gone)
     if bool(chosen.all()):
         raise Mistake(f"expected some of the {count} images to stay, but all were named; delete {bank} instead.")
     if not bool(chosen.any()):

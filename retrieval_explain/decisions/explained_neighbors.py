@@ -103,11 +103,12 @@ def explain(
     class names; for retrieval ranks from 0, paths or ``id:NUMBER``, of any image however far down. Support maps are
     NaN: no image of the bank is embedded again.
 
-    Raises: as ``search`` and ``fsl_explain.explain``; ``ValueError`` for a vote of images without labels.
+    Raises: as ``search`` and ``fsl_explain.explain``; ``ValueError`` for a vote of images without labels, or a ``k`` or
+    ``temperature`` other than that of a rule that is an object.
     """
     _expect_order(encoder, bank)
     bank.expect_encoder(encoder)
-    chosen = named_rule(rule, None, temperature) if isinstance(rule, str) else rule
+    chosen = named_rule(rule, None, temperature) if isinstance(rule, str) else _as_it_is(rule, temperature)
     retrieved = retrieve(encoder, query, bank, k=neighbors_needed(chosen, k, len(bank)))
     return explain_retrieved(retrieved, method, chosen, target, against)
 
@@ -158,6 +159,7 @@ def neighbors_needed(rule: Rule, k: int | None, rows: int) -> int | None:
             f"use {', '.join(others)} or {last}."
         )
     if k is not None:
+        _expect_same(rule, k)
         return k
     if not isinstance(rule, Vote):
         return min(COMPARED_IMAGES, rows)
@@ -165,7 +167,8 @@ def neighbors_needed(rule: Rule, k: int | None, rows: int) -> int | None:
 
 
 def over_all(rule: Rule, neighbors: Neighbors) -> Rule:
-    """Let every neighbor that was found vote."""
+    """Let every neighbor that was found vote. Raises: ``ValueError`` for a vote that is of another number."""
+    _expect_same(rule, neighbors.indices.shape[-1])
     return rule.of(neighbors.indices.shape[-1]) if isinstance(rule, Vote) else rule
 
 
@@ -227,6 +230,24 @@ def _expect_order(encoder: object, bank: object) -> None:
     expect_encoder(encoder, ORDER)
     if not isinstance(bank, MemoryBank):
         raise WrongType(f"expected a MemoryBank third, but got {type(bank).__name__}; the order is {ORDER}.")
+
+
+def _as_it_is(rule: Rule, temperature: float | None) -> Rule:
+    """Return a rule that is an object. Raises: ``ValueError`` for a temperature beside it, which is not its own."""
+    if isinstance(rule, type):
+        raise WrongType(f"expected a rule by name or as an object, but got a class; write {rule.__name__}(…).")
+    if temperature is not None and temperature != getattr(rule, "temperature", None):
+        raise Mistake(
+            f"temperature={temperature:g} is of a rule by name, but the rule is {rule!r:.100}; "
+            "set the temperature there, or name the rule."
+        )
+    return rule
+
+
+def _expect_same(rule: Rule, k: int) -> None:
+    """Refuse a vote that says itself how many vote, and says another number. Raises: ``ValueError``."""
+    if isinstance(rule, Vote) and rule.k not in (None, k):
+        raise Mistake(f"{k} neighbors are to vote, but the rule is {rule!r:.100}; give one of the two numbers.")
 
 
 def _batched(features: Features) -> Features:

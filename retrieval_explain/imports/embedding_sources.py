@@ -76,6 +76,9 @@ def open_source(file: str | Path, layout: str = "auto", key: str | None = None) 
     shape = tuple(matrix.get_shape()) if hasattr(matrix, "get_shape") else tuple(matrix.shape)
     if len(shape) != 2 or 0 in shape:
         raise Mistake(f"expected a matrix of embeddings, but {name} of {path} has shape {shape}; name another key.")
+    kind = _array(matrix[:1]).dtype
+    if kind.kind not in "fiu":
+        raise Mistake(f"expected a matrix of real numbers, but {name} of {path} is of {kind}; convert it.")
     return _matrix(matrix, shape, _in_columns(matrix, name, layout, path))
 
 
@@ -115,8 +118,8 @@ def _in_columns(matrix: Any, name: str, layout: str, path: Path) -> bool:
 
 def _npy(path: Path, key: str | None) -> tuple[str, Any]:  # noqa: ARG001 - a file of one array has no keys
     try:
-        return path.name, np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+        return path.name, np.lib.format.open_memmap(path, mode="r")
+    except (ValueError, OSError, EOFError, OverflowError, TypeError) as error:
         raise Mistake(f"expected an array of numbers, but {path} cannot be read ({error}); save it again.") from error
 
 
@@ -187,23 +190,49 @@ def _parquet(path: Path, layout: str, column: str) -> EmbeddingSource:
     try:
         file = pq.ParquetFile(path)
     except (pa.ArrowException, OSError) as error:
-        raise Mistake(f"expected a Parquet table, but {path} cannot be read ({error}); write it again.") from error
+        raise _unreadable(path, error) from error
     schema = file.schema_arrow
     if column not in schema.names:
         raise unknown_name(f"column of {path.name}", column, schema.names)
     if layout == "columns":
         raise Mistake(f"expected layout rows for the Parquet table {path}, but got columns; each row is an image.")
     kept = [name for name in ("id", "label", "path") if name in schema.names]
+    for name in ("label", "path"):
+        _expect_texts(schema, name, path)
 
     def pieces() -> Iterator[Piece]:
         start = 0
-        for batch in file.iter_batches(max(1, PIECE_BYTES // (4 * channels)), columns=[column, *kept]):
+        for batch in _batches(file, max(1, PIECE_BYTES // (4 * channels)), [column, *kept], path):
             yield _piece(batch, column, channels, path, start)
             start += len(batch)
 
     channels = _channels(file, column, path)
     numbered = "label" in kept and pa.types.is_integer(schema.field("label").type)
     return EmbeddingSource(file.metadata.num_rows, channels, pieces, numbered)
+
+
+def _batches(file: pq.ParquetFile, rows: int, columns: list[str], path: Path) -> Iterator[pa.RecordBatch]:
+    """Yield so many rows at a time. Raises: ``ValueError`` where the file is damaged there."""
+    try:
+        yield from file.iter_batches(rows, columns=columns)
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> Mistake:
+    said = str(error).splitlines() or [type(error).__name__]
+    return Mistake(f"expected a Parquet table, but {path} cannot be read ({said[0]}); write it again.")
+
+
+def _expect_texts(schema: pa.Schema, name: str, path: Path) -> None:
+    """Refuse a column of labels or paths that are neither texts nor numbers."""
+    kind = schema.field(name).type if name in schema.names else pa.string()
+    inner = kind.value_type if pa.types.is_dictionary(kind) else kind
+    is_text = pa.types.is_string(inner) or pa.types.is_large_string(inner) or pa.types.is_string_view(inner)
+    if not (is_text or pa.types.is_null(inner) or (name == "label" and pa.types.is_integer(inner))):
+        raise Mistake(
+            f"expected the column {name} of {path} to hold texts, but it is {kind}; convert it or leave it out."
+        )
 
 
 def _channels(file: pq.ParquetFile, column: str, path: Path) -> int:
@@ -213,10 +242,13 @@ def _channels(file: pq.ParquetFile, column: str, path: Path) -> int:
     inner = getattr(kind, "value_type", pa.null())
     if not (pa.types.is_floating(inner) or pa.types.is_integer(inner)):
         raise Mistake(f"expected the column {column} of {path} to hold lists of numbers, but it is {kind}.")
-    first = next(file.iter_batches(1, columns=[column]), None)
+    first = next(_batches(file, 1, [column], path), None)
     if first is None or not len(first):
         raise Mistake(f"expected embeddings of at least one image, but {path} has no rows.")
-    return len(first.column(column)[0].as_py() or ())
+    channels = len(first.column(column)[0].as_py() or ())
+    if not channels:
+        raise Mistake(f"expected some numbers in each {column} of {path}, but row 0 has none; fix or drop it.")
+    return channels
 
 
 def _piece(batch: pa.RecordBatch, column: str, channels: int, path: Path, start: int) -> Piece:
@@ -224,10 +256,10 @@ def _piece(batch: pa.RecordBatch, column: str, channels: int, path: Path, start:
     lists = getattr(lists, "storage", lists)
     lengths = pc.list_value_length(lists).fill_null(0)
     wrong = pc.index(pc.equal(lengths, channels), False).as_py()
-    if wrong >= 0 or not channels:
+    if wrong >= 0:
         raise Mistake(
-            f"expected {channels or 'some'} numbers in each {column} of {path}, but row {start + max(wrong, 0)} has "
-            f"{lengths[max(wrong, 0)]}; fix or drop it."
+            f"expected {channels} numbers in each {column} of {path}, but row {start + wrong} has {lengths[wrong]}; "
+            "fix or drop it."
         )
     values = lists.flatten().to_numpy(zero_copy_only=False).reshape(-1, channels)
     return Piece(values, _column(batch, "id"), _texts(batch, "label"), _texts(batch, "path"))

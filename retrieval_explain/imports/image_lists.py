@@ -4,6 +4,7 @@ NPID's and MoCo's banks hold rows in the order of their training set alone: the 
 text file with one image a line.
 """
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +38,7 @@ def read_image_list(place: str | Path) -> ImageList:
     nothing.
     """
     path = Path(place)
-    if not path.exists():
+    if not os.path.exists(path):  # noqa: PTH110 - of a name that no file can have it says no, pathlib raises
         raise MissingFile(f"expected a list of images or a folder of class folders, but {path} does not exist.")
     if path.is_dir():
         try:

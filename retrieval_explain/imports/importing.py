@@ -13,6 +13,7 @@ from fsl_explain.similarities import Similarity, similarity_name
 from retrieval_explain.imports.embedding_sources import EmbeddingSource, Piece, open_source
 from retrieval_explain.imports.image_lists import ImageList, read_image_list
 from retrieval_explain.memory_bank import MemoryBank
+from retrieval_explain.store.given_labels import as_labels
 from retrieval_explain.store.manifest import LABELS, NAMES, NUMBERS
 from retrieval_explain.store.similarity_names import storable_name
 from retrieval_explain.store.writer import BankWriter
@@ -53,6 +54,8 @@ def import_embeddings(
     settings = (source.channels, dtype, storable_name(similarity), encoder)
     with BankWriter(Path(directory), *settings, expected_rows=source.rows) as writer:
         for piece in pieces:
+            if numbered:
+                as_labels([None if label is None else int(label) for label in piece.labels or ()])
             writer.add(piece.embeddings, piece.ids, piece.labels, piece.paths)
             report(STAGE, len(piece.embeddings), source.rows)
         writer.notes = {LABELS: NUMBERS if numbered else NAMES}
@@ -110,5 +113,6 @@ def _check_numbers(
 
 
 def _as_list(labels: Sequence[str] | Sequence[int]) -> ImageList:
-    numbered = not any(isinstance(label, str) for label in labels)
-    return ImageList([], [str(label) for label in labels], numbered)
+    given = as_labels(labels)
+    numbered = not any(isinstance(label, str) for label in given)
+    return ImageList([], [None if label is None else str(label) for label in given], numbered)

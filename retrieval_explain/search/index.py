@@ -23,6 +23,7 @@ from fsl_explain.similarities import Similarity, named_similarity, similarity_na
 from fsl_explain.turns import alone
 from retrieval_explain.ranking.neighbors import ROWS_IN_A_BLOCK, Neighbors, Rows, blocks, nearest, similarities_to
 from retrieval_explain.search.exact_search import exact_search, promising
+from retrieval_explain.search.index_limits import check_enough, check_float32
 
 faiss: Any = typed_faiss  # its stubs know neither the search parameters nor the factory's results
 FAISS_VERSION: str = faiss.__version__
@@ -64,11 +65,12 @@ def build_index(rows: Rows, similarity: str | Similarity, kind: str, k: int) -> 
     proposes four times as many candidates, which are compared again with what is stored. An index is one of the f of
     ``Traits``, whose inner products or distances are the similarities.
 
-    Raises: ``ValueError`` for a similarity that is neither.
+    Raises: ``ValueError`` for a similarity that is neither, too few rows to learn from, or numbers too large for FAISS.
     """
     if kind == "flat":
         return flat(similarity)
     count = rows.shape[0]
+    check_enough(kind, count)
     channels = _prepared(rows.read(0, 1), similarity).shape[1]
     settings = automatic_settings(kind, count, channels, k)
     by_distance = traits_of(named_similarity(similarity)).distance_of is not None
@@ -200,7 +202,7 @@ def _search(index: Index, rows: Rows, queries: Float[Tensor, "query channel"], k
 def _prepared(vectors: Float[Tensor, "row channel"], similarity: str | Similarity) -> np.ndarray:
     """Return vectors as FAISS takes them: in float32, and those whose inner products or distances are the similarity.
 
-    Raises: ``ValueError`` for a similarity that is neither.
+    Raises: ``ValueError`` for a similarity that is neither, or vectors too large for float32.
     """
     transform = traits_of(named_similarity(similarity)).transform
     if transform is None:
@@ -209,7 +211,9 @@ def _prepared(vectors: Float[Tensor, "row channel"], similarity: str | Similarit
             f"{similarity_name(similarity) or type(similarity).__name__} does not say so; give it traits or search "
             "without an index."
         )
-    return np.ascontiguousarray(transform(vectors.float()).float().numpy())
+    prepared = np.ascontiguousarray(transform(vectors.float()).float().numpy())
+    check_float32(prepared)
+    return prepared
 
 
 def _sample(rows: Rows, wanted: int) -> Float[Tensor, "row channel"]:

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from episodes.errors import Mistake
 from retrieval_explain.ranking.neighbors import Neighbors, Rows
 from retrieval_explain.search.index import Index, flat, search, widened
 
@@ -34,6 +35,12 @@ class Verified:
         """What was measured, in words; it says so where that is less than was asked for."""
         measured = f"recall@{self.k} {self.recall:.3f} on {self.queries} sampled rows"
         return measured if self.reached else f"{measured}, below the {self.asked:g} that was asked for"
+
+
+def check_recall(recall: float) -> None:
+    """Refuse what is no share of the neighbors. Raises: ``ValueError``."""
+    if isinstance(recall, bool) or not isinstance(recall, int | float | np.number) or not 0 <= recall <= 1:
+        raise Mistake(f"expected a recall from 0 to 1, but got {recall!r:.80}; 0.95 is usual.")
 
 
 def recall_against(found: Neighbors, exact: Neighbors) -> Float[Tensor, "query"]:

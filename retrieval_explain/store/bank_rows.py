@@ -1,5 +1,6 @@
 """The rows of a bank: which embeddings may enter it, and their ids, labels, paths and contents."""
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from jaxtyping import Bool, Float, Int64, Shaped
 
 from episodes.errors import Mistake
 from fsl_explain.similarities import SIMILARITIES, named_similarity, traits_of
+from retrieval_explain.store.given_labels import LARGEST, SMALLEST
 from retrieval_explain.store.manifest import NUMBERS
 from retrieval_explain.store.text_sizes import LONGEST
 
@@ -73,13 +75,14 @@ def check_labels(table: pa.Table, kind: str) -> None:
     """Refuse labels that are names where those of the bank are numbers. Raises: ``ValueError`` naming the first."""
     if kind != NUMBERS:
         return
-    whole = pc.match_substring_regex(table["label"], r"^-?[0-9]{1,18}$").fill_null(True)
-    first = pc.index(whole, False).as_py()
-    if first >= 0:
-        raise Mistake(
-            "expected labels that are whole numbers, as those of the bank are, "
-            f"but got {table['label'][first].as_py()!r}; give its number."
-        )
+    labels = table["label"]
+    sure = pc.match_substring_regex(labels, r"^-?[0-9]{1,18}$").fill_null(True)  # of 64 bits, whatever the digits are
+    for label in labels.filter(pc.invert(sure)).unique().to_pylist():
+        if not re.fullmatch(r"-?[0-9]{19}", label) or not SMALLEST <= int(label) <= LARGEST:
+            raise Mistake(
+                "expected labels that are whole numbers, as those of the bank are, "
+                f"but got {label!r:.80}; give its number."
+            )
 
 
 def rows_table(

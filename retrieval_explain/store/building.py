@@ -22,6 +22,7 @@ from fsl_explain.progress import Report, silent
 from retrieval_explain.store.bank_rows import rows_table
 from retrieval_explain.store.changes import change_on_disk
 from retrieval_explain.store.contents import contents_of
+from retrieval_explain.store.data_sets import as_images
 from retrieval_explain.store.encoder_fingerprint import described, expect_encoder, preprocessing_text
 from retrieval_explain.store.files import open_bank
 from retrieval_explain.store.growing import Grown, compared
@@ -35,7 +36,7 @@ LISTED = ["id", "label", "path"]  # what a data set says of its images before on
 
 def build_on_disk(
     encoder: Encoder,
-    dataset: LabeledImages,
+    dataset: LabeledImages | str | Path,
     directory: str | Path,
     similarity: str = "cosine",
     dtype: str = "float32",
@@ -54,25 +55,26 @@ def build_on_disk(
     disk is full.
     """
     check_batch_size(batch_size)
-    _check_data_set(dataset)
-    channels = embedding_channels(encoder, dataset)
-    expected = _entries(dataset)
+    images = as_images(dataset)
+    _check_data_set(images)
+    channels = embedding_channels(encoder, images)
+    expected = _entries(images)
     settings = (channels, dtype, similarity, described(encoder), preprocessing_text(encoder))
-    with BankWriter(Path(directory), *settings, resume=resume, expected_rows=len(dataset)) as writer:
-        _check_kept(writer.kept_rows(), expected, Path(directory), dataset)
-        report(STAGE, writer.rows, len(dataset))
-        for embeddings in embedded(encoder, dataset, writer.rows, batch_size):
+    with BankWriter(Path(directory), *settings, resume=resume, expected_rows=len(images)) as writer:
+        _check_kept(writer.kept_rows(), expected, Path(directory), images)
+        report(STAGE, writer.rows, len(images))
+        for embeddings in embedded(encoder, images, writer.rows, batch_size):
             part = expected.slice(writer.rows, len(embeddings))
-            contents = contents_of(dataset, part["id"].to_pylist())
+            contents = contents_of(images, part["id"].to_pylist())
             texts = (part["label"].to_pylist(), part["path"].to_pylist(), contents)
             writer.add(embeddings.numpy(), part["id"].to_numpy(), *texts)
-            report(STAGE, len(embeddings), len(dataset))
+            report(STAGE, len(embeddings), len(images))
         writer.notes = {LABELS: NAMES}
 
 
 def append_images(
     encoder: Encoder,
-    dataset: LabeledImages,
+    dataset: LabeledImages | str | Path,
     directory: str | Path,
     batch_size: int = 16,
     report: Report = silent,
@@ -86,12 +88,13 @@ def append_images(
     stays as it was.
     """
     check_batch_size(batch_size)
-    _check_data_set(dataset)
+    images = as_images(dataset)
+    _check_data_set(images)
     stored = open_bank(Path(directory))
     made = stored.manifest
     expect_encoder(encoder, made.encoder, made.preprocessing, made.channels)
-    grown = compared(stored.table, dataset, label_names(dataset))
-    change = grown_by(encoder, dataset, grown, batch_size, report)
+    grown = compared(stored.table, images, label_names(images))
+    change = grown_by(encoder, images, grown, batch_size, report)
 
     def unless_changed(bank: Existing) -> Change:
         if not bank.table.equals(stored.table):

@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from episodes.errors import Mistake
 from retrieval_explain.store.bank_rows import Texts, rows_table
 from retrieval_explain.store.entries import (
     UNLABELED,
@@ -18,6 +18,7 @@ from retrieval_explain.store.entries import (
     entries_in_memory,
     with_contents,
 )
+from retrieval_explain.store.given_labels import as_labels
 from retrieval_explain.store.row_changes import Change, Existing
 
 
@@ -34,9 +35,17 @@ def changed_in_memory(
     return left, with_contents(known, [content or "" for content in contents])
 
 
-def as_texts(labels: Labels | None, paths: Sequence[str | Path | None] | None) -> tuple[Texts, Texts]:
-    """Return labels and paths as users give them as lists of texts and numbers; None stays."""
-    given = labels.tolist() if isinstance(labels, torch.Tensor | np.ndarray) else labels
+def as_texts(entries: Entries, labels: Labels | None, paths: Sequence[str | Path | None] | None) -> tuple[Texts, Texts]:
+    """Return labels and paths as users give them as lists of texts; None stays, and a label of -1 is none.
+
+    Raises: ``ValueError`` for labels that are neither names nor numbers, or numbers where the bank has names.
+    """
+    given = None if labels is None else [None if label == UNLABELED else label for label in as_labels(labels)]
+    number = next((label for label in given or () if isinstance(label, int)), None)
+    if entries.classes and number is not None:
+        raise Mistake(
+            f"expected labels that are names, as those of the bank are, but got {number}; give the name of its class."
+        )
     return (
         None if given is None else [None if label is None else str(label) for label in given],
         None if paths is None else [None if path is None else str(path) for path in paths],

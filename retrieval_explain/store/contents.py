@@ -38,8 +38,14 @@ def contents_of(dataset: LabeledImages, positions: Iterable[int]) -> list[str]:
 
 
 def place_of(path: str | Path) -> str:
-    """Return the one spelling of a file's place: absolute, and without links or dots on the way."""
-    return os.path.realpath(path)
+    """Return the one spelling of a file's place: absolute, and without links or dots on the way.
+
+    A text that no file can have as its path stays as it is.
+    """
+    try:
+        return os.path.realpath(path)
+    except (OSError, ValueError):
+        return str(path)
 
 
 def _content_of_pixels(image: PIL.Image.Image) -> str:

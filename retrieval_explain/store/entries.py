@@ -16,6 +16,7 @@ from torch import Tensor
 from episodes.errors import Mistake
 from retrieval_explain.store.bank_rows import SeenIds, whole_ids
 from retrieval_explain.store.files import StoredBank
+from retrieval_explain.store.given_labels import as_labels
 from retrieval_explain.store.manifest import LABELS, NUMBERS
 
 UNLABELED = -1
@@ -131,14 +132,11 @@ def _numbered(labels: Labels | None, rows: int) -> tuple[Int64[Tensor, "label"],
     """Return labels as numbers, and the names they stand for where they were names."""
     if labels is None:
         return torch.full((rows,), UNLABELED), ()
-    given: list[Any] = labels.tolist() if isinstance(labels, Tensor) else list(labels)
+    given = as_labels(labels)
     classes = tuple(sorted({label for label in given if isinstance(label, str)}))
     if not classes:
-        return torch.tensor([UNLABELED if label is None else int(label) for label in given]), ()
+        return torch.tensor([UNLABELED if label is None else label for label in given], dtype=torch.int64), ()
     place: dict[Any, int] = {name: number for number, name in enumerate(classes)} | {None: UNLABELED}
-    stranger = next((label for label in given if label not in place), None)
-    if stranger is not None:
-        raise Mistake(f"expected labels that are all names or all numbers, but got names and {stranger!r}.")
     return torch.tensor([place[label] for label in given]), classes
 
 

@@ -4,9 +4,9 @@ An image is told by the place of its file, whatever its spelling; one without a 
 was replaced is embedded again in its own row; one that was moved keeps its embedding and gets its new path.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pyarrow as pa
 
@@ -109,7 +109,7 @@ def _elsewhere(found: Grown, position: int, place: str | None, alike: int | None
 
 
 def _is_gone(path: str | None) -> bool:
-    return bool(path) and not Path(str(path)).exists()
+    return bool(path) and not os.path.exists(str(path))  # noqa: PTH110 - pathlib raises for a name too long
 
 
 def _images(count: int) -> str:

@@ -44,6 +44,11 @@ def test_what_is_added_goes_on_from_the_largest_id(bank):
     assert grown.search(MORE, k=1).indices.flatten().tolist() == [8, 9, 10]
 
 
+def test_a_label_of_minus_one_is_none(bank):
+    assert bank.append(MORE[:1], [-1]).labels.tolist()[-1] == -1
+    assert bank.update([10], labels=[-1]).classes == ("jay", "tern", "wren")
+
+
 def test_an_update_changes_what_is_given_and_nothing_else(bank):
     before = content(bank)
     renamed = bank.update([15, 10], labels=["owl", "owl"])
@@ -76,6 +81,9 @@ def test_labels_that_are_numbers_stay_numbers(tmp_path, labels):
         (lambda bank: bank.append(torch.zeros(1, 4)), "zero or not finite"),
         (lambda bank: bank.append(torch.ones(1, 5)), r"expected embeddings of shape \(rows, 4\), but got \(1, 5\)"),
         (lambda bank: bank.append(MORE, ids=[10, 30, 31]), "10"),
+        (lambda bank: bank.append(MORE[:1], [3]), "labels that are names, as those of the bank are, but got 3"),
+        (lambda bank: bank.update([10], labels=[True]), "labels that are names, or whole numbers .* but got True"),
+        (lambda bank: bank.update([10], labels="x"), "expected labels as a list of names or numbers"),
     ],
 )
 def test_a_change_that_cannot_be_made_leaves_the_bank_as_it_was(bank, change, sentence):

@@ -152,3 +152,17 @@ def test_import_takes_an_array_and_the_list_of_its_images(tmp_path, capsys):
     made = MemoryBank.load(tmp_path / "bank")
     assert [made.classes[label] for label in made.labels.tolist()] == ["oak", "oak", "elm"]
     assert "expected" in refusal(capsys, "import", tmp_path / "gone.npy", "--bank", tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("-k", "5"), "-k is of an index, but none is made; give --index or drop it"),
+        (("--recall", "0.9"), "--recall is of an index, but none is made"),
+        (("--index", "ivf", "--recall", "1.5"), "expected a --recall from 0 to 1, but got 1.5"),
+        (("--index", "ivf-pq"), "expected at least 256 images for an index ivf-pq"),
+    ],
+)
+def test_build_refuses_what_no_index_has_before_it_embeds(folder, tmp_path, capsys, options, sentence):
+    assert sentence in refusal(capsys, "build", folder, "--bank", tmp_path / "bank", *options, *NETWORK)
+    assert not (tmp_path / "bank").exists()

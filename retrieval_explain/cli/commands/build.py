@@ -20,7 +20,7 @@ def build(
     batch_size: int = 8,
     index: IndexName = None,
     k: Neighborhood | None = None,
-    recall: float = 0.95,
+    recall: float | None = None,
     resume: bool = False,
     append: bool = False,
     unlabeled: bool = False,
@@ -48,7 +48,7 @@ def build(
     k
         Neighbors at which the index must reach the recall; 200 by default.
     recall
-        The share of the true neighbors that the index has to find.
+        The share of the true neighbors that the index has to find; 0.95 by default.
     resume
         Go on with the images of a build of the same settings that was stopped; photographs that were replaced since are
         refused.
@@ -61,6 +61,10 @@ def build(
     """
     if append and resume:
         raise Mistake("expected --append or --resume, but got both; an append is done in one go.")
+    if index is None and (k is not None or recall is not None):
+        raise Mistake(f"{'--recall' if k is None else '-k'} is of an index, but none is made; give --index or drop it.")
+    if recall is not None and not 0 <= recall <= 1:
+        raise Mistake(f"expected a --recall from 0 to 1, but got {recall}; 0.95 is usual.")
     check_input(images, "a folder of images or a TOML file")
     if checkpoint is not None:
         check_input(checkpoint, "a checkpoint")

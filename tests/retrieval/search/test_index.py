@@ -1,9 +1,12 @@
 """Neighbors equal brute force, and an index says how much it finds."""
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
 
+from episodes.errors import Mistake
+from retrieval_explain import MemoryBank
 from retrieval_explain.ranking.neighbors import RowsInMemory, nearest, scan, similarities_to
 from retrieval_explain.search.exact_search import promising
 from retrieval_explain.search.index import automatic_settings, build_index, flat, search, widened
@@ -146,3 +149,34 @@ def test_a_recall_below_the_asked_one_is_said(monkeypatch):
     met = verify(narrow, rows, 100, target=0.0)
     assert met.reached
     assert met.sentence == f"recall@100 {met.recall:.3f} on 100 sampled rows"
+
+
+@pytest.mark.parametrize("rows", [1, 40, 255])
+def test_codes_are_not_learned_from_fewer_rows(rows):
+    bank = MemoryBank.from_embeddings(clustered(rows, 8))
+    with pytest.raises(Mistake, match=rf"at least 256 images for an index ivf-pq, .* has {rows}; use ivf or hnsw"):
+        bank.indexed("ivf-pq", k=1)
+    for kind in ("ivf", "hnsw"):
+        assert bank.indexed(kind, k=1).search(clustered(rows, 8)[:1], 1).indices.tolist() == [[0]]
+    assert MemoryBank.from_embeddings(clustered(256, 8)).indexed("ivf-pq", k=1).verified.reached
+
+
+@pytest.mark.parametrize("similarity", ["euclidean", "inner-product"])
+@pytest.mark.parametrize("kind", ["ivf", "ivf-pq", "hnsw"])
+def test_numbers_whose_distances_float32_does_not_hold_are_refused_by_an_index(kind, similarity):
+    rows = clustered(300, 4)
+    rows[7] = 1e25
+    bank = MemoryBank.from_embeddings(rows, similarity=similarity)
+    with pytest.raises(Mistake, match="1 of 300 embeddings are so large that float32 holds no distance"):
+        bank.indexed(kind, k=1)
+    quick = MemoryBank.from_embeddings(clustered(300, 4), similarity=similarity).indexed(kind, k=1)
+    with pytest.raises(Mistake, match="1 of 1 embeddings are so large"):
+        quick.search(torch.full((1, 4), 1e25), 1)
+    assert bank.search(rows[7:8], 1).indices.tolist() == [[7]]
+
+
+@pytest.mark.parametrize("recall", [-0.1, 1.1, float("nan"), float("inf"), True])
+def test_a_recall_is_a_share(recall, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(Mistake, match=r"expected a recall from 0 to 1, but got"):
+        MemoryBank.from_embeddings(clustered(30, 4)).indexed("ivf", k=1, recall=recall)

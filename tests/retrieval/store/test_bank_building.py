@@ -217,3 +217,21 @@ def test_a_batch_of_nothing_is_refused_before_a_bank_is_touched(folder, tmp_path
         with pytest.raises(ValueError, match=f"expected a batch size of at least 1, but got {size}"):
             build()
     assert len(MemoryBank.load(tmp_path / "bank")) == 10
+
+
+@pytest.mark.parametrize("spelling", [str, lambda path: path])
+def test_a_folder_is_taken_by_its_path(folder, tmp_path, spelling):
+    built = MemoryBank.build(ENCODER, spelling(folder), directory=tmp_path / "bank")
+    expected = MemoryBank.build(ENCODER, ImageFolder(folder))
+    for made in (MemoryBank.build(ENCODER, spelling(folder)), built):
+        assert torch.equal(made.rows.read(0, 10), expected.rows.read(0, 10))
+        assert (made.classes, list(made.paths)) == (expected.classes, list(expected.paths))
+    assert append_images(ENCODER, spelling(folder), tmp_path / "bank").known == 10
+    flat = next(path for path in folder.iterdir() if path.is_dir())
+    assert MemoryBank.build(ENCODER, spelling(flat)).classes == ()
+
+
+@pytest.mark.parametrize("source", ["nowhere", "x" * 5000, "a\0b", __file__])
+def test_a_path_that_is_no_folder_is_one_sentence(source):
+    with pytest.raises(ValueError, match=r"expected a folder of images, but .* is none; give its path"):
+        MemoryBank.build(ENCODER, source)

@@ -1,6 +1,7 @@
 """A data set that grew, appended to its bank: no image is in it twice, and none keeps the embedding of another."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from episodes import DigitScenes, ImageFiles, ImageFolder
 from retrieval_explain import MemoryBank
 from retrieval_explain.store import writer as bank_writer
 from retrieval_explain.store.building import append_images, build_on_disk
+from retrieval_explain.store.entries import with_contents
 from retrieval_explain.store.files import open_bank
 from retrieval_explain.store.read_rows import read_rows
 
@@ -176,3 +178,12 @@ def test_a_build_is_not_resumed_over_photographs_that_were_replaced(folder, tmp_
     images.paths[1].write_bytes(data)
     build_on_disk(ENCODER, images, bank, resume=True)
     assert_is_of(bank, images)
+
+
+def test_paths_that_no_file_can_have_stay_and_are_of_no_image(folder, tmp_path):
+    made = MemoryBank.build(ENCODER, ImageFolder(folder))
+    paths = ["a\0b", "x" * 5000, "/" + "y" * 300, "~", ".", ""]
+    odd = MemoryBank.from_embeddings(made.rows.read(0, 6), list("ababab"), paths=paths, encoder=made.encoder)
+    replace(odd, entries=with_contents(odd.entries, tuple(made.entries.contents))).save(tmp_path / "bank")
+    grown = appended(ImageFolder(folder), tmp_path / "bank")
+    assert (len(grown.moved), len(grown.new), grown.known) == (4, 2, 0)
