@@ -4,6 +4,7 @@ import io
 import os
 import pickle
 import struct
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,17 +36,17 @@ def shaped(shape: str, descr: str = "'<f4'") -> bytes:
     return headed(f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}\n".encode())
 
 
-def arrays() -> dict[str, tuple[Any, Any]]:
+def arrays(folder: Path) -> dict[str, tuple[Any, Any]]:
     """Return arrays with what should become of them."""
     other = {"bool": bool, "complex64": np.complex64, "datetime64[s]": "datetime64[s]", "S4": "S4", "U4": "U4"}
     wrong = {f"of {name}": npy(ROWS.astype(np.int64).astype(kind)) for name, kind in other.items()}
     wrong |= {f"of shape {shape}": npy(np.ones(shape, np.float32)) for shape in ((), (4,), (2, 3, 4), (0, 4), (4, 0))}
     wrong |= {f"with {value}": npy(np.where(ROWS[2, 1] == ROWS, value, ROWS)) for value in (np.nan, np.inf, -np.inf)}
-    whole = npy(ROWS)
+    whole, ran = npy(ROWS), f"touch {folder / PROOF}"
     wrong |= {f"cut at {size} bytes": whole[:size] for size in (0, 1, 6, 9, 40, 127, 128, 200)}
     wrong |= {
         "of objects": npy(np.array([[1, 2], [3, None]], dtype=object), allow_pickle=True),
-        "with a program": npy(np.array([[Program(os.system, f"touch {PROOF}")]], dtype=object), allow_pickle=True),
+        "with a program": npy(np.array([[Program(os.system, ran)]], dtype=object), allow_pickle=True),
         "a pickle": pickle.dumps(ROWS),
         "a row of zeros": npy(np.vstack([ROWS, np.zeros((1, 4), np.float32)])),
         "beyond float32": npy(ROWS.astype(np.float64) * 1e300),
@@ -54,7 +55,7 @@ def arrays() -> dict[str, tuple[Any, Any]]:
         "a ZIP": zipped(),
         "version 9": headed(b"{}\n", version=9),
         "no header": headed(b"\n"),
-        "a header that calls": headed(b"{'descr': __import__('os').system('touch it-ran'), 'shape': (6, 4)}\n"),
+        "a header that calls": headed(f"{{'descr': __import__('os').system({ran!r}), 'shape': (6, 4)}}\n".encode()),
         "a deep header": headed(b"(" * 60_000 + b")" * 5000 + b"\n"),
         "a header of 4 GB": b"\x93NUMPY\x02\0\xff\xff\xff\xff" + b" " * 100,
         "a header of 20 MB": headed(b" " * 20_000_000 + b"\n", version=2),

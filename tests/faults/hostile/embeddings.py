@@ -23,7 +23,7 @@ def cases(folder: Path) -> Iterator[Case]:
     """Yield files that are imported in memory and to a folder, then those that the command is given."""
     numbers = iter(range(100_000))
     for ending, made in {
-        ".npy": arrays(),
+        ".npy": arrays(folder),
         ".parquet": tables(),
         ".safetensors": tensors(),
         ".pt": states(folder),
