@@ -1,12 +1,12 @@
 """How four numbers say a box: edges, or a corner or center with width and height, in pixels or relative ones."""
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 from episodes.errors import Mistake
 from episodes.naming import unknown_name
+from episodes.text_files import read_rows
 
 BoxFormat = Literal["xyxy", "xywh", "cxcywh", "relative-xyxy", "relative-xywh", "relative-cxcywh"]
 EDGES = ("xmin", "ymin", "xmax", "ymax")
@@ -30,8 +30,7 @@ def check_format(box_format: str) -> None:
 def box_columns(table: Path, box_format: str) -> Sequence[str]:
     """Return the columns of a box in a CSV table: those of its format where all are there, else the four edges'."""
     own = COLUMNS[box_format.removeprefix(RELATIVE)]
-    with table.open(newline="", encoding="utf-8-sig", errors="replace") as stream:
-        names = next(csv.reader([stream.readline(1 << 16)]), [])
+    _, names = next(read_rows(table), (0, []))
     return own if set(own) <= set(names) else EDGES
 
 

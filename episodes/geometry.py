@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 import torchvision.transforms as v1
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from torchvision.transforms import v2
-from torchvision.transforms._presets import ImageClassification
 
 from episodes.errors import Mistake
+from episodes.resizing import steps_of
 from episodes.transforms import BlueGreenRed
 
 PIXEL_WISE = (v2.ToImage, v2.ToDtype, v2.Normalize, v2.PILToTensor, v2.ToTensor, v2.ConvertImageDtype, v2.RGB)
@@ -90,19 +90,6 @@ def geometry_of_sizes(resize: int | tuple[int, int], crop: int | tuple[int, int]
     """Return the geometry of a resizing, to a shorter side or (height, width), and of a central cut."""
     square = (crop, crop) if isinstance(crop, int) else crop
     return Geometry((resize,) if isinstance(resize, int) else tuple(resize), square)
-
-
-def steps_of(transform: object) -> list[object]:
-    """Return the single steps of a torchvision transform, in order, whichever version it is of and however nested."""
-    if isinstance(transform, v2.Compose | v1.Compose):
-        return [step for part in transform.transforms for step in steps_of(part)]
-    if isinstance(transform, nn.Sequential):
-        return [step for part in transform for step in steps_of(part)]
-    if isinstance(transform, ImageClassification):
-        shown = transform
-        resize = v1.Resize(shown.resize_size, interpolation=shown.interpolation, antialias=shown.antialias)
-        return [resize, v1.CenterCrop(shown.crop_size), v1.ToTensor(), v1.Normalize(shown.mean, shown.std)]
-    return [transform]
 
 
 def made_of(step: object, given: Any, expected: Tensor) -> bool:

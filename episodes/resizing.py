@@ -1,7 +1,9 @@
-"""How large a preprocessing makes an image before it cuts it: a thin strip must not become a giant."""
+"""The steps of a preprocessing, and how large it makes an image before it cuts it: no thin strip becomes a giant."""
 
 import torchvision.transforms as v1
+from torch import nn
 from torchvision.transforms import v2
+from torchvision.transforms._presets import ImageClassification
 
 from episodes.decoding import PIXEL_LIMIT
 from episodes.errors import TooLarge
@@ -13,7 +15,7 @@ def check_resized(transform: object, size: tuple[int, int]) -> None:
     Raises: ``ValueError`` for more than ``PIXEL_LIMIT`` pixels; a preprocessing that hides its steps passes.
     """
     width, height = size
-    for step in _steps(transform):
+    for step in steps_of(transform):
         if not isinstance(step, v2.Resize | v1.Resize) or not min(width, height):
             continue
         wanted = [step.size] if isinstance(step.size, int) else list(step.size or [])
@@ -29,6 +31,14 @@ def check_resized(transform: object, size: tuple[int, int]) -> None:
             )
 
 
-def _steps(transform: object) -> list[object]:
-    parts = transform.transforms if isinstance(transform, v2.Compose | v1.Compose) else None
-    return [transform] if parts is None else [step for part in parts for step in _steps(part)]
+def steps_of(transform: object) -> list[object]:
+    """Return the single steps of a torchvision transform, in order, whichever version it is of and however nested."""
+    if isinstance(transform, v2.Compose | v1.Compose):
+        return [step for part in transform.transforms for step in steps_of(part)]
+    if isinstance(transform, nn.Sequential):
+        return [step for part in transform for step in steps_of(part)]
+    if isinstance(transform, ImageClassification):
+        shown = transform
+        resize = v1.Resize(shown.resize_size, interpolation=shown.interpolation, antialias=shown.antialias)
+        return [resize, v1.CenterCrop(shown.crop_size), v1.ToTensor(), v1.Normalize(shown.mean, shown.std)]
+    return [transform]

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from episodes.errors import MissingFile, Mistake, TooLarge
+from episodes.errors import Mistake, TooLarge
+from episodes.files import open_regular, read_regular
 from episodes.naming import unknown_name
 
 MOST_BYTES = 1 << 28
@@ -23,10 +24,7 @@ def read_text(path: Path, what: str = "text file", most: int = MOST_BYTES) -> st
         MemoryError: it has more than ``most`` bytes.
         ValueError: it is a folder or a device, no UTF-8 text, or holds the character NUL.
     """
-    _check_regular(path, what)
-    if path.stat().st_size > most:
-        raise TooLarge(f"expected a {what} of up to {most:,} bytes, but {path} has {path.stat().st_size:,}; split it.")
-    return _decoded(path.read_bytes(), path, what).removeprefix(MARK)
+    return _decoded(read_regular(path, what=what, limit=most), path, what).removeprefix(MARK)
 
 
 def read_lines(path: Path, what: str = "text file") -> list[str]:
@@ -40,8 +38,7 @@ def read_rows(path: Path, what: str = "table") -> Iterator[tuple[int, list[str]]
 
     Raises: as ``read_text``, and ``ValueError`` for what is no CSV, such as a quote that is never closed.
     """
-    _check_regular(path, what)
-    with path.open("rb") as file:
+    with open_regular(path, what=what) as file:
         lines = csv.reader(_decoded_lines(file, path, what), strict=True)
         while True:
             try:
@@ -77,15 +74,6 @@ def read_table(path: Path, columns: Sequence[str], what: str = "table") -> Itera
                 f"{path}, line {line}: expected {len(heading)} entries, but got {len(row)}; correct the line."
             )
         yield line, dict(zip(heading, row + [""] * (len(heading) - len(row)), strict=False))
-
-
-def _check_regular(path: Path, what: str) -> None:
-    if path.is_file():
-        return
-    if not path.exists():
-        raise MissingFile(f"the {what} {path} does not exist; check the path.")
-    kind = "a folder" if path.is_dir() else "no regular file"
-    raise Mistake(f"expected a {what}, but {path} is {kind}; give the file itself.")
 
 
 def _decoded_lines(file: BinaryIO, path: Path, what: str) -> Iterator[str]:

@@ -10,7 +10,8 @@ from torchvision.transforms import v2
 
 from episodes import BlueGreenRed, center_crop, direct_resize
 from episodes.errors import Mistake
-from episodes.geometry import made_of, steps_of
+from episodes.geometry import made_of
+from episodes.resizing import steps_of
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-HALF = (torch.float16, torch.bfloat16)
+from fsl_explain.devices import HALF
 
 
 def direction(values: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch channel"]:

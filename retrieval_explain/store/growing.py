@@ -22,6 +22,7 @@ class Grown:
     new: list[int] = field(default_factory=list)
     replaced: list[tuple[int, int]] = field(default_factory=list)  # position, row: another photograph at its place
     moved: list[tuple[int, int]] = field(default_factory=list)  # position, row: the same photograph at another place
+    moved_rows: set[int] = field(default_factory=set)
     known: int = 0
     other_labels: int = 0  # known images to which the data set gives another label
     copies: int = 0  # new images with the content of an image that the bank has elsewhere
@@ -101,8 +102,9 @@ def _elsewhere(found: Grown, position: int, place: str | None, alike: int | None
     """Note what an image at a place that the bank does not know is: new, without a file and known, moved, or a copy."""
     if alike is not None and place is None and not paths[alike]:
         found.known += 1
-    elif alike is not None and place is not None and _is_gone(paths[alike]) and alike not in dict(found.moved).values():
+    elif alike is not None and place is not None and _is_gone(paths[alike]) and alike not in found.moved_rows:
         found.moved.append((position, alike))
+        found.moved_rows.add(alike)
     else:
         found.copies += alike is not None
         found.new.append(position)

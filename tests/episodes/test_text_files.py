@@ -102,13 +102,13 @@ def test_what_is_no_regular_file_is_not_opened(tmp_path, read):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(MissingFile, match=r"gone does not exist; check the path"):
         read(tmp_path / "gone")
-    for name, kind in ((".", "a folder"), ("pipe", "no regular file")):
-        with pytest.raises(Mistake, match=f"but .* is {kind}; give the file itself"):
+    for name, kind in ((".", "a folder"), ("pipe", "a pipe")):
+        with pytest.raises(Mistake, match=f"but .* is {kind}; give one file"):
             read(tmp_path / name)
 
 
 def test_sizes_are_bounded_before_anything_is_read(file, monkeypatch):
-    with pytest.raises(TooLarge, match=r"expected a list of up to 3 bytes, but .*table.csv has 4; split it"):
+    with pytest.raises(TooLarge, match=r"a list of at most 3 bytes, but .*table.csv has more; make it smaller"):
         read_text(file(b"abcd"), "list", 3)
     monkeypatch.setattr(text_files, "MOST_OF_A_LINE", 8)
     with pytest.raises(TooLarge, match=r"table.csv, line 2, has more than 8 bytes"):
