@@ -10,6 +10,7 @@ from jaxtyping import Int, Int64
 from torch import Tensor
 
 from episodes import LabeledImages
+from episodes.contents import contents_of
 from episodes.errors import Mistake
 from episodes.naming import unknown_name
 from fsl_explain.batches import check_batch_size
@@ -24,7 +25,6 @@ from retrieval_explain.settings import INDEX_KINDS
 from retrieval_explain.store.building import STAGE, build_on_disk, embedded, label_names, path_texts
 from retrieval_explain.store.changed_in_memory import as_texts, changed_in_memory, texts_of
 from retrieval_explain.store.changes import change_on_disk
-from retrieval_explain.store.contents import contents_of
 from retrieval_explain.store.data_sets import as_images
 from retrieval_explain.store.encoder_fingerprint import described, expect_encoder, preprocessing_text
 from retrieval_explain.store.entries import (

@@ -9,6 +9,7 @@ from typing import Any
 from safetensors.torch import save_file
 
 from episodes import LabeledImages
+from episodes.contents import contents_of
 from episodes.errors import Mistake
 from fsl_explain.backbones.weights.checkpoint import sha256_of
 from fsl_explain.backbones.weights.loading import MANIFEST, open_checkpoint
@@ -20,7 +21,7 @@ from fsl_explain.cli.seen import check_tested, learned_by
 from fsl_explain.config import EncoderConfig, TrainingConfig
 from fsl_explain.encoder import Encoder
 from fsl_explain.evaluation.results.written import RECORDED, images_used
-from fsl_explain.evaluation.run_identity import contents_hash
+from fsl_explain.evaluation.run_identity import text_hash
 from fsl_explain.evaluation.seen_classes import SeenClasses
 from fsl_explain.files import written_aside
 from fsl_explain.metrics import mean_interval
@@ -37,8 +38,9 @@ def run(settings: TrainingConfig, resume: bool) -> None:
     dataset = settings.data.open()
     settings.encoder.check_there()
     checkpoint = settings.encoder.checkpoint
+    contents = text_hash(*contents_of(dataset, range(len(dataset))))
     made_from = {
-        "images": images_used(dataset, settings.data.loaded_split) | {"contents_sha256": contents_hash(dataset)},
+        "images": images_used(dataset, settings.data.loaded_split) | {"contents_sha256": contents},
         "checkpoint_sha256": None if checkpoint is None else sha256_of(checkpoint),
     }
     unfinished = Unfinished.of(settings, made_from)

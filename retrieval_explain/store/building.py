@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from episodes import LabeledImages
+from episodes.contents import contents_of
 from episodes.errors import Busy, Mistake
 from episodes.reading import all_broken
 from fsl_explain.batches import check_batch_size
@@ -21,7 +22,6 @@ from fsl_explain.encoder import Encoder
 from fsl_explain.progress import Report, silent
 from retrieval_explain.store.bank_rows import rows_table
 from retrieval_explain.store.changes import change_on_disk
-from retrieval_explain.store.contents import contents_of
 from retrieval_explain.store.data_sets import as_images
 from retrieval_explain.store.encoder_fingerprint import described, expect_encoder, preprocessing_text
 from retrieval_explain.store.files import open_bank

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from episodes import LabeledImages
-from retrieval_explain.store.contents import content_of, place_of
+from episodes.contents import content_of, place_of
 
 
 @dataclass

@@ -137,6 +137,20 @@ def test_an_unfinished_training_asks_for_resume(config, tmp_path, capsys):
     assert train(config, "--resume") == 0
 
 
+def test_a_training_is_not_resumed_over_photographs_that_were_replaced(config, tmp_path, capsys, monkeypatch):
+    def stopped(settings, dataset, unfinished, made_from):
+        unfinished.save({"step": torch.zeros(1)})
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("fsl_explain.cli.train._train", stopped)
+        assert train(config) == 130
+    photograph = next((tmp_path / "images").rglob("*.png"))
+    PIL.Image.fromarray(np.full((18, 20, 3), 7, np.uint8)).save(photograph)
+    assert train(config, "--resume") == 2
+    assert "expected an unfinished training of these settings and images, but" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [

@@ -1,6 +1,6 @@
-"""What an image held when it was embedded: the SHA-256 of its file, or of its pixels where it has no file.
+"""What an image holds: the SHA-256 of its file, or of its pixels where it has no file; nothing is decoded for it.
 
-A build that is resumed and an append compare it, so that a photograph that was replaced is not taken for the old one.
+What is resumed or appended compares it, so that a photograph that was replaced is not taken for the old one.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import PIL.Image
 
-from episodes import LabeledImages
+from episodes.labeled_image import LabeledImages
 
 DIGITS = 32  # of the SHA-256, in hex: 128 bits tell any number of photographs apart
 
