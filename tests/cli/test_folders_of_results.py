@@ -1,18 +1,10 @@
 """Every command with a folder of results keeps those that are there, unless it is told otherwise."""
 
 import pytest
+from small_settings import DATA, SETTINGS, SMALL
 
 from fsl_explain.cli.app import run
 from retrieval_explain.cli.app import run as run_retrieval
-
-DATA = '[data]\nkind = "digit-scenes"\nper_class = 3\n'
-SMALL = "[encoder.architecture]\nchannels = 4\nsize = 32\n"
-SETTINGS = {
-    "evaluate": "[episodes]\ncount = 1\nn_query = 1\n",
-    "compare": '[maps]\nshots = 1\nsample = 2\nmethods = ["fam"]\nsteps = 1\n',
-    "mosaics": '[mosaics]\ncount = 2\nheads = ["none"]\nmethods = ["fam"]\ncrop = "image"\n',
-    "retrieval": '[decision]\nk = 1\n[explanation]\nmethods = ["fam"]\n',
-}
 
 
 @pytest.fixture(params=SETTINGS)

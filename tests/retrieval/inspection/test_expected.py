@@ -5,7 +5,7 @@ from itertools import combinations
 
 import pytest
 import torch
-from torch import nn
+from colors import BLUE, GREEN, PREPROCESS, RED, SIDE, Colors
 from torchvision.transforms import v2
 from torchvision.utils import save_image
 
@@ -21,21 +21,6 @@ from retrieval_explain.inspection.expected import why_not_first
 from retrieval_explain.inspection.inspected import inspect_neighbors
 from retrieval_explain.inspection.page import write_inspection
 from retrieval_explain.ranking.exact_ranks import rows_ahead
-
-RED, GREEN, BLUE = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)
-SIDE = 16
-PREPROCESS = v2.Compose([v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True)])
-
-
-class Colors(nn.Module):
-    """Each channel of the maps is a color of the image, in cells of 4 × 4 pixels."""
-
-    def __init__(self):
-        super().__init__()
-        self.cells = nn.AvgPool2d(4)
-
-    def forward(self, images):
-        return self.cells(images)
 
 
 class RedWhereBlack(Colors):

@@ -7,8 +7,7 @@ from itertools import combinations
 import PIL.Image
 import pytest
 import torch
-from torch import nn
-from torchvision.transforms import v2
+from colors import BLUE, GREEN, PREPROCESS, RED, SIDE, Colors
 from torchvision.utils import save_image
 
 from fsl_explain import Encoder
@@ -19,21 +18,6 @@ from retrieval_explain.decisions.explained_neighbors import retrieve
 from retrieval_explain.inspection.inspected import inspect_neighbors, turning_point
 from retrieval_explain.inspection.page import verdict, write_inspection
 from retrieval_explain.inspection.query_region import cut_region
-
-RED, GREEN, BLUE = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)
-SIDE = 16
-PREPROCESS = v2.Compose([v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True)])
-
-
-class Colors(nn.Module):
-    """Each channel of the maps is a color of the image, in cells of 4 × 4 pixels."""
-
-    def __init__(self):
-        super().__init__()
-        self.cells = nn.AvgPool2d(4)
-
-    def forward(self, images):
-        return self.cells(images)
 
 
 def halves(left, right):
