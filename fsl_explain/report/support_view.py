@@ -76,7 +76,8 @@ def _rows(case: Case, explanation: Explanation, receipt: Receipt) -> list[tuple[
 def support_name(case: Case, class_name: str, shot: int) -> str:
     """Name a support by its class and number, and by its file where that is known."""
     files = case.support_names.get(class_name) or ()
-    return f"{class_name}, support {shot + 1}{f' ({files[shot]})' if shot < len(files) else ''}"
+    file = files[shot] if shot < len(files) else ""
+    return f"{class_name}, support {shot + 1}{f' ({file})' if file else ''}"
 
 
 def receipt_title(explanation: Explanation) -> str:

@@ -131,6 +131,8 @@ def test_a_support_has_one_name_in_bars_and_beside_its_picture():
     case = Case("why", {"contrast": found}, support_names={name: files})
     assert f"{name}, support 1 (0.jpg)" in {bar.label for bar in support_receipt(case).bars.bars}
     assert "1 0.jpg" in PageReader(render_page(Page("why", cases=(case,)))).texts
+    without_files = Case("why", {"contrast": found}, support_names={name: [""] * len(files)})
+    assert f"{name}, support 1" in {bar.label for bar in support_receipt(without_files).bars.bars}
 
 
 def test_an_edit_that_a_forward_contradicts_opens_with_that():
