@@ -1,6 +1,5 @@
 """Names as markup, code or commands: of classes, files and titles, in terminals, tables, pages and receipts."""
 
-import html
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 from functools import partial
@@ -10,6 +9,7 @@ from pathlib import Path
 import torch
 from faults.hostile.runner import Case
 from fixtures.tiny_encoder import images, tiny_encoder
+from markupsafe import escape
 from PIL import Image
 
 from episodes import ImageFolder
@@ -112,7 +112,7 @@ def _is_plain(printed: object) -> bool:
 
 
 def _is_quoted(name: str, page: object) -> bool:
-    return isinstance(page, str) and ("<" not in name or (name not in page and html.escape(name) in page))
+    return isinstance(page, str) and ("<" not in name or (name not in page and str(escape(name)) in page))
 
 
 torch.set_num_threads(1)
