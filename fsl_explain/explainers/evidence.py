@@ -125,13 +125,16 @@ def _with_maps(question: Question) -> Features:
 
 
 def _addends(features: Features, question: Question) -> Float[Tensor, "*batch cells embedding"]:
-    head = linearize(question.head, features.pooled)
-    shares = question.pooling.shares(features.maps).flatten(start_dim=-2).transpose(-1, -2)
-    return torch.cat([head.push_forward(shares.to(features.pooled)), head.offset[..., None, :]], dim=-2)
+    head, trace = linearize(question.head, features.pooled), features.trace
+    shares = question.shares(features).flatten(start_dim=-2).transpose(-1, -2)
+    cells, beside = head.push_forward(shares.to(features.pooled)), head.offset[..., None, :]
+    for value in () if trace is None else trace.named.values():
+        beside = beside + head.push_forward(value[..., None, :].to(features.pooled))
+    return torch.cat([cells, beside], dim=-2)
 
 
 def _size(features: Features) -> tuple[int, int]:
-    return features.maps.shape[-2], features.maps.shape[-1]
+    return (features.maps.shape[-2], features.maps.shape[-1]) if features.trace is None else features.trace.grid
 
 
 def written(evidence: Evidence) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -107,6 +107,7 @@ def _query_side(compared: Compared, attribution: Attribution, explainer: Method)
         bias=attribution.bias.to("cpu", dtype),
         saliency=explainer.saliency(attribution.cells, size).cpu(),
         image=compared.visible_queries,
+        named={name: value.to("cpu", dtype) for name, value in attribution.named.items()},
     )
 
 

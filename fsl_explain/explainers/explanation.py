@@ -74,6 +74,11 @@ class Explanation:
         return self.query.bias
 
     @property
+    def named(self) -> Mapping[str, Float[Tensor, "*batch"]]:
+        """Parts of the bias by what they stand for, such as a class token's own stream; empty where nothing has."""
+        return self.query.named
+
+    @property
     def saliency(self) -> Float[Tensor, "*batch height width"]:
         """The map in the size of the preprocessed image."""
         return self.query.saliency
@@ -165,7 +170,10 @@ class Explanation:
             if weight != 0
         )
         constants = {name: float(value) for name, value in self.constants.items() if float(value) != 0}
-        return Receipt(lines, constants, float(self.exact_score))
+        named = {name: float(value) for name, value in self.named.items()}
+        return Receipt(
+            lines, constants, float(self.exact_score), named, self.query.share_of_cells if self.signed else None
+        )
 
     def plot(self) -> "Figure":
         """Draw the query, its map, and the supports that were compared with it."""
@@ -189,6 +197,7 @@ class Explanation:
             "residual": self.residual,
             "absolute_sum": self.absolute_sum,
             **{name: getattr(self, name) for name in SHOWN},
+            **{f"named.{name}": value for name, value in self.named.items()},
         }
         return {name: as_array(value) for name, value in found.items() if value is not None}
 
@@ -245,11 +254,7 @@ class Explanation:
 
     @staticmethod
     def load(path: str | Path) -> "Explanation":
-        """Read an explanation that ``save`` wrote.
-
-        Raises: ``FileNotFoundError`` where there is none; ``ValueError`` for a file that is damaged, of another kind
-        or of a newer format.
-        """
+        """Read an explanation that ``save`` wrote; ``load_explanation`` says what it raises."""
         return load_explanation(path)
 
     def __repr__(self) -> str:

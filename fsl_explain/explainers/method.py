@@ -1,7 +1,7 @@
 """What an explainer is, and what it answers: one attribution of each side of a question."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from jaxtyping import Float
 from torch import Tensor
@@ -18,6 +18,7 @@ class Attribution:
     contributions: Float[Tensor, "*batch channel"]
     cells: Float[Tensor, "*batch h w"]
     bias: Float[Tensor, "*batch"]
+    named: Mapping[str, Float[Tensor, "*batch"]] = field(default_factory=dict)  # parts of the bias that have a name
 
 
 @dataclass(frozen=True)

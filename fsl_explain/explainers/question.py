@@ -57,6 +57,16 @@ class Question:
         """The sum of the constants."""
         return sum(self.constants.values(), torch.zeros_like(self.explained.value))
 
+    def spread(self, features: Features, weights: Float[Tensor, "*queries channel"]) -> Float[Tensor, "... h w"]:
+        """Sum what each cell wrote into the pooled values of images over channels, with one weight a channel."""
+        if features.trace is None:
+            return self.pooling.spread(features.maps, weights)
+        return features.trace.spread(weights)
+
+    def shares(self, features: Features) -> Float[Tensor, "*batch channel h w"]:
+        """Return what each cell wrote into the pooled values."""
+        return self.pooling.shares(features.maps) if features.trace is None else features.trace.addends()
+
     def __getitem__(self, index: int) -> "Question":
         """Return the question about one query of a batch."""
         shared = self.supports.embeddings.dim() == 3

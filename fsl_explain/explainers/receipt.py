@@ -1,7 +1,7 @@
 """The receipt: a decision's score added up support by support, with what is left over printed."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fsl_explain.printable import shown
 
@@ -36,6 +36,8 @@ class Receipt:
     lines: tuple[SupportLine, ...]  # supports with a say, class after class
     constants: Mapping[str, float]  # what no similarity holds, by what it stands for
     score: float  # Δ, from the decision's own code
+    named: Mapping[str, float] = field(default_factory=dict)  # parts of the bias, by what they stand for
+    share_of_cells: float | None = None  # Σ|cells| of Σ|cells| + Σ|named| + |the rest of the bias|
 
     @property
     def supports(self) -> float:
@@ -64,7 +66,11 @@ class Receipt:
         return sum(map(abs, [*addends, *self.constants.values()]))
 
     def __str__(self) -> str:
-        width = max([len(self._name(line)) for line in self._shown()] + [len(name) for name in self.constants] + [24])
+        width = max(
+            [len(self._name(line)) for line in self._shown()]
+            + [len(name) + 2 for name in (*self.constants, *self.named)]
+            + [24]
+        )
         head = f"{'':{width}}  {'weight':>11}  {'similarity':>11}  {'= amount':>11}  {'in cells':>11}  {'bias':>11}"
         rows = [head, *(self._row(self._name(line), line, width) for line in self._shown())]
         rows += self._others(width)
@@ -72,9 +78,11 @@ class Receipt:
         rows.append(
             f"{'sum':{width}}  {'':11}  {'':11}  {self.total:+11.6f}  {self.supports:+11.6f}  {self.bias:+11.6f}"
         )
+        rows += [self._part_of_the_bias(name, width) for name in self.named]
         rows.append(f"{'score':{width}}  {'':11}  {'':11}  {self.score:+11.6f}")
         share = self.residual / self.absolute_sum if self.absolute_sum > 0 else 0.0
         rows.append(f"{'residual':{width}}  {'':11}  {'':11}  {self.residual:11.1e}  ({share:.1e} of Σ|addends|)")
+        rows += [] if self.share_of_cells is None else [f"the cells hold {self.share_of_cells:.0%} of Σ|terms|"]
         return "\n".join(rows)
 
     def largest_first(self) -> tuple[SupportLine, ...]:
@@ -90,6 +98,9 @@ class Receipt:
     def _row(self, name: str, line: SupportLine, width: int) -> str:
         numbers = (line.weight, line.similarity, line.amount, line.in_cells, line.bias)
         return f"{name:{width}}  " + "  ".join(f"{number:+11.6f}" for number in numbers)
+
+    def _part_of_the_bias(self, name: str, width: int) -> str:
+        return f"{f'  {name}':{width}}  {'':11}  {'':11}  {'':11}  {'':11}  {self.named[name]:+11.6f}"
 
     def _others(self, width: int) -> list[str]:
         others = self.largest_first()[SHOWN:] if len(self.lines) > SHOWN else ()
