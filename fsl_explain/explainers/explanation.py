@@ -171,9 +171,8 @@ class Explanation:
         )
         constants = {name: float(value) for name, value in self.constants.items() if float(value) != 0}
         named = {name: float(value) for name, value in self.named.items()}
-        return Receipt(
-            lines, constants, float(self.exact_score), named, self.query.share_of_cells if self.signed else None
-        )
+        share = self.query.share_of_cells if self.signed else None
+        return Receipt(lines, constants, float(self.exact_score), named, share)
 
     def plot(self) -> "Figure":
         """Draw the query, its map, and the supports that were compared with it."""

@@ -240,13 +240,6 @@ def _(layer: Vector, values: Tensor) -> list[Stage]:
 
 
 @stages_of.register
-def _(layer: nn.RMSNorm, values: Tensor) -> list[Stage]:
-    eps = torch.finfo(values.dtype).eps if layer.eps is None else layer.eps
-    gain = (values.square().mean(dim=-1, keepdim=True) + eps).rsqrt().expand_as(values)
-    return [Diagonal(gain if layer.weight is None else gain * layer.weight.detach().to(values))]
-
-
-@stages_of.register
 def _(layer: Parallel, values: Tensor) -> list[Stage]:
     parts = [chain_of([one], part) for one, part in zip(layer.layers, values.split(layer.widths, dim=-1), strict=True)]
     return [Blocks(tuple(chain for chain, _ in parts), layer.widths, tuple(out.shape[-1] for _, out in parts))]

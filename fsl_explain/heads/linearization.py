@@ -135,7 +135,8 @@ def stages_of(layer: nn.Module, values: Tensor) -> list[Stage]:  # noqa: ARG001 
 
     Raises: ``ValueError`` for a layer that is not registered.
     """
-    known = ", ".join(sorted(kind.__name__ for kind in stages_of.registry if kind not in (object, nn.Module)))
+    kinds = (kind for kind in stages_of.registry if kind not in (object, nn.Module))
+    known = ", ".join(sorted(kind.__name__ for kind in kinds if not kind.__module__.endswith("block_layers")))
     raise Mistake(
         f"expected a head made of {known} layers, but got {type(layer).__name__}; register it with "
         "fsl_explain.heads.linearization.stages_of, or use method='lafam', which ignores the head."
@@ -201,6 +202,13 @@ def _(layer: nn.LayerNorm, values: Tensor) -> list[Stage]:
     if layer.weight is not None:
         gain = gain * layer.weight.detach().to(values)
     return [MeanFree(), Diagonal(gain, None if layer.bias is None else layer.bias.detach().to(values))]
+
+
+@stages_of.register
+def _(layer: nn.RMSNorm, values: Tensor) -> list[Stage]:
+    eps = torch.finfo(values.dtype).eps if layer.eps is None else layer.eps
+    gain = (values.square().mean(dim=-1, keepdim=True) + eps).rsqrt().expand_as(values)
+    return [Diagonal(gain if layer.weight is None else gain * layer.weight.detach().to(values))]
 
 
 @stages_of.register

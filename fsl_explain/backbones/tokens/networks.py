@@ -118,7 +118,7 @@ def _timm_pool(pool: Any) -> Block | None:
 
 
 def _of_torchvision(network: Any) -> TokenNetwork | None:
-    encoder = getattr(network, "encoder", None)
+    encoder: Any = getattr(network, "encoder", None)
     if not hasattr(network, "class_token") or not hasattr(encoder, "layers") or not hasattr(network, "heads"):
         return None
     heads = list(network.heads) if isinstance(network.heads, nn.Sequential) else [network.heads]
