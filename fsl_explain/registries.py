@@ -122,6 +122,7 @@ ENCODERS: Registry[Any] = Registry(
         "supervised-resnet50": "fsl_explain.backbones.recipes:SUPERVISED_RESNET50",
     },
 )
+CENTERS: Registry[Any] = Registry("center", {"bank": "retrieval_explain.centering:centered_on"})
 FROM_TORCHVISION = "torchvision:"
 """How the name of an encoder of torchvision begins."""
 

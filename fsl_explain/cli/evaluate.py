@@ -17,7 +17,7 @@ from fsl_explain.report import Page
 def run(settings: EvaluationConfig, out: Path | None, resume: bool, title: str) -> None:
     """Open the images and the encoder that the settings name, and evaluate."""
     with_baselines(settings.explanation.methods)
-    run_evaluation(settings, opened(settings), out, resume, title=title)
+    run_evaluation(settings, opened(settings, center=settings.center), out, resume, title=title)
 
 
 def run_evaluation(

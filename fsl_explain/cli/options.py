@@ -74,6 +74,13 @@ EncoderName = Annotated[
         help=f"{ENCODERS.listed(f'{FROM_TORCHVISION}NAME', OWN)}. The last runs your code: it returns an Encoder.",
     ),
 ]
+Center = Annotated[
+    str | None,
+    Parameter(
+        help="Center embeddings on the mean of the supports, or of a bank that the same encoder made: supports or the "
+        "bank's folder. Scores and decisions change.",
+    ),
+]
 PoolingName = Annotated[str | None, one_of(POOLINGS, "{}; that of the encoder's paper unless given.")]
 SimilarityName = Annotated[str, one_of(SIMILARITIES)]
 FittedSimilarityName = Annotated[str, one_of(SIMILARITIES, "{} (fitted on the supports).", FITTED)]
@@ -82,6 +89,6 @@ MethodNames = Annotated[
     tuple[str, ...],
     one_of(
         METHODS,
-        "{}; may be repeated. By default exact, contrast, fam and lafam, as far as classes and similarity allow.",
+        "{}; may be repeated. By default contrast, exact, fam and lafam, as far as classes and similarity allow.",
     ),
 ]

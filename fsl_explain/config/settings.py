@@ -2,6 +2,7 @@
 
 from pydantic import Field, field_validator
 
+from fsl_explain.config.center import CENTER, CenterConfig
 from fsl_explain.config.data import DataConfig
 from fsl_explain.config.encoder import EncoderConfig
 from fsl_explain.config.names import MaskingName, MethodName, ScoringRuleName, SimilarityName
@@ -59,6 +60,7 @@ class EvaluationConfig(Settings):
 
     data: DataConfig
     encoder: EncoderConfig = EncoderConfig()
+    center: CenterConfig | None = CENTER
     episodes: EpisodesConfig = EpisodesConfig()
     decision: DecisionConfig = DecisionConfig()
     explanation: ExplanationConfig = ExplanationConfig()

@@ -22,7 +22,7 @@ def run(settings: BankEvaluationConfig, out: Path | None, resume: bool, limit: i
     """Measure retrieval and explanations, print the tables and write the results."""
     measured_methods(settings.explanation.methods)
     gallery = functools.cache(lambda: _gallery(settings))
-    made = opened(settings, also=gallery)
+    made = opened(settings, also=gallery, center=settings.center)
     found = gallery()
     if found is not None:
         split = None if isinstance(settings.gallery, BankData) else cast("DataConfig", settings.gallery).loaded_split

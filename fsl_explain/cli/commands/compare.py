@@ -3,14 +3,16 @@
 from pathlib import Path
 
 from fsl_explain.cli.manners import check_results_folder
-from fsl_explain.cli.options import Changes, Overwrite, Resume
+from fsl_explain.cli.options import Center, Changes, Overwrite, Resume
 from fsl_explain.config import ComparisonConfig, read_config
+from fsl_explain.config.center import named_center
 
 
 def compare(
     *,
     config: Path,
     out: Path | None = None,
+    center: Center = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
     set_: Changes = (),
@@ -32,9 +34,13 @@ def compare(
         Change one setting, for example --set maps.relax_masks=256; may be repeated.
     """
     settings = read_config(config, ComparisonConfig, set_)
+    if center is not None:
+        settings = settings.model_copy(update={"center": named_center(center)})
     check_results_folder(out, resume=resume, overwrite=overwrite)
     settings.data.check_there()
     settings.encoder.check_there()
+    if settings.center is not None:
+        settings.center.check_there()
 
     from fsl_explain.cli.compare import run
 

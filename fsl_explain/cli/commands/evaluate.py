@@ -39,6 +39,8 @@ def evaluate(
     check_results_folder(out, resume=resume, overwrite=overwrite)
     settings.data.check_there()
     settings.encoder.check_there()
+    if settings.center is not None:
+        settings.center.check_there()
 
     from fsl_explain.cli.evaluate import run
 

@@ -13,12 +13,14 @@ from jaxtyping import Float, Int
 
 from episodes.errors import MissingFile, Mistake
 from fsl_explain.backbones.random_parts import random_words
+from fsl_explain.centering import centered_words
 from fsl_explain.evaluation.figures import FIGURES
 from fsl_explain.evaluation.seen_classes import SeenClasses
 
 TABLE = "queries.parquet"
 SUMMARY = "summary.json"
 RANDOM_PARTS = "random_weights"  # in the provenance: the parts of the encoder that have them
+CENTERED_ON = "centered_on"  # in words, "" for nothing
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,8 @@ def read_results(folder: str | Path) -> list[StoredResults]:
 def _caveats(path: Path) -> tuple[str, ...]:
     try:
         provenance = json.loads(path.read_text(encoding="utf-8"))["provenance"]
-        untrained = random_words(provenance.get(RANDOM_PARTS, ()))
-        return (*((untrained,) if untrained else ()), *SeenClasses.recalled(provenance).sentences)
+        said = random_words(provenance.get(RANDOM_PARTS, ())), centered_words(str(provenance.get(CENTERED_ON, "")))
+        return (*(words for words in said if words), *SeenClasses.recalled(provenance).sentences)
     except FileNotFoundError:
         return (f"There is no {SUMMARY} beside the figures: what they were measured on is not known.",)
     except (ValueError, LookupError, TypeError) as error:

@@ -45,6 +45,8 @@ def evaluate(
     if isinstance(settings.gallery, DataOptions):
         settings.gallery.check_there("gallery")
     settings.encoder.check_there()
+    if settings.center is not None:
+        settings.center.check_there()
 
     from retrieval_explain.cli.evaluate import run
 
