@@ -31,11 +31,11 @@ EXAMPLES = 4
 SHOWN = ("contrast", "exact", "grad-cam", "fam", "lafam")
 
 
-def run(settings: ComparisonConfig, out: Path | None, resume: bool, title: str) -> None:
+def run(settings: ComparisonConfig, out: Path | None, resume: bool, skip_broken: bool, title: str) -> None:
     """Compare the explainers, print the tables and write the results."""
     compared_methods(settings.maps.methods)
     shared = functools.partial(_support_embeddings, settings.maps) if settings.maps.shots else None
-    made = opened(settings, center=settings.center, supports=shared)
+    made = opened(settings, center=settings.center, supports=shared, skip_broken=skip_broken)
     with made.measuring(out, resume) as (partial, report):
         first = _mosaics(settings, made, report)
         measured = comparison_of(settings, made.encoder, made.dataset, partial, report)

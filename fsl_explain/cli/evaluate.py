@@ -14,10 +14,11 @@ from fsl_explain.evaluation.results.written import Columns
 from fsl_explain.report import Page
 
 
-def run(settings: EvaluationConfig, out: Path | None, resume: bool, title: str) -> None:
+def run(settings: EvaluationConfig, out: Path | None, resume: bool, skip_broken: bool, title: str) -> None:
     """Open the images and the encoder that the settings name, and evaluate."""
     with_baselines(settings.explanation.methods)
-    run_evaluation(settings, opened(settings, center=settings.center), out, resume, title=title)
+    made = opened(settings, center=settings.center, skip_broken=skip_broken)
+    run_evaluation(settings, made, out, resume, title=title)
 
 
 def run_evaluation(

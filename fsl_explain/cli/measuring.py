@@ -15,7 +15,7 @@ from torch import Tensor
 
 from episodes import LabeledImages
 from fsl_explain.backbones.random_parts import random_words
-from fsl_explain.centering import centered_words
+from fsl_explain.cli.broken import without_broken
 from fsl_explain.cli.centering import as_set
 from fsl_explain.cli.progress import note, progress_bars, show_table
 from fsl_explain.cli.seen import check_evaluated
@@ -25,7 +25,7 @@ from fsl_explain.config.data import DataConfig
 from fsl_explain.config.settings import RunConfig
 from fsl_explain.config.strict import without_places
 from fsl_explain.encoder import Encoder
-from fsl_explain.evaluation.results.read_back import CENTERED_ON, RANDOM_PARTS
+from fsl_explain.evaluation.results.read_back import CENTERED_ON, LEFT_OUT, RANDOM_PARTS, caveats_of
 from fsl_explain.evaluation.results.written import (
     UNFINISHED,
     Columns,
@@ -101,9 +101,8 @@ class Opened:
 
     def show(self, tables: Sequence[Table]) -> tuple[Table, ...]:
         """Print tables with what has to stand beside them, and return them so."""
-        said = (random_words(self.encoder.random), centered_words(self.encoder.centered_on))
-        beside = [words for words in said if words]
-        stated = [self.seen.beside(replace(table, notes=(*beside, *table.notes))) for table in tables]
+        beside = caveats_of(self.recorded)
+        stated = [replace(table, notes=(*beside, *table.notes)) for table in tables]
         for table in stated:
             show_table(table)
         return tuple(stated)
@@ -120,18 +119,23 @@ def opened(
     also: Callable[[], object] = lambda: None,
     center: CenterConfig | None = None,
     supports: Callable[[Encoder, LabeledImages], Tensor] | None = None,
+    skip_broken: bool = False,
 ) -> Opened:
     """Set the threads and open the images and the encoder that the settings name; ``also`` opens what lies between.
 
     With a ``center`` the encoder is centered; ``supports`` gives the embeddings of those that all decisions share.
+    With ``skip_broken`` images that cannot be read are left out, which every table then says.
     """
     set_threads(settings.run.threads)
-    dataset = settings.data.open()
+    whole = settings.data.open()
+    dataset = without_broken(whole) if skip_broken else whole
     also()
     encoder = Encoder.from_config(settings.encoder, device=settings.run.device)
     say_random(encoder)
     shared = None if supports is None else functools.partial(supports, encoder, dataset)
-    return Opened.of(settings, dataset, as_set(encoder, center, shared))
+    made = Opened.of(settings, dataset, as_set(encoder, center, shared))
+    made.recorded[LEFT_OUT] = {"data": [len(whole) - len(dataset), len(whole)]}
+    return made
 
 
 def say_random(encoder: Encoder) -> None:

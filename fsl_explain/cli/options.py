@@ -65,6 +65,11 @@ Overwrite = Annotated[
     bool, Parameter(negative="", help="Replace the results that stand in --out; otherwise they are a mistake.")
 ]
 """Whether results that are there are replaced."""
+SkipBroken = Annotated[
+    bool,
+    Parameter(negative="", help="List images that cannot be read on stderr and go on without them, as the tables say."),
+]
+"""Whether an evaluation leaves broken images out."""
 Neighborhood = Annotated[int, Parameter(name=("--k", "-k"))]
 """How many neighbors."""
 EncoderName = Annotated[

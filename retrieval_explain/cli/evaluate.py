@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import cast
 
 from episodes import LabeledImages
+from fsl_explain.cli.broken import without_broken
 from fsl_explain.cli.measuring import opened
 from fsl_explain.config.data import DataConfig
 from fsl_explain.encoder import Encoder
+from fsl_explain.evaluation.results.read_back import LEFT_OUT
 from fsl_explain.evaluation.results.written import images_used
 from fsl_explain.progress import Report, silent
 from fsl_explain.report import Page
@@ -18,12 +20,17 @@ from retrieval_explain.memory_bank import MemoryBank
 from retrieval_explain.settings import BankData, BankEvaluationConfig
 
 
-def run(settings: BankEvaluationConfig, out: Path | None, resume: bool, limit: int | None, title: str) -> None:
+def run(
+    settings: BankEvaluationConfig, out: Path | None, resume: bool, skip_broken: bool, limit: int | None, title: str
+) -> None:
     """Measure retrieval and explanations, print the tables and write the results."""
     measured_methods(settings.explanation.methods)
     gallery = functools.cache(lambda: _gallery(settings))
-    made = opened(settings, also=gallery, center=settings.center)
+    made = opened(settings, also=gallery, center=settings.center, skip_broken=skip_broken)
     found = gallery()
+    if skip_broken and found is not None and not isinstance(settings.gallery, BankData):
+        whole, found = found, without_broken(found)
+        made.recorded[LEFT_OUT]["gallery"] = [len(whole) - len(found), len(whole)]
     if found is not None:
         split = None if isinstance(settings.gallery, BankData) else cast("DataConfig", settings.gallery).loaded_split
         made.recorded["gallery"] = images_used(found, split)

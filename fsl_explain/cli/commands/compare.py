@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from fsl_explain.cli.manners import check_results_folder
-from fsl_explain.cli.options import Center, Changes, Overwrite, Resume
+from fsl_explain.cli.options import Center, Changes, Overwrite, Resume, SkipBroken
 from fsl_explain.config import ComparisonConfig, read_config
 from fsl_explain.config.center import named_center
 
@@ -15,6 +15,7 @@ def compare(
     center: Center = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
+    skip_broken: SkipBroken = False,
     set_: Changes = (),
 ) -> None:
     """Compare explainers on annotated images, as LaFAM's tables do, and show first what tells their maps apart.
@@ -44,4 +45,4 @@ def compare(
 
     from fsl_explain.cli.compare import run
 
-    run(settings, out, resume, title=config.stem)
+    run(settings, out, resume, skip_broken, title=config.stem)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from episodes.errors import Mistake
 from fsl_explain.cli.manners import check_results_folder
-from fsl_explain.cli.options import Changes, Overwrite, Resume
+from fsl_explain.cli.options import Changes, Overwrite, Resume, SkipBroken
 from fsl_explain.config import EvaluationConfig, read_config
 
 
@@ -15,6 +15,7 @@ def evaluate(
     limit: int | None = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
+    skip_broken: SkipBroken = False,
     set_: Changes = (),
 ) -> None:
     """Measure explanations over few-shot episodes: accuracy, AD, IC, Proportion, IoU and pointing per method.
@@ -44,7 +45,7 @@ def evaluate(
 
     from fsl_explain.cli.evaluate import run
 
-    run(settings, out, resume, title=config.stem)
+    run(settings, out, resume, skip_broken, title=config.stem)
 
 
 def _limited(settings: EvaluationConfig, limit: int) -> EvaluationConfig:
