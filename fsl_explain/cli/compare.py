@@ -9,7 +9,7 @@ from torch import Tensor
 from episodes import LabeledImages
 from fsl_explain.cli.cases import make_case
 from fsl_explain.cli.from_settings import comparison_of, mosaics_of
-from fsl_explain.cli.measuring import Opened, opened
+from fsl_explain.cli.measuring import Opened, maps_folder, opened
 from fsl_explain.config import ComparisonConfig
 from fsl_explain.config.comparison import MapsConfig
 from fsl_explain.encoder import Encoder
@@ -31,14 +31,17 @@ EXAMPLES = 4
 SHOWN = ("contrast", "exact", "grad-cam", "fam", "lafam")
 
 
-def run(settings: ComparisonConfig, out: Path | None, resume: bool, skip_broken: bool, title: str) -> None:
+def run(
+    settings: ComparisonConfig, out: Path | None, resume: bool, skip_broken: bool, save_maps: bool, title: str
+) -> None:
     """Compare the explainers, print the tables and write the results."""
     compared_methods(settings.maps.methods)
     shared = functools.partial(_support_embeddings, settings.maps) if settings.maps.shots else None
     made = opened(settings, center=settings.center, supports=shared, skip_broken=skip_broken)
+    maps = maps_folder(out, save_maps)
     with made.measuring(out, resume) as (partial, report):
         first = _mosaics(settings, made, report)
-        measured = comparison_of(settings, made.encoder, made.dataset, partial, report)
+        measured = comparison_of(settings, made.encoder, made.dataset, partial, report, maps)
     tables = made.show((*first, *comparison_tables(measured, title, settings.encoder.name)))
     if out is None:
         return
@@ -51,7 +54,7 @@ def run(settings: ComparisonConfig, out: Path | None, resume: bool, skip_broken:
     )
     columns = comparison_columns(measured, made.dataset.classes, made.dataset.paths)
     summary = summarize_comparison(measured) | {"provenance": made.recorded}
-    made.write(out, summary, {"queries": columns}, page)
+    made.write(out, summary, {"queries": columns}, page, maps)
 
 
 def _support_embeddings(maps: MapsConfig, encoder: Encoder, dataset: LabeledImages) -> Float[Tensor, "support channel"]:

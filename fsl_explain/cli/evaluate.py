@@ -5,7 +5,7 @@ from typing import Any
 
 from fsl_explain.cli.cases import episode_cases
 from fsl_explain.cli.from_settings import episodes_of
-from fsl_explain.cli.measuring import Opened, opened
+from fsl_explain.cli.measuring import Opened, maps_folder, opened
 from fsl_explain.config import EvaluationConfig
 from fsl_explain.evaluation import Table, summarize, table_of
 from fsl_explain.evaluation.chosen_methods import with_baselines
@@ -14,25 +14,33 @@ from fsl_explain.evaluation.results.written import Columns
 from fsl_explain.report import Page
 
 
-def run(settings: EvaluationConfig, out: Path | None, resume: bool, skip_broken: bool, title: str) -> None:
+def run(
+    settings: EvaluationConfig, out: Path | None, resume: bool, skip_broken: bool, save_maps: bool, title: str
+) -> None:
     """Open the images and the encoder that the settings name, and evaluate."""
     with_baselines(settings.explanation.methods)
     made = opened(settings, center=settings.center, skip_broken=skip_broken)
-    run_evaluation(settings, made, out, resume, title=title)
+    run_evaluation(settings, made, out, resume, title=title, save_maps=save_maps)
 
 
 def run_evaluation(
-    settings: EvaluationConfig, made: Opened, out: Path | None, resume: bool = False, title: str = "evaluation"
+    settings: EvaluationConfig,
+    made: Opened,
+    out: Path | None,
+    resume: bool = False,
+    title: str = "evaluation",
+    save_maps: bool = False,
 ) -> dict[str, Any]:
     """Evaluate, print the table, and write the results; return the summary."""
+    maps = maps_folder(out, save_maps)
     with made.measuring(out, resume) as (partial, report):
-        chunk = episodes_of(settings, made.encoder, made.dataset, partial, report)
+        chunk = episodes_of(settings, made.encoder, made.dataset, partial, report, maps)
     summary = summarize(chunk) | {"provenance": made.recorded}
     tables = made.show([table_of(summary, title)])
     if out is not None:
         queries = query_columns(chunk, made.dataset.classes, made.dataset.paths)
         columns: dict[str, Columns] = {"queries": queries, "episodes": episode_columns(chunk)}
-        made.write(out, summary, columns, _page(settings, made, chunk, title, tables))
+        made.write(out, summary, columns, _page(settings, made, chunk, title, tables), maps)
     return summary
 
 

@@ -37,6 +37,7 @@ def episodes_of(
     dataset: LabeledImages,
     partial: Path | None = None,
     report: Report = silent,
+    maps: Path | None = None,
 ) -> Chunk:
     """Evaluate the episodes that the settings name."""
     return evaluate_episodes(
@@ -51,6 +52,7 @@ def episodes_of(
         iou_threshold=settings.explanation.iou_threshold,
         batch_size=settings.run.batch_size,
         partial=partial,
+        maps=maps,
         engine=settings.run.engine,
         report=report,
     )
@@ -75,6 +77,7 @@ def comparison_of(
     dataset: LabeledImages,
     partial: Path | None = None,
     report: Report = silent,
+    saved: Path | None = None,
 ) -> MapComparison:
     """Compare the explainers that the settings name, with supports or, of 0 shots, without."""
     maps, run = settings.maps, settings.run
@@ -89,6 +92,7 @@ def comparison_of(
             relax=relax,
             batch_size=run.batch_size,
             partial=partial,
+            maps=saved,
             engine=run.engine,
             report=report,
         )
@@ -106,6 +110,7 @@ def comparison_of(
         removed=maps.removed,
         batch_size=run.batch_size,
         partial=partial,
+        maps=saved,
         engine=run.engine,
         report=report,
     )

@@ -4,6 +4,7 @@ A command says what it measures, and what its page shows; all else stands here.
 """
 
 import functools
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -26,6 +27,7 @@ from fsl_explain.config.settings import RunConfig
 from fsl_explain.config.strict import without_places
 from fsl_explain.encoder import Encoder
 from fsl_explain.evaluation.results.read_back import CENTERED_ON, LEFT_OUT, RANDOM_PARTS, caveats_of
+from fsl_explain.evaluation.results.saved_maps import MAPS
 from fsl_explain.evaluation.results.written import (
     UNFINISHED,
     Columns,
@@ -107,10 +109,21 @@ class Opened:
             show_table(table)
         return tuple(stated)
 
-    def write(self, out: Path, summary: Mapping[str, Any], columns: Mapping[str, Columns], page: Page) -> None:
-        """Write the results together, then remove the finished parts."""
+    def write(
+        self,
+        out: Path,
+        summary: Mapping[str, Any],
+        columns: Mapping[str, Columns],
+        page: Page,
+        maps: Path | None = None,
+    ) -> None:
+        """Write the results together, then remove the finished parts, and maps that are not of these results."""
         write_tables(out, summary, columns, {"index.html": render_page(page)})
         remove_partial(out)
+        if maps is None:
+            shutil.rmtree(out / MAPS, ignore_errors=True)
+        else:
+            note(f"Maps: {maps}, for fsl_explain.evaluation.load_maps({str(out)!r})")
         note(f"Results: {out / 'summary.json'} and, for people, {out / 'index.html'}")
 
 
@@ -136,6 +149,11 @@ def opened(
     made = Opened.of(settings, dataset, as_set(encoder, center, shared))
     made.recorded[LEFT_OUT] = {"data": [len(whole) - len(dataset), len(whole)]}
     return made
+
+
+def maps_folder(out: Path | None, save_maps: bool) -> Path | None:
+    """Return the folder for raw maps in that of the results, where they are asked for."""
+    return None if out is None or not save_maps else out / MAPS
 
 
 def say_random(encoder: Encoder) -> None:

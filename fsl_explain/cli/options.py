@@ -70,6 +70,15 @@ SkipBroken = Annotated[
     Parameter(negative="", help="List images that cannot be read on stderr and go on without them, as the tables say."),
 ]
 """Whether an evaluation leaves broken images out."""
+SaveMaps = Annotated[
+    bool,
+    Parameter(
+        negative="",
+        help="Write raw maps into the folder maps of --out: cells and saliency in float16, with an index to query and "
+        "method. They are large: about 0.1 MB each at 224×224.",
+    ),
+]
+"""Whether an evaluation writes its maps."""
 Neighborhood = Annotated[int, Parameter(name=("--k", "-k"))]
 """How many neighbors."""
 EncoderName = Annotated[

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from fsl_explain.cli.manners import check_results_folder
-from fsl_explain.cli.options import Center, Changes, Overwrite, Resume, SkipBroken
+from fsl_explain.cli.options import Center, Changes, Overwrite, Resume, SaveMaps, SkipBroken
 from fsl_explain.config import ComparisonConfig, read_config
 from fsl_explain.config.center import named_center
 
@@ -16,6 +16,7 @@ def compare(
     resume: Resume = False,
     overwrite: Overwrite = False,
     skip_broken: SkipBroken = False,
+    save_maps: SaveMaps = False,
     set_: Changes = (),
 ) -> None:
     """Compare explainers on annotated images, as LaFAM's tables do, and show first what tells their maps apart.
@@ -37,7 +38,7 @@ def compare(
     settings = read_config(config, ComparisonConfig, set_)
     if center is not None:
         settings = settings.model_copy(update={"center": named_center(center)})
-    check_results_folder(out, resume=resume, overwrite=overwrite)
+    check_results_folder(out, resume=resume, overwrite=overwrite, save_maps=save_maps)
     settings.data.check_there()
     settings.encoder.check_there()
     if settings.center is not None:
@@ -45,4 +46,4 @@ def compare(
 
     from fsl_explain.cli.compare import run
 
-    run(settings, out, resume, skip_broken, title=config.stem)
+    run(settings, out, resume, skip_broken, save_maps, title=config.stem)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from episodes.errors import Mistake
 from fsl_explain.cli.manners import check_results_folder
-from fsl_explain.cli.options import Changes, Overwrite, Resume, SkipBroken
+from fsl_explain.cli.options import Changes, Overwrite, Resume, SaveMaps, SkipBroken
 from fsl_explain.config import EvaluationConfig, read_config
 
 
@@ -16,6 +16,7 @@ def evaluate(
     resume: Resume = False,
     overwrite: Overwrite = False,
     skip_broken: SkipBroken = False,
+    save_maps: SaveMaps = False,
     set_: Changes = (),
 ) -> None:
     """Measure explanations over few-shot episodes: accuracy, AD, IC, Proportion, IoU and pointing per method.
@@ -37,7 +38,7 @@ def evaluate(
     settings = read_config(config, EvaluationConfig, set_)
     if limit is not None:
         settings = _limited(settings, limit)
-    check_results_folder(out, resume=resume, overwrite=overwrite)
+    check_results_folder(out, resume=resume, overwrite=overwrite, save_maps=save_maps)
     settings.data.check_there()
     settings.encoder.check_there()
     if settings.center is not None:
@@ -45,7 +46,7 @@ def evaluate(
 
     from fsl_explain.cli.evaluate import run
 
-    run(settings, out, resume, skip_broken, title=config.stem)
+    run(settings, out, resume, skip_broken, save_maps, title=config.stem)
 
 
 def _limited(settings: EvaluationConfig, limit: int) -> EvaluationConfig:
