@@ -1,5 +1,6 @@
 """What settings say, said to the library in values: here configs end."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from jaxtyping import Float
@@ -15,6 +16,7 @@ from fsl_explain.evaluation.comparison.compared_images import MapComparison
 from fsl_explain.evaluation.comparison.label_free import compare_label_free
 from fsl_explain.evaluation.comparison.with_supports import compare_maps
 from fsl_explain.evaluation.episodes import accuracy_over_episodes, evaluate_episodes
+from fsl_explain.evaluation.figures import OF_DECISIONS, Figure
 from fsl_explain.evaluation.grid_choice import GridDecision, Shown
 from fsl_explain.evaluation.map_grid import MapGrid, map_grid
 from fsl_explain.evaluation.measurement import Chunk
@@ -38,6 +40,7 @@ def episodes_of(
     partial: Path | None = None,
     report: Report = silent,
     maps: Path | None = None,
+    figures: Sequence[str | Figure] = OF_DECISIONS,
 ) -> Chunk:
     """Evaluate the episodes that the settings name."""
     return evaluate_episodes(
@@ -46,6 +49,7 @@ def episodes_of(
         sampler=sampler_of(settings.episodes, dataset),
         episodes=settings.episodes.count,
         methods=settings.explanation.methods,
+        figures=figures,
         rule=settings.decision.rule,
         similarity=settings.decision.similarity,
         masking=settings.explanation.masking,

@@ -185,5 +185,7 @@ def recorded(settings: Measured, encoder: Encoder, dataset: LabeledImages) -> di
     for section in ("data", "gallery", "center"):
         if plain.get(section) is not None:
             plain[section] = without_places(plain[section])
+    if "explanation" in plain:
+        plain["explanation"]["metrics"] = [Path(name).name for name in plain["explanation"].get("metrics", ())]
     plain["encoder"]["checkpoint"] = None if checkpoint is None else checkpoint.name
     return provenance(plain, encoder, dataset, checkpoint=checkpoint, split=settings.data.loaded_split)
