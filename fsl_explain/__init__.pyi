@@ -1,6 +1,7 @@
 import episodes.errors
 
 from . import metrics
+from .centering import centered
 from .classifiers import (
     RULES,
     CosineClassifier,
@@ -64,6 +65,7 @@ __all__ = [
     "Relax",
     "RelaxOptions",
     "SupportAudit",
+    "centered",
     "correspondence",
     "counterfactual",
     "evaluate_episodes",

@@ -75,6 +75,7 @@ class Encoder(Prepared):
         self.network, self.layer = for_inference(network, layer, inference)
         warn_of_mixing(self.network, self.head, owner=self.description)
         self.random: tuple[str, ...] = ()  # the parts, network and head, that are known to have random weights
+        self.centered_on = ""  # words for the images whose mean the embeddings are centered on
         self.unfilled: tuple[str, ...] = ()  # parameters behind the layer that a checkpoint did not hold
         told = Tail(self.description, tail, silent=layer is None or head is not None)
         self.reading = Reading(self.network, self.layer, layout, told)

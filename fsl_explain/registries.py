@@ -122,6 +122,7 @@ ENCODERS: Registry[Any] = Registry(
         "supervised-resnet50": "fsl_explain.backbones.recipes:SUPERVISED_RESNET50",
     },
 )
+CENTERS: Registry[Any] = Registry("center", {"bank": "retrieval_explain.centering:centered_on"})
 FROM_TORCHVISION = "torchvision:"
 """How the name of an encoder of torchvision begins."""
 
@@ -130,11 +131,16 @@ OWN = "module:function"
 """How the help writes the name of an encoder that the user's own function makes."""
 
 
-def is_own_encoder(name: str) -> bool:
+def is_own_code(name: str) -> bool:
     """Whether a name is that of a function of the user's, ``module:function`` or ``path/to/file.py:function``."""
     place, _, function = name.rpartition(":")
     module = place.endswith(".py") or all(part.isidentifier() for part in place.split("."))
-    return not name.startswith(FROM_TORCHVISION) and module and function.isidentifier()
+    return module and function.isidentifier()
+
+
+def is_own_encoder(name: str) -> bool:
+    """Whether a name is that of a function of the user's, and not one of torchvision's networks."""
+    return is_own_code(name) and not name.startswith(FROM_TORCHVISION)
 
 
 def checked_encoder(name: str) -> str:

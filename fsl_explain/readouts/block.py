@@ -91,6 +91,7 @@ class FrozenBlock:
         return self.out.push_forward(values.flatten(-2))
 
 
+@torch.no_grad()
 def frozen(block: Block, tokens: Float[Tensor, "*batch token channel"], queries: tuple[int, ...]) -> FrozenBlock:
     """Freeze a block at the tokens that enter it; ``queries`` are the positions of its query tokens."""
     read, beta = _without_bias(block.norm, tokens)
