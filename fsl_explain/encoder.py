@@ -16,12 +16,13 @@ from episodes.geometry import Geometry, geometry_of
 from fsl_explain.backbones.batch_dependence import warn_of_mixing
 from fsl_explain.backbones.capture import evaluating, find_layer, turn_at
 from fsl_explain.backbones.inference_modes import for_inference
-from fsl_explain.backbones.named import IMAGENET_MEAN, IMAGENET_STD, NamedNetwork, build_named
+from fsl_explain.backbones.named import IMAGENET_MEAN, IMAGENET_STD, build_named
+from fsl_explain.backbones.named_network import NamedNetwork
 from fsl_explain.backbones.own import made_by
 from fsl_explain.backbones.placement import channels_in_words, deciding_tensor
 from fsl_explain.backbones.preprocessing import normalization_of, reverses_channels, square_side
 from fsl_explain.backbones.reading import Reading
-from fsl_explain.backbones.tail import Tail
+from fsl_explain.backbones.tail import IGNORE, Tail
 from fsl_explain.backbones.weights.checkpoint import check_usable
 from fsl_explain.config import EncoderConfig, HeadConfig
 from fsl_explain.devices import at_hand, in_full_precision, module_at_hand, module_in_full_precision
@@ -125,7 +126,7 @@ class Encoder:
             own.description = f"{name} ({own.description})"
             return own
         config = HeadConfig(kind="none") if isinstance(head, nn.Module) else head
-        built: NamedNetwork = build_named(name, path, head=config, **architecture)
+        built: NamedNetwork = build_named(name, path, head=config, tail=tail, **architecture)
         layer = None if built.layer is None else find_layer(built.network, built.layer)
         weights = built.weights if inference == "eager" else f"{built.weights}, {inference}"
         encoder = cls(
@@ -137,7 +138,7 @@ class Encoder:
             description=f"{name} ({weights})",
             inference=inference,
             layout=built.layout,
-            tail=tail,
+            tail=IGNORE if head is None and built.is_own_feature else tail,
         )
         encoder.random = tuple(part for part in built.random if part != "head" or not isinstance(head, nn.Module))
         encoder.unfilled = () if built.report is None else built.report.unfilled
@@ -156,6 +157,8 @@ class Encoder:
             pooling=config.pooling,
             head=config.head,
             inference=config.inference,
+            tail=config.tail,
+            **config.read,
             **config.architecture,
         )
         return encoder.to(device)
