@@ -13,12 +13,13 @@ from episodes.errors import Mistake, WrongType
 from fsl_explain.backbones.batch_dependence import warn_of_mixing
 from fsl_explain.backbones.capture import evaluating, find_layer, turn_at
 from fsl_explain.backbones.inference_modes import for_inference
-from fsl_explain.backbones.named import IMAGENET_MEAN, IMAGENET_STD, NamedNetwork, build_named
+from fsl_explain.backbones.named import IMAGENET_MEAN, IMAGENET_STD, build_named
+from fsl_explain.backbones.named_network import NamedNetwork
 from fsl_explain.backbones.own import made_by
 from fsl_explain.backbones.placement import channels_in_words, deciding_tensor
 from fsl_explain.backbones.prepared import Prepared, Preprocess
 from fsl_explain.backbones.reading import Reading
-from fsl_explain.backbones.tail import NETWORK, Tail
+from fsl_explain.backbones.tail import IGNORE, NETWORK, Tail
 from fsl_explain.backbones.tokens.reading import tokens_of
 from fsl_explain.backbones.weights.checkpoint import check_usable
 from fsl_explain.config import EncoderConfig, HeadConfig
@@ -128,7 +129,7 @@ class Encoder(Prepared):
             own.description = f"{name} ({own.description})"
             return own
         config = HeadConfig(kind="none") if isinstance(head, nn.Module) else head
-        built: NamedNetwork = build_named(name, path, head=config, **architecture)
+        built: NamedNetwork = build_named(name, path, head=config, tail=tail, **architecture)
         layer = None if built.layer is None else find_layer(built.network, built.layer)
         weights = built.weights if inference == "eager" else f"{built.weights}, {inference}"
         encoder = cls(
@@ -140,7 +141,7 @@ class Encoder(Prepared):
             description=f"{name} ({weights})",
             inference=inference,
             layout=built.layout,
-            tail=tail,
+            tail=IGNORE if head is None and built.is_own_feature else tail,
         )
         encoder.random = tuple(part for part in built.random if part != "head" or not isinstance(head, nn.Module))
         encoder.unfilled = () if built.report is None else built.report.unfilled
@@ -159,6 +160,8 @@ class Encoder(Prepared):
             pooling=config.pooling,
             head=config.head,
             inference=config.inference,
+            tail=config.tail,
+            **config.read,
             **config.architecture,
         )
         return encoder.to(device)

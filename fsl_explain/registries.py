@@ -123,10 +123,16 @@ ENCODERS: Registry[Any] = Registry(
     },
 )
 CENTERS: Registry[Any] = Registry("center", {"bank": "retrieval_explain.centering:centered_on"})
-FROM_TORCHVISION = "torchvision:"
-"""How the name of an encoder of torchvision begins."""
-
-
+FAMILIES: Registry[Any] = Registry(
+    "family of encoders",
+    {
+        "torchvision": "fsl_explain.backbones.families.torchvision_models",
+        "timm": "fsl_explain.backbones.families.timm_models",
+        "transformers": "fsl_explain.backbones.families.transformers_models",
+        "open_clip": "fsl_explain.backbones.families.open_clip_models",
+    },
+)
+"""Libraries whose networks are encoders, named ``family:name``."""
 OWN = "module:function"
 """How the help writes the name of an encoder that the user's own function makes."""
 
@@ -138,19 +144,30 @@ def is_own_code(name: str) -> bool:
     return module and function.isidentifier()
 
 
+def family_names(name: str) -> tuple[str, ...]:
+    """Return how encoders of each family are written, with a word for the name in it, such as ``timm:NAME``."""
+    return tuple(f"{family}:{name}" for family in FAMILIES)
+
+
+def family_of(name: str) -> str | None:
+    """Return the family that the name of an encoder begins with, or None for one of ours or of the user's."""
+    family, colon, _ = name.partition(":")
+    return family if colon and family in FAMILIES else None
+
+
 def is_own_encoder(name: str) -> bool:
-    """Whether a name is that of a function of the user's, and not one of torchvision's networks."""
-    return is_own_code(name) and not name.startswith(FROM_TORCHVISION)
+    """Whether a name is that of a function of the user's, and not one of a library's networks."""
+    return family_of(name) is None and is_own_code(name)
 
 
 def checked_encoder(name: str) -> str:
-    """Return the name of an encoder; of torchvision's, only the beginning is checked, of one's own the form.
+    """Return the name of an encoder; of a family's, only the beginning is checked, of one's own the form.
 
     Raises: ``LookupError`` with the nearest names.
     """
-    if is_own_encoder(name):
+    if is_own_encoder(name) or family_of(name) is not None:
         return name
-    return name if name.startswith(FROM_TORCHVISION) else ENCODERS.checked(name, f"{FROM_TORCHVISION}<name>")
+    return ENCODERS.checked(name, *family_names("<name>"))
 
 
 def rules_among(table: Mapping[str, str]) -> list[str]:

@@ -9,13 +9,13 @@ from episodes.naming import unknown_name
 from episodes.registry import Registry
 from fsl_explain.registries import (
     ENCODERS,
-    FROM_TORCHVISION,
     METHODS,
     OWN,
     POOLINGS,
     RULES,
     SIMILARITIES,
     checked_encoder,
+    family_names,
 )
 
 FITTED = "mahalanobis"
@@ -85,7 +85,7 @@ EncoderName = Annotated[
     str,
     Parameter(
         validator=each(checked_encoder),
-        help=f"{ENCODERS.listed(f'{FROM_TORCHVISION}NAME', OWN)}. The last runs your code: it returns an Encoder.",
+        help=f"{ENCODERS.listed(*family_names('NAME'), OWN)}. The last runs your code: it returns an Encoder.",
     ),
 ]
 Center = Annotated[
