@@ -73,6 +73,7 @@ def build_named(
     if is_own_encoder(name):
         raise Mistake(f"expected a named network, but {name} is a function of your own; choose one that is listed.")
     recipe: Recipe | None = ENCODERS.get(checked_encoder(name))
+    checkpoint = checkpoint or shipped_with(name)
     opened = None if checkpoint is None else open_checkpoint(checkpoint, name, release, part=part)
     settings = {} if opened is None else dict(opened.settings)
     pooling = settings.pop(POOLING, None)
@@ -96,6 +97,12 @@ def build_named(
     built = replace(built, random=_random(built, opened is not None, config.fresh))
     built.network.to(memory_format=torch.channels_last)
     return built
+
+
+def shipped_with(name: str) -> Path | None:
+    """Return the checkpoint that the project ships for a named network, which is taken where none is given."""
+    recipe: Recipe | None = ENCODERS.get(name)
+    return None if recipe is None or recipe.shipped is None else recipe.shipped()
 
 
 def _random(built: NamedNetwork, from_checkpoint: bool, fresh: bool) -> tuple[str, ...]:
