@@ -129,7 +129,8 @@ def _from_recipe(
     if checkpoint is None and recipe.published is not None:
         load_weights(network.get_submodule("network"), recipe.published())
         weights = "published ImageNet weights"
-    return NamedNetwork(network, None, recipe.preprocessing.changed(**of_the_images), weights, recipe.pooling)
+    prepared = recipe.preprocessing.changed(**of_the_images)
+    return NamedNetwork(network, None, prepared, weights, recipe.pooling, layout=recipe.layout)
 
 
 def _from_torchvision(name: str, seed: int, architecture: Mapping[str, Any]) -> NamedNetwork:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from torch import nn
 
+from fsl_explain.backbones.layouts import FIRST
 from fsl_explain.backbones.networks.bn_inception import BNInception
 from fsl_explain.backbones.networks.can_resnet12 import CanResNet12
 from fsl_explain.backbones.networks.conv4 import Conv4Net
@@ -40,6 +41,7 @@ class Recipe:
     head: HeadConfig = NO_HEAD
     published: Callable[[], Path] | None = None
     shipped: Callable[[], Path] | None = None  # a checkpoint of ours, taken where none is given
+    layout: str | None = FIRST  # of the maps it returns; None: it returns none, and is read token by token
 
 
 FEW_SHOT = Preprocessing(84)
@@ -56,7 +58,7 @@ RESNET18 = Recipe(resnet18, FEW_SHOT)
 WRN_28_10 = Recipe(WideResNet, FEW_SHOT)
 BN_INCEPTION = Recipe(BNInception, CAFFE, pooling="gmp", head=LINEAR_512)
 EFFICIENTNET_LITE0 = Recipe(EfficientNetLite0, LITE, published=published_weights)
-DEMO_VIT = Recipe(demo_vit, DIGIT_SCENES, shipped=trained_on_digit_scenes)
+DEMO_VIT = Recipe(demo_vit, DIGIT_SCENES, shipped=trained_on_digit_scenes, layout=None)
 NPID_RESNET18 = Recipe(partial(resnet18, negative_slope=0.0), IMAGENET, head=LINEAR_128)
 NPID_RESNET50 = Recipe(resnet50, IMAGENET, head=LINEAR_128)
 MOCO_RESNET50 = Recipe(resnet50, IMAGENET, head=LINEAR_128)

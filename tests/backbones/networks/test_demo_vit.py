@@ -1,14 +1,15 @@
 """The Vision Transformer that ships with the project: small, whole, and deciding by both of its readouts."""
 
-import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file
 
 from episodes import DigitScenes, EpisodeSampler, Split
-from fsl_explain import Encoder
+from fsl_explain import Encoder, explain
 from fsl_explain.backbones.named import build_named, shipped_with
 from fsl_explain.backbones.networks.demo_vit import PATCH, SIDE, demo_vit
+from fsl_explain.backbones.preprocessing import Preprocessing
 from fsl_explain.backbones.weights.loading import trained_on
 from fsl_explain.cli.seen import check_evaluated
 from fsl_explain.config import EncoderConfig
@@ -19,7 +20,11 @@ from fsl_explain.similarities import cosine
 WAY, QUERIES = 5, 5
 
 
-def both_readouts(network, images):
+def read_out(network, readout):
+    return Encoder.wrap(network, readout=readout, preprocess=Preprocessing(SIDE).transform)
+
+
+def by_hand(network, images):
     """The class token and the mean of the patches, behind the last normalization."""
     tokens = []
     handle = network.encoder.register_forward_hook(lambda _module, _given, made: tokens.append(made))
@@ -27,6 +32,21 @@ def both_readouts(network, images):
         network(images)
     handle.remove()
     return {"class": tokens[0][:, 0], "mean": tokens[0][:, 1:].mean(dim=1)}
+
+
+@pytest.fixture(scope="module")
+def trained():
+    return build_named("demo-vit", None).network.eval()
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    return DigitScenes("novel", per_class=40)
+
+
+@pytest.fixture(scope="module")
+def images(scenes):
+    return Encoder.named("demo-vit").preprocess([scenes[index].image for index in range(len(scenes))])
 
 
 def accuracies(embeddings, labels, episodes):
@@ -62,21 +82,44 @@ def test_no_other_network_ships_its_weights_so():
     assert shipped_with("torchvision:resnet18") is None
 
 
+def test_by_name_it_is_read_out_as_it_makes_its_embedding(trained, images):
+    encoder = Encoder.named("demo-vit")
+    with torch.no_grad():
+        torch.testing.assert_close(encoder(images[:4]).embedding, trained(images[:4]))
+    assert encoder.image_size == SIDE
+    assert encoder(images[:2]).maps.shape == (2, 128, SIDE // PATCH, SIDE // PATCH)
+
+
 @pytest.mark.parametrize("readout", ["class", "mean"])
-def test_either_readout_decides_digits_that_it_was_never_trained_on(readout):
-    scenes = DigitScenes("novel", per_class=40)
+def test_either_readout_decides_digits_that_it_was_never_trained_on(readout, trained, scenes, images):
     assert set(scenes.classes) == set(Split.load("digit-scenes").novel)
-    trained = Encoder.named("demo-vit")
-    images = trained.preprocess([scenes[index].image for index in range(len(scenes))])
     with torch.random.fork_rng():
         torch.manual_seed(0)
         untrained = demo_vit().eval()
-    found = {
-        name: mean_interval(accuracies(both_readouts(network, images)[readout], scenes.labels, 200))
-        for name, network in (("trained", trained.network.eval()), ("untrained", untrained))
-    }
-    assert found["trained"].mean - found["trained"].half_width > 0.3
-    assert found["trained"].mean - found["trained"].half_width > found["untrained"].mean + found["untrained"].half_width
+    embeddings = [read_out(network, readout)(images).embedding for network in (trained, untrained)]
+    torch.testing.assert_close(embeddings[0], by_hand(trained, images)[readout])
+    found, before = (mean_interval(accuracies(one, scenes.labels, 200)) for one in embeddings)
+    assert found.mean - found.half_width > 0.35
+    assert found.mean - found.half_width > before.mean + before.half_width
+
+
+@pytest.mark.parametrize("method", ["exact", "contrast"])
+def test_the_class_token_gathers_its_decision_from_the_digit(method, trained, scenes, images):
+    """The digit covers about a twelfth of a scene; a quarter of what speaks for the decision lies on it."""
+    encoder, shares, areas = read_out(trained, "class"), [], []
+    sampler = EpisodeSampler(scenes.labels, n_way=WAY, n_shot=1, n_query=QUERIES)
+    for episode in sampler.episodes(4):
+        queries = episode.query.ravel()
+        saliency = explain(encoder, images[queries], images[episode.support], method=method).saliency.clamp(min=0)
+        masks = torch.stack([nearest(scenes[index].mask) for index in queries.tolist()])
+        shares.append((saliency * masks).sum(dim=(1, 2)) / saliency.sum(dim=(1, 2)))
+        areas.append(masks.mean(dim=(1, 2)))
+    assert torch.cat(shares).mean() > 0.25
+    assert torch.cat(areas).mean() < 0.1
+
+
+def nearest(mask):
+    return F.interpolate(mask[None, None].float(), (SIDE, SIDE))[0, 0]
 
 
 def test_an_evaluation_of_classes_that_it_learned_is_refused():
@@ -88,15 +131,11 @@ def test_an_evaluation_of_classes_that_it_learned_is_refused():
     check_evaluated(encoder, novel, novel.open())
 
 
-def test_the_order_of_patches_is_that_of_the_image():
-    """Without positions, exchanging two patches exchanges their tokens."""
+def test_without_positions_exchanging_patches_exchanges_their_cells(images):
     network = build_named("demo-vit", None).network.eval()
     with torch.no_grad():
         network.encoder.pos_embedding.zero_()
-    image = torch.from_numpy(np.random.default_rng(0).normal(size=(1, 3, SIDE, SIDE))).float()
-    swapped = image.clone()
-    swapped[..., :PATCH, :PATCH], swapped[..., PATCH : 2 * PATCH, :PATCH] = (
-        image[..., PATCH : 2 * PATCH, :PATCH],
-        image[..., :PATCH, :PATCH],
-    )
-    torch.testing.assert_close(both_readouts(network, swapped)["mean"], both_readouts(network, image)["mean"])
+    rows = torch.arange(SIDE).unflatten(0, (-1, PATCH)).flip(0).flatten()  # the rows of patches in reverse
+    encoder = read_out(network, "class")
+    plain, moved = (explain(encoder, one, images[:5, None]).cells for one in (images[5:8], images[5:8, :, rows]))
+    torch.testing.assert_close(moved, plain.flip(-2))
