@@ -107,10 +107,11 @@ class Encoder(Prepared):
         ``npid-resnet50``, ``moco-resnet50`` and ``moco-v2-resnet50``; without a head: ``simclr-resnet50`` and
         ``swav-resnet50``. Classifiers: ``supervised-resnet50``, ``efficientnet-lite0`` and ``torchvision:<name>``.
 
-        Without a checkpoint ``efficientnet-lite0`` has its published ImageNet weights; the others have
-        random ones drawn from ``seed`` (default 0), unless ``weights`` names torchvision's. ``size`` is
-        the side of the square images, ``mean`` and ``std`` are those of their pixels; further keywords go to the
-        network. ``head`` is a module ready for use, or a description: ``HeadConfig(kind="none")`` for none.
+        Without a checkpoint ``efficientnet-lite0`` has its published ImageNet weights, and ``demo-vit``, a small Vision
+        Transformer, those of digit scenes that come with the project; the others have random ones drawn from ``seed``
+        (default 0), unless ``weights`` names torchvision's. ``size`` is the side of the square images, ``mean`` and
+        ``std`` are those of their pixels; further keywords go to the network. ``head`` is a module
+        ready for use, or a description: ``HeadConfig(kind="none")`` for none.
 
         A checkpoint may be an official one: its release is recognized by its names, or named with ``release``, and
         the activation, the pooling and the images that it was trained with are taken unless others are given.

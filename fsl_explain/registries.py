@@ -113,6 +113,7 @@ ENCODERS: Registry[Any] = Registry(
         "wrn-28-10": "fsl_explain.backbones.recipes:WRN_28_10",
         "bn-inception": "fsl_explain.backbones.recipes:BN_INCEPTION",
         "efficientnet-lite0": "fsl_explain.backbones.recipes:EFFICIENTNET_LITE0",
+        "demo-vit": "fsl_explain.backbones.recipes:DEMO_VIT",
         "npid-resnet18": "fsl_explain.backbones.recipes:NPID_RESNET18",
         "npid-resnet50": "fsl_explain.backbones.recipes:NPID_RESNET50",
         "moco-resnet50": "fsl_explain.backbones.recipes:MOCO_RESNET50",
