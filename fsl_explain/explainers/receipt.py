@@ -9,6 +9,7 @@ from torch import Tensor
 from fsl_explain.explainers.sides import SupportSide
 from fsl_explain.printable import shown
 
+REST = "head and similarity"  # what is left of the bias
 SHOWN = 20  # support lines of a printed receipt; the others are summed up
 
 
@@ -119,7 +120,8 @@ class Receipt:
             rows.append(f"{name:{width}}  {'':11}  {'':11}  {self.missed:+11.6f}  {self.missed:+11.6f}")
         in_cells = self.supports + self.missed
         rows.append(f"{'sum':{width}}  {'':11}  {'':11}  {self.total:+11.6f}  {in_cells:+11.6f}  {self.bias:+11.6f}")
-        rows += [self._part_of_the_bias(name, width) for name in self.named]
+        parts = {**self.named, REST: self.bias - sum(self.named.values())} if self.named else {}
+        rows += [self._part_of_the_bias(name, value, width) for name, value in parts.items()]
         rows.append(f"{'score':{width}}  {'':11}  {'':11}  {self.score:+11.6f}")
         share = self.residual / self.absolute_sum if self.absolute_sum > 0 else 0.0
         rows.append(f"{'residual':{width}}  {'':11}  {'':11}  {self.residual:11.1e}  ({share:.1e} of Σ|addends|)")
@@ -140,8 +142,8 @@ class Receipt:
         numbers = (line.weight, line.similarity, line.amount, line.in_cells, line.bias)
         return f"{name:{width}}  " + "  ".join(f"{number:+11.6f}" for number in numbers)
 
-    def _part_of_the_bias(self, name: str, width: int) -> str:
-        return f"{f'  {name}':{width}}  {'':11}  {'':11}  {'':11}  {'':11}  {self.named[name]:+11.6f}"
+    def _part_of_the_bias(self, name: str, value: float, width: int) -> str:
+        return f"{f'  {name}':{width}}  {'':11}  {'':11}  {'':11}  {'':11}  {value:+11.6f}"
 
     def _others(self, width: int) -> list[str]:
         others = self.largest_first()[SHOWN:] if len(self.lines) > SHOWN else ()
