@@ -20,7 +20,7 @@ from fsl_explain.backbones.placement import channels_in_words, deciding_tensor
 from fsl_explain.backbones.prepared import Prepared, Preprocess
 from fsl_explain.backbones.reading import Reading
 from fsl_explain.backbones.tail import IGNORE, NETWORK, Tail
-from fsl_explain.backbones.tokens.reading import tokens_of
+from fsl_explain.backbones.tokens.recognizing import tokens_of
 from fsl_explain.backbones.weights.checkpoint import check_usable
 from fsl_explain.config import EncoderConfig, HeadConfig
 from fsl_explain.devices import at_hand, in_full_precision, module_at_hand, module_in_full_precision
