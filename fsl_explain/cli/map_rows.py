@@ -20,9 +20,10 @@ BASELINE = "centered-gaussian"
 
 
 def examples_of(measured: MapComparison) -> list[int]:
-    """Return the data set indices of the first sampled images."""
-    chosen: list[int] = measured.queries[measured.sampled][:EXAMPLES].tolist()
-    return chosen
+    """Return the data set indices of a few sampled images, spread over the data set, which lists class after class."""
+    sampled: list[int] = measured.queries[measured.sampled].tolist()
+    shown = min(EXAMPLES, len(sampled))
+    return [sampled[place * len(sampled) // shown] for place in range(shown)]
 
 
 def prepared_image(encoder: Encoder, dataset: LabeledImages, index: int) -> PreparedImage:

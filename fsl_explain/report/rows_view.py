@@ -8,7 +8,7 @@ from fsl_explain.report.annotated_box import BoxView, box_view
 from fsl_explain.report.heatmap import Picture, gradient, picture
 from fsl_explain.report.page import MapRow
 
-CELL_WIDTH = 150  # CSS pixels
+CELL_WIDTH = 132  # CSS pixels
 ENDS = {True: ("speaks against", "speaks for"), False: ("least", "most")}
 """What the colors of a map with a sign mean, and of one without."""
 

@@ -38,7 +38,7 @@ def test_columns_are_methods_and_missing_maps_are_dashes(rows):
 def test_each_cell_is_its_map_over_its_image(rows):
     first = rows_view(rows).rows[0]
     laid = overlay(rows[0].image, rows[0].maps["contrast"], True)
-    assert first.maps[0] == picture(laid, "map of contrast over a <gull>", 150)
+    assert first.maps[0] == picture(laid, "map of contrast over a <gull>", 132)
 
 
 def test_both_kinds_of_scales_are_told(rows):
