@@ -34,7 +34,7 @@ from .explainers import (
 )
 from .heads import POOLINGS
 from .registries import ENCODERS
-from .similarities import SIMILARITIES, Mahalanobis
+from .similarities import SIMILARITIES, LearnedSimilarity, Mahalanobis
 
 Mistake = episodes.errors.Mistake
 __version__: str
@@ -54,6 +54,7 @@ __all__ = [
     "Features",
     "Figure",
     "KnnVote",
+    "LearnedSimilarity",
     "LogisticRegression",
     "Mahalanobis",
     "MajorityVote",

@@ -18,13 +18,14 @@ from fsl_explain.backbones.own import made_by
 from fsl_explain.backbones.placement import channels_in_words, deciding_tensor
 from fsl_explain.backbones.prepared import Prepared, Preprocess
 from fsl_explain.backbones.reading import Reading
-from fsl_explain.backbones.tail import Tail
+from fsl_explain.backbones.tail import NETWORK, Tail
 from fsl_explain.backbones.tokens.reading import tokens_of
 from fsl_explain.backbones.weights.checkpoint import check_usable
 from fsl_explain.config import EncoderConfig, HeadConfig
 from fsl_explain.devices import at_hand, in_full_precision, module_at_hand, module_in_full_precision
 from fsl_explain.features import Features
 from fsl_explain.heads import POOLINGS, Pooling
+from fsl_explain.heads.by_network import by_network
 from fsl_explain.registries import is_own_encoder
 
 __all__ = ["Encoder", "Features", "Preprocess", "expect_encoder", "in_full_precision"]
@@ -49,7 +50,8 @@ class Encoder(Prepared):
     channel); or ``tokens``, (batch, token, channel) of a square grid. None recognizes the first two, with one more
     forward pass where it must, and refuses what it cannot tell. Where the network itself goes on to something else
     than the pooled maps of ``layer``, the first call warns of it; a ``head`` answers that, and so does
-    ``tail="ignore"``.
+    ``tail="ignore"``. With ``tail="network"`` the embedding is what the network itself returns, which a ``head`` may
+    go on from: all of it that lies behind ``layer`` is then explained by integration, with no pooling.
     """
 
     def __init__(
@@ -67,7 +69,7 @@ class Encoder(Prepared):
         readout: str | None = None,
     ) -> None:
         self.inference = inference
-        self.pooling: Pooling = POOLINGS.find(pooling)
+        self.pooling: Pooling = by_network(pooling, layer) if tail == NETWORK else POOLINGS.find(pooling)
         self.head = nn.Identity() if head is None else module_in_full_precision(head)
         self.transform: Preprocess = preprocess or direct_resize(224, IMAGENET_MEAN, IMAGENET_STD)
         self.description = description or type(network).__name__
@@ -131,7 +133,7 @@ class Encoder(Prepared):
         encoder = cls(
             built.network,
             layer=layer,
-            pooling=built.pooling if pooling is None else pooling,
+            pooling=built.pooling if pooling is None and tail != NETWORK else pooling or "gap",
             head=head if isinstance(head, nn.Module) else built.head,
             preprocess=built.preprocessing.transform,
             description=f"{name} ({weights})",
@@ -222,7 +224,7 @@ class Encoder(Prepared):
             maps = at_hand(self.run(self.reading.maps, images))
             with torch.autocast(maps.device.type, enabled=False):
                 maps = in_full_precision(maps)
-                pooled = self.pooling(maps)
+                pooled = self.reading.tail.pooled(maps, self.pooling)
                 # a copy, because a head may begin with a layer that overwrites its input
                 found = Features(maps.detach(), pooled, module_at_hand(self.head)(pooled.clone()))
                 self.reading.tail.compare(found.maps, found.embedding)

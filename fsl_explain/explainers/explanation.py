@@ -20,7 +20,7 @@ from fsl_explain.classifiers import Decision
 from fsl_explain.explainers import explanation_file
 from fsl_explain.explainers.evidence import Evidence, unnamed
 from fsl_explain.explainers.question import Question
-from fsl_explain.explainers.receipt import Receipt, SupportLine
+from fsl_explain.explainers.receipt import Integration, Receipt, SupportLine
 from fsl_explain.explainers.saved_explanation import parts_of, taken_apart
 from fsl_explain.explainers.sides import SHOWN, QuerySide, SupportSide, as_array
 from fsl_explain.image_batch import picture
@@ -75,7 +75,7 @@ class Explanation:
 
     @property
     def named(self) -> Mapping[str, Float[Tensor, "*batch"]]:
-        """Parts of the bias by what they stand for, such as a class token's own stream; empty where nothing has."""
+        """Parts of the bias by what they stand for."""
         return self.query.named
 
     @property
@@ -172,7 +172,8 @@ class Explanation:
         constants = {name: float(value) for name, value in self.constants.items() if float(value) != 0}
         named = {name: float(value) for name, value in self.named.items()}
         share = self.query.share_of_cells if self.signed else None
-        return Receipt(lines, constants, float(self.exact_score), named, share)
+        found = Integration.of(self.query.steps, self.cells, lines)
+        return Receipt(lines, constants, float(self.exact_score), named, share, found)
 
     def plot(self) -> "Figure":
         """Draw the query, its map, and the supports that were compared with it."""

@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from jaxtyping import Float, Int
+from torch import Tensor
+
 from fsl_explain.printable import shown
 
 SHOWN = 20  # support lines of a printed receipt; the others are summed up
@@ -26,6 +29,23 @@ class SupportLine:
 
 
 @dataclass(frozen=True)
+class Integration:
+    """How the cells' shares were found where they have no exact form."""
+
+    steps: int
+    missed: float  # by how much the cells hold more than the supports' lines say
+
+    @classmethod
+    def of(
+        cls, steps: Int[Tensor, ""] | None, cells: Float[Tensor, "h w"], lines: tuple[SupportLine, ...]
+    ) -> "Integration | None":
+        """Compare the sum of the cells with what the lines say that they hold; None for exact shares, of no steps."""
+        if steps is None:
+            return None
+        return cls(int(steps), float(cells.double().sum()) - sum(line.in_cells for line in lines))
+
+
+@dataclass(frozen=True)
 class Receipt:
     """score = Σ supports + bias + constants.
 
@@ -38,6 +58,7 @@ class Receipt:
     score: float  # Δ, from the decision's own code
     named: Mapping[str, float] = field(default_factory=dict)  # parts of the bias, by what they stand for
     share_of_cells: float | None = None  # Σ|cells| of Σ|cells| + Σ|named| + |the rest of the bias|
+    integration: Integration | None = None  # None: the cells' shares are exact
 
     @property
     def supports(self) -> float:
@@ -50,9 +71,14 @@ class Receipt:
         return sum(line.bias for line in self.lines)
 
     @property
+    def missed(self) -> float:
+        """What an integration leaves the cells with too much or too little, which the residual shows."""
+        return 0.0 if self.integration is None else self.integration.missed
+
+    @property
     def total(self) -> float:
         """Supports, bias and constants together."""
-        return self.supports + self.bias + sum(self.constants.values())
+        return self.supports + self.missed + self.bias + sum(self.constants.values())
 
     @property
     def residual(self) -> float:
@@ -75,9 +101,11 @@ class Receipt:
         rows = [head, *(self._row(self._name(line), line, width) for line in self._shown())]
         rows += self._others(width)
         rows += [f"{name:{width}}  {'':11}  {'':11}  {value:+11.6f}" for name, value in self.constants.items()]
-        rows.append(
-            f"{'sum':{width}}  {'':11}  {'':11}  {self.total:+11.6f}  {self.supports:+11.6f}  {self.bias:+11.6f}"
-        )
+        if self.integration is not None:
+            name = f"integrated, {self.integration.steps} steps"
+            rows.append(f"{name:{width}}  {'':11}  {'':11}  {self.missed:+11.6f}  {self.missed:+11.6f}")
+        in_cells = self.supports + self.missed
+        rows.append(f"{'sum':{width}}  {'':11}  {'':11}  {self.total:+11.6f}  {in_cells:+11.6f}  {self.bias:+11.6f}")
         rows += [self._part_of_the_bias(name, width) for name in self.named]
         rows.append(f"{'score':{width}}  {'':11}  {'':11}  {self.score:+11.6f}")
         share = self.residual / self.absolute_sum if self.absolute_sum > 0 else 0.0
