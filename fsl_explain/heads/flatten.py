@@ -22,20 +22,21 @@ class Flattening:
         """Give each activation to its cell; the other cells have no share of it."""
         cells = maps.shape[-2] * maps.shape[-1]
         places = torch.eye(cells, dtype=maps.dtype, device=maps.device)
-        shares = maps.flatten(start_dim=-2)[..., None] * places
-        return shares.flatten(-3, -2).unflatten(-1, maps.shape[-2:])
+        shares: Tensor = (maps.flatten(start_dim=-2)[..., None] * places).flatten(-3, -2)
+        return shares.reshape(*shares.shape[:-1], *maps.shape[-2:])
 
     def spread(
         self, maps: Float[Tensor, "*batch channel h w"], weights: Float[Tensor, "*queries pooled"]
     ) -> Float[Tensor, "... h w"]:
         """Sum the weighted activations of each cell, without writing the shares out; leading dimensions broadcast."""
-        return (maps * weights.to(maps.dtype).unflatten(-1, maps.shape[-3:])).sum(dim=-3)
+        placed = weights.to(maps.dtype).reshape(*weights.shape[:-1], *maps.shape[-3:])
+        return (maps * placed).sum(dim=-3)
 
     def by_channel(
         self, values: Float[Tensor, "*batch pooled"], maps: Float[Tensor, "*batch channel h w"]
     ) -> Float[Tensor, "*batch channel"]:
         """Sum what the pooled values hold over the cells of each channel."""
-        return values.unflatten(-1, maps.shape[-3:]).sum(dim=(-2, -1))
+        return values.reshape(*values.shape[:-1], *maps.shape[-3:]).sum(dim=(-2, -1))
 
 
 FLATTEN = Flattening()
