@@ -43,6 +43,7 @@ POOLINGS: Registry[Any] = Registry(
         "gmp": "fsl_explain.heads.pooling:GMP",
         "lse": "fsl_explain.heads.pooling:LSE",
         "gem": "fsl_explain.heads.pooling:GEM",
+        "flatten": "fsl_explain.heads.flatten:FLATTEN",
     },
 )
 TRIVIAL_MAPS = {

@@ -194,6 +194,7 @@ def _(layer: nn.Sequential, values: Tensor) -> list[Stage]:
 
 @stages_of.register(nn.Identity)
 @stages_of.register(nn.Dropout)
+@stages_of.register(nn.Flatten)
 def _(layer: nn.Module, values: Tensor) -> list[Stage]:  # noqa: ARG001
     return []
 
