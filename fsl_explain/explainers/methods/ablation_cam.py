@@ -52,4 +52,4 @@ def _ablated_scores(question: Question, numbers: range) -> Float[Tensor, "ablate
     return scores_of(question, embeddings.reshape(*ablated.shape[:-1], -1))
 
 
-ABLATION_CAM = Method(attribute, attribute_supports, saliency)
+ABLATION_CAM = Method(attribute, attribute_supports, saliency, pools=True)

@@ -52,7 +52,7 @@ def _embeddings(question: Question, maps: Float[Tensor, "query channel h w"]) ->
 
 def gradient_cam(formula: Formula) -> Method:
     """Make an explainer of a formula; it has no receipt, because a gradient does not add up."""
-    return Method(partial(_attribute, formula=formula), attribute_supports, saliency)
+    return Method(partial(_attribute, formula=formula), attribute_supports, saliency, pools=True)
 
 
 def _attribute(question: Question, formula: Formula) -> Attribution:
