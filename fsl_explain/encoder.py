@@ -6,13 +6,10 @@ from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float
-from PIL import Image
 from torch import Tensor, nn
-from torchvision.transforms import v2
 
 from episodes import direct_resize
 from episodes.errors import Mistake, WrongType
-from episodes.geometry import Geometry, geometry_of
 from fsl_explain.backbones.batch_dependence import warn_of_mixing
 from fsl_explain.backbones.capture import evaluating, find_layer, turn_at
 from fsl_explain.backbones.inference_modes import for_inference
@@ -20,24 +17,24 @@ from fsl_explain.backbones.named import IMAGENET_MEAN, IMAGENET_STD, build_named
 from fsl_explain.backbones.named_network import NamedNetwork
 from fsl_explain.backbones.own import made_by
 from fsl_explain.backbones.placement import channels_in_words, deciding_tensor
-from fsl_explain.backbones.preprocessing import normalization_of, reverses_channels, square_side
+from fsl_explain.backbones.prepared import Prepared, Preprocess
 from fsl_explain.backbones.reading import Reading
-from fsl_explain.backbones.tail import IGNORE, Tail
+from fsl_explain.backbones.tail import IGNORE, NETWORK, Tail
+from fsl_explain.backbones.tokens.recognizing import tokens_of
 from fsl_explain.backbones.weights.checkpoint import check_usable
 from fsl_explain.config import EncoderConfig, HeadConfig
 from fsl_explain.devices import at_hand, in_full_precision, module_at_hand, module_in_full_precision
 from fsl_explain.features import Features
 from fsl_explain.heads import POOLINGS, Pooling
-from fsl_explain.image_batch import image_batch
+from fsl_explain.heads.by_network import by_network
 from fsl_explain.registries import is_own_encoder
 
 __all__ = ["Encoder", "Features", "Preprocess", "expect_encoder", "in_full_precision"]
 
-Preprocess = Callable[[Image.Image], Tensor]
 Found = TypeVar("Found")
 
 
-class Encoder:
+class Encoder(Prepared):
     """A network seen as images → activation maps → pooled → embedding.
 
     Calling it runs in eval mode without gradients, on the network's own device and in its own dtype, and gives the
@@ -54,7 +51,8 @@ class Encoder:
     channel); or ``tokens``, (batch, token, channel) of a square grid. None recognizes the first two, with one more
     forward pass where it must, and refuses what it cannot tell. Where the network itself goes on to something else
     than the pooled maps of ``layer``, the first call warns of it; a ``head`` answers that, and so does
-    ``tail="ignore"``.
+    ``tail="ignore"``. With ``tail="network"`` the embedding is what the network itself returns, which a ``head`` may
+    go on from: all of it that lies behind ``layer`` is then explained by integration, with no pooling.
     """
 
     def __init__(
@@ -69,9 +67,10 @@ class Encoder:
         inference: str = "eager",
         layout: str | None = None,
         tail: str | None = None,
+        readout: str | None = None,
     ) -> None:
         self.inference = inference
-        self.pooling: Pooling = POOLINGS.find(pooling)
+        self.pooling: Pooling = by_network(pooling, layer) if tail == NETWORK else POOLINGS.find(pooling)
         self.head = nn.Identity() if head is None else module_in_full_precision(head)
         self.transform: Preprocess = preprocess or direct_resize(224, IMAGENET_MEAN, IMAGENET_STD)
         self.description = description or type(network).__name__
@@ -79,9 +78,13 @@ class Encoder:
         self.network, self.layer = for_inference(network, layer, inference)
         warn_of_mixing(self.network, self.head, owner=self.description)
         self.random: tuple[str, ...] = ()  # the parts, network and head, that are known to have random weights
+        self.centered_on = ""  # words for the images whose mean the embeddings are centered on
         self.unfilled: tuple[str, ...] = ()  # parameters behind the layer that a checkpoint did not hold
         told = Tail(self.description, tail, silent=layer is None or head is not None)
         self.reading = Reading(self.network, self.layer, layout, told)
+        self.tokens = tokens_of(self.network, self.layer, layout, readout, self.description)
+        if self.tokens is not None:
+            self.pooling, self.head = self.tokens.pooling(self.pooling), nn.Sequential(self.tokens.head, self.head)
         self._channels_last = True
 
     @classmethod
@@ -104,10 +107,11 @@ class Encoder:
         ``npid-resnet50``, ``moco-resnet50`` and ``moco-v2-resnet50``; without a head: ``simclr-resnet50`` and
         ``swav-resnet50``. Classifiers: ``supervised-resnet50``, ``efficientnet-lite0`` and ``torchvision:<name>``.
 
-        Without a checkpoint ``efficientnet-lite0`` has its published ImageNet weights; the others have
-        random ones drawn from ``seed`` (default 0), unless ``weights`` names torchvision's. ``size`` is
-        the side of the square images, ``mean`` and ``std`` are those of their pixels; further keywords go to the
-        network. ``head`` is a module ready for use, or a description: ``HeadConfig(kind="none")`` for none.
+        Without a checkpoint ``efficientnet-lite0`` has its published ImageNet weights, and ``demo-vit``, a small Vision
+        Transformer, those of digit scenes that come with the project; the others have random ones drawn from ``seed``
+        (default 0), unless ``weights`` names torchvision's. ``size`` is the side of the square images, ``mean`` and
+        ``std`` are those of their pixels; further keywords go to the network. ``head`` is a module
+        ready for use, or a description: ``HeadConfig(kind="none")`` for none.
 
         A checkpoint may be an official one: its release is recognized by its names, or named with ``release``, and
         the activation, the pooling and the images that it was trained with are taken unless others are given.
@@ -132,7 +136,7 @@ class Encoder:
         encoder = cls(
             built.network,
             layer=layer,
-            pooling=built.pooling if pooling is None else pooling,
+            pooling=built.pooling if pooling is None and tail != NETWORK else pooling or "gap",
             head=head if isinstance(head, nn.Module) else built.head,
             preprocess=built.preprocessing.transform,
             description=f"{name} ({weights})",
@@ -181,7 +185,7 @@ class Encoder:
     def wrap(
         cls,
         module: nn.Module,
-        layer: str | nn.Module,
+        layer: str | nn.Module | None = None,
         *,
         head: nn.Module | None = None,
         pooling: str | Pooling = "gap",
@@ -189,8 +193,14 @@ class Encoder:
         inference: str = "eager",
         layout: str | None = None,
         tail: str | None = None,
+        readout: str | None = None,
     ) -> "Encoder":
         """Wrap any network; ``layer`` is the name or the module whose output is explained.
+
+        A network of tokens needs no layer: ``readout`` says how its embedding comes about, None as the network itself
+        makes it. ``class``, the class token's stream, ``class-direct`` and ``class-last`` are three ways to split
+        the same embedding; ``mean`` is that of the patches, ``class+mean`` both behind each other, and
+        ``attention-pool`` that of a latent query.
 
         Images are resized to 224×224 and normalized with ImageNet's statistics unless ``preprocess``,
         from a PIL image to a (3, H, W) tensor, says otherwise. A network may read any number of channels; pictures
@@ -201,22 +211,25 @@ class Encoder:
         """
         return cls(
             module,
-            layer=find_layer(module, layer),
+            layer=None if layer is None else find_layer(module, layer),
             pooling=pooling,
             head=head,
             preprocess=preprocess,
             inference=inference,
             layout=layout,
             tail=tail,
+            readout=readout,
         )
 
     def __call__(self, images: Float[Tensor, "batch color height width"]) -> Features:
         """Return activation maps, pooled values and embeddings of a batch of preprocessed images."""
         with evaluating(self.network, self.head):
+            if self.tokens is not None:
+                return self.tokens.features(self.run(self.tokens.read, images), self.pooling, self.head)
             maps = at_hand(self.run(self.reading.maps, images))
             with torch.autocast(maps.device.type, enabled=False):
                 maps = in_full_precision(maps)
-                pooled = self.pooling(maps)
+                pooled = self.reading.tail.pooled(maps, self.pooling)
                 # a copy, because a head may begin with a layer that overwrites its input
                 found = Features(maps.detach(), pooled, module_at_hand(self.head)(pooled.clone()))
                 self.reading.tail.compare(found.maps, found.embedding)
@@ -242,52 +255,6 @@ class Encoder:
                     raise
                 self._channels_last = False
         return forward(placed)
-
-    def preprocess(self, images: Any) -> Float[Tensor, "batch color height width"]:
-        """Turn a list of images into one batch, on the CPU, the same pixels from a file as from its PIL image.
-
-        An image is a PIL image of any mode, a path, an array (height, width, 3) or (height, width) of uint8 or of
-        floats from 0 to 1, or an integer tensor (3, height, width). Each becomes upright RGB, transparency on white.
-
-        Raises: ``TypeError`` for anything else, or a single image; ``ValueError`` for none, or for different sizes.
-        """
-        return image_batch(self.transform, images)
-
-    @property
-    def carries_boxes(self) -> bool:
-        """Whether the preprocessing moves boxes and masks with their image."""
-        return isinstance(self.transform, v2.Transform)
-
-    @property
-    def image_size(self) -> int | None:
-        """The side of the square images its preprocessing makes, or None when it does not show it."""
-        return square_side(self.transform)
-
-    @property
-    def geometry(self) -> Geometry | None:
-        """How the preprocessing resizes and cuts a photograph, or None when it does not show it."""
-        return geometry_of(self.transform)
-
-    @property
-    def normalization(self) -> tuple[list[float], list[float]] | None:
-        """The mean and standard deviation of the preprocessing, or None when it does not show them.
-
-        They are in the order of the channels that the network sees, which ``bgr`` tells.
-        """
-        return normalization_of(self.transform)
-
-    @property
-    def bgr(self) -> bool:
-        """Whether the preprocessing makes images whose channels are blue, green and red."""
-        return reverses_channels(self.transform)
-
-    @property
-    def black(self) -> Float[Tensor, "color 1 1"] | None:
-        """What a black pixel becomes, or None when the preprocessing does not show it."""
-        if self.normalization is None:
-            return None
-        mean, std = (torch.tensor(values)[:, None, None] for values in self.normalization)
-        return -mean / std
 
 
 def expect_encoder(encoder: object, order: str) -> None:

@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from fsl_explain.devices import precise
+from fsl_explain.traces import Trace, behind_each_other, indexed, unflattened
 
 
 @dataclass(frozen=True)
@@ -14,19 +16,27 @@ class Features:
     """What an encoder makes of images, with any leading dimensions."""
 
     maps: Float[Tensor, "*batch channel h w"]  # activation maps A
-    pooled: Float[Tensor, "*batch channel"]  # Z
+    pooled: Float[Tensor, "*batch pooled"]  # Z, of as many values as there are maps, unless it is made otherwise
     embedding: Float[Tensor, "*batch embedding"]  # Z' = head(Z), which the similarity compares
+    trace: Trace | None = None  # who wrote Z; None: the pooling of the maps says it
 
     def __getitem__(self, index: Any) -> "Features":
-        """Index the leading dimensions of all three alike."""
-        return Features(self.maps[index], self.pooled[index], self.embedding[index])
+        """Index the leading dimensions of all alike."""
+        return Features(self.maps[index], self.pooled[index], self.embedding[index], indexed(self.trace, index))
 
     def in_float64(self) -> "Features":
         """Return pooled values and embeddings in float64; the maps, much larger, stay as they are."""
-        return Features(self.maps, precise(self.pooled), precise(self.embedding))
+        return Features(self.maps, precise(self.pooled), precise(self.embedding), self.trace)
 
     def unflatten(self, *leading: int) -> "Features":
         """Give the one leading dimension the shape ``leading``."""
-        return Features(
-            self.maps.unflatten(0, leading), self.pooled.unflatten(0, leading), self.embedding.unflatten(0, leading)
-        )
+        maps, pooled, embedding = (value.unflatten(0, leading) for value in (self.maps, self.pooled, self.embedding))
+        return Features(maps, pooled, embedding, unflattened(self.trace, leading))
+
+
+def joined(parts: list[Features]) -> Features:
+    """Return features of batches of images behind each other."""
+    maps, pooled, embedding = (
+        torch.cat([getattr(part, name) for part in parts]) for name in ("maps", "pooled", "embedding")
+    )
+    return Features(maps, pooled, embedding, behind_each_other([part.trace for part in parts]))

@@ -113,6 +113,7 @@ ENCODERS: Registry[Any] = Registry(
         "wrn-28-10": "fsl_explain.backbones.recipes:WRN_28_10",
         "bn-inception": "fsl_explain.backbones.recipes:BN_INCEPTION",
         "efficientnet-lite0": "fsl_explain.backbones.recipes:EFFICIENTNET_LITE0",
+        "demo-vit": "fsl_explain.backbones.recipes:DEMO_VIT",
         "npid-resnet18": "fsl_explain.backbones.recipes:NPID_RESNET18",
         "npid-resnet50": "fsl_explain.backbones.recipes:NPID_RESNET50",
         "moco-resnet50": "fsl_explain.backbones.recipes:MOCO_RESNET50",
@@ -122,6 +123,7 @@ ENCODERS: Registry[Any] = Registry(
         "supervised-resnet50": "fsl_explain.backbones.recipes:SUPERVISED_RESNET50",
     },
 )
+CENTERS: Registry[Any] = Registry("center", {"bank": "retrieval_explain.centering:centered_on"})
 FAMILIES: Registry[Any] = Registry(
     "family of encoders",
     {
@@ -136,6 +138,13 @@ OWN = "module:function"
 """How the help writes the name of an encoder that the user's own function makes."""
 
 
+def is_own_code(name: str) -> bool:
+    """Whether a name is that of a function of the user's, ``module:function`` or ``path/to/file.py:function``."""
+    place, _, function = name.rpartition(":")
+    module = place.endswith(".py") or all(part.isidentifier() for part in place.split("."))
+    return module and function.isidentifier()
+
+
 def family_names(name: str) -> tuple[str, ...]:
     """Return how encoders of each family are written, with a word for the name in it, such as ``timm:NAME``."""
     return tuple(f"{family}:{name}" for family in FAMILIES)
@@ -148,10 +157,8 @@ def family_of(name: str) -> str | None:
 
 
 def is_own_encoder(name: str) -> bool:
-    """Whether a name is that of a function of the user's, ``module:function`` or ``path/to/file.py:function``."""
-    place, _, function = name.rpartition(":")
-    module = place.endswith(".py") or all(part.isidentifier() for part in place.split("."))
-    return family_of(name) is None and module and function.isidentifier()
+    """Whether a name is that of a function of the user's, and not one of a library's networks."""
+    return family_of(name) is None and is_own_code(name)
 
 
 def checked_encoder(name: str) -> str:

@@ -79,6 +79,14 @@ def in_order(values: Float[Tensor, "batch *any"], layout: str, source: str) -> F
     return cells
 
 
+def out_of_order(maps: Float[Tensor, "batch channel h w"], layout: str) -> Float[Tensor, "batch *any"]:
+    """Return maps in the layout that a layer has: what ``in_order`` undoes."""
+    if layout == TOKENS:
+        return maps.flatten(start_dim=2).transpose(1, 2)
+    axes = ORDER[layout]
+    return maps.permute([axes.index(axis) for axis in range(4)])
+
+
 def found_layout(
     values: Float[Tensor, "batch _ _ _"],
     images: Float[Tensor, "batch color height width"],

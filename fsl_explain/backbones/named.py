@@ -58,6 +58,7 @@ def build_named(
     if is_own_encoder(name):
         raise Mistake(f"expected a named network, but {name} is a function of your own; choose one that is listed.")
     recipe: Recipe | None = ENCODERS.get(checked_encoder(name))
+    checkpoint = checkpoint or shipped_with(name)
     opened = None if checkpoint is None else open_checkpoint(checkpoint, name, release, part=part)
     settings = {} if opened is None else dict(opened.settings)
     pooling = settings.pop(POOLING, None)
@@ -86,6 +87,12 @@ def build_named(
     return built
 
 
+def shipped_with(name: str) -> Path | None:
+    """Return the checkpoint that the project ships for a named network, which is taken where none is given."""
+    recipe: Recipe | None = ENCODERS.get(name)
+    return None if recipe is None or recipe.shipped is None else recipe.shipped()
+
+
 def _random(built: NamedNetwork, from_checkpoint: bool, fresh: bool) -> tuple[str, ...]:
     """Name the parts whose weights are random."""
     network = ("network",) if built.weights.startswith(RANDOM) else ()
@@ -110,7 +117,8 @@ def _from_recipe(
     if checkpoint is None and recipe.published is not None:
         load_weights(network.get_submodule("network"), recipe.published())
         weights = "published ImageNet weights"
-    return NamedNetwork(network, None, recipe.preprocessing.changed(**of_the_images), weights, recipe.pooling)
+    prepared = recipe.preprocessing.changed(**of_the_images)
+    return NamedNetwork(network, None, prepared, weights, recipe.pooling, layout=recipe.layout)
 
 
 def _head_config(recipe: Recipe | None, asked: HeadConfig | None) -> HeadConfig:

@@ -100,10 +100,12 @@ def check_trained(encoder: str, checkpoint: Path | None) -> None:
         )
 
 
-def check_results_folder(out: Path | None, *, resume: bool = False, overwrite: bool = False) -> None:
+def check_results_folder(
+    out: Path | None, *, resume: bool = False, overwrite: bool = False, save_maps: bool = False
+) -> None:
     """Refuse what cannot become a folder of results, or holds some, before a command starts. Raises: ``ValueError``."""
     if out is None:
-        for option in ("--resume" * resume, "--overwrite" * overwrite):
+        for option in ("--resume" * resume, "--overwrite" * overwrite, "--save-maps" * save_maps):
             if option:
                 raise Mistake(f"expected --out with {option}, which is about what that folder holds; add --out FOLDER.")
         return

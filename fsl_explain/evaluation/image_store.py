@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from episodes.errors import Mistake
 from fsl_explain.batches import slices
 from fsl_explain.encoder import Encoder, Features
 from fsl_explain.evaluation.run_identity import arrays_hash
+from fsl_explain.traces import Trace, behind_each_other, indexed, written_out
 
 Advance = Callable[[int], None]
 IMAGES_AT_ONCE = 512  # of a gallery, of which only the embeddings are kept
@@ -34,6 +35,7 @@ class ImageStore:
     masks: Bool[Tensor, "image height width"]
     boxes: Float[Tensor, "image 4"]
     row_of: Int[Tensor, "dataset"]  # row of each data set index, or -1
+    trace: Trace | None = None  # of a readout that is no pooling of the maps, written out
 
     def images(self, rows: Int[Tensor, "batch"]) -> Float[Tensor, "batch color height width"]:
         """Return preprocessed images by row, ready for the encoder."""
@@ -47,7 +49,8 @@ class ImageStore:
     def features(self, rows: Int[Tensor, "batch"]) -> Features:
         """Return features by row, pooled values and embeddings in float64."""
         maps = self.maps[rows].permute(0, 3, 1, 2)
-        return Features(maps, self.pooled[rows].double(), self.embeddings[rows].double())
+        pooled, embeddings = self.pooled[rows].double(), self.embeddings[rows].double()
+        return Features(maps, pooled, embeddings, indexed(self.trace, rows))
 
 
 def embed_unique(
@@ -64,7 +67,8 @@ def embed_unique(
         for part in slices(len(unique), batch_size):
             chunk = unique[part].tolist()
             batch = list(readers.map(lambda index: _read(encoder, dataset, index), chunk))
-            features.append(encoder(torch.stack([image.pixels for image in batch])))
+            found = encoder(torch.stack([image.pixels for image in batch]))
+            features.append(replace(found, trace=written_out(found.trace)))
             prepared += batch
             advance(len(batch))
     row_of = torch.full((len(dataset),), -1)
@@ -78,6 +82,7 @@ def embed_unique(
         masks=torch.stack([_mask(image, height, width) for image in prepared]),
         boxes=torch.stack([_box(image) for image in prepared]),
         row_of=row_of,
+        trace=behind_each_other([part.trace for part in features]),
     )
 
 

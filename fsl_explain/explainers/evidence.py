@@ -16,7 +16,7 @@ from torch import Tensor
 from episodes.errors import Mistake
 from fsl_explain.classifiers import RULES, Rule, SupportSet
 from fsl_explain.encoder import Features
-from fsl_explain.explainers.question import Question
+from fsl_explain.explainers.question import Question, expect_addends
 from fsl_explain.heads import linearize
 from fsl_explain.similarities import SIMILARITIES, Mahalanobis, Similarity
 
@@ -113,6 +113,7 @@ def addends_of(question: Question, chosen: tuple[slice, slice] = EVERY) -> Adden
 
     Raises: ``ValueError`` where the supports' maps were not kept.
     """
+    expect_addends(question, "a correspondence")
     supports = _with_maps(question)[chosen]
     sizes = _size(question.query), _size(supports)
     return Addends(_addends(question.query, question), _addends(supports, question), *sizes)
@@ -125,13 +126,16 @@ def _with_maps(question: Question) -> Features:
 
 
 def _addends(features: Features, question: Question) -> Float[Tensor, "*batch cells embedding"]:
-    head = linearize(question.head, features.pooled)
-    shares = question.pooling.shares(features.maps).flatten(start_dim=-2).transpose(-1, -2)
-    return torch.cat([head.push_forward(shares.to(features.pooled)), head.offset[..., None, :]], dim=-2)
+    head, trace = linearize(question.head, features.pooled), features.trace
+    shares = question.shares(features).flatten(start_dim=-2).transpose(-1, -2)
+    cells, beside = head.push_forward(shares.to(features.pooled)), head.offset[..., None, :]
+    for value in () if trace is None else trace.named.values():
+        beside = beside + head.push_forward(value[..., None, :].to(features.pooled))
+    return torch.cat([cells, beside], dim=-2)
 
 
 def _size(features: Features) -> tuple[int, int]:
-    return features.maps.shape[-2], features.maps.shape[-1]
+    return (features.maps.shape[-2], features.maps.shape[-1]) if features.trace is None else features.trace.grid
 
 
 def written(evidence: Evidence) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -195,6 +199,7 @@ def _kept(evidence: Evidence) -> Addends | Missing:
     if question is None:
         return evidence.kept or Missing(NO_MAPS)
     try:
+        expect_addends(question, "a correspondence")
         supports = _with_maps(question)
         if supports.embedding.dim() > 3:
             return addends_of(question)

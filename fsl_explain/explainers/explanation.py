@@ -20,7 +20,7 @@ from fsl_explain.classifiers import Decision
 from fsl_explain.explainers import explanation_file
 from fsl_explain.explainers.evidence import Evidence, unnamed
 from fsl_explain.explainers.question import Question
-from fsl_explain.explainers.receipt import Receipt, SupportLine
+from fsl_explain.explainers.receipt import Integration, Receipt, support_lines
 from fsl_explain.explainers.saved_explanation import parts_of, taken_apart
 from fsl_explain.explainers.sides import SHOWN, QuerySide, SupportSide, as_array
 from fsl_explain.image_batch import picture
@@ -72,6 +72,11 @@ class Explanation:
     def bias(self) -> Float[Tensor, "*batch"]:
         """What no channel and no cell holds, from its own formula."""
         return self.query.bias
+
+    @property
+    def named(self) -> Mapping[str, Float[Tensor, "*batch"]]:
+        """Parts of the bias by what they stand for."""
+        return self.query.named
 
     @property
     def saliency(self) -> Float[Tensor, "*batch height width"]:
@@ -156,16 +161,12 @@ class Explanation:
         Raises: ``ValueError`` for the explanation of a batch.
         """
         self._expect_one()
-        weights, similarities = self.support_weights.tolist(), self.similarities.tolist()
-        held, beside = self.supports.shares.tolist(), self.supports.biases.tolist()
-        lines = tuple(
-            SupportLine(name, shot, weight, similarities[label][shot], held[label][shot], beside[label][shot])
-            for label, name in enumerate(self.decision.classes)
-            for shot, weight in enumerate(weights[label])
-            if weight != 0
-        )
+        lines = support_lines(self.decision.classes, self.supports)
         constants = {name: float(value) for name, value in self.constants.items() if float(value) != 0}
-        return Receipt(lines, constants, float(self.exact_score))
+        named = {name: float(value) for name, value in self.named.items()}
+        share = self.query.share_of_cells if self.signed else None
+        found = Integration.of(self.query.steps, self.cells, lines)
+        return Receipt(lines, constants, float(self.exact_score), named, share, found)
 
     def plot(self) -> "Figure":
         """Draw the query, its map, and the supports that were compared with it."""
@@ -189,6 +190,7 @@ class Explanation:
             "residual": self.residual,
             "absolute_sum": self.absolute_sum,
             **{name: getattr(self, name) for name in SHOWN},
+            **{f"named.{name}": value for name, value in self.named.items()},
         }
         return {name: as_array(value) for name, value in found.items() if value is not None}
 
@@ -245,11 +247,7 @@ class Explanation:
 
     @staticmethod
     def load(path: str | Path) -> "Explanation":
-        """Read an explanation that ``save`` wrote.
-
-        Raises: ``FileNotFoundError`` where there is none; ``ValueError`` for a file that is damaged, of another kind
-        or of a newer format.
-        """
+        """Read an explanation that ``save`` wrote; ``load_explanation`` says what it raises."""
         return load_explanation(path)
 
     def __repr__(self) -> str:

@@ -1,9 +1,9 @@
 """What an explainer is, and what it answers: one attribution of each side of a question."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from fsl_explain.explainers.explained_score import Quantity
@@ -18,6 +18,8 @@ class Attribution:
     contributions: Float[Tensor, "*batch channel"]
     cells: Float[Tensor, "*batch h w"]
     bias: Float[Tensor, "*batch"]
+    named: Mapping[str, Float[Tensor, "*batch"]] = field(default_factory=dict)  # parts of the bias that have a name
+    steps: Int[Tensor, "*batch"] | None = None  # of an integration; None: there was none
 
 
 @dataclass(frozen=True)

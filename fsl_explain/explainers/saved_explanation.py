@@ -28,6 +28,7 @@ def taken_apart(explanation: Any) -> tuple[dict[str, Any], dict[str, Tensor]]:
         **{f"supports.{name}": value for name, value in explanation.supports.tensors.items()},
         **{f"evidence.{name}": value for name, value in kept.items()},
         **{f"constant.{number}": value for number, value in enumerate(explanation.constants.values())},
+        **{f"named.{number}": value for number, value in enumerate(explanation.query.named.values())},
     }
     if explanation.against is not None:
         tensors["against"] = explanation.against
@@ -38,6 +39,7 @@ def taken_apart(explanation: Any) -> tuple[dict[str, Any], dict[str, Tensor]]:
         "ranks": explanation.ranks,
         "classes": list(explanation.decision.classes),
         "constants": list(explanation.constants),
+        "named": list(explanation.query.named),
         "geometry": None if explanation.geometry is None else explanation.geometry.plain,
         "evidence": facts,
     }
@@ -51,6 +53,7 @@ def parts_of(facts: Mapping[str, Any], tensors: Mapping[str, Tensor], objects: M
     """
     label, target = (tensors[name] for name in ("label", "target"))
     geometry = facts["geometry"]
+    named = {name: tensors[f"named.{number}"] for number, name in enumerate(facts.get("named", ()))}
     return {
         "method": facts["method"],
         "decision": Decision(_index(label), tensors["scores"], tuple(facts["classes"])),
@@ -58,7 +61,7 @@ def parts_of(facts: Mapping[str, Any], tensors: Mapping[str, Tensor], objects: M
         "against": tensors.get("against"),
         "exact_score": tensors["score"],
         "constants": {name: tensors[f"constant.{number}"] for number, name in enumerate(facts["constants"])},
-        "query": QuerySide(**_below("query", tensors)),
+        "query": QuerySide(**_below("query", tensors), named=named),
         "supports": SupportSide(**_below("supports", tensors)),
         "evidence": replace(evidence.read_back(facts["evidence"], _below("evidence", tensors)), **objects),
         "signed": facts["signed"],

@@ -1,11 +1,11 @@
 """The two sides of an explanation: what the query holds of the score, and what the supports do."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 SHOWN = (
@@ -24,17 +24,27 @@ class QuerySide:
     bias: Float[Tensor, "*batch"]  # what no channel and no cell holds, from its own formula
     saliency: Float[Tensor, "*batch height width"]
     image: Float[Tensor, "*batch 3 height width"]  # in [0, 1], for pictures
+    named: Mapping[str, Float[Tensor, "*batch"]] = field(default_factory=dict)  # parts of the bias that have a name
+    steps: Int[Tensor, "*batch"] | None = None  # of the integration by which the addends were found, if one was needed
 
     def __getitem__(self, index: int) -> "QuerySide":
         """Return that of one query of a batch."""
-        return QuerySide(
-            self.contributions[index], self.cells[index], self.bias[index], self.saliency[index], self.image[index]
-        )
+        parts = {name: value[index] for name, value in self.tensors.items()}
+        return QuerySide(**parts, named={name: value[index] for name, value in self.named.items()})
 
     @property
     def tensors(self) -> Mapping[str, Tensor]:
-        """All of it by name."""
-        return vars(self)
+        """All of it by name, but for the named parts of the bias."""
+        return {name: value for name, value in vars(self).items() if name != "named" and value is not None}
+
+    @property
+    def share_of_cells(self) -> float | None:
+        """Σ|cells| of Σ|cells| + Σ|named| + |the rest of the bias|, of one query; None where no score is split."""
+        rest = self.bias - sum(self.named.values(), torch.zeros_like(self.bias))
+        cells = float(self.cells.double().abs().sum())
+        beside = float(rest.abs()) + sum(float(value.abs()) for value in self.named.values())
+        total = cells + beside
+        return cells / total if total > 0 and not bool(self.contributions.isnan().any()) else None
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from fsl_explain.classifiers import SupportSet, padded_index, support_set
 from fsl_explain.devices import at_hand
 from fsl_explain.encoder import Encoder, Features
 from fsl_explain.explainers.accepted_images import expected_colors, takes
+from fsl_explain.features import joined
 
 Group: TypeAlias = Tensor | np.ndarray | Features
 Supports: TypeAlias = Tensor | np.ndarray | Features | Mapping[str, Group]
@@ -26,11 +27,6 @@ def embedded(encoder: Encoder, images: Float[Tensor, "image color height width"]
     """Return the features of images, a batch of at most ``IMAGES_TOGETHER`` at a time."""
     parts = [encoder(images[part]) for part in slices(len(images), IMAGES_TOGETHER)]
     return parts[0] if len(parts) == 1 else joined(parts)
-
-
-def joined(parts: list[Features]) -> Features:
-    """Return features behind each other."""
-    return Features(*(torch.cat([getattr(part, name) for part in parts]) for name in ("maps", "pooled", "embedding")))
 
 
 def gathered(encoder: Encoder, supports: object, channels: int) -> tuple[SupportSet, Tensor | None]:
@@ -136,10 +132,16 @@ def _joined_features(groups: Mapping[str, Features], channels: int) -> Features:
                 f"expected features (shot, …) with embeddings of {channels} channels for {name}, "
                 f"but got an embedding of shape {tuple(group.embedding.shape)}."
             )
-    parts = (
-        [at_hand(part).detach() for part in (group.maps, group.pooled, group.embedding)] for group in groups.values()
+    return joined([_detached(group) for group in groups.values()])
+
+
+def _detached(features: Features) -> Features:
+    maps, pooled, embedding = (
+        at_hand(value).detach() for value in (features.maps, features.pooled, features.embedding)
     )
-    return joined([Features(*part) for part in parts])
+    trace = features.trace
+    kept = None if trace is None else trace.of([at_hand(part).detach() for part in trace.parts()])
+    return Features(maps, pooled, embedding, kept)
 
 
 def _check_embeddings(groups: Mapping[str, Tensor], channels: int) -> None:

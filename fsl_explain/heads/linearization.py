@@ -4,7 +4,7 @@ Each layer of a head is one ``Stage``; a head is the chain of its stages. A new 
 supported by registering one function with ``stages_of``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import singledispatch
 from typing import Protocol, runtime_checkable
@@ -44,16 +44,16 @@ class Dense:
 
     def forward(self, values: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch out"]:
         """Apply the layer."""
-        moved = values @ self.weight.to(values.dtype).T
-        return moved if self.bias is None else moved + self.bias.to(values.dtype)
+        moved = values @ self.weight.to(values).T
+        return moved if self.bias is None else moved + self.bias.to(values)
 
     def push(self, values: Float[Tensor, "*batch cells channel"]) -> Float[Tensor, "*batch cells out"]:
         """Multiply by the weights."""
-        return values @ self.weight.to(values.dtype).T
+        return values @ self.weight.to(values).T
 
     def transpose(self, gradient: Float[Tensor, "*queries out"]) -> Float[Tensor, "*queries channel"]:
         """Multiply by the transposed weights."""
-        return gradient @ self.weight.to(gradient.dtype)
+        return gradient @ self.weight.to(gradient)
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,8 @@ def stages_of(layer: nn.Module, values: Tensor) -> list[Stage]:  # noqa: ARG001 
 
     Raises: ``ValueError`` for a layer that is not registered.
     """
-    known = ", ".join(sorted(kind.__name__ for kind in stages_of.registry if kind not in (object, nn.Module)))
+    kinds = (kind for kind in stages_of.registry if kind not in (object, nn.Module))
+    known = ", ".join(sorted(kind.__name__ for kind in kinds if not kind.__module__.endswith("block_layers")))
     raise Mistake(
         f"expected a head made of {known} layers, but got {type(layer).__name__}; register it with "
         "fsl_explain.heads.linearization.stages_of, or use method='lafam', which ignores the head."
@@ -185,9 +186,9 @@ def _(layer: nn.BatchNorm1d, values: Tensor) -> list[Stage]:
         raise Mistake("expected a BatchNorm1d head with running statistics, but got one that tracks none.")
     gain = (layer.running_var.to(values.dtype) + layer.eps).rsqrt()
     if layer.affine:
-        gain = gain * layer.weight.detach().to(values.dtype)
+        gain = gain * layer.weight.detach().to(values)
     shift = -gain * layer.running_mean.to(values.dtype)
-    return [Diagonal(gain.expand_as(values), shift + layer.bias.detach().to(values.dtype) if layer.affine else shift)]
+    return [Diagonal(gain.expand_as(values), shift + layer.bias.detach().to(values) if layer.affine else shift)]
 
 
 @stages_of.register
@@ -199,8 +200,15 @@ def _(layer: nn.LayerNorm, values: Tensor) -> list[Stage]:
         )
     gain = (values.var(dim=-1, correction=0, keepdim=True) + layer.eps).rsqrt().expand_as(values)
     if layer.weight is not None:
-        gain = gain * layer.weight.detach().to(values.dtype)
-    return [MeanFree(), Diagonal(gain, None if layer.bias is None else layer.bias.detach().to(values.dtype))]
+        gain = gain * layer.weight.detach().to(values)
+    return [MeanFree(), Diagonal(gain, None if layer.bias is None else layer.bias.detach().to(values))]
+
+
+@stages_of.register
+def _(layer: nn.RMSNorm, values: Tensor) -> list[Stage]:
+    eps = torch.finfo(values.dtype).eps if layer.eps is None else layer.eps
+    gain = (values.square().mean(dim=-1, keepdim=True) + eps).rsqrt().expand_as(values)
+    return [Diagonal(gain if layer.weight is None else gain * layer.weight.detach().to(values))]
 
 
 @stages_of.register
@@ -215,7 +223,7 @@ def _(layer: nn.LeakyReLU, values: Tensor) -> list[Stage]:
 
 @stages_of.register
 def _(layer: nn.PReLU, values: Tensor) -> list[Stage]:
-    return [Diagonal(torch.where(values > 0, torch.ones_like(values), layer.weight.detach().to(values.dtype)))]
+    return [Diagonal(torch.where(values > 0, torch.ones_like(values), layer.weight.detach().to(values)))]
 
 
 @stages_of.register(nn.ELU)
@@ -226,6 +234,10 @@ def _(layer: nn.PReLU, values: Tensor) -> list[Stage]:
 @stages_of.register(nn.Softplus)
 @stages_of.register(nn.Tanh)
 def _(layer: nn.Module, values: Tensor) -> list[Stage]:
+    return [secant_gains(layer, values)]
+
+
+def secant_gains(layer: Callable[[Tensor], Tensor], values: Float[Tensor, "*batch channel"]) -> Diagonal:
     """Return the secant gains (φ(x) - φ(0))/x with φ(0) as the bias, so that the stage gives φ(x) itself.
 
     Nearer to 0 than √ε the gain is that at ±√ε, the derivative but for √ε; times x, it is off by ε.
@@ -234,4 +246,4 @@ def _(layer: nn.Module, values: Tensor) -> list[Stage]:
     points = torch.where(values.abs() < nearest.abs(), nearest, values)
     at_zero = layer(torch.zeros_like(values)).detach()
     at_points = layer(points.clone()).detach()  # a copy, for layers that work in place
-    return [Diagonal((at_points - at_zero) / points, at_zero)]
+    return Diagonal((at_points - at_zero) / points, at_zero)

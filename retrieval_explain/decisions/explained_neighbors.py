@@ -251,4 +251,4 @@ def _expect_same(rule: Rule, k: int) -> None:
 
 
 def _batched(features: Features) -> Features:
-    return Features(features.maps[None], features.pooled[None], features.embedding[None])
+    return features[None]

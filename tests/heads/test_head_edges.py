@@ -38,7 +38,7 @@ def test_the_generalized_mean_of_two_levels_is_known():
     )
 
 
-@pytest.mark.parametrize("layer", [nn.Softmax(-1), nn.RMSNorm(3), nn.GLU()], ids=lambda layer: type(layer).__name__)
+@pytest.mark.parametrize("layer", [nn.Softmax(-1), nn.Softmin(-1), nn.GLU()], ids=lambda layer: type(layer).__name__)
 def test_a_layer_without_frozen_gains_is_refused_by_name(layer):
     kind = type(layer).__name__
     sentence = rf"expected a head made of BatchNorm1d, Center, .* but got {kind}; register it .* or use method='lafam'"
@@ -48,7 +48,8 @@ def test_a_layer_without_frozen_gains_is_refused_by_name(layer):
 
 def test_a_refusal_lists_the_layers_that_are_known():
     known = (
-        r"made of [^;]*\bGELU, Hardswish, Identity, L2Normalize, LayerNorm, LeakyReLU, Linear, PReLU, ReLU, Sequential"
+        r"made of [^;]*\bGELU, Hardswish, Identity, L2Normalize, LayerNorm, LeakyReLU, Linear, PReLU, RMSNorm, "
+        "ReLU, Sequential"
     )
     with pytest.raises(ValueError, match=known):
         linearize(nn.Softmax(-1), torch.ones(2, 3))

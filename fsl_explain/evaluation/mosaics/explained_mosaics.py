@@ -24,6 +24,7 @@ from fsl_explain.explainers.asking import Decided, Options, PooledHead, ask_abou
 from fsl_explain.explainers.method import Attribution, Method
 from fsl_explain.explainers.question import Question
 from fsl_explain.heads import Pooling
+from fsl_explain.traces import indexed
 
 MOSAICS_IN_A_BATCH = 50
 TILE_NAMES = ("upper left", "upper right", "lower left", "lower right")
@@ -103,7 +104,8 @@ class OneHead:
         pooled = self.store.pooled[part].double()
         references = self._embed(self.store.crops[self.store.references[part]])[:, :, None]
         supports = SupportSet(references, torch.ones(references.shape[:-1], dtype=torch.bool), TILE_NAMES)
-        query, by = Features(self.store.maps[part], pooled, self._embed(pooled)), self.by
+        trace = indexed(self.store.trace, part)
+        query, by = Features(self.store.maps[part], pooled, self._embed(pooled), trace), self.by
         scores = by.rule.class_scores(query.embedding, supports, by.similarity)
         decided = Decided(by.rule, by.similarity, scores, scores, target)
         reading = PooledHead(self.pooling, self.head)

@@ -1,7 +1,7 @@
 """Every crop and every mosaic of a benchmark, read and embedded once."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import PIL.Image
@@ -26,6 +26,7 @@ from fsl_explain.evaluation.mosaics.mosaic_images import (
     tile_masks,
 )
 from fsl_explain.progress import Report, silent
+from fsl_explain.traces import Trace, behind_each_other, written_out
 
 USUAL = MosaicSizes()
 SIDE_UNLESS_SHOWN = 224  # of a mosaic, where the encoder's preprocessing does not show its size
@@ -45,6 +46,7 @@ class MosaicStore:
     target: Int[Tensor, "mosaic"]  # tile of the explained class
     other: Int[Tensor, "mosaic"]  # tile of the second reference's class
     masks: Bool[Tensor, "tile height width"]
+    trace: Trace | None = None  # of the mosaics, for a readout that is no pooling of the maps; written out
 
 
 def draw_mosaics(dataset: LabeledImages, sizes: MosaicSizes = USUAL) -> tuple[Parts, list[Mosaic]]:
@@ -87,6 +89,7 @@ def embed_mosaics(
         target=torch.tensor([mosaic.target for mosaic in mosaics]),
         other=torch.tensor([mosaic.other for mosaic in mosaics]),
         masks=tile_masks(*size),
+        trace=behind_each_other([part.trace for part in features]),
     )
 
 
@@ -165,6 +168,7 @@ def _embed_pictures(
     for part in slices(count, batch_size):
         pixels = mosaic_pixels(encoder, pictures[part], side)
         size = (pixels.shape[-2], pixels.shape[-1])
-        features.append(encoder(pixels))
+        found = encoder(pixels)
+        features.append(replace(found, trace=written_out(found.trace)))
         report("embedding mosaics", len(pixels), count)
     return features, size

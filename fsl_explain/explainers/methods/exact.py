@@ -4,6 +4,7 @@ Source: the four primitives (pooling shares, head linearization, similarity form
 Notation: g = Σ_k w_k (M_k q'_k + u_k) is the effective reference, G and b the linearized head.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from jaxtyping import Float
@@ -11,7 +12,9 @@ from torch import Tensor
 
 from episodes.errors import Mistake
 from fsl_explain.classifiers import pairwise_to_supports
+from fsl_explain.encoder import Features
 from fsl_explain.explainers.method import Attribution, Method, SupportAttribution
+from fsl_explain.explainers.methods import integrated
 from fsl_explain.explainers.normalization import upsample_sum_kept
 from fsl_explain.explainers.question import Question
 from fsl_explain.heads import linearize
@@ -23,22 +26,28 @@ def attribute(question: Question) -> Attribution:
 
     Channels sum to cells; both add up to the score with the bias. The bias is computed from its own
     formula, g·b + Σ_k w_k (v_k·q'_k + k_k) + the decision's constants. Exact at the last activation maps
-    with norms and other gains frozen; it makes no claim about pixels.
+    with norms and other gains frozen; it makes no claim about pixels. What has no such form is integrated.
     """
+    if question.tail is not None:
+        return integrated.attribute(question)
     weights, form, supports = question.weights.supports, pair_form(question), question.supports.embeddings
     reference = effective_reference(form, weights, supports)
     head = linearize(question.head, question.query.pooled)
     pulled = head.pull_back(reference)
     beside = (weights * form.along_support(supports)).sum(dim=(-2, -1))
+    named = {name: (value * pulled).sum(dim=-1) for name, value in named_parts(question.query).items()}
     return Attribution(
-        contributions=question.query.pooled * pulled,
-        cells=question.pooling.spread(question.query.maps, pulled),
-        bias=(reference * head.offset).sum(dim=-1) + beside + question.constant,
+        contributions=held(question.query) * pulled,
+        cells=question.spread(question.query, pulled),
+        bias=sum(named.values(), (reference * head.offset).sum(dim=-1) + beside + question.constant),
+        named=named,
     )
 
 
 def attribute_supports(question: Question) -> SupportAttribution:
     """Split the same score into one addend per cell of every support, and a bias of its own."""
+    if question.tail is not None:
+        return integrated.attribute_supports(question)
     features = question.supports.features
     if features is None:
         raise Mistake("the support side needs the supports' activation maps, but only embeddings were kept.")
@@ -52,8 +61,10 @@ def attribute_supports(question: Question) -> SupportAttribution:
     if form.support_slope is not None:
         on_biases = on_biases + (form.support_slope * head.offset).sum(dim=-1)
     bias = (weights * (on_biases + form.along_query(query))).sum(dim=(-2, -1))
-    cells = question.pooling.spread(features.maps, head.pull_back(references))
-    return SupportAttribution(cells=cells, bias=bias + question.constant)
+    pulled = head.pull_back(references)
+    for value in named_parts(features).values():
+        bias = bias + (value * pulled).sum(dim=(-3, -2, -1))
+    return SupportAttribution(cells=question.spread(features, pulled), bias=bias + question.constant)
 
 
 def support_addends(
@@ -64,9 +75,14 @@ def support_addends(
     The former is w_k (M_k q'_k + u_k)·G z, summed over the supports the sum of the query's cells; the
     latter w_k ((M_k q'_k + u_k)·b + v_k·q'_k + k_k).
     """
-    offset = linearize(question.head, question.query.pooled).offset
+    if question.tail is not None:
+        return integrated.support_addends(question)
+    head = linearize(question.head, question.query.pooled)
+    beside = head.offset
+    for value in named_parts(question.query).values():
+        beside = beside + head.push_forward(value[..., None, :]).squeeze(-2)
     form, weights = pair_form(question), question.weights.supports
-    on_cells, on_bias = (_on_references(question, form, part) for part in (question.query.embedding - offset, offset))
+    on_cells, on_bias = (_on_references(question, form, part) for part in (question.query.embedding - beside, beside))
     return weights * on_cells, weights * (on_bias + form.along_support(question.supports.embeddings))
 
 
@@ -81,6 +97,17 @@ def _on_references(
     return (
         products if form.query_slope is None else products + (form.query_slope * part[..., None, None, :]).sum(dim=-1)
     )
+
+
+def held(features: Features) -> Float[Tensor, "*batch channel"]:
+    """Return what the cells hold of the pooled values: all of it, unless a trace says otherwise."""
+    return features.pooled if features.trace is None else features.trace.held.to(features.pooled)
+
+
+def named_parts(features: Features) -> Mapping[str, Float[Tensor, "*batch channel"]]:
+    """Return what no cell holds of the pooled values, each part by what it stands for."""
+    found = {} if features.trace is None else features.trace.named
+    return {name: value.to(features.pooled) for name, value in found.items()}
 
 
 def pair_form(question: Question) -> Form:

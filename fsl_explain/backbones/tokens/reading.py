@@ -1,0 +1,269 @@
+"""Token networks read once: the patches as maps, the embedding's pooled tokens, and who wrote them.
+
+The first image that is read checks what was recognized: the embedding against the network's own, and the parts of the
+pooled tokens against the tokens themselves. Where they differ, the network is refused.
+"""
+
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from episodes.errors import Mistake
+from episodes.naming import unknown_name
+from fsl_explain.backbones.capture import turn_at
+from fsl_explain.backbones.tokens.blocks import block_of
+from fsl_explain.backbones.tokens.networks import TokenNetwork, embedding_of, head_of
+from fsl_explain.backbones.wrappers import on_one_device
+from fsl_explain.devices import HALF, at_hand, in_full_precision, module_at_hand
+from fsl_explain.features import Features
+from fsl_explain.heads import Pooling
+from fsl_explain.readouts.block import Block
+from fsl_explain.readouts.cells import NoPooling, NormalizedCells, normalize
+from fsl_explain.readouts.stream import DIRECT, LAST, STREAM, Plan, StreamTrace
+from fsl_explain.traces import Addends, SideBySide, Trace
+
+MEAN, BOTH, POOLED = "mean", "class+mean", "attention-pool"
+OF_THE_CLASS_TOKEN = (STREAM, DIRECT, LAST)
+READOUTS = (*OF_THE_CLASS_TOKEN, MEAN, BOTH, POOLED)
+CLOSE = 1e-4  # of the norm
+CLOSE_IN_HALF = 0.05
+
+
+@dataclass(frozen=True)
+class Read:
+    """What a token network made of images."""
+
+    maps: Float[Tensor, "batch channel h w"]  # the patches as they leave the last block
+    pooled: Float[Tensor, "batch channel"] | None  # the tokens that are read out; None: the pooling of the maps
+    trace: Trace | None
+    own: Float[Tensor, "batch embedding"] | None  # the embedding that the network itself made
+
+
+@dataclass
+class Ran:
+    """What was heard of one forward pass."""
+
+    entered: list[Tensor] = field(default_factory=list)  # the tokens that enter each block
+    given: list[dict[str, Any]] = field(default_factory=list)  # the other arguments of each block
+    left: Tensor = field(default_factory=lambda: torch.empty(0))  # the tokens that leave the last
+    pooled: list[Tensor] = field(default_factory=list)  # what attention pooling gave
+    classified: list[Tensor] = field(default_factory=list)  # what the classifiers read
+    output: Any = None
+
+
+class TokenReading:
+    """What is read of a token network, by one readout; the network's own unless another is named."""
+
+    def __init__(self, network: nn.Module, parts: TokenNetwork, readout: str | None, description: str) -> None:
+        """Raise ``LookupError`` for an unknown readout, ``ValueError`` for one that the network has not."""
+        if readout is not None and readout not in READOUTS:
+            raise unknown_name("readout", readout, READOUTS)
+        self.network, self.parts, self.description = network, parts, description
+        self.readout = parts.own if readout is None else readout
+        self._check_there()
+        self._unchecked = True
+
+    @property
+    def head(self) -> nn.Module:
+        """From the pooled tokens to the embedding."""
+        return head_of(self.parts, self.readout)
+
+    def pooling(self, inner: Pooling) -> Pooling:
+        """Return how the maps become pooled values, ``inner`` that of the normalized patches."""
+        if self.readout != MEAN:
+            return NoPooling(self.readout)
+        return inner if isinstance(self.parts.norm, nn.Identity) else NormalizedCells(self.parts.norm, inner)
+
+    def read(self, images: Float[Tensor, "batch color height width"]) -> Read:
+        """Run the network on placed images."""
+        ran = self._run(images)
+        with torch.autocast(images.device.type, enabled=False):
+            return self._read_out(ran, images)
+
+    def _read_out(self, ran: Ran, images: Tensor) -> Read:
+        tokens = [in_full_precision(at_hand(x)) for x in (*ran.entered, ran.left)]
+        grid = self._grid(images, tokens[-1])
+        cells = tokens[-1][:, len(self.parts.roles) :]
+        maps, own = cells.mT.unflatten(-1, grid), embedding_of(self.parts, ran.output, ran.classified)
+        own = None if own is None else in_full_precision(at_hand(own))
+        if self.readout == MEAN:
+            return Read(maps, None, None, own)
+        if self.readout == POOLED:
+            return Read(maps, in_full_precision(at_hand(ran.pooled[0])), self._attention_pooled(cells, grid), own)
+        stream, queried = self._stream(tokens, ran.given, grid), tokens[-1][:, list(self.parts.queries)].flatten(1)
+        if self.readout != BOTH:
+            return Read(maps, queried, stream, own)
+        normalized = normalize(self.parts.norm, cells)
+        mean = Addends(normalized.mT.unflatten(-1, grid) / (grid[0] * grid[1]), {})
+        return Read(maps, torch.cat([queried, normalized.mean(dim=1)], dim=-1), SideBySide((stream, mean)), own)
+
+    def features(self, read: Read, pooling: Pooling, head: nn.Module) -> Features:
+        """Make features of what was read, ``head`` that of the encoder, and check the first of them.
+
+        Raises: ``ValueError`` as ``check`` does.
+        """
+        with torch.autocast(read.maps.device.type, enabled=False):
+            pooled = pooling(read.maps) if read.pooled is None else read.pooled
+            found = Features(read.maps, pooled, module_at_hand(head)(pooled.clone()), read.trace)
+            self.check(found, module_at_hand(self.head), read.own)
+        return found
+
+    def check(self, features: Features, head: nn.Module, own: Tensor | None) -> None:
+        """Compare, once, what was read of the first image with what the network made; ``head`` is that of the readout.
+
+        Raises: ``ValueError`` where they differ.
+        """
+        if not self._unchecked or len(features.pooled) == 0:
+            return
+        first = features[:1]
+        close = CLOSE_IN_HALF if is_half(self.network) else CLOSE
+        makes_own = self.readout == self.parts.own or (self.parts.own == STREAM and self.readout in OF_THE_CLASS_TOKEN)
+        embedding = head(first.pooled.clone())
+        if makes_own and (own is None or not _near(embedding, own[:1], close)):
+            theirs = "nothing that is known" if own is None else f"an embedding of shape {tuple(own.shape)}"
+            raise Mistake(
+                f"expected {self.description} to output what its readout {self.readout!r} makes, of shape "
+                f"{tuple(features.embedding.shape)}, but it gives {theirs}{_gap(embedding, own)}; name the readout "
+                f"that it is trained with, {', '.join(READOUTS)}, or the layer to explain and tail='network'."
+            )
+        if first.trace is not None:
+            total = sum(first.trace.named.values(), first.trace.held)
+            if not _near(total, first.pooled, close):
+                raise Mistake(
+                    f"expected the blocks of {self.description} to be pre-norm transformer blocks, but a "
+                    f"{type(self.parts.blocks[-1]).__name__} computes otherwise than its parts say"
+                    f"{_gap(total, first.pooled)}; use readout='mean', or the layer to explain and tail='network'."
+                )
+        self._unchecked = False
+
+    def in_order(self, values: Any, images: Tensor) -> Tensor:
+        """Refuse to read other outputs as maps. Raises: ``ValueError``."""
+        raise Mistake(
+            f"expected a layer whose output are maps for {tuple(images.shape[-2:])} pixels, but {self.description} is "
+            f"read out as {self.readout!r} from {type(values).__name__}; wrap it with the name of a layer."
+        )
+
+    def expect_readout(self, there: tuple[str, ...]) -> None:
+        """Refuse a readout that is none of those there are. Raises: ``ValueError``."""
+        if self.readout not in there:
+            raise Mistake(
+                f"expected a readout of {self.description}, {', '.join(there)}, but got {self.readout!r}; use that."
+            )
+
+    def _check_there(self) -> None:
+        parts, readout = self.parts, self.readout
+        if readout in (*OF_THE_CLASS_TOKEN, BOTH) and not parts.roles:
+            raise Mistake(
+                f"expected a network with a class token for readout={readout!r}, but {self.description} has none; "
+                f"use readout={parts.own!r}."
+            )
+        if readout == POOLED and (parts.pool is None or parts.pool_block(parts.pool) is None):
+            raise Mistake(
+                f"expected attention pooling that is known for readout={readout!r}, but {self.description} has none; "
+                "use readout='mean', or the layer to explain and tail='network'."
+            )
+        if readout == BOTH and (len(parts.queries) > 1 or parts.apart):
+            raise Mistake(
+                f"expected one class token for readout={readout!r}, but {self.description} has other ones; "
+                f"use readout={parts.own!r}."
+            )
+
+    def _run(self, images: Tensor) -> Ran:
+        ran = Ran()
+        apart = self.parts.apart
+
+        def enter(_block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            values = [_tokens(value) for value in (args or tuple(kwargs.values()))[: 1 + apart]]
+            ran.entered.append(torch.cat(values[::-1], dim=1) if apart else values[0])
+            ran.given.append(kwargs)
+
+        def leave(_block: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+            ran.left = torch.cat([_tokens(output), _tokens(args[0])], dim=1) if apart else _tokens(output)
+
+        with ExitStack() as hooks:
+            hooks.enter_context(turn_at(self.network))
+            for block in self.parts.blocks:
+                hooks.callback(block.register_forward_pre_hook(enter, with_kwargs=True).remove)
+            hooks.callback(self.parts.blocks[-1].register_forward_hook(leave).remove)
+            if self.parts.pool is not None:
+                hooks.callback(self.parts.pool.register_forward_hook(lambda *of: ran.pooled.append(of[-1])).remove)
+            for layer in self.parts.classifiers:
+                hooks.callback(layer.register_forward_pre_hook(lambda _, of: ran.classified.append(of[0])).remove)
+            ran.output = on_one_device(self.network)(images)
+        expected = len(self.parts.blocks)
+        if len(ran.entered) != expected:
+            raise Mistake(
+                f"expected each of the {expected} blocks of {self.description} to run once, but {len(ran.entered)} "
+                "ran; use the layer to explain and tail='network'."
+            )
+        if not self.parts.batch_first:
+            ran.entered, ran.left = [x.transpose(0, 1) for x in ran.entered], ran.left.transpose(0, 1)
+        return ran
+
+    def _stream(self, tokens: list[Tensor], given: list[dict[str, Any]], grid: tuple[int, int]) -> StreamTrace:
+        first = len(self.parts.blocks) - 1 if self.readout == LAST else 0
+        way = STREAM if self.readout == BOTH else self.readout
+        blocks = []
+        for module, kwargs in zip(self.parts.blocks[first:], given[first:], strict=True):
+            block = block_of(module, kwargs)
+            if block is None:
+                raise Mistake(
+                    f"expected pre-norm transformer blocks with known parts, but {self.description} has blocks of "
+                    f"type {type(module).__name__}; use readout='mean', or the layer to explain and tail='network'."
+                )
+            blocks.append(block)
+        plan = Plan(way, self.parts.roles, self.parts.queries, grid, tuple(blocks))
+        return StreamTrace(plan, tuple(tokens[first:-1]))
+
+    def _attention_pooled(self, cells: Tensor, grid: tuple[int, int]) -> StreamTrace:
+        pool = self.parts.pool
+        block = None if pool is None else self.parts.pool_block(pool)
+        assert isinstance(block, Block)  # it was looked for when the readout was chosen
+        normalized = normalize(self.parts.norm, cells)
+        return StreamTrace(Plan(STREAM, (), (), grid, (block,)), (normalized,))
+
+    def _grid(self, images: Tensor, tokens: Tensor) -> tuple[int, int]:
+        """Return the grid of the patches: that of the first strided convolution, or of the image's own shape."""
+        count, (height, width) = tokens.shape[1] - len(self.parts.roles), images.shape[-2:]
+        for layer in self.network.modules():
+            if isinstance(layer, nn.Conv2d) and layer.stride == layer.kernel_size:
+                rows, columns = height // layer.stride[0], width // layer.stride[1]
+                if rows * columns == count:
+                    return rows, columns
+        rows = round((count * height / width) ** 0.5)
+        if rows == 0 or count % rows or abs(rows * width - count // rows * height) > max(height, width):
+            raise Mistake(
+                f"expected {self.description} to give a grid of tokens, but {count} of them make none of an image of "
+                f"{height}×{width}; name the layer to explain."
+            )
+        return rows, count // rows
+
+
+def _tokens(value: Any) -> Tensor:
+    found = value[0] if isinstance(value, tuple | list) else value
+    if not isinstance(found, Tensor) or found.dim() != 3:
+        raise Mistake(f"expected tokens (batch, token, channel) between blocks, but got {type(found).__name__}.")
+    return found
+
+
+def _near(ours: Tensor, theirs: Tensor, close: float) -> bool:
+    if ours.shape != theirs.shape:
+        return False
+    first, second = ours.double().cpu(), theirs.double().cpu()
+    return bool((first - second).norm() <= close * second.norm())
+
+
+def _gap(ours: Tensor, theirs: Tensor | None) -> str:
+    if theirs is None or ours.shape != theirs[:1].shape:
+        return ""
+    first, second = ours.double().cpu(), theirs[:1].double().cpu()
+    return f", {float((first - second).norm() / second.norm()):.1%} apart"
+
+
+def is_half(network: nn.Module) -> bool:
+    """Whether a network computes in half precision."""
+    return any(value.dtype in HALF for value in network.parameters())

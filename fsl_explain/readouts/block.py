@@ -1,0 +1,170 @@
+"""A transformer block as its query tokens see it, and the same frozen at an image's own tokens.
+
+Notation: x_j token j as it enters the block; x̂_j = norm(x_j) without the norm's bias β; a_hqj the attention of head h
+from query q to token j; W_V, b_V the values, W_O the way out of the heads, with all that follows. Frozen are a, the
+norms' statistics, the activations' secant gains and the gates. What a zero token would write, W_V β + b_V, is no
+property of a token; attention sums to 1, so that it is a bias.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from fsl_explain.heads import Linearization, linearize
+from fsl_explain.heads.block_layers import Affine
+
+
+@dataclass(frozen=True)
+class Block:
+    """How one block writes into its query tokens, by layers that share the network's parameters.
+
+    ``latent`` are queries that are no tokens, as in attention pooling; then nothing of the query itself remains.
+    """
+
+    norm: nn.Module  # of the tokens that are read
+    query: Affine | None
+    key: Affine
+    value: Affine
+    heads: int
+    out: nn.Module  # from the heads' outputs to what is added to the query
+    mlp: nn.Module | None  # from the query to what is added to it next, its norm included
+    query_norm: nn.Module | None = None  # of one head
+    key_norm: nn.Module | None = None
+    rotate: Callable[[Float[Tensor, "*batch head token width"]], Tensor] | None = None  # of positions, over all tokens
+    scale: float | None = None  # of the products; None: one over the root of a head's width
+    latent: Float[Tensor, "query channel"] | None = None
+
+
+@dataclass(frozen=True)
+class FrozenBlock:
+    """A block at the tokens of images: the attention of its queries and the gains of what follows."""
+
+    read: Float[Tensor, "*batch token channel"]  # x̂
+    attention: Float[Tensor, "*batch head query token"]
+    value: Float[Tensor, "head width channel"]
+    value_bias: Float[Tensor, "channel"]  # W_V β + b_V, the heads behind each other
+    norm: Linearization | None  # at the queries' own tokens; None where they are latent
+    out: Linearization
+    mlp: Linearization | None
+    queries: tuple[int, ...] = field(default=())
+
+    def on_tokens(
+        self, gradient: Float[Tensor, "*queries query channel"]
+    ) -> tuple[Float[Tensor, "... token"], Float[Tensor, "... query channel"] | None]:
+        """Return what each token writes along a gradient, and the gradient at the queries' own tokens."""
+        heads = self.out.pull_back(gradient).unflatten(-1, self.value.shape[:2])
+        pulled = torch.einsum("...qhw,hwd->...hqd", heads, self.value)
+        written = (self.attention * (pulled.flatten(-3, -2) @ self.read.mT).unflatten(-2, pulled.shape[-3:-1])).sum(
+            dim=(-3, -2)
+        )
+        if self.norm is None:
+            return written, None
+        own = torch.einsum("...hqo,...hqd->...od", self.attention[..., self.queries], pulled)
+        return written, self.norm.pull_back(own)
+
+    def written(self, slots: Float[Tensor, "slot token"]) -> Float[Tensor, "*batch query slot channel"]:
+        """Return what tokens write into the queries, summed over the tokens of each slot."""
+        rows = self.attention[..., None, :] * slots
+        read = rows.flatten(-4, -2) @ self.read
+        return self._through_heads(read.unflatten(-2, rows.shape[-4:-1]))
+
+    def carried(
+        self, streams: Float[Tensor, "*batch query slot channel"]
+    ) -> Float[Tensor, "*batch query slot channel"]:
+        """Return what parts of the queries' own tokens write into the queries."""
+        if self.norm is None:
+            return torch.zeros_like(streams)
+        own = self.norm.push_forward(streams)
+        return self._through_heads(torch.einsum("...hqo,...osd->...hqsd", self.attention[..., self.queries], own))
+
+    @property
+    def bias(self) -> Float[Tensor, "*batch query channel"]:
+        """What the attention writes whatever the tokens are."""
+        constant = self.value_bias.expand_as(self.out.pooled)
+        return self.out.push_forward(constant[..., None, :]).squeeze(-2) + self.out.offset
+
+    def _through_heads(self, read: Float[Tensor, "*batch head query slot channel"]) -> Tensor:
+        values = torch.einsum("...hqsd,hwd->...qshw", read, self.value)
+        return self.out.push_forward(values.flatten(-2))
+
+
+@torch.no_grad()
+def frozen(block: Block, tokens: Float[Tensor, "*batch token channel"], queries: tuple[int, ...]) -> FrozenBlock:
+    """Freeze a block at the tokens that enter it; ``queries`` are the positions of its query tokens."""
+    read, beta = _without_bias(block.norm, tokens)
+    attention = _attention(block, tokens, read, queries)
+    width = block.value.weight.shape[0] // block.heads
+    value = block.value.weight.to(read).unflatten(0, (block.heads, width))
+    zero = read.new_zeros(read.shape[-1]) if beta is None else beta
+    value_bias = block.value(zero)
+    seen = torch.einsum("...hqt,...td->...hqd", attention, read)
+    heads = torch.einsum("...hqd,hwd->...qhw", seen, value).flatten(-2) + value_bias
+    own = None if block.latent is not None else tokens[..., list(queries), :]
+    out = linearize(block.out, heads)
+    after = apply(out, heads) if own is None else own + apply(out, heads)
+    return FrozenBlock(
+        read=read,
+        attention=attention,
+        value=value,
+        value_bias=value_bias,
+        norm=None if own is None else linearize(block.norm, own),
+        out=out,
+        mlp=None if block.mlp is None else linearize(block.mlp, after),
+        queries=() if own is None else queries,
+    )
+
+
+def apply(layer: Linearization, values: Tensor) -> Tensor:
+    """Return what a linearized layer makes of the values it is frozen at."""
+    for stage in layer.stages:
+        values = stage.forward(values)
+    return values
+
+
+def _attention(block: Block, tokens: Tensor, read: Tensor, queries: tuple[int, ...]) -> Tensor:
+    """Return the rows of the queries; what a key adds whatever its token is changes no softmax."""
+    asked = _queries(block, tokens, queries)
+    width = asked.shape[-1]
+    if block.key_norm is None and block.rotate is None:
+        weight = block.key.weight.to(read).unflatten(0, (block.heads, width))
+        moved = torch.einsum("...hqw,hwd->...hqd", asked, weight)
+        products = (moved.flatten(-3, -2) @ read.mT).unflatten(-2, moved.shape[-3:-1])
+    else:
+        keys = _in_heads(block.key(block.norm(tokens)), block.heads)
+        keys = keys if block.key_norm is None else block.key_norm(keys)
+        keys = keys if block.rotate is None else block.rotate(keys)
+        products = asked @ keys.mT
+    rows: Tensor = (products * (width**-0.5 if block.scale is None else block.scale)).softmax(dim=-1)
+    return rows
+
+
+def _queries(block: Block, tokens: Tensor, queries: tuple[int, ...]) -> Tensor:
+    if block.latent is not None:
+        asked = block.latent.to(tokens).expand(*tokens.shape[:-2], -1, -1)
+    else:
+        asked = block.norm(tokens[..., list(queries), :])
+    heads = _in_heads(asked if block.query is None else block.query(asked), block.heads)
+    heads = heads if block.query_norm is None else block.query_norm(heads)
+    if block.rotate is None or block.latent is not None:
+        return heads
+    everywhere = heads.new_zeros(*heads.shape[:-2], tokens.shape[-2], heads.shape[-1])
+    everywhere[..., list(queries), :] = heads
+    rotated: Tensor = block.rotate(everywhere)[..., list(queries), :]
+    return rotated
+
+
+def _in_heads(values: Float[Tensor, "*batch token channel"], heads: int) -> Float[Tensor, "*batch head token width"]:
+    split: Tensor = values.unflatten(-1, (heads, -1)).transpose(-3, -2)
+    return split
+
+
+def _without_bias(norm: nn.Module, tokens: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Return the normalized tokens without the norm's bias, and the bias."""
+    if isinstance(norm, nn.LayerNorm):
+        weight = None if norm.weight is None else norm.weight.detach().to(tokens)
+        bias = None if norm.bias is None else norm.bias.detach().to(tokens)
+        return nn.functional.layer_norm(tokens, tuple(norm.normalized_shape), weight, None, norm.eps), bias
+    return norm(tokens), None

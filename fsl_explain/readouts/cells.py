@@ -1,0 +1,72 @@
+"""Poolings over tokens: of cells that are normalized first, and of none where a token was read out instead."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from episodes.errors import Mistake
+from fsl_explain.heads.pooling import Pooling, weighted_sum
+
+
+def normalize(norm: nn.Module, tokens: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch channel"]:
+    """Normalize tokens over their channels in their own precision, whatever that of the norm's parameters is."""
+    if isinstance(norm, nn.LayerNorm):
+        weight, bias = (None if one is None else one.detach().to(tokens) for one in (norm.weight, norm.bias))
+        return nn.functional.layer_norm(tokens, tuple(norm.normalized_shape), weight, bias, norm.eps)
+    normalized: Tensor = norm(tokens)
+    return normalized
+
+
+@dataclass(frozen=True)
+class NormalizedCells:
+    """Normalize each cell over its channels, then pool: the mean of patches with the norm before it.
+
+    A cell's share is that of its normalized values, the norm's bias among them.
+    """
+
+    norm: nn.Module
+    pooling: Pooling
+
+    def __call__(self, maps: Float[Tensor, "*batch channel h w"]) -> Float[Tensor, "*batch channel"]:
+        """Pool the normalized maps."""
+        return self.pooling(self._normalized(maps))
+
+    def shares(self, maps: Float[Tensor, "*batch channel h w"]) -> Float[Tensor, "*batch channel h w"]:
+        """Split each pooled value into one addend per cell."""
+        return self.pooling.shares(self._normalized(maps))
+
+    def spread(
+        self, maps: Float[Tensor, "*batch channel h w"], weights: Float[Tensor, "*queries channel"]
+    ) -> Float[Tensor, "... h w"]:
+        """Sum the shares over channels with one weight a channel."""
+        return self.pooling.spread(self._normalized(maps), weights)
+
+    def _normalized(self, maps: Float[Tensor, "*batch channel h w"]) -> Float[Tensor, "*batch channel h w"]:
+        return normalize(self.norm, maps.movedim(-3, -1)).movedim(-1, -3)
+
+
+@dataclass(frozen=True)
+class NoPooling:
+    """In place of a pooling where a token is read out: no pooling of the last maps makes the embedding."""
+
+    readout: str
+
+    def __call__(self, maps: Float[Tensor, "*batch channel h w"]) -> Float[Tensor, "*batch channel"]:  # noqa: ARG002
+        """Raise ``ValueError``."""
+        raise Mistake(
+            f"expected an embedding that is pooled from the maps, but this encoder reads it out as {self.readout!r}; "
+            "use exact, contrast or a method for tokens, or an encoder with readout='mean'."
+        )
+
+    def shares(self, maps: Float[Tensor, "*batch channel h w"]) -> Float[Tensor, "*batch channel h w"]:
+        """Raise ``ValueError``."""
+        return self(maps)
+
+    def spread(
+        self,
+        maps: Float[Tensor, "*batch channel h w"],
+        weights: Float[Tensor, "*queries channel"],  # noqa: ARG002
+    ) -> Float[Tensor, "... h w"]:
+        """Raise ``ValueError``."""
+        return weighted_sum(maps, self(maps))
