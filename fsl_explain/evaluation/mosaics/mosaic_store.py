@@ -40,7 +40,7 @@ class MosaicStore:
     fitting: Int[Tensor, "fitting"]  # data set indices of the crops that heads are fitted on
     labels: Int[Tensor, "image"]
     maps: Float[Tensor, "mosaic channel h w"]
-    pooled: Float[Tensor, "mosaic channel"]
+    pooled: Float[Tensor, "mosaic pooled"]
     tiles: Int[Tensor, "mosaic tile"]  # data set indices
     references: Int[Tensor, "mosaic tile"]
     target: Int[Tensor, "mosaic"]  # tile of the explained class
