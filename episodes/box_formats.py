@@ -16,6 +16,7 @@ COLUMNS = {
     "cxcywh": ("cx", "cy", "width", "height"),
 }
 RELATIVE = "relative-"
+DIGITS = 6  # of a pixel: what is beyond is rounding
 FORMATS = (*COLUMNS, *(RELATIVE + name for name in COLUMNS))
 
 Box = tuple[float, float, float, float]
@@ -45,6 +46,21 @@ def edges_of(box: Box, box_format: str, size: tuple[int, int] | None = None) -> 
     if size is None or not box_format.startswith(RELATIVE):
         return first, second, third, fourth
     return first * size[1], second * size[0], third * size[1], fourth * size[0]
+
+
+def edges_in_pixels(box: Box, box_format: str, size: tuple[int, int], where: str) -> Box:
+    """Return left, top, right and bottom in pixels of an image of ``size`` (height, width), checked as plausible.
+
+    Relative edges that leave the image by rounding end at its own.
+
+    Raises: ``LookupError`` for an unknown format; ``ValueError`` for numbers that look like those of another one.
+    """
+    check_format(box_format)
+    check_plausible(box, box_format, where)
+    left, top, right, bottom = (round(edge, DIGITS) for edge in edges_of(box, box_format, size))
+    if box_format.startswith(RELATIVE):
+        return left, top, min(right, size[1]), min(bottom, size[0])
+    return left, top, right, bottom
 
 
 def check_plausible(box: Box, box_format: str, where: str) -> None:

@@ -61,33 +61,45 @@ class PreparedImage:
         return mask_box(self.target_mask[None])[0]
 
 
-def direct_resize(size: int, mean: Sequence[float], std: Sequence[float], *, bgr: bool = False) -> v2.Compose:
+def direct_resize(
+    size: int, mean: Sequence[float], std: Sequence[float], *, bgr: bool = False, interpolation: str = "bilinear"
+) -> v2.Compose:
     """Return the few-shot test transform: resize to size × size whatever the aspect ratio, then normalize.
 
     ``mean`` and ``std`` are one number per channel of the result, of pixels in [0, 1]; with ``bgr`` these channels
-    are blue, green and red.
+    are blue, green and red. ``interpolation`` is ``bilinear``, ``bicubic`` or another of torchvision's modes.
     """
-    return v2.Compose([*_resized(size), *_normalized(mean, std, bgr)])
+    return v2.Compose([v2.ToImage(), _resize_to([size, size], interpolation), *_normalized(mean, std, bgr)])
 
 
 def center_crop(
-    resize: int, crop: int, mean: Sequence[float], std: Sequence[float], *, bgr: bool = False
+    resize: int | Sequence[int],
+    crop: int,
+    mean: Sequence[float],
+    std: Sequence[float],
+    *,
+    bgr: bool = False,
+    interpolation: str = "bilinear",
 ) -> v2.Compose:
     """Return the test transform of metric learning: resize the shorter side, cut the central square, then normalize.
 
     Args:
-        resize: the shorter side after resizing in pixels; the aspect ratio is kept.
+        resize: the shorter side after resizing in pixels, the aspect ratio kept; or height and width, whatever it is.
         crop: height and width of the result in pixels.
         mean: one number per channel of the result, of pixels in [0, 1].
         std: likewise.
         bgr: whether the channels of the result are blue, green and red.
+        interpolation: ``bilinear``, ``bicubic`` or another of torchvision's modes.
 
     Raises:
         ValueError: the crop is larger than what is resized.
     """
-    if crop > resize:
-        raise Mistake(f"expected a crop of at most {resize} pixels, the shorter side, but got {crop}; resize to more.")
-    steps = [v2.ToImage(), _resize_to([resize]), v2.CenterCrop(crop)]
+    sides = [resize] if isinstance(resize, int) else list(resize)
+    if crop > min(sides):
+        raise Mistake(
+            f"expected a crop of at most {min(sides)} pixels, the shorter side, but got {crop}; resize to more."
+        )
+    steps = [v2.ToImage(), _resize_to(sides, interpolation), v2.CenterCrop(crop)]
     return v2.Compose([*steps, *_normalized(mean, std, bgr)])
 
 
@@ -110,7 +122,12 @@ def training_transform(
         erasing: probability that a random rectangle, 0.02 to 0.4 of the image, is erased after normalization.
         bgr: whether the channels of the result are blue, green and red.
     """
-    steps = [*_resized(size), v2.RandomCrop(size, padding=CROP_PADDING), v2.RandomHorizontalFlip(flip)]
+    steps = [
+        v2.ToImage(),
+        _resize_to([size, size]),
+        v2.RandomCrop(size, padding=CROP_PADDING),
+        v2.RandomHorizontalFlip(flip),
+    ]
     return v2.Compose([*steps, *_normalized(mean, std, bgr), *([_PixelErasing(erasing)] if erasing > 0 else [])])
 
 
@@ -156,12 +173,8 @@ class _PixelErasing(v2.Transform):  # type: ignore[misc] # torchvision is untype
         return self.erasing(inpt) if isinstance(inpt, tv_tensors.Image) else inpt
 
 
-def _resized(size: int) -> list[v2.Transform]:
-    return [v2.ToImage(), _resize_to([size, size])]
-
-
-def _resize_to(size: list[int]) -> v2.Transform:
-    return v2.Resize(size, interpolation=v2.InterpolationMode.BILINEAR, antialias=True)
+def _resize_to(size: list[int], interpolation: str = "bilinear") -> v2.Transform:
+    return v2.Resize(size, interpolation=v2.InterpolationMode(interpolation), antialias=True)
 
 
 def _normalized(mean: Sequence[float], std: Sequence[float], bgr: bool) -> list[v2.Transform]:

@@ -1,6 +1,7 @@
 import episodes.errors
 
 from . import metrics
+from .centering import centered
 from .classifiers import (
     RULES,
     CosineClassifier,
@@ -34,7 +35,7 @@ from .explainers import (
 )
 from .heads import POOLINGS
 from .registries import ENCODERS
-from .similarities import SIMILARITIES, Mahalanobis
+from .similarities import SIMILARITIES, LearnedSimilarity, Mahalanobis
 
 Mistake = episodes.errors.Mistake
 __version__: str
@@ -54,6 +55,7 @@ __all__ = [
     "Features",
     "Figure",
     "KnnVote",
+    "LearnedSimilarity",
     "LogisticRegression",
     "Mahalanobis",
     "MajorityVote",
@@ -64,6 +66,7 @@ __all__ = [
     "Relax",
     "RelaxOptions",
     "SupportAudit",
+    "centered",
     "correspondence",
     "counterfactual",
     "evaluate_episodes",

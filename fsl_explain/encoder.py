@@ -13,18 +13,20 @@ from episodes.errors import Mistake, WrongType
 from fsl_explain.backbones.batch_dependence import warn_of_mixing
 from fsl_explain.backbones.capture import evaluating, find_layer, turn_at
 from fsl_explain.backbones.inference_modes import for_inference
-from fsl_explain.backbones.named import IMAGENET_MEAN, IMAGENET_STD, NamedNetwork, build_named
+from fsl_explain.backbones.named import IMAGENET_MEAN, IMAGENET_STD, build_named
+from fsl_explain.backbones.named_network import NamedNetwork
 from fsl_explain.backbones.own import made_by
 from fsl_explain.backbones.placement import channels_in_words, deciding_tensor
 from fsl_explain.backbones.prepared import Prepared, Preprocess
 from fsl_explain.backbones.reading import Reading
-from fsl_explain.backbones.tail import Tail
-from fsl_explain.backbones.tokens.reading import tokens_of
+from fsl_explain.backbones.tail import IGNORE, NETWORK, Tail
+from fsl_explain.backbones.tokens.recognizing import tokens_of
 from fsl_explain.backbones.weights.checkpoint import check_usable
 from fsl_explain.config import EncoderConfig, HeadConfig
 from fsl_explain.devices import at_hand, in_full_precision, module_at_hand, module_in_full_precision
 from fsl_explain.features import Features
 from fsl_explain.heads import POOLINGS, Pooling
+from fsl_explain.heads.by_network import by_network
 from fsl_explain.registries import is_own_encoder
 
 __all__ = ["Encoder", "Features", "Preprocess", "expect_encoder", "in_full_precision"]
@@ -49,7 +51,8 @@ class Encoder(Prepared):
     channel); or ``tokens``, (batch, token, channel) of a square grid. None recognizes the first two, with one more
     forward pass where it must, and refuses what it cannot tell. Where the network itself goes on to something else
     than the pooled maps of ``layer``, the first call warns of it; a ``head`` answers that, and so does
-    ``tail="ignore"``.
+    ``tail="ignore"``. With ``tail="network"`` the embedding is what the network itself returns, which a ``head`` may
+    go on from: all of it that lies behind ``layer`` is then explained by integration, with no pooling.
     """
 
     def __init__(
@@ -67,7 +70,7 @@ class Encoder(Prepared):
         readout: str | None = None,
     ) -> None:
         self.inference = inference
-        self.pooling: Pooling = POOLINGS.find(pooling)
+        self.pooling: Pooling = by_network(pooling, layer) if tail == NETWORK else POOLINGS.find(pooling)
         self.head = nn.Identity() if head is None else module_in_full_precision(head)
         self.transform: Preprocess = preprocess or direct_resize(224, IMAGENET_MEAN, IMAGENET_STD)
         self.description = description or type(network).__name__
@@ -75,6 +78,7 @@ class Encoder(Prepared):
         self.network, self.layer = for_inference(network, layer, inference)
         warn_of_mixing(self.network, self.head, owner=self.description)
         self.random: tuple[str, ...] = ()  # the parts, network and head, that are known to have random weights
+        self.centered_on = ""  # words for the images whose mean the embeddings are centered on
         self.unfilled: tuple[str, ...] = ()  # parameters behind the layer that a checkpoint did not hold
         told = Tail(self.description, tail, silent=layer is None or head is not None)
         self.reading = Reading(self.network, self.layer, layout, told)
@@ -103,10 +107,11 @@ class Encoder(Prepared):
         ``npid-resnet50``, ``moco-resnet50`` and ``moco-v2-resnet50``; without a head: ``simclr-resnet50`` and
         ``swav-resnet50``. Classifiers: ``supervised-resnet50``, ``efficientnet-lite0`` and ``torchvision:<name>``.
 
-        Without a checkpoint ``efficientnet-lite0`` has its published ImageNet weights; the others have
-        random ones drawn from ``seed`` (default 0), unless ``weights`` names torchvision's. ``size`` is
-        the side of the square images, ``mean`` and ``std`` are those of their pixels; further keywords go to the
-        network. ``head`` is a module ready for use, or a description: ``HeadConfig(kind="none")`` for none.
+        Without a checkpoint ``efficientnet-lite0`` has its published ImageNet weights, and ``demo-vit``, a small Vision
+        Transformer, those of digit scenes that come with the project; the others have random ones drawn from ``seed``
+        (default 0), unless ``weights`` names torchvision's. ``size`` is the side of the square images, ``mean`` and
+        ``std`` are those of their pixels; further keywords go to the network. ``head`` is a module
+        ready for use, or a description: ``HeadConfig(kind="none")`` for none.
 
         A checkpoint may be an official one: its release is recognized by its names, or named with ``release``, and
         the activation, the pooling and the images that it was trained with are taken unless others are given.
@@ -125,19 +130,19 @@ class Encoder(Prepared):
             own.description = f"{name} ({own.description})"
             return own
         config = HeadConfig(kind="none") if isinstance(head, nn.Module) else head
-        built: NamedNetwork = build_named(name, path, head=config, **architecture)
+        built: NamedNetwork = build_named(name, path, head=config, tail=tail, **architecture)
         layer = None if built.layer is None else find_layer(built.network, built.layer)
         weights = built.weights if inference == "eager" else f"{built.weights}, {inference}"
         encoder = cls(
             built.network,
             layer=layer,
-            pooling=built.pooling if pooling is None else pooling,
+            pooling=built.pooling if pooling is None and tail != NETWORK else pooling or "gap",
             head=head if isinstance(head, nn.Module) else built.head,
             preprocess=built.preprocessing.transform,
             description=f"{name} ({weights})",
             inference=inference,
             layout=built.layout,
-            tail=tail,
+            tail=IGNORE if head is None and built.is_own_feature else tail,
         )
         encoder.random = tuple(part for part in built.random if part != "head" or not isinstance(head, nn.Module))
         encoder.unfilled = () if built.report is None else built.report.unfilled
@@ -156,6 +161,8 @@ class Encoder(Prepared):
             pooling=config.pooling,
             head=config.head,
             inference=config.inference,
+            tail=config.tail,
+            **config.read,
             **config.architecture,
         )
         return encoder.to(device)
@@ -222,7 +229,7 @@ class Encoder(Prepared):
             maps = at_hand(self.run(self.reading.maps, images))
             with torch.autocast(maps.device.type, enabled=False):
                 maps = in_full_precision(maps)
-                pooled = self.pooling(maps)
+                pooled = self.reading.tail.pooled(maps, self.pooling)
                 # a copy, because a head may begin with a layer that overwrites its input
                 found = Features(maps.detach(), pooled, module_at_hand(self.head)(pooled.clone()))
                 self.reading.tail.compare(found.maps, found.embedding)

@@ -16,7 +16,7 @@ class Features:
     """What an encoder makes of images, with any leading dimensions."""
 
     maps: Float[Tensor, "*batch channel h w"]  # activation maps A
-    pooled: Float[Tensor, "*batch pooled"]  # Z: as many channels as the maps, unless a trace says who wrote it
+    pooled: Float[Tensor, "*batch pooled"]  # Z, of as many values as there are maps, unless it is made otherwise
     embedding: Float[Tensor, "*batch embedding"]  # Z' = head(Z), which the similarity compares
     trace: Trace | None = None  # who wrote Z; None: the pooling of the maps says it
 

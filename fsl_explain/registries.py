@@ -113,6 +113,7 @@ ENCODERS: Registry[Any] = Registry(
         "wrn-28-10": "fsl_explain.backbones.recipes:WRN_28_10",
         "bn-inception": "fsl_explain.backbones.recipes:BN_INCEPTION",
         "efficientnet-lite0": "fsl_explain.backbones.recipes:EFFICIENTNET_LITE0",
+        "demo-vit": "fsl_explain.backbones.recipes:DEMO_VIT",
         "npid-resnet18": "fsl_explain.backbones.recipes:NPID_RESNET18",
         "npid-resnet50": "fsl_explain.backbones.recipes:NPID_RESNET50",
         "moco-resnet50": "fsl_explain.backbones.recipes:MOCO_RESNET50",
@@ -122,29 +123,52 @@ ENCODERS: Registry[Any] = Registry(
         "supervised-resnet50": "fsl_explain.backbones.recipes:SUPERVISED_RESNET50",
     },
 )
-FROM_TORCHVISION = "torchvision:"
-"""How the name of an encoder of torchvision begins."""
-
-
+CENTERS: Registry[Any] = Registry("center", {"bank": "retrieval_explain.centering:centered_on"})
+FAMILIES: Registry[Any] = Registry(
+    "family of encoders",
+    {
+        "torchvision": "fsl_explain.backbones.families.torchvision_models",
+        "timm": "fsl_explain.backbones.families.timm_models",
+        "transformers": "fsl_explain.backbones.families.transformers_models",
+        "open_clip": "fsl_explain.backbones.families.open_clip_models",
+    },
+)
+"""Libraries whose networks are encoders, named ``family:name``."""
 OWN = "module:function"
 """How the help writes the name of an encoder that the user's own function makes."""
 
 
-def is_own_encoder(name: str) -> bool:
+def is_own_code(name: str) -> bool:
     """Whether a name is that of a function of the user's, ``module:function`` or ``path/to/file.py:function``."""
     place, _, function = name.rpartition(":")
     module = place.endswith(".py") or all(part.isidentifier() for part in place.split("."))
-    return not name.startswith(FROM_TORCHVISION) and module and function.isidentifier()
+    return module and function.isidentifier()
+
+
+def family_names(name: str) -> tuple[str, ...]:
+    """Return how encoders of each family are written, with a word for the name in it, such as ``timm:NAME``."""
+    return tuple(f"{family}:{name}" for family in FAMILIES)
+
+
+def family_of(name: str) -> str | None:
+    """Return the family that the name of an encoder begins with, or None for one of ours or of the user's."""
+    family, colon, _ = name.partition(":")
+    return family if colon and family in FAMILIES else None
+
+
+def is_own_encoder(name: str) -> bool:
+    """Whether a name is that of a function of the user's, and not one of a library's networks."""
+    return family_of(name) is None and is_own_code(name)
 
 
 def checked_encoder(name: str) -> str:
-    """Return the name of an encoder; of torchvision's, only the beginning is checked, of one's own the form.
+    """Return the name of an encoder; of a family's, only the beginning is checked, of one's own the form.
 
     Raises: ``LookupError`` with the nearest names.
     """
-    if is_own_encoder(name):
+    if is_own_encoder(name) or family_of(name) is not None:
         return name
-    return name if name.startswith(FROM_TORCHVISION) else ENCODERS.checked(name, f"{FROM_TORCHVISION}<name>")
+    return ENCODERS.checked(name, *family_names("<name>"))
 
 
 def rules_among(table: Mapping[str, str]) -> list[str]:

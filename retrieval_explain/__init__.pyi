@@ -1,5 +1,6 @@
 import episodes.errors
 
+from .centering import centered_on
 from .decisions.explained_neighbors import Retrieved, explain, retrieve
 from .inspection.expected import Expectation, why_not_first
 from .inspection.inspected import Inspection, inspect_neighbors
@@ -14,6 +15,7 @@ __all__ = [
     "Mistake",
     "Neighbors",
     "Retrieved",
+    "centered_on",
     "explain",
     "inspect_neighbors",
     "retrieve",

@@ -10,7 +10,6 @@ from jaxtyping import Int, Int64
 from torch import Tensor
 
 from episodes import LabeledImages
-from episodes.contents import contents_of
 from episodes.errors import Mistake
 from episodes.naming import unknown_name
 from fsl_explain.batches import check_batch_size
@@ -39,6 +38,7 @@ from retrieval_explain.store.given_rows import Given, as_rows, check_rows, wante
 from retrieval_explain.store.manifest import LABELS, NAMES, NUMBERS
 from retrieval_explain.store.row_changes import Change, Existing, appended, deleted, updated
 from retrieval_explain.store.row_filter import allowed_rows, own_rows, without_own
+from retrieval_explain.store.several_labels import checked_contents
 from retrieval_explain.store.similarity_names import recorded_name, storable_name, words_of
 from retrieval_explain.store.stored_rows import StoredRows
 from retrieval_explain.store.writer import BankWriter
@@ -124,7 +124,7 @@ class MemoryBank:
             encoder=described(encoder),
             preprocessing=preprocessing_text(encoder),
         )
-        return replace(made, entries=with_contents(made.entries, contents_of(images, range(len(images)))))
+        return replace(made, entries=with_contents(made.entries, checked_contents(images)))
 
     @classmethod
     def load(cls, directory: str | Path, *, similarity: str | Similarity | None = None) -> "MemoryBank":

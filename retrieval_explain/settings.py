@@ -2,12 +2,13 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, SerializeAsAny, WrapValidator, field_validator
+from pydantic import Field, SerializeAsAny, WrapValidator, field_validator, model_validator
 
 from episodes.errors import Mistake
 from episodes.naming import unknown_name
 from episodes.registry import Registry
 from fsl_explain.classifiers.neighborhood import DEFAULT_K
+from fsl_explain.config.center import CENTER, CenterConfig
 from fsl_explain.config.data import DATA_SETS, DataConfig, DataOptions
 from fsl_explain.config.encoder import EncoderConfig
 from fsl_explain.config.names import SimilarityName, of_its_kind
@@ -70,6 +71,16 @@ class BankEvaluationConfig(Settings):
         None, description="The images searched among, or a bank of them; None: the other queries."
     )
     encoder: EncoderConfig = EncoderConfig()
+    center: CenterConfig | None = CENTER
     decision: NeighborDecisionConfig = NeighborDecisionConfig()
     explanation: ExplanationConfig = ExplanationConfig(methods=("fam", "exact", "contrast", "grad-cam"))
     run: RunConfig = RunConfig()
+
+    @model_validator(mode="after")
+    def _compares_alike(self) -> "BankEvaluationConfig":
+        if self.center is not None and isinstance(self.gallery, BankData):
+            raise Mistake(
+                "a stored bank keeps its embeddings as they are, which centered queries cannot be compared with; give "
+                "the images of the bank as [gallery], or drop [center]"
+            )
+        return self

@@ -10,6 +10,7 @@ from jaxtyping import Int64
 from episodes.decoding import ALSO
 from episodes.errors import MissingFile, Mistake
 from episodes.found_images import find_images, images_below, listed, say_left_out
+from episodes.several_classes import SeveralClasses, in_several_classes, several_classes_in_words
 
 
 def class_folders(root: Path) -> list[Path]:
@@ -54,7 +55,7 @@ def images_by_class(root: Path) -> dict[str, list[Path]]:
 
 
 def _say_doubts(root: Path, files: Mapping[str, Sequence[Path]]) -> None:
-    """Warn where the class may be another: no image lies directly in the folder, or links make one file several."""
+    """Warn where the class may be another: no image lies directly in the folder, or some lie in several classes."""
     deep = [name for name, images in files.items() if all(image.parent != root / name for image in images)]
     if deep:
         warnings.warn(
@@ -62,17 +63,10 @@ def _say_doubts(root: Path, files: Mapping[str, Sequence[Path]]) -> None:
             f"below {root}. Give a folder further down if the class is another.",
             stacklevel=4,
         )
-    classes: dict[Path, str] = {}
-    shared: dict[str, None] = {}
-    links = {path.resolve() for images in files.values() for path in images if path.is_symlink()}
-    for name, path in ((name, path) for name, images in files.items() for path in images) if links else ():
-        if classes.setdefault(path.resolve(), name) != name:
-            shared[f"{path.relative_to(root)} (also in {classes[path.resolve()]})"] = None
-    if shared:
-        warnings.warn(
-            f"the same file has several classes: {listed(list(shared))}; each counts as an image of its own.",
-            stacklevel=4,
-        )
+    doubled = in_several_classes(files)
+    if doubled:
+        one, other = (str(path.relative_to(root)) for path in doubled[0])
+        warnings.warn(several_classes_in_words(len(doubled), one, other), SeveralClasses, stacklevel=4)
 
 
 def repeated_labels(counts: Iterable[int]) -> Int64[np.ndarray, "image"]:

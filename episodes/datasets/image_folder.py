@@ -15,7 +15,7 @@ class ImageFolder:
     The class is the first folder below the root, however deep an image lies in it. Hidden files and folders are
     skipped, and so is a link that leads back to the root or above it. Files that are no image are left out, and so are
     images beside the class folders; one warning counts and names them, others say where no image lies directly in a
-    class folder, or where links put one file into several classes.
+    class folder, or how many images lie in several classes, as links or copies.
 
     Raises:
         FileNotFoundError: the root does not exist.

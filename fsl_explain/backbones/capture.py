@@ -56,6 +56,35 @@ def leaf_activations(layer: nn.Module) -> Iterator[list[Any]]:
 
 
 @contextmanager
+def replaced_activation(layer: nn.Module, values: Tensor) -> Iterator[list[None]]:
+    """Have the network go on from ``layer`` with other values in this thread; the hook never outlives the block.
+
+    They are given in the layer's own layout, dtype and device aside, and derivatives by them are recorded even where
+    the block runs without gradients; nothing below the layer is. The list grows by one each time the layer runs.
+
+    Raises: ``ValueError`` where the layer gives a tensor of another shape.
+    """
+    runs: list[None] = []
+    thread = threading.get_ident()
+
+    def replace(_layer: nn.Module, _args: Any, output: Any) -> Any:
+        if threading.get_ident() != thread:
+            return output
+        runs.append(None)
+        if not isinstance(output, Tensor) or output.shape != values.shape:
+            shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+            raise Mistake(
+                f"expected values of the shape that the layer {type(layer).__name__} gives, {shape}, but got "
+                f"{tuple(values.shape)}; use maps and images of one call."
+            )
+        torch.set_grad_enabled(True)
+        return values.to(output.device, output.dtype).clone()
+
+    with _hooked(layer, replace), torch.no_grad():
+        yield runs
+
+
+@contextmanager
 def _hooked(layer: nn.Module, hook: Callable[[nn.Module, Any, Any], Any]) -> Iterator[None]:
     with turn_at(layer):
         handle = layer.register_forward_hook(hook)
@@ -124,6 +153,18 @@ def activation_of(network: nn.Module, layer: nn.Module, images: Tensor) -> tuple
     with captured_activations(layer) as activations, without_compilation(network):
         outcome = on_one_device(network)(images)
     return the_activation(activations, layer), outcome
+
+
+def outcome_from(network: nn.Module, layer: nn.Module, values: Tensor, images: Tensor) -> Any:
+    """Run ``network`` on ``images`` with other values in place of what ``layer`` gives; return what it does.
+
+    What it does can be differentiated by ``values``, and by nothing below the layer.
+    Raises: ``ValueError`` for values of another shape, or when the layer did not run exactly once.
+    """
+    with replaced_activation(layer, values) as runs, without_compilation(network):
+        outcome = on_one_device(network)(images)
+    the_activation(runs, layer)
+    return outcome
 
 
 def the_activation(activations: list[Any], layer: nn.Module) -> Any:

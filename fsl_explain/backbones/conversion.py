@@ -13,7 +13,9 @@ from typing import Any
 from safetensors.torch import save_file
 
 from episodes.errors import Mistake
-from fsl_explain.backbones.named import HEAD, NamedNetwork, build_named
+from fsl_explain.backbones.named import HEAD, build_named
+from fsl_explain.backbones.named_network import NamedNetwork
+from fsl_explain.backbones.tail import IGNORE
 from fsl_explain.backbones.weights.checkpoint import sha256_of
 from fsl_explain.backbones.weights.loading import MANIFEST, LoadingReport, trained_on
 from fsl_explain.backbones.weights.trained_on import TRAINED_ON
@@ -38,7 +40,7 @@ def convert(
         raise Mistake(f"expected an output that ends in .safetensors, but got {out}; rename it.")
     if out.exists() and path.exists() and out.samefile(path):
         raise Mistake(f"expected another file than the checkpoint itself as the output, but got {out}; rename it.")
-    built = build_named(network, path, release=release, part=part, **architecture)
+    built = build_named(network, path, release=release, part=part, tail=IGNORE, **architecture)
     if built.report is not None and built.report.unfilled:
         raise Mistake(
             f"expected all weights of {network} in {path}, but it lacks those behind the explained layer, first "

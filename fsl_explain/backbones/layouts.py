@@ -79,6 +79,14 @@ def in_order(values: Float[Tensor, "batch *any"], layout: str, source: str) -> F
     return cells
 
 
+def out_of_order(maps: Float[Tensor, "batch channel h w"], layout: str) -> Float[Tensor, "batch *any"]:
+    """Return maps in the layout that a layer has: what ``in_order`` undoes."""
+    if layout == TOKENS:
+        return maps.flatten(start_dim=2).transpose(1, 2)
+    axes = ORDER[layout]
+    return maps.permute([axes.index(axis) for axis in range(4)])
+
+
 def found_layout(
     values: Float[Tensor, "batch _ _ _"],
     images: Float[Tensor, "batch color height width"],
@@ -92,7 +100,9 @@ def found_layout(
 
     Raises: ``ValueError`` that asks for the layout where that leaves it open too.
     """
-    found = _by_modules(layer) or _by_shape(values, images) or _by_size(values, images, again) or _by_last_axis(layer)
+    found = (
+        _by_modules(layer) or _by_shape(values, images) or _by_size(values, images, again) or _by_norm(layer, values)
+    )
     if found is None:
         raise Mistake(
             f"expected maps whose channels can be told from their cells, but {type(layer).__name__} gave shape "
@@ -112,11 +122,19 @@ def _by_modules(layer: nn.Module) -> str | None:
     return None
 
 
-def _by_last_axis(layer: nn.Module) -> str | None:
-    """Return channels last where the last module that shapes the output mixes or normalizes the last axis alone."""
+def _by_norm(layer: nn.Module, values: Tensor) -> str | None:
+    """Return the layout that the last module that shapes the output tells by the one axis that it mixes or normalizes.
+
+    That is the last axis, but for a class of another library, where it is the axis of that length.
+    """
     shaping = _shaping(layer)
-    normalizes = type(shaping) is nn.LayerNorm and len(shaping.normalized_shape) == 1
-    return LAST if normalizes or type(shaping) is nn.Linear else None
+    normalizes = isinstance(shaping, nn.LayerNorm) and len(shaping.normalized_shape) == 1
+    if type(shaping) is nn.Linear or (normalizes and type(shaping) is nn.LayerNorm):
+        return LAST
+    if not isinstance(shaping, nn.LayerNorm) or not normalizes:
+        return None
+    is_first, is_last = (values.shape[axis] == shaping.normalized_shape[0] for axis in (1, -1))
+    return None if is_first == is_last else LAST if is_last else FIRST
 
 
 def _shaping(layer: nn.Module) -> nn.Module:

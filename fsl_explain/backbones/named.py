@@ -1,9 +1,9 @@
 """Networks by name, with the head and the preprocessing that their weights expect."""
 
 import inspect
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,44 +11,26 @@ import torch
 from torch import nn
 
 from episodes.errors import Mistake
-from episodes.naming import unknown_name
 from fsl_explain.backbones.capture import evaluating, find_layer, modules_before
-from fsl_explain.backbones.layouts import FIRST, checked_layout
-from fsl_explain.backbones.networks import torchvision_models
-from fsl_explain.backbones.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from fsl_explain.backbones.from_family import checked_again, expect_own_feature, from_family
+from fsl_explain.backbones.named_network import RANDOM, NamedNetwork
+from fsl_explain.backbones.preprocessing import IMAGENET_MEAN, IMAGENET_STD, separated
 from fsl_explain.backbones.reading import Reading
-from fsl_explain.backbones.recipes import IMAGENET, NO_HEAD, Recipe
+from fsl_explain.backbones.recipes import NO_HEAD, Recipe
 from fsl_explain.backbones.tail import Tail
 from fsl_explain.backbones.weights.checkpoint import sha256_of
 from fsl_explain.backbones.weights.key_maps import OURS
 from fsl_explain.backbones.weights.loading import Checkpoint, LoadingReport, fitting, load_weights, open_checkpoint
+from fsl_explain.backbones.weights.renamed import renamed
 from fsl_explain.config import HeadConfig
 from fsl_explain.heads import projection_head
-from fsl_explain.registries import ENCODERS, FROM_TORCHVISION, checked_encoder, is_own_encoder
+from fsl_explain.registries import ENCODERS, checked_encoder, is_own_encoder
 from fsl_explain.turns import RANDOM_NUMBERS, alone
 
-__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "NamedNetwork", "build_named"]
+__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "build_named"]
 
-OF_THE_IMAGES = ("size", "mean", "std")
 POOLING = "pooling"
-RANDOM = "random weights"
 HEAD = "head"  # what a head's parameters are called in a checkpoint, before the dot
-
-
-@dataclass(frozen=True)
-class NamedNetwork:
-    """A network, and what stands before and behind it when its weights are used as they were trained."""
-
-    network: nn.Module
-    layer: str | None  # the one to read; None: the network returns its maps itself
-    preprocessing: Preprocessing
-    weights: str  # where the weights come from, for people
-    pooling: str = "gap"
-    head: nn.Module | None = None
-    layout: str | None = FIRST  # of the maps; None: to be recognized
-    own_head: bool = False  # whether the head is a part of the network too
-    report: LoadingReport | None = None  # of the checkpoint
-    random: tuple[str, ...] = ()  # the parts that have random weights: network, head
 
 
 def build_named(
@@ -58,6 +40,7 @@ def build_named(
     head: HeadConfig | None = None,
     release: str | None = None,
     part: str | None = None,
+    tail: str | None = None,
     **architecture: Any,
 ) -> NamedNetwork:
     """Build a network by name; random weights depend on ``seed`` alone, and the network's not on its head.
@@ -66,13 +49,16 @@ def build_named(
     are left aside where the head is another, ``none`` or ``fresh``. An official checkpoint's ``release`` is recognized
     unless named, and its activation and images are taken unless given; its pooling wins over the network's. ``part``
     names the keys and the prefix of the network in a file of several. ``size``,
-    ``mean`` and ``std`` are those of the images; further keywords go to the network.
+    ``mean`` and ``std`` are those of the images; further keywords go to the network. A network of a family whose
+    pooled maps are not seen to give its own feature is taken only with a ``layer``, or with ``tail="ignore"``.
 
-    Raises: ``LookupError`` for an unknown name or option; ``ValueError`` for a checkpoint that does not fit.
+    Raises: ``LookupError`` for an unknown name or option; ``ValueError`` for a checkpoint that does not fit, or a
+    network that cannot be read.
     """
     if is_own_encoder(name):
         raise Mistake(f"expected a named network, but {name} is a function of your own; choose one that is listed.")
     recipe: Recipe | None = ENCODERS.get(checked_encoder(name))
+    checkpoint = checkpoint or shipped_with(name)
     opened = None if checkpoint is None else open_checkpoint(checkpoint, name, release, part=part)
     settings = {} if opened is None else dict(opened.settings)
     pooling = settings.pop(POOLING, None)
@@ -82,7 +68,7 @@ def build_named(
     with alone([RANDOM_NUMBERS]), torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every GPU, for good
         if recipe is None:
-            built = _from_torchvision(name.removeprefix(FROM_TORCHVISION), seed, architecture)
+            built = from_family(name, seed, architecture)
         else:
             built = _from_recipe(name, recipe, checkpoint, seed, architecture)
         config = _head_config(recipe, head)
@@ -90,12 +76,21 @@ def build_named(
             built = replace(built, head=_head(built, config), own_head=False)
     if pooling is not None:
         built = replace(built, pooling=pooling)
+    if opened is None and built.checkpoint is not None:
+        opened = open_checkpoint(built.checkpoint, name, release, part=part)
     if opened is not None:
         report = _load(built, None if config.fresh or built.own_head else built.head, opened)
-        built = replace(built, weights=_origin(opened, report), report=report)
+        built = checked_again(replace(built, weights=_origin(opened, report), report=report))
+    expect_own_feature(name, built, tail)
     built = replace(built, random=_random(built, opened is not None, config.fresh))
     built.network.to(memory_format=torch.channels_last)
     return built
+
+
+def shipped_with(name: str) -> Path | None:
+    """Return the checkpoint that the project ships for a named network, which is taken where none is given."""
+    recipe: Recipe | None = ENCODERS.get(name)
+    return None if recipe is None or recipe.shipped is None else recipe.shipped()
 
 
 def _random(built: NamedNetwork, from_checkpoint: bool, fresh: bool) -> tuple[str, ...]:
@@ -107,7 +102,7 @@ def _random(built: NamedNetwork, from_checkpoint: bool, fresh: bool) -> tuple[st
 
 def _check_outline(name: str, recipe: Recipe, opened: Checkpoint, architecture: Mapping[str, Any]) -> None:
     """Refuse a manifest that asks for another network than its weights are of, before memory is taken for it."""
-    options, _ = _separated(name, architecture, inspect.signature(recipe.build).parameters)
+    options, _ = separated(name, architecture, inspect.signature(recipe.build).parameters)
     with torch.device("meta"):
         network = recipe.build(**options)
     fitting(network, opened, _beside(network))
@@ -116,45 +111,14 @@ def _check_outline(name: str, recipe: Recipe, opened: Checkpoint, architecture: 
 def _from_recipe(
     name: str, recipe: Recipe, checkpoint: Path | None, seed: int, architecture: Mapping[str, Any]
 ) -> NamedNetwork:
-    options, of_the_images = _separated(name, architecture, inspect.signature(recipe.build).parameters)
+    options, of_the_images = separated(name, architecture, inspect.signature(recipe.build).parameters)
     network = recipe.build(**options)
     weights = f"{RANDOM}, seed {seed}"
     if checkpoint is None and recipe.published is not None:
         load_weights(network.get_submodule("network"), recipe.published())
         weights = "published ImageNet weights"
-    return NamedNetwork(network, None, recipe.preprocessing.changed(**of_the_images), weights, recipe.pooling)
-
-
-def _from_torchvision(name: str, seed: int, architecture: Mapping[str, Any]) -> NamedNetwork:
-    options, of_the_images = _separated(f"{FROM_TORCHVISION}{name}", architecture, ("weights", "layer", "layout"))
-    weights = options.get("weights")
-    layout = checked_layout(options.get("layout"))
-    network = torchvision_models.build(name, weights)
-    source = f"{RANDOM}, seed {seed}" if weights is None else f"torchvision weights {weights}"
-    asked = options.get("layer")
-    layer = asked or torchvision_models.last_layer(name)
-    head = None if asked else torchvision_models.head_behind_the_pooling(name, network)
-    return NamedNetwork(
-        network,
-        layer,
-        IMAGENET.changed(**of_the_images),
-        source,
-        head=head,
-        layout=layout if asked else layout or FIRST,
-        own_head=head is not None,
-    )
-
-
-def _separated(
-    name: str, architecture: Mapping[str, Any], known: Iterable[str]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the options of the network and those of its images."""
-    names = list(known)
-    for option in architecture:
-        if option not in (*OF_THE_IMAGES, *names):
-            raise unknown_name(f"option of {name}", option, ["seed", *OF_THE_IMAGES, *names])
-    options = {option: value for option, value in architecture.items() if option in names}
-    return options, {option: value for option, value in architecture.items() if option not in names}
+    prepared = recipe.preprocessing.changed(**of_the_images)
+    return NamedNetwork(network, None, prepared, weights, recipe.pooling, layout=recipe.layout)
 
 
 def _head_config(recipe: Recipe | None, asked: HeadConfig | None) -> HeadConfig:
@@ -184,6 +148,13 @@ def _channels(built: NamedNetwork) -> int:
 
 
 def _load(built: NamedNetwork, head: nn.Module | None, checkpoint: Checkpoint) -> LoadingReport:
+    if built.member is None or not checkpoint.parts:
+        return _loaded(built, head, checkpoint)
+    known = renamed(checkpoint, built.network, built.member.rename, built.member.classifiers)
+    return known.told(_loaded(built, head, known.checkpoint))
+
+
+def _loaded(built: NamedNetwork, head: nn.Module | None, checkpoint: Checkpoint) -> LoadingReport:
     behind = _behind(built) if checkpoint.parts else ()
     if head is None:
         return load_weights(built.network, checkpoint, _beside(built.network), behind=behind)
@@ -197,7 +168,7 @@ def _behind(built: NamedNetwork) -> tuple[str, ...]:
         return ()
     network, side = built.network, built.preprocessing.size
     used = modules_before(network, find_layer(network, built.layer), torch.zeros(1, 3, side, side))
-    of_the_head = set() if built.head is None else {id(value) for value in built.head.parameters()}
+    of_the_head = set() if built.head is None else {id(part) for part in built.head.state_dict(keep_vars=True).values()}
     kept = {
         f"{name}.{own}" if name else own
         for name, module in network.named_modules()
@@ -223,8 +194,11 @@ def _origin(checkpoint: Checkpoint, report: LoadingReport) -> str:
 @contextmanager
 def _joined(network: nn.Module, head: nn.Module) -> Iterator[None]:
     """Make a head part of its network while a checkpoint of both is loaded."""
+    own = getattr(network, HEAD, None)
     network.add_module(HEAD, head)
     try:
         yield
     finally:
         delattr(network, HEAD)
+        if isinstance(own, nn.Module):
+            network.add_module(HEAD, own)

@@ -1,7 +1,8 @@
 """How the images of a network are prepared, as its weights expect it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 import torchvision.transforms as v1
@@ -11,10 +12,14 @@ from torchvision.transforms import v2
 from episodes import BlueGreenRed, center_crop, direct_resize
 from episodes.errors import Mistake
 from episodes.geometry import made_of
+from episodes.naming import unknown_name
 from episodes.resizing import steps_of
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+OF_THE_IMAGES = ("size", "mean", "std")
+"""The options of a named encoder that are of its images."""
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
 
 
 @dataclass(frozen=True)
@@ -22,10 +27,11 @@ class Preprocessing:
     """Images of ``size`` × ``size`` pixels, normalized by a mean and a standard deviation of pixels in [0, 1].
 
     Without ``resize`` an image is squeezed to the square whatever its aspect ratio. With it, its shorter side becomes
-    ``resize`` and the central square is cut out. ``mean`` and ``std`` are in the order of the channels: blue, green,
-    red with ``bgr``.
+    ``resize``, or both sides do with ``squeeze``, and the central square is cut out. ``mean`` and ``std`` are in the
+    order of the channels: blue, green, red with ``bgr``. ``interpolation`` is one of ``INTERPOLATIONS``.
 
-    Raises: ``ValueError`` for a size below 1, a mean or deviation that is not of three channels, or a deviation of 0.
+    Raises: ``ValueError`` for a size below 1, a mean or deviation that is not of three channels, a deviation of 0, or
+    an unknown interpolation.
     """
 
     size: int
@@ -33,6 +39,8 @@ class Preprocessing:
     std: tuple[float, ...] = IMAGENET_STD
     resize: int | None = None
     bgr: bool = False
+    squeeze: bool = False
+    interpolation: str = "bilinear"
 
     def __post_init__(self) -> None:
         if not isinstance(self.size, int) or self.size < 1:
@@ -41,6 +49,10 @@ class Preprocessing:
             raise Mistake(
                 f"expected a mean and a positive standard deviation for each of three channels, but got "
                 f"{list(self.mean)} and {list(self.std)}; give three numbers each, of pixels in [0, 1]."
+            )
+        if self.interpolation not in INTERPOLATIONS:
+            raise Mistake(
+                f"expected an interpolation among {', '.join(INTERPOLATIONS)}, but got {self.interpolation!r}."
             )
 
     def changed(
@@ -60,9 +72,26 @@ class Preprocessing:
     @property
     def transform(self) -> v2.Compose:
         """The preparation as a transform, which moves boxes and masks with their image."""
+        how: dict[str, Any] = {"bgr": self.bgr, "interpolation": self.interpolation}
         if self.resize is None:
-            return direct_resize(self.size, self.mean, self.std, bgr=self.bgr)
-        return center_crop(self.resize, self.size, self.mean, self.std, bgr=self.bgr)
+            return direct_resize(self.size, self.mean, self.std, **how)
+        resize = (self.resize, self.resize) if self.squeeze else self.resize
+        return center_crop(resize, self.size, self.mean, self.std, **how)
+
+
+def separated(
+    name: str, architecture: Mapping[str, Any], known: Iterable[str]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the options of a named network, those that are ``known``, and those of its images.
+
+    Raises: ``LookupError`` for any other, with the nearest names.
+    """
+    names = list(known)
+    for option in architecture:
+        if option not in (*OF_THE_IMAGES, *names):
+            raise unknown_name(f"option of {name}", option, ["seed", *OF_THE_IMAGES, *names])
+    options = {option: value for option, value in architecture.items() if option in names}
+    return options, {option: value for option, value in architecture.items() if option not in names}
 
 
 def normalization_of(transform: object) -> tuple[list[float], list[float]] | None:

@@ -2,11 +2,13 @@
 
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from fsl_explain.backbones.capture import activation_of, evaluating
-from fsl_explain.backbones.layouts import checked_layout, expect_values, found_layout, in_order
+from episodes.errors import Mistake
+from fsl_explain.backbones.capture import activation_of, evaluating, outcome_from
+from fsl_explain.backbones.layouts import checked_layout, expect_values, found_layout, in_order, out_of_order
 from fsl_explain.backbones.tail import Tail
 from fsl_explain.backbones.wrappers import on_one_device
 
@@ -27,6 +29,20 @@ class Reading:
         with self.tail.watched(self.network):
             values, self.tail.outcome = self._values(images)
         return self.in_order(values, images)
+
+    def outcome_from(
+        self, maps: Float[Tensor, "batch channel h w"], images: Float[Tensor, "batch color height width"]
+    ) -> Float[Tensor, "batch embedding"]:
+        """Return what the network goes on to from other maps than the images', and how that changes with them.
+
+        Raises: ``ValueError`` before any maps have been read, so that their layout is not known.
+        """
+        if self.layer is None or self.layout is None:
+            raise Mistake("expected a layer whose maps have been read; call the encoder with images first.")
+        with torch.enable_grad():
+            values = out_of_order(maps, self.layout)
+        outcome = outcome_from(self.network, self.layer, values, images)
+        return self.tail.checked(outcome, len(maps))
 
     def in_order(
         self, values: Any, images: Float[Tensor, "batch color height width"]

@@ -12,10 +12,12 @@ from pathlib import Path
 
 from torch import nn
 
+from fsl_explain.backbones.layouts import FIRST
 from fsl_explain.backbones.networks.bn_inception import BNInception
 from fsl_explain.backbones.networks.can_resnet12 import CanResNet12
 from fsl_explain.backbones.networks.conv4 import Conv4Net
 from fsl_explain.backbones.networks.conv64f import Conv64F
+from fsl_explain.backbones.networks.demo_vit import SIDE, demo_vit, trained_on_digit_scenes
 from fsl_explain.backbones.networks.efficientnet_lite import EfficientNetLite0, published_weights
 from fsl_explain.backbones.networks.resnet12 import ResNet12
 from fsl_explain.backbones.networks.resnet_trunks import ResNetClassifier, resnet18, resnet50
@@ -38,11 +40,14 @@ class Recipe:
     pooling: str = "gap"
     head: HeadConfig = NO_HEAD
     published: Callable[[], Path] | None = None
+    shipped: Callable[[], Path] | None = None  # a checkpoint of ours, taken where none is given
+    layout: str | None = FIRST  # of the maps it returns; None: it returns none, and is read token by token
 
 
 FEW_SHOT = Preprocessing(84)
 IMAGENET = Preprocessing(224)
 LITE = Preprocessing(224, mean=(0.498,) * 3, std=(0.502,) * 3)
+DIGIT_SCENES = Preprocessing(SIDE)
 CAFFE = Preprocessing(227, mean=(104 / 255, 117 / 255, 128 / 255), std=(1 / 255,) * 3, resize=256, bgr=True)
 
 CONV4NET = Recipe(Conv4Net, FEW_SHOT)
@@ -53,6 +58,7 @@ RESNET18 = Recipe(resnet18, FEW_SHOT)
 WRN_28_10 = Recipe(WideResNet, FEW_SHOT)
 BN_INCEPTION = Recipe(BNInception, CAFFE, pooling="gmp", head=LINEAR_512)
 EFFICIENTNET_LITE0 = Recipe(EfficientNetLite0, LITE, published=published_weights)
+DEMO_VIT = Recipe(demo_vit, DIGIT_SCENES, shipped=trained_on_digit_scenes, layout=None)
 NPID_RESNET18 = Recipe(partial(resnet18, negative_slope=0.0), IMAGENET, head=LINEAR_128)
 NPID_RESNET50 = Recipe(resnet50, IMAGENET, head=LINEAR_128)
 MOCO_RESNET50 = Recipe(resnet50, IMAGENET, head=LINEAR_128)

@@ -1,7 +1,7 @@
 """What a network itself goes on to do with the maps of the explained layer, beside the embedding that is compared."""
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -9,10 +9,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from episodes.errors import Mistake
 from episodes.naming import unknown_name
+from fsl_explain.devices import at_hand, in_full_precision
 
 IGNORE = "ignore"
-TAILS = (IGNORE,)
+NETWORK = "network"
+TAILS = (IGNORE, NETWORK)
 CLOSE = 0.02  # of the norm; bfloat16 rounds by less
 OF_A_CLASSIFIER = "Linear"
 
@@ -26,15 +29,17 @@ class Tail:
 
     It is silent where the network returns the maps, their pooled values or the embedding, and where its last linear
     layer, its classifier, reads them: then what is compared is the penultimate feature. A network that scales its
-    output to norm 1 compares that itself, so its last linear layer is no classifier.
+    output to norm 1 compares that itself, so its last linear layer is no classifier. With ``tail="network"`` what the
+    network returns is the pooled value, and nothing is left to be said.
     """
 
     def __init__(self, description: str, tail: str | None, *, silent: bool) -> None:
-        """Raise ``LookupError`` for a ``tail`` that is neither None nor ``ignore``."""
+        """Raise ``LookupError`` for a ``tail`` that is neither None nor one of ``TAILS``."""
         if tail is not None and tail not in TAILS:
             raise unknown_name("tail", tail, TAILS)
         self.description = description
-        self.told = silent or tail == IGNORE
+        self.told = silent or tail is not None
+        self.is_network = tail == NETWORK
         self.outcome: Any = None
         self._read: Tensor | None = None
 
@@ -77,6 +82,34 @@ class Tail:
             f"maps; give that part as head=..., or tail={IGNORE!r} where the pooled maps are meant.",
             TailWarning,
             stacklevel=3,
+        )
+
+    def pooled(
+        self, maps: Float[Tensor, "batch channel h w"], pooling: Callable[[Tensor], Tensor]
+    ) -> Float[Tensor, "batch pooled"]:
+        """Return what stands between maps and head: the pooled maps, or with ``network`` what the network returned.
+
+        Raises: ``ValueError`` for a network that does not return one embedding an image.
+        """
+        if not self.is_network:
+            return pooling(maps)
+        outcome, self.outcome = self.outcome, None
+        return in_full_precision(at_hand(self.checked(outcome, len(maps))))
+
+    def checked(self, outcome: Any, batch: int) -> Float[Tensor, "batch pooled"]:
+        """Return what a network returned where it is one embedding an image, (B, J) or (B, J, 1, 1).
+
+        Raises: ``ValueError`` for anything else.
+        """
+        plain = isinstance(outcome, Tensor) and not outcome.is_nested and outcome.is_floating_point()
+        if plain and outcome.dim() >= 2 and outcome.shape[:2].numel() == outcome.numel() and len(outcome) == batch:
+            with torch.enable_grad():  # of an outcome that derivatives reach
+                embedding: Tensor = outcome.flatten(start_dim=1)
+            return embedding
+        shape = f"shape {tuple(outcome.shape)}" if isinstance(outcome, Tensor) else type(outcome).__name__
+        raise Mistake(
+            f"{self.description}: with tail={NETWORK!r} expected a network that returns one embedding an image, of "
+            f"shape ({batch}, J), but got {shape}; wrap it in a module that returns the embedding alone."
         )
 
     def _keep(self, _layer: nn.Module, read: tuple[Any, ...]) -> None:

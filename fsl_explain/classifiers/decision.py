@@ -191,6 +191,16 @@ def pairwise_to_supports(
     return similarities
 
 
+def compared_with(rule: Rule, supports: SupportSet, similarity: Similarity) -> SupportSet:
+    """Return what a rule compares a query with in the place of each support: the supports themselves, as a rule.
+
+    One that compares all supports of a class as one has a function of this name, of supports and similarity.
+    """
+    own = getattr(rule, "compared_with", None)
+    found: SupportSet = supports if own is None else own(supports, similarity)
+    return found
+
+
 def every_valid(
     query: Float[Tensor, "*#batch channel"],
     supports: SupportSet,

@@ -1,10 +1,13 @@
 """The decision of prototypical networks: similarity to the mean embedding of a class's supports."""
 
+from dataclasses import replace
+
 from jaxtyping import Float
 from torch import Tensor
 
 from fsl_explain.classifiers.decision import SupportSet, Weights, every_valid
-from fsl_explain.similarities import Similarity
+from fsl_explain.similarities import Similarity, has_form
+from fsl_explain.similarities.similarity import uniform_weights
 
 SPREAD = "spread of the supports around their prototypes"
 
@@ -28,9 +31,22 @@ def weights(
     supports: SupportSet,
     similarity: Similarity,
 ) -> Weights:
-    """Write each class's score as a weighted sum of similarities, as the similarity says it can."""
+    """Write each class's score as a weighted sum of similarities, as the similarity says it can.
+
+    Where it is not linear in the supports they have equal parts in the similarity to their mean.
+    """
+    if not has_form(similarity):
+        return Weights(class_weights[..., None] * uniform_weights(supports.embeddings, supports.valid), {})
     on_supports, constant = similarity.prototype_weights(supports.embeddings, supports.valid)
     return Weights(class_weights[..., None] * on_supports, {SPREAD: (class_weights * constant).sum(dim=-1)})
+
+
+def compared_with(supports: SupportSet, similarity: Similarity) -> SupportSet:
+    """Return the prototype in the place of each support where the similarity is not linear in the supports."""
+    if has_form(similarity):
+        return supports
+    means = (uniform_weights(supports.embeddings, supports.valid)[..., None] * supports.embeddings).sum(dim=-2)
+    return replace(supports, embeddings=means[..., None, :].expand(supports.embeddings.shape))
 
 
 decision_scores = class_scores

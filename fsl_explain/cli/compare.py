@@ -1,12 +1,17 @@
 """``fsl-explain compare``."""
 
+import functools
 from pathlib import Path
+
+from jaxtyping import Float
+from torch import Tensor
 
 from episodes import LabeledImages
 from fsl_explain.cli.cases import make_case
 from fsl_explain.cli.from_settings import comparison_of, mosaics_of
-from fsl_explain.cli.measuring import Opened, opened
+from fsl_explain.cli.measuring import Opened, maps_folder, opened
 from fsl_explain.config import ComparisonConfig
+from fsl_explain.config.comparison import MapsConfig
 from fsl_explain.encoder import Encoder
 from fsl_explain.evaluation import Table
 from fsl_explain.evaluation.comparison.compared_images import MapComparison, compared_methods, draw_supports
@@ -18,6 +23,7 @@ from fsl_explain.evaluation.comparison.comparison_tables import (
 from fsl_explain.evaluation.mosaics.mosaic_table import mosaic_tables, summarize_mosaics
 from fsl_explain.explainers.choice import Choice
 from fsl_explain.explainers.compared import compare as compare_images
+from fsl_explain.explainers.support_groups import embedded
 from fsl_explain.progress import Report
 from fsl_explain.report import Case, Page
 
@@ -25,13 +31,17 @@ EXAMPLES = 4
 SHOWN = ("contrast", "exact", "grad-cam", "fam", "lafam")
 
 
-def run(settings: ComparisonConfig, out: Path | None, resume: bool, title: str) -> None:
+def run(
+    settings: ComparisonConfig, out: Path | None, resume: bool, skip_broken: bool, save_maps: bool, title: str
+) -> None:
     """Compare the explainers, print the tables and write the results."""
     compared_methods(settings.maps.methods)
-    made = opened(settings)
+    shared = functools.partial(_support_embeddings, settings.maps) if settings.maps.shots else None
+    made = opened(settings, center=settings.center, supports=shared, skip_broken=skip_broken)
+    maps = maps_folder(out, save_maps)
     with made.measuring(out, resume) as (partial, report):
         first = _mosaics(settings, made, report)
-        measured = comparison_of(settings, made.encoder, made.dataset, partial, report)
+        measured = comparison_of(settings, made.encoder, made.dataset, partial, report, maps)
     tables = made.show((*first, *comparison_tables(measured, title, settings.encoder.name)))
     if out is None:
         return
@@ -44,7 +54,12 @@ def run(settings: ComparisonConfig, out: Path | None, resume: bool, title: str) 
     )
     columns = comparison_columns(measured, made.dataset.classes, made.dataset.paths)
     summary = summarize_comparison(measured) | {"provenance": made.recorded}
-    made.write(out, summary, {"queries": columns}, page)
+    made.write(out, summary, {"queries": columns}, page, maps)
+
+
+def _support_embeddings(maps: MapsConfig, encoder: Encoder, dataset: LabeledImages) -> Float[Tensor, "support channel"]:
+    rows = draw_supports(dataset, maps.shots, maps.seed).flatten().tolist()
+    return embedded(encoder, encoder.preprocess([dataset[index].image for index in rows])).embedding
 
 
 def _mosaics(settings: ComparisonConfig, made: Opened, report: Report) -> tuple[Table, ...]:

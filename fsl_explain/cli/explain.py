@@ -8,11 +8,14 @@ import torch
 from episodes import ImageFolder, read_image, read_images
 from episodes.errors import Mistake
 from fsl_explain.backbones.random_parts import random_words
+from fsl_explain.centering import centered_words
 from fsl_explain.classifiers import named_rule
 from fsl_explain.cli.cases import make_case
+from fsl_explain.cli.centering import as_set
 from fsl_explain.cli.manners import check_trained
 from fsl_explain.cli.measuring import say_random
 from fsl_explain.cli.progress import note, say, show_table
+from fsl_explain.config.center import CenterConfig
 from fsl_explain.encoder import Encoder
 from fsl_explain.evaluation import Table
 from fsl_explain.explainers.analysis.support_audit import support_audit
@@ -20,6 +23,7 @@ from fsl_explain.explainers.choice import Choice, find_similarity
 from fsl_explain.explainers.compared import compare
 from fsl_explain.explainers.contrast_weights import class_index
 from fsl_explain.explainers.methods.named import find_method
+from fsl_explain.explainers.support_groups import embedded
 from fsl_explain.heads import pooling_name
 from fsl_explain.report import Case, Page, write_page
 from fsl_explain.report.support_view import decided_by_supports, receipt_title
@@ -35,6 +39,7 @@ def run(
     encoder: str,
     checkpoint: Path | None,
     pooling: str | None,
+    center: CenterConfig | None,
     methods: tuple[str, ...],
     rule: str,
     k: int | None,
@@ -65,6 +70,7 @@ def run(
     say_random(network)
     note(f"Comparing {query.name} with {sum(map(len, groups.values()))} images of {len(groups)} classes …")
     supports = {name: network.preprocess([picture for _, picture in read]) for name, read in pictures.items()}
+    network = as_set(network, center, lambda: embedded(network, torch.cat([*supports.values()])).embedding)
     compared = compare(network, network.preprocess([image])[0], supports, similarity)
     case = make_case(
         "The decision",
@@ -85,6 +91,7 @@ def run(
             lead=_verdict(case),
             facts=facts,
             cases=(case,),
+            notes=tuple(words for words in (centered_words(network.centered_on),) if words),
         ),
         out,
     )
@@ -94,7 +101,7 @@ def run(
 
 
 def _usual_methods(classes: tuple[str, ...], similarity: Similarity) -> tuple[str, ...]:
-    usual = ("exact", *(("contrast",) if len(classes) > 1 else ()), "fam", "lafam")
+    usual = (*(("contrast",) if len(classes) > 1 else ()), "exact", "fam", "lafam")
     return tuple(name for name in usual if find_method(name).takes(similarity))
 
 

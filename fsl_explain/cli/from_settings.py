@@ -1,5 +1,6 @@
 """What settings say, said to the library in values: here configs end."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from jaxtyping import Float
@@ -15,6 +16,7 @@ from fsl_explain.evaluation.comparison.compared_images import MapComparison
 from fsl_explain.evaluation.comparison.label_free import compare_label_free
 from fsl_explain.evaluation.comparison.with_supports import compare_maps
 from fsl_explain.evaluation.episodes import accuracy_over_episodes, evaluate_episodes
+from fsl_explain.evaluation.figures import OF_DECISIONS, Figure
 from fsl_explain.evaluation.grid_choice import GridDecision, Shown
 from fsl_explain.evaluation.map_grid import MapGrid, map_grid
 from fsl_explain.evaluation.measurement import Chunk
@@ -37,6 +39,8 @@ def episodes_of(
     dataset: LabeledImages,
     partial: Path | None = None,
     report: Report = silent,
+    maps: Path | None = None,
+    figures: Sequence[str | Figure] = OF_DECISIONS,
 ) -> Chunk:
     """Evaluate the episodes that the settings name."""
     return evaluate_episodes(
@@ -45,12 +49,14 @@ def episodes_of(
         sampler=sampler_of(settings.episodes, dataset),
         episodes=settings.episodes.count,
         methods=settings.explanation.methods,
+        figures=figures,
         rule=settings.decision.rule,
         similarity=settings.decision.similarity,
         masking=settings.explanation.masking,
         iou_threshold=settings.explanation.iou_threshold,
         batch_size=settings.run.batch_size,
         partial=partial,
+        maps=maps,
         engine=settings.run.engine,
         report=report,
     )
@@ -75,6 +81,7 @@ def comparison_of(
     dataset: LabeledImages,
     partial: Path | None = None,
     report: Report = silent,
+    saved: Path | None = None,
 ) -> MapComparison:
     """Compare the explainers that the settings name, with supports or, of 0 shots, without."""
     maps, run = settings.maps, settings.run
@@ -89,6 +96,7 @@ def comparison_of(
             relax=relax,
             batch_size=run.batch_size,
             partial=partial,
+            maps=saved,
             engine=run.engine,
             report=report,
         )
@@ -106,6 +114,7 @@ def comparison_of(
         removed=maps.removed,
         batch_size=run.batch_size,
         partial=partial,
+        maps=saved,
         engine=run.engine,
         report=report,
     )

@@ -17,10 +17,11 @@ from cyclopts import App, CycloptsError
 import fsl_explain
 from episodes.errors import MissingFile, Mistake
 from fsl_explain.cli.terminal import note, shown
-from fsl_explain.registries import FROM_TORCHVISION
+from fsl_explain.registries import family_of
 
 TRACEBACK = "--traceback"
 RESULTS = "summary.json"  # written by every command with a folder of results
+WITH_WEIGHTS = "transformers"  # the family whose names are folders that hold weights
 
 
 def new_app(name: str, purpose: str, start: str) -> App:
@@ -89,17 +90,22 @@ def check_input(path: Path, what: str) -> None:
 
 
 def check_trained(encoder: str, checkpoint: Path | None) -> None:
-    """Refuse a network of torchvision without weights: its name stands for a trained one. Raises: ``ValueError``."""
-    if encoder.startswith(FROM_TORCHVISION) and checkpoint is None:
+    """Refuse a network of a family without weights: its name stands for a trained one. Raises: ``ValueError``.
+
+    The name of a folder of transformers brings its weights along; where it has none, they are said to be random.
+    """
+    if family_of(encoder) not in (None, WITH_WEIGHTS) and checkpoint is None:
         raise Mistake(
             f"expected trained weights for {encoder}, but got none, so that they would be random; give --checkpoint."
         )
 
 
-def check_results_folder(out: Path | None, *, resume: bool = False, overwrite: bool = False) -> None:
+def check_results_folder(
+    out: Path | None, *, resume: bool = False, overwrite: bool = False, save_maps: bool = False
+) -> None:
     """Refuse what cannot become a folder of results, or holds some, before a command starts. Raises: ``ValueError``."""
     if out is None:
-        for option in ("--resume" * resume, "--overwrite" * overwrite):
+        for option in ("--resume" * resume, "--overwrite" * overwrite, "--save-maps" * save_maps):
             if option:
                 raise Mistake(f"expected --out with {option}, which is about what that folder holds; add --out FOLDER.")
         return

@@ -3,6 +3,8 @@
 A command says what it measures, and what its page shows; all else stands here.
 """
 
+import functools
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -10,17 +12,22 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
+from torch import Tensor
 
 from episodes import LabeledImages
 from fsl_explain.backbones.random_parts import random_words
+from fsl_explain.cli.broken import without_broken
+from fsl_explain.cli.centering import as_set
 from fsl_explain.cli.progress import note, progress_bars, show_table
 from fsl_explain.cli.seen import check_evaluated
 from fsl_explain.config import EncoderConfig
+from fsl_explain.config.center import CenterConfig
 from fsl_explain.config.data import DataConfig
 from fsl_explain.config.settings import RunConfig
 from fsl_explain.config.strict import without_places
 from fsl_explain.encoder import Encoder
-from fsl_explain.evaluation.results.read_back import RANDOM_PARTS
+from fsl_explain.evaluation.results.read_back import CENTERED_ON, LEFT_OUT, RANDOM_PARTS, caveats_of
+from fsl_explain.evaluation.results.saved_maps import MAPS
 from fsl_explain.evaluation.results.written import (
     UNFINISHED,
     Columns,
@@ -76,8 +83,8 @@ class Opened:
         Raises: ``ValueError`` for classes that the encoder was trained on, unless its settings allow them.
         """
         seen = check_evaluated(settings.encoder, settings.data, dataset)
-        untrained = {RANDOM_PARTS: list(encoder.random)}
-        return cls(dataset, encoder, seen, recorded(settings, encoder, dataset) | seen.recorded | untrained)
+        stated = {RANDOM_PARTS: list(encoder.random), CENTERED_ON: encoder.centered_on}
+        return cls(dataset, encoder, seen, recorded(settings, encoder, dataset) | seen.recorded | stated)
 
     @contextmanager
     def measuring(self, out: Path | None, resume: bool = False) -> Iterator[tuple[Path | None, Report]]:
@@ -96,27 +103,57 @@ class Opened:
 
     def show(self, tables: Sequence[Table]) -> tuple[Table, ...]:
         """Print tables with what has to stand beside them, and return them so."""
-        untrained = [words] if (words := random_words(self.encoder.random)) else []
-        stated = [self.seen.beside(replace(table, notes=(*untrained, *table.notes))) for table in tables]
+        beside = caveats_of(self.recorded)
+        stated = [replace(table, notes=(*beside, *table.notes)) for table in tables]
         for table in stated:
             show_table(table)
         return tuple(stated)
 
-    def write(self, out: Path, summary: Mapping[str, Any], columns: Mapping[str, Columns], page: Page) -> None:
-        """Write the results together, then remove the finished parts."""
+    def write(
+        self,
+        out: Path,
+        summary: Mapping[str, Any],
+        columns: Mapping[str, Columns],
+        page: Page,
+        maps: Path | None = None,
+    ) -> None:
+        """Write the results together, then remove the finished parts, and maps that are not of these results."""
         write_tables(out, summary, columns, {"index.html": render_page(page)})
         remove_partial(out)
+        if maps is None:
+            shutil.rmtree(out / MAPS, ignore_errors=True)
+        else:
+            note(f"Maps: {maps}, for fsl_explain.evaluation.load_maps({str(out)!r})")
         note(f"Results: {out / 'summary.json'} and, for people, {out / 'index.html'}")
 
 
-def opened(settings: Measured, also: Callable[[], object] = lambda: None) -> Opened:
-    """Set the threads and open the images and the encoder that the settings name; ``also`` opens what lies between."""
+def opened(
+    settings: Measured,
+    also: Callable[[], object] = lambda: None,
+    center: CenterConfig | None = None,
+    supports: Callable[[Encoder, LabeledImages], Tensor] | None = None,
+    skip_broken: bool = False,
+) -> Opened:
+    """Set the threads and open the images and the encoder that the settings name; ``also`` opens what lies between.
+
+    With a ``center`` the encoder is centered; ``supports`` gives the embeddings of those that all decisions share.
+    With ``skip_broken`` images that cannot be read are left out, which every table then says.
+    """
     set_threads(settings.run.threads)
-    dataset = settings.data.open()
+    whole = settings.data.open()
+    dataset = without_broken(whole) if skip_broken else whole
     also()
     encoder = Encoder.from_config(settings.encoder, device=settings.run.device)
     say_random(encoder)
-    return Opened.of(settings, dataset, encoder)
+    shared = None if supports is None else functools.partial(supports, encoder, dataset)
+    made = Opened.of(settings, dataset, as_set(encoder, center, shared))
+    made.recorded[LEFT_OUT] = {"data": [len(whole) - len(dataset), len(whole)]}
+    return made
+
+
+def maps_folder(out: Path | None, save_maps: bool) -> Path | None:
+    """Return the folder for raw maps in that of the results, where they are asked for."""
+    return None if out is None or not save_maps else out / MAPS
 
 
 def say_random(encoder: Encoder) -> None:
@@ -145,8 +182,10 @@ def set_threads(threads: int | None) -> None:
 def recorded(settings: Measured, encoder: Encoder, dataset: LabeledImages) -> dict[str, Any]:
     """Return the provenance of figures measured with these settings; of the machine no path and no date."""
     plain, checkpoint = settings.model_dump(mode="json", exclude={"run"}), settings.encoder.checkpoint
-    for section in ("data", "gallery"):
+    for section in ("data", "gallery", "center"):
         if plain.get(section) is not None:
             plain[section] = without_places(plain[section])
+    if "explanation" in plain:
+        plain["explanation"]["metrics"] = [Path(name).name for name in plain["explanation"].get("metrics", ())]
     plain["encoder"]["checkpoint"] = None if checkpoint is None else checkpoint.name
     return provenance(plain, encoder, dataset, checkpoint=checkpoint, split=settings.data.loaded_split)

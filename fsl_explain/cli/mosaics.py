@@ -27,11 +27,11 @@ from fsl_explain.report import Case, Page
 EXAMPLES = 4
 
 
-def run(settings: MosaicsConfig, out: Path | None, resume: bool, title: str) -> None:
+def run(settings: MosaicsConfig, out: Path | None, resume: bool, skip_broken: bool, title: str) -> None:
     """Draw and measure mosaics, print the tables and write the results."""
     measured_methods(settings.mosaics.methods)
     check_heads(settings.mosaics.heads)
-    made = opened(settings)
+    made = opened(settings, skip_broken=skip_broken)
     with made.measuring(out, resume) as (partial, report):
         store, figures = mosaics_of(settings.mosaics, settings.run, made.encoder, made.dataset, report, partial=partial)
     summary = summarize_mosaics(figures) | {"provenance": made.recorded}

@@ -9,13 +9,13 @@ from episodes.naming import unknown_name
 from episodes.registry import Registry
 from fsl_explain.registries import (
     ENCODERS,
-    FROM_TORCHVISION,
     METHODS,
     OWN,
     POOLINGS,
     RULES,
     SIMILARITIES,
     checked_encoder,
+    family_names,
 )
 
 FITTED = "mahalanobis"
@@ -65,13 +65,34 @@ Overwrite = Annotated[
     bool, Parameter(negative="", help="Replace the results that stand in --out; otherwise they are a mistake.")
 ]
 """Whether results that are there are replaced."""
+SkipBroken = Annotated[
+    bool,
+    Parameter(negative="", help="List images that cannot be read on stderr and go on without them, as the tables say."),
+]
+"""Whether an evaluation leaves broken images out."""
+SaveMaps = Annotated[
+    bool,
+    Parameter(
+        negative="",
+        help="Write raw maps into the folder maps of --out: cells and saliency in float16, with an index to query and "
+        "method. They are large: about 0.1 MB each at 224×224.",
+    ),
+]
+"""Whether an evaluation writes its maps."""
 Neighborhood = Annotated[int, Parameter(name=("--k", "-k"))]
 """How many neighbors."""
 EncoderName = Annotated[
     str,
     Parameter(
         validator=each(checked_encoder),
-        help=f"{ENCODERS.listed(f'{FROM_TORCHVISION}NAME', OWN)}. The last runs your code: it returns an Encoder.",
+        help=f"{ENCODERS.listed(*family_names('NAME'), OWN)}. The last runs your code: it returns an Encoder.",
+    ),
+]
+Center = Annotated[
+    str | None,
+    Parameter(
+        help="Center embeddings on the mean of the supports, or of a bank that the same encoder made: supports or the "
+        "bank's folder. Scores and decisions change.",
     ),
 ]
 PoolingName = Annotated[str | None, one_of(POOLINGS, "{}; that of the encoder's paper unless given.")]
@@ -82,6 +103,6 @@ MethodNames = Annotated[
     tuple[str, ...],
     one_of(
         METHODS,
-        "{}; may be repeated. By default exact, contrast, fam and lafam, as far as classes and similarity allow.",
+        "{}; may be repeated. By default contrast, exact, fam and lafam, as far as classes and similarity allow.",
     ),
 ]

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from episodes import LabeledImages
+from fsl_explain.backbones.named import shipped_with
 from fsl_explain.backbones.weights.loading import trained_on
 from fsl_explain.backbones.weights.trained_on import TrainedOn
 from fsl_explain.config import EncoderConfig, TrainingConfig
@@ -15,7 +16,7 @@ def check_evaluated(encoder: EncoderConfig, data: DataConfig, dataset: LabeledIm
 
     Raises: ``ValueError`` where they meet and ``encoder.seen_classes`` does not allow it.
     """
-    path = encoder.checkpoint
+    path = encoder.checkpoint or shipped_with(encoder.name)
     origin = EvaluatedFrom("data", _text(data), data.part)
     allowed = encoder.seen_classes == "allow"
     learner = "" if path is None else path.name
@@ -36,7 +37,7 @@ def check_tested(config: TrainingConfig, learned: Sequence[TrainedOn]) -> SeenCl
 
 def learned_by(config: TrainingConfig, dataset: LabeledImages) -> tuple[TrainedOn, ...]:
     """Return the classes whose labels the weights will have seen: those of their beginning, and of this training."""
-    begun = trained_on(config.encoder.checkpoint)
+    begun = trained_on(config.encoder.checkpoint or shipped_with(config.encoder.name))
     if not config.objective.uses_labels:
         return begun
     split = EvaluatedFrom(split=_text(config.data)).split_name

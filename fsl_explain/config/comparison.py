@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from fsl_explain.config.center import CENTER, CenterConfig
 from fsl_explain.config.data import DataConfig
 from fsl_explain.config.encoder import EncoderConfig
 from fsl_explain.config.mosaics import MosaicSizesConfig
@@ -46,6 +47,7 @@ class ComparisonConfig(Settings):
 
     data: DataConfig
     encoder: EncoderConfig = EncoderConfig()
+    center: CenterConfig | None = CENTER
     maps: MapsConfig = MapsConfig()
     mosaics: MosaicSizesConfig | None = Field(None, description="Mosaics shown first; None: none are made.")
     run: RunConfig = RunConfig()

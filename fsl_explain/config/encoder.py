@@ -8,7 +8,7 @@ from episodes.errors import MissingFile, Mistake
 from fsl_explain.config.names import EncoderName, PoolingName
 from fsl_explain.config.numbers import WIDEST, check_range
 from fsl_explain.config.strict import LocalPath, Settings
-from fsl_explain.registries import ENCODERS, FROM_TORCHVISION, OWN, POOLINGS
+from fsl_explain.registries import ENCODERS, OWN, POOLINGS, family_names
 
 
 class HeadConfig(Settings):
@@ -41,7 +41,7 @@ class HeadConfig(Settings):
 class EncoderConfig(Settings):
     """From images to embeddings."""
 
-    name: EncoderName = Field("conv4net", description=f"{ENCODERS.listed(f'{FROM_TORCHVISION}NAME', OWN)}.")
+    name: EncoderName = Field("conv4net", description=f"{ENCODERS.listed(*family_names('NAME'), OWN)}.")
     checkpoint: LocalPath | None = Field(None, description="Weights; None: published or random ones.")
     source: str | None = Field(None, description="Where the checkpoint comes from, to be said when it is missing.")
     pooling: PoolingName | None = Field(
@@ -49,6 +49,16 @@ class EncoderConfig(Settings):
         description=f"How maps become one value per channel, {POOLINGS.listed()}; None: as the network was trained.",
     )
     head: HeadConfig = Field(HeadConfig(), description="How pooled values become the embedding.")
+    layer: str | None = Field(
+        None,
+        description="The layer whose maps are explained, of families of networks; None: the last of maps.",
+    )
+    layout: Literal["channels-first", "channels-last", "tokens"] | None = Field(
+        None, description="How the maps of that layer lie; None: recognized."
+    )
+    tail: Literal["ignore"] | None = Field(
+        None, description="ignore: the pooled maps are compared, whatever the network makes of them."
+    )
     inference: Literal["eager", "folded", "bf16"] = Field(
         "eager", description="eager; folded: batch normalization inside the convolutions; bf16: that in bfloat16."
     )
@@ -67,6 +77,12 @@ class EncoderConfig(Settings):
         if isinstance(side, int | float) and not 1 <= side <= WIDEST:
             raise Mistake(f"expected a size of 1 to {WIDEST:,} pixels, but got {side}")
         return architecture
+
+    @property
+    def read(self) -> dict[str, Any]:
+        """What is read of a network of a family, as options of it; empty where nothing is said."""
+        said = {"layer": self.layer, "layout": self.layout}
+        return {option: value for option, value in said.items() if value is not None}
 
     def check_there(self) -> None:
         """Raise ``FileNotFoundError`` for a checkpoint that is not there, with where it comes from."""

@@ -2,13 +2,14 @@
 
 from pydantic import Field, field_validator
 
+from fsl_explain.config.center import CENTER, CenterConfig
 from fsl_explain.config.data import DataConfig
 from fsl_explain.config.encoder import EncoderConfig
 from fsl_explain.config.names import MaskingName, MethodName, ScoringRuleName, SimilarityName
 from fsl_explain.config.numbers import LARGEST_SEED, MOST, MOST_AT_ONCE
 from fsl_explain.config.strict import Settings
 from fsl_explain.engine import ENGINES
-from fsl_explain.registries import MASKINGS, METHODS, RULES, SIMILARITIES
+from fsl_explain.registries import MASKINGS, METHODS, OWN, RULES, SIMILARITIES
 
 
 class EpisodesConfig(Settings):
@@ -33,6 +34,9 @@ class ExplanationConfig(Settings):
 
     methods: tuple[MethodName, ...] = Field(
         ("fam", "exact", "contrast"), description=f"Explainers beside the baselines, of {METHODS.listed()}."
+    )
+    metrics: tuple[str, ...] = Field(
+        (), description=f"Metrics beside AD, IC, Proportion, IoU and pointing: auc, for example, or {OWN} of your own."
     )
     masking: MaskingName = Field("mean", description=f"What removed pixels become: {MASKINGS.listed()}.")
     iou_threshold: float = Field(0.2, gt=0, lt=1, description="Share of the maximum above which a pixel counts.")
@@ -59,6 +63,7 @@ class EvaluationConfig(Settings):
 
     data: DataConfig
     encoder: EncoderConfig = EncoderConfig()
+    center: CenterConfig | None = CENTER
     episodes: EpisodesConfig = EpisodesConfig()
     decision: DecisionConfig = DecisionConfig()
     explanation: ExplanationConfig = ExplanationConfig()

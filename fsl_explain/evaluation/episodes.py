@@ -26,14 +26,16 @@ from fsl_explain.evaluation.identity import identity
 from fsl_explain.evaluation.image_store import ImageStore, embed_unique
 from fsl_explain.evaluation.masked_queries import NEEDS_OF_DECISIONS, Judge, check_batch_size, check_measuring
 from fsl_explain.evaluation.measured_episodes import EpisodeWork
-from fsl_explain.evaluation.measurement import Chunk, chunk_of
+from fsl_explain.evaluation.measurement import Chunk, about_queries, chunk_of
 from fsl_explain.evaluation.measurement import join as join_chunks
+from fsl_explain.evaluation.results.saved_maps import MapsFolder
 from fsl_explain.evaluation.run_identity import indices_hash, run_hash, text_hash
 from fsl_explain.explainers.method import Method
 from fsl_explain.progress import Report, silent
 from fsl_explain.similarities import Similarity
 
 EPISODES_IN_A_CHUNK = 25
+WITH_MAPS = 5  # episodes in a chunk whose maps are kept
 PART_BY_PART = ""  # a run may get more episodes: each part says which contents its images have
 METHODS_MEASURED = ("fam", "exact", "contrast")
 
@@ -52,6 +54,7 @@ def evaluate_episodes(
     iou_threshold: float = 0.2,
     batch_size: int = 16,
     partial: Path | None = None,
+    maps: Path | None = None,
     engine: str | Engine = "local",
     report: Report = silent,
 ) -> Chunk:
@@ -62,6 +65,7 @@ def evaluate_episodes(
     says what removed pixels become: ``mean``, ``black`` or ``blur``.
 
     With ``partial``, finished chunks of episodes are kept in that folder, and a second call goes on with them.
+    With ``maps``, the raw maps of correct decisions are written into that folder, for ``load_maps``.
     ``report`` is told of the stage, the units done since its last call and all units.
 
     Raises: ``LookupError`` for an unknown name, with the nearest ones; ``ValueError`` for a value that does not fit.
@@ -75,21 +79,27 @@ def evaluate_episodes(
         "methods": [*chosen, [one for one in methods if not isinstance(one, str)]],
         "figures": [identity(figure) for figure in shown],
         "decision": [decided_by.chosen_rule, decided_by.chosen_similarity],
-        "measuring": [masking, iou_threshold],
+        "measuring": [masking, iou_threshold, *(["maps"] if maps is not None else [])],
     }
     engine_for(engine, partial, "")  # a mistake shows before images are read
     store = _embedded(encoder, dataset, drawn, batch_size, report)
     run = "" if partial is None else run_hash(encoder, dataset, settings, contents=PART_BY_PART)
     running = engine_for(engine, partial, run)
-    judge = Judge(encoder, store, masking, iou_threshold, batch_size, shown)
+    judge = Judge(encoder, store, masking, iou_threshold, batch_size, shown, keeps_maps=maps is not None)
     make = functools.partial(EpisodeWork, judge, decided_by, chosen, drawn)
-    parts = [*_parts(drawn, settings, None if partial is None else _contents(store))]
+    together = EPISODES_IN_A_CHUNK if maps is None else WITH_MAPS
+    parts = [*_parts(drawn, together, settings, None if partial is None else _contents(store))]
+    written = None if maps is None else MapsFolder(maps)
     chunks: dict[int, Chunk] = {}
     report("explaining episodes", 0, len(drawn))
     for position, result in running.map(make, parts):
-        chunks[position] = chunk_of(result, tuple(chosen), shown)
+        rest = result if written is None else written.take(parts[position].name, result)
+        chunks[position] = chunk_of(rest, tuple(chosen), shown)
         report("explaining episodes", len(chunks[position].decisions.image), len(drawn))
-    return join_chunks([chunks[position] for position in range(len(parts))])
+    found = join_chunks([chunks[position] for position in range(len(parts))])
+    if written is not None:
+        written.finish(functools.partial(about_queries, found.decisions, dataset.classes, dataset.paths))
+    return found
 
 
 def accuracy_over_episodes(
@@ -137,9 +147,11 @@ def _contents(store: ImageStore) -> dict[int, str]:
     return dict(zip((store.row_of >= 0).nonzero()[:, 0].tolist(), store.contents, strict=True))
 
 
-def _parts(drawn: Sequence[Episode], settings: Mapping[str, Any], contents: Mapping[int, str] | None) -> Iterator[Part]:
+def _parts(
+    drawn: Sequence[Episode], together: int, settings: Mapping[str, Any], contents: Mapping[int, str] | None
+) -> Iterator[Part]:
     """Cut the episodes into chunks; what one is made of names its images and their contents, not only its place."""
-    for part in slices(len(drawn), EPISODES_IN_A_CHUNK):
+    for part in slices(len(drawn), together):
         chosen = drawn[part]
         images = indices_hash(*(array for one in chosen for array in (one.classes, one.support, one.query)))
         made_of = {"start": part.start, "stop": part.stop, "images": images, "settings": identity(settings)}

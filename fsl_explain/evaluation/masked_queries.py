@@ -31,6 +31,12 @@ class Judge:
     iou_threshold: float
     batch_size: int
     figures: tuple[Figure, ...] = ()
+    keeps_maps: bool = False
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of its images."""
+        return self.store.pixels.shape[1], self.store.pixels.shape[2]
 
     @property
     def masks(self) -> bool:
@@ -74,25 +80,27 @@ class Judge:
 
 @dataclass(frozen=True)
 class Judged:
-    """Masked embeddings and figures of the maps of a list of queries, or of images."""
+    """Masked embeddings and figures of the maps of queries or images, and the cells where maps are kept."""
 
     embeddings: Float[Tensor, "query embedding"]
     figures: dict[str, Float[Tensor, "query"]]
+    cells: Float[Tensor, "query h w"] | None = None
 
     def at(self, index: Int[Tensor, "query"]) -> "Judged":
         """Pick some, in any order."""
-        return Judged(self.embeddings[index], {name: values[index] for name, values in self.figures.items()})
+        cells = None if self.cells is None else self.cells[index]
+        return Judged(self.embeddings[index], {name: values[index] for name, values in self.figures.items()}, cells)
 
 
 def judge(judge_with: Judge, method: Method, question: Question, rows: Int[Tensor, "query"]) -> Judged:
     """Map, mask and measure one batch of queries."""
-    size = (judge_with.store.pixels.shape[1], judge_with.store.pixels.shape[2])
-    saliency = method.saliency(method.attribute(question).cells, size)
+    cells = method.attribute(question).cells
+    saliency = method.saliency(cells, judge_with.size)
     if judge_with.masks:
         embeddings = judge_with.embed_masked(rows, saliency, method.signed)
     else:
         embeddings = judge_with.store.embeddings[rows].double()
-    return Judged(embeddings, judge_with.of_maps(rows, saliency))
+    return Judged(embeddings, judge_with.of_maps(rows, saliency), cells.cpu() if judge_with.keeps_maps else None)
 
 
 def join(judge_with: Judge, parts: Sequence[Judged]) -> Judged:
@@ -102,7 +110,8 @@ def join(judge_with: Judge, parts: Sequence[Judged]) -> Judged:
         nothing = {figure.name: torch.zeros(0) for figure in judge_with.figures if not figure.per_query}
         return Judged(torch.zeros(0, channels, dtype=torch.float64), nothing)
     figures = {name: torch.cat([part.figures[name] for part in parts]) for name in parts[0].figures}
-    return Judged(torch.cat([part.embeddings for part in parts]), figures)
+    cells = [part.cells for part in parts if part.cells is not None]
+    return Judged(torch.cat([part.embeddings for part in parts]), figures, torch.cat(cells) if cells else None)
 
 
 def supports_of(

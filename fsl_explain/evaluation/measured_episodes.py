@@ -11,6 +11,7 @@ from fsl_explain.batches import slices
 from fsl_explain.engine import Part
 from fsl_explain.evaluation.decided_by import DecidedBy
 from fsl_explain.evaluation.decided_episodes import DecidedEpisodes, Queries
+from fsl_explain.evaluation.kept_maps import kept_maps
 from fsl_explain.evaluation.masked_queries import Judge, Judged, join, judge
 from fsl_explain.evaluation.measurement import Chunk, Measurements, tensors_of
 from fsl_explain.explainers.asking import Decided, ask_about
@@ -29,28 +30,35 @@ class EpisodeWork:
     label_free: dict[str, Judged] = field(default_factory=dict)  # per method, one entry per image of the store
 
     def __call__(self, part: Part) -> dict[str, Tensor]:
-        """Measure the episodes of a part."""
-        return tensors_of(self.measure(self.episodes[part.made_of["start"] : part.made_of["stop"]]))
+        """Measure the episodes of a part; its maps, where they are kept, are numbered through all episodes."""
+        start = part.made_of["start"]
+        chunk, maps = self.measure(self.episodes[start : part.made_of["stop"]], start)
+        return tensors_of(chunk) | maps
 
     @property
     def decided(self) -> DecidedEpisodes:
         """What decides over the same images."""
         return DecidedEpisodes(self.judge_with.store, self.decided_by, self.judge_with.batch_size)
 
-    def measure(self, episodes: Sequence[Episode]) -> Chunk:
-        """Decide, explain and measure; figures are those of correct decisions only, as in the paper."""
+    def measure(self, episodes: Sequence[Episode], start: int = 0) -> tuple[Chunk, dict[str, Tensor]]:
+        """Decide, explain and measure; figures and maps are those of correct decisions only, as in the paper."""
         decisions, queries = self.decided.decide(episodes)
         correct = (decisions.truth == decisions.predicted).flatten().nonzero().squeeze(1)
         shape = (len(self.methods), *decisions.image.shape)
         masked_score = torch.full(shape, torch.nan, dtype=torch.float64)
         figures = {one.name: masked_score.clone() for one in self.judge_with.figures}
+        maps: dict[str, Tensor] = {}
         for position, (name, method) in enumerate(self.methods.items()):
             judged, masked = self._judge(name, method, queries.at(correct))
             score = decisions.score.flatten()[correct]
             masked_score[position].view(-1)[correct] = masked
             for figure, values in (judged.figures | self.judge_with.of_scores(score, masked)).items():
                 figures[figure][position].view(-1)[correct] = values.double()
-        return Chunk(decisions, Measurements(tuple(self.methods), masked_score, figures, self.judge_with.figures))
+            if judged.cells is not None:
+                numbers = correct + start * decisions.image.shape[1]
+                maps |= kept_maps(name, method, judged.cells, numbers, self.judge_with.size)
+        measured = Measurements(tuple(self.methods), masked_score, figures, self.judge_with.figures)
+        return Chunk(decisions, measured), maps
 
     def _judge(self, name: str, method: Method, queries: Queries) -> tuple[Judged, Tensor]:
         """Return figures, and the score of the predicted class for the masked query to the same supports."""

@@ -115,6 +115,22 @@ def query_columns(
     return columns | {name: value.flatten().numpy() for name, value in chunk.measurements.figures.items()}
 
 
+def about_queries(
+    decisions: Decisions, classes: Sequence[str], paths: Sequence[Path | None], numbers: np.ndarray
+) -> dict[str, np.ndarray | list[str | None]]:
+    """Return what is known of queries that are numbered through all episodes, as columns of a table."""
+    queries, flat = decisions.image.shape[1], torch.from_numpy(numbers)
+    images = decisions.image.flatten()[flat].tolist()
+    return {
+        "episode": numbers // queries,
+        "query": numbers % queries,
+        "image": np.asarray(images, np.int64),
+        "path": [None if paths[image] is None else str(paths[image]) for image in images],
+        "class": [classes[label] for label in decisions.truth_label.flatten()[flat].tolist()],
+        "predicted": [classes[label] for label in decisions.predicted_label.flatten()[flat].tolist()],
+    }
+
+
 def episode_columns(chunk: Chunk) -> dict[str, np.ndarray | list[str]]:
     """Return one row per episode and method, as columns of a table."""
     methods = chunk.measurements.methods

@@ -10,7 +10,7 @@ from torch import Tensor
 from episodes.errors import Mistake
 from fsl_explain.classifiers import Rule, SupportSet
 from fsl_explain.devices import module_at_hand
-from fsl_explain.encoder import Features
+from fsl_explain.encoder import Encoder, Features
 from fsl_explain.explainers.contrast_weights import Against
 from fsl_explain.explainers.explained_score import (
     ExplainedScore,
@@ -22,8 +22,9 @@ from fsl_explain.explainers.explained_score import (
 )
 from fsl_explain.explainers.method import Method
 from fsl_explain.explainers.question import Pixels, Question
+from fsl_explain.explainers.tails import NetworkTail, PooledTail, Tail
 from fsl_explain.heads import Pooling
-from fsl_explain.similarities import Similarity
+from fsl_explain.similarities import Similarity, has_form
 
 
 @runtime_checkable
@@ -101,7 +102,15 @@ def ask_about(
         pooling=reading.pooling,
         head=module_at_hand(reading.head),
         pixels=pixels,
+        tail=_tail(reading, similarity=decided.similarity),
     )
+
+
+def _tail(reading: Reading, similarity: Similarity) -> Tail | None:
+    """Return what lies between maps and embedding where neither it nor the similarity has an exact form."""
+    if isinstance(reading, Encoder) and reading.reading.tail.is_network:
+        return NetworkTail(reading)
+    return None if has_form(similarity) else PooledTail(reading.pooling, module_at_hand(reading.head))
 
 
 def _explained(quantity: Quantity, decided: Decided, classes: tuple[str, ...], options: Options) -> ExplainedScore:

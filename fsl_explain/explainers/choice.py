@@ -47,7 +47,7 @@ def ask(compared: Compared, choice: Choice, explains: Quantity = "score") -> Que
     target = _targets(ranking, choice.target, supports.classes)
     _check_votes(scores, target, supports.classes)
     options = Options(choice.against, None, choice.scale, choice.threshold)
-    pixels = Pixels(compared.encoder, compared.queries)
+    pixels = Pixels(compared.encoder, compared.queries, compared.support_images)
     decided = Decided(rule, similarity, scores, ranking, target)
     return ask_about(explains, compared.encoder, query, supports, decided, pixels, options)
 

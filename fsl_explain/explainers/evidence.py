@@ -16,7 +16,7 @@ from torch import Tensor
 from episodes.errors import Mistake
 from fsl_explain.classifiers import RULES, Rule, SupportSet
 from fsl_explain.encoder import Features
-from fsl_explain.explainers.question import Question
+from fsl_explain.explainers.question import Question, expect_addends
 from fsl_explain.heads import linearize
 from fsl_explain.similarities import SIMILARITIES, Mahalanobis, Similarity
 
@@ -113,6 +113,7 @@ def addends_of(question: Question, chosen: tuple[slice, slice] = EVERY) -> Adden
 
     Raises: ``ValueError`` where the supports' maps were not kept.
     """
+    expect_addends(question, "a correspondence")
     supports = _with_maps(question)[chosen]
     sizes = _size(question.query), _size(supports)
     return Addends(_addends(question.query, question), _addends(supports, question), *sizes)
@@ -198,6 +199,7 @@ def _kept(evidence: Evidence) -> Addends | Missing:
     if question is None:
         return evidence.kept or Missing(NO_MAPS)
     try:
+        expect_addends(question, "a correspondence")
         supports = _with_maps(question)
         if supports.embedding.dim() > 3:
             return addends_of(question)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from episodes.errors import Mistake
 from episodes.naming import unknown_name
-from fsl_explain.classifiers import Rule, decide, pairwise_to_supports
+from fsl_explain.classifiers import Rule, decide
 from fsl_explain.encoder import Encoder, expect_encoder
 from fsl_explain.explainers.choice import Choice, ask
 from fsl_explain.explainers.compared import Compared, as_batch, compare
@@ -108,17 +108,17 @@ def _query_side(compared: Compared, attribution: Attribution, explainer: Method)
         saliency=explainer.saliency(attribution.cells, size).cpu(),
         image=compared.visible_queries,
         named={name: value.to("cpu", dtype) for name, value in attribution.named.items()},
+        steps=None if attribution.steps is None else attribution.steps.cpu(),
     )
 
 
 def _support_side(compared: Compared, question: Question, explainer: Method, dtype: torch.dtype) -> SupportSide:
     supports, found = question.supports, _on_supports(explainer, question)
     shares, biases = support_addends(question)
-    similarities = pairwise_to_supports(question.query.embedding, supports, question.similarity)
     return SupportSide(
         cells=found.cells.masked_fill(~supports.valid[..., None, None], nan).cpu(),
         bias=found.bias.to("cpu", dtype),
-        similarities=similarities.masked_fill(~supports.valid, nan).cpu(),
+        similarities=question.similarities.masked_fill(~supports.valid, nan).cpu(),
         weights=question.weights.supports.cpu(),
         shares=shares.cpu(),
         biases=biases.cpu(),
@@ -176,7 +176,7 @@ def _check_without_supports(method: str, target: int | None, interpolation: str,
 
 
 def _on_supports(explainer: Method, question: Question) -> SupportAttribution:
-    if question.supports.features is not None:
+    if question.shows_supports:
         return explainer.attribute_supports(question)
     nothing = question.query.pooled.new_full((*question.target.shape, *question.supports.valid.shape[-2:], 1, 1), nan)
     return SupportAttribution(nothing, nothing.new_full(question.target.shape, nan))

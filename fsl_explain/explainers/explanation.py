@@ -20,7 +20,7 @@ from fsl_explain.classifiers import Decision
 from fsl_explain.explainers import explanation_file
 from fsl_explain.explainers.evidence import Evidence, unnamed
 from fsl_explain.explainers.question import Question
-from fsl_explain.explainers.receipt import Receipt, SupportLine
+from fsl_explain.explainers.receipt import Integration, Receipt, support_lines
 from fsl_explain.explainers.saved_explanation import parts_of, taken_apart
 from fsl_explain.explainers.sides import SHOWN, QuerySide, SupportSide, as_array
 from fsl_explain.image_batch import picture
@@ -75,7 +75,7 @@ class Explanation:
 
     @property
     def named(self) -> Mapping[str, Float[Tensor, "*batch"]]:
-        """Parts of the bias by what they stand for, such as a class token's own stream; empty where nothing has."""
+        """Parts of the bias by what they stand for."""
         return self.query.named
 
     @property
@@ -161,18 +161,12 @@ class Explanation:
         Raises: ``ValueError`` for the explanation of a batch.
         """
         self._expect_one()
-        weights, similarities = self.support_weights.tolist(), self.similarities.tolist()
-        held, beside = self.supports.shares.tolist(), self.supports.biases.tolist()
-        lines = tuple(
-            SupportLine(name, shot, weight, similarities[label][shot], held[label][shot], beside[label][shot])
-            for label, name in enumerate(self.decision.classes)
-            for shot, weight in enumerate(weights[label])
-            if weight != 0
-        )
+        lines = support_lines(self.decision.classes, self.supports)
         constants = {name: float(value) for name, value in self.constants.items() if float(value) != 0}
         named = {name: float(value) for name, value in self.named.items()}
         share = self.query.share_of_cells if self.signed else None
-        return Receipt(lines, constants, float(self.exact_score), named, share)
+        found = Integration.of(self.query.steps, self.cells, lines)
+        return Receipt(lines, constants, float(self.exact_score), named, share, found)
 
     def plot(self) -> "Figure":
         """Draw the query, its map, and the supports that were compared with it."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from fsl_explain.explainers.explained_score import Quantity
@@ -19,6 +19,7 @@ class Attribution:
     cells: Float[Tensor, "*batch h w"]
     bias: Float[Tensor, "*batch"]
     named: Mapping[str, Float[Tensor, "*batch"]] = field(default_factory=dict)  # parts of the bias that have a name
+    steps: Int[Tensor, "*batch"] | None = None  # of an integration; None: there was none
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from fsl_explain.classifiers import Rule, SupportSet, Weights
+from episodes.errors import Mistake
+from fsl_explain.classifiers import Rule, SupportSet, Weights, compared_with, pairwise_to_supports
 from fsl_explain.encoder import Encoder, Features
 from fsl_explain.explainers.explained_score import ExplainedScore
+from fsl_explain.explainers.tails import Tail
 from fsl_explain.heads import Pooling
 from fsl_explain.similarities import Similarity
 
@@ -20,6 +22,7 @@ class Pixels:
 
     encoder: Encoder
     images: Float[Tensor, "*batch color height width"]
+    supports: Float[Tensor, "way shot color _height _width"] | None = None  # where images of them were given
 
 
 @dataclass(frozen=True)
@@ -40,12 +43,40 @@ class Question:
     pooling: Pooling
     head: torch.nn.Module
     pixels: Pixels | None = None  # None where only features were kept
+    tail: Tail | None = None  # from maps to embeddings, where these have no exact addends; None: they have
 
     @cached_property
     def weights(self) -> Weights:
         """The weight of each support's similarity in the explained score, and the rule's constants."""
         weigh = self.rule.weights
         return weigh(self.explained.class_weights, self.query.embedding, self.supports, self.similarity)
+
+    @property
+    def compares_classes(self) -> bool:
+        """Whether the supports of a class are compared as one, by a similarity that is not linear in them."""
+        return self.compared is not self.supports
+
+    @cached_property
+    def compared(self) -> SupportSet:
+        """What the query is compared with in the place of each support: itself, or all of its class as one."""
+        return compared_with(self.rule, self.supports, self.similarity)
+
+    @cached_property
+    def similarities(self) -> Float[Tensor, "*batch way shot"]:
+        """The similarity S_k to each support, or to what is compared in its place."""
+        return pairwise_to_supports(self.query.embedding, self.compared, self.similarity)
+
+    @property
+    def undefined(self) -> Float[Tensor, "*batch channel"]:
+        """NaN for every channel of the maps, for methods that do not split the score."""
+        return self.query.pooled.new_full(self.query.maps.shape[:-2], float("nan"))
+
+    @property
+    def shows_supports(self) -> bool:
+        """Whether the support side can be explained: their maps are there, and their images where those are asked."""
+        needs = self.tail is not None and self.tail.needs_images
+        images = None if self.pixels is None else self.pixels.supports
+        return self.supports.features is not None and not (needs and images is None)
 
     @property
     def constants(self) -> dict[str, Float[Tensor, "*batch"]]:
@@ -84,4 +115,13 @@ class Question:
             ranking=self.ranking[index],
             target=self.target[index],
             pixels=None if self.pixels is None else replace(self.pixels, images=self.pixels.images[index]),
+        )
+
+
+def expect_addends(question: Question, what: str) -> None:
+    """Refuse what needs embeddings that are sums over cells where they are not. Raises: ``ValueError``."""
+    if question.tail is not None:
+        raise Mistake(
+            f"{what} needs embeddings that are sums over cells, but what lies behind these maps has no such form; use "
+            "method='exact', 'contrast', 'log-probability' or 'verification', whose addends are integrated."
         )

@@ -1,10 +1,15 @@
 """The receipt: a decision's score added up support by support, with what is left over printed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from fsl_explain.explainers.sides import SupportSide
 from fsl_explain.printable import shown
 
+REST = "head and similarity"  # what is left of the bias
 SHOWN = 20  # support lines of a printed receipt; the others are summed up
 
 
@@ -25,6 +30,35 @@ class SupportLine:
         return self.in_cells + self.bias
 
 
+def support_lines(classes: Sequence[str], supports: SupportSide) -> tuple[SupportLine, ...]:
+    """Return a line for every support of one query that has a say, class after class."""
+    weights, similarities = supports.weights.tolist(), supports.similarities.tolist()
+    held, beside = supports.shares.tolist(), supports.biases.tolist()
+    return tuple(
+        SupportLine(name, shot, weight, similarities[label][shot], held[label][shot], beside[label][shot])
+        for label, name in enumerate(classes)
+        for shot, weight in enumerate(weights[label])
+        if weight != 0
+    )
+
+
+@dataclass(frozen=True)
+class Integration:
+    """How the cells' shares were found where they have no exact form."""
+
+    steps: int
+    missed: float  # by how much the cells hold more than the supports' lines say
+
+    @classmethod
+    def of(
+        cls, steps: Int[Tensor, ""] | None, cells: Float[Tensor, "h w"], lines: tuple[SupportLine, ...]
+    ) -> "Integration | None":
+        """Compare the sum of the cells with what the lines say that they hold; None for exact shares, of no steps."""
+        if steps is None:
+            return None
+        return cls(int(steps), float(cells.double().sum()) - sum(line.in_cells for line in lines))
+
+
 @dataclass(frozen=True)
 class Receipt:
     """score = Σ supports + bias + constants.
@@ -38,6 +72,7 @@ class Receipt:
     score: float  # Δ, from the decision's own code
     named: Mapping[str, float] = field(default_factory=dict)  # parts of the bias, by what they stand for
     share_of_cells: float | None = None  # Σ|cells| of Σ|cells| + Σ|named| + |the rest of the bias|
+    integration: Integration | None = None  # None: the cells' shares are exact
 
     @property
     def supports(self) -> float:
@@ -50,9 +85,14 @@ class Receipt:
         return sum(line.bias for line in self.lines)
 
     @property
+    def missed(self) -> float:
+        """What an integration leaves the cells with too much or too little, which the residual shows."""
+        return 0.0 if self.integration is None else self.integration.missed
+
+    @property
     def total(self) -> float:
         """Supports, bias and constants together."""
-        return self.supports + self.bias + sum(self.constants.values())
+        return self.supports + self.missed + self.bias + sum(self.constants.values())
 
     @property
     def residual(self) -> float:
@@ -75,10 +115,13 @@ class Receipt:
         rows = [head, *(self._row(self._name(line), line, width) for line in self._shown())]
         rows += self._others(width)
         rows += [f"{name:{width}}  {'':11}  {'':11}  {value:+11.6f}" for name, value in self.constants.items()]
-        rows.append(
-            f"{'sum':{width}}  {'':11}  {'':11}  {self.total:+11.6f}  {self.supports:+11.6f}  {self.bias:+11.6f}"
-        )
-        rows += [self._part_of_the_bias(name, width) for name in self.named]
+        if self.integration is not None:
+            name = f"integrated, {self.integration.steps} steps"
+            rows.append(f"{name:{width}}  {'':11}  {'':11}  {self.missed:+11.6f}  {self.missed:+11.6f}")
+        in_cells = self.supports + self.missed
+        rows.append(f"{'sum':{width}}  {'':11}  {'':11}  {self.total:+11.6f}  {in_cells:+11.6f}  {self.bias:+11.6f}")
+        parts = {**self.named, REST: self.bias - sum(self.named.values())} if self.named else {}
+        rows += [self._part_of_the_bias(name, value, width) for name, value in parts.items()]
         rows.append(f"{'score':{width}}  {'':11}  {'':11}  {self.score:+11.6f}")
         share = self.residual / self.absolute_sum if self.absolute_sum > 0 else 0.0
         rows.append(f"{'residual':{width}}  {'':11}  {'':11}  {self.residual:11.1e}  ({share:.1e} of Σ|addends|)")
@@ -99,8 +142,8 @@ class Receipt:
         numbers = (line.weight, line.similarity, line.amount, line.in_cells, line.bias)
         return f"{name:{width}}  " + "  ".join(f"{number:+11.6f}" for number in numbers)
 
-    def _part_of_the_bias(self, name: str, width: int) -> str:
-        return f"{f'  {name}':{width}}  {'':11}  {'':11}  {'':11}  {'':11}  {self.named[name]:+11.6f}"
+    def _part_of_the_bias(self, name: str, value: float, width: int) -> str:
+        return f"{f'  {name}':{width}}  {'':11}  {'':11}  {'':11}  {'':11}  {value:+11.6f}"
 
     def _others(self, width: int) -> list[str]:
         others = self.largest_first()[SHOWN:] if len(self.lines) > SHOWN else ()

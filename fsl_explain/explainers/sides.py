@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 SHOWN = (
@@ -25,6 +25,7 @@ class QuerySide:
     saliency: Float[Tensor, "*batch height width"]
     image: Float[Tensor, "*batch 3 height width"]  # in [0, 1], for pictures
     named: Mapping[str, Float[Tensor, "*batch"]] = field(default_factory=dict)  # parts of the bias that have a name
+    steps: Int[Tensor, "*batch"] | None = None  # of the integration by which the addends were found, if one was needed
 
     def __getitem__(self, index: int) -> "QuerySide":
         """Return that of one query of a batch."""
@@ -34,7 +35,7 @@ class QuerySide:
     @property
     def tensors(self) -> Mapping[str, Tensor]:
         """All of it by name, but for the named parts of the bias."""
-        return {name: value for name, value in vars(self).items() if name != "named"}
+        return {name: value for name, value in vars(self).items() if name != "named" and value is not None}
 
     @property
     def share_of_cells(self) -> float | None:

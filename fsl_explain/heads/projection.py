@@ -49,5 +49,10 @@ class Center(nn.Module):
         return Center(embeddings.reshape(-1, embeddings.shape[-1]).mean(dim=0))
 
     def forward(self, values: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch channel"]:
-        """Return the values minus the mean, in their own precision."""
+        """Return the values minus the mean, in their own precision. Raises: ``ValueError`` for other channels."""
+        if values.shape[-1] != len(self.mean):
+            raise Mistake(
+                f"expected embeddings of {len(self.mean)} channels, as the mean has, but got {values.shape[-1]}; "
+                "center on embeddings of the same encoder."
+            )
         return values - self.mean.to(values.dtype)

@@ -70,6 +70,7 @@ class StreamTrace:
         """What no patch wrote: the first class token, registers, biases, and what a way names beside them."""
         return {name: value for name, value in self._sums.items() if name != CELLS}
 
+    @torch.no_grad()
     def spread(self, weights: Float[Tensor, "*queries channel"]) -> Float[Tensor, "... h w"]:
         """Pull one weight a channel back through the blocks, and sum what each patch wrote along it."""
         count = max(1, len(self.plan.queries))
@@ -131,6 +132,7 @@ class StreamTrace:
                 slots[names.index(name), at] = 1
         return slots.to(self.tokens[0])
 
+    @torch.no_grad()
     def _pushed(
         self, slots: Float[Tensor, "slot token"], names: Sequence[str]
     ) -> tuple[Float[Tensor, "*batch slot channel"], dict[str, Float[Tensor, "*batch channel"]]]:

@@ -39,7 +39,7 @@ def receipt(explanation: Explanation) -> Receipt | None:
     numbers = [float(value) for value in (terms, bias, terms + bias, score)]
     places = decimals(numbers, significant=6)
     labels = [
-        f"Σ of {len(explanation.contributions)} {explanation.addends}",
+        f"Σ of {len(explanation.contributions)} {explanation.addends}{_integrated(explanation)}",
         "bias",
         "sum",
         _what_is_explained(explanation),
@@ -49,6 +49,10 @@ def receipt(explanation: Explanation) -> Receipt | None:
     lines.append(("residual |score − sum|", scientific(residual)))
     lines.append(("residual / Σ|terms|", scientific(residual / size) if size > 0 else "–"))
     return Receipt(tuple(lines), adds_up(explanation), _verdict(explanation))
+
+
+def _integrated(explanation: Explanation) -> str:
+    return "" if explanation.query.steps is None else f", integrated in {int(explanation.query.steps)} steps"
 
 
 def _what_is_explained(explanation: Explanation) -> str:

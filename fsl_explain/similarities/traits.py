@@ -58,6 +58,7 @@ class Traits:
     zero_has_none: bool = False  # a zero embedding has no similarity and is refused
     in_float32: InFloat32 | None = None
     sums_over_channels: bool = True  # False: it has no ``contributions``
+    has_form: bool = True  # False: it is not linear in either side even with gains frozen, as a learned one
 
     @property
     def transform(self) -> Transform | None:
@@ -69,6 +70,11 @@ def traits_of(similarity: Similarity) -> Traits:
     """Return what a similarity says of itself: nothing where it has no ``traits``."""
     traits: Traits = getattr(similarity, "traits", Traits())
     return traits
+
+
+def has_form(similarity: Similarity) -> bool:
+    """Say whether a similarity can be written as a ``Form``; a learned one, or one with ``pairwise`` alone, cannot."""
+    return traits_of(similarity).has_form and hasattr(similarity, "form")
 
 
 def unchanged(values: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch channel"]:

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from episodes import ImageFiles, ImageFolder, LabeledImages, find_images, readable
+from episodes import ImageFiles, ImageFolder, LabeledImages, find_images
+from fsl_explain.cli.broken import without_broken
 from fsl_explain.cli.manners import check_trained
 from fsl_explain.cli.measuring import say_random
 from fsl_explain.cli.progress import note, progress_bars, say
@@ -36,7 +37,7 @@ def run(
     """Embed the images, write the bank and the index."""
     dataset = _images(images.resolve(), unlabeled)
     if skip_broken:
-        dataset = _without_broken(dataset)
+        dataset = without_broken(dataset)
     if index is not None and not append:
         check_enough(index, len(dataset))
     network = Encoder.named(encoder, checkpoint=checkpoint, pooling=pooling)
@@ -66,16 +67,6 @@ def run(
         verified = made.indexed(index, k=k, recall=RECALL if recall is None else recall).verified
         if verified is not None:
             say(f"Index {index}: {verified.sentence}.")
-
-
-def _without_broken(dataset: LabeledImages) -> LabeledImages:
-    """Leave out the images that cannot be read, and list them on stderr."""
-    note(f"Reading {len(dataset)} images to find broken ones …")
-    found = readable(dataset)
-    for sentence in found.broken:
-        note(f"Left out: {sentence}")
-    note(f"Left out {len(found.broken)} of {len(dataset)} images.")
-    return found.images
 
 
 def _images(source: Path, unlabeled: bool) -> LabeledImages:

@@ -1,13 +1,19 @@
 """``retrieval-explain evaluate``."""
 
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
 from episodes import LabeledImages
+from fsl_explain.cli.broken import without_broken
 from fsl_explain.cli.measuring import opened
 from fsl_explain.config.data import DataConfig
 from fsl_explain.encoder import Encoder
+from fsl_explain.evaluation.figures import OF_DECISIONS, Figure, find_figures
+from fsl_explain.evaluation.masked_queries import NEEDS_OF_DECISIONS
+from fsl_explain.evaluation.own_figures import chosen_figures
+from fsl_explain.evaluation.results.read_back import LEFT_OUT
 from fsl_explain.evaluation.results.written import images_used
 from fsl_explain.progress import Report, silent
 from fsl_explain.report import Page
@@ -18,19 +24,26 @@ from retrieval_explain.memory_bank import MemoryBank
 from retrieval_explain.settings import BankData, BankEvaluationConfig
 
 
-def run(settings: BankEvaluationConfig, out: Path | None, resume: bool, limit: int | None, title: str) -> None:
+def run(
+    settings: BankEvaluationConfig, out: Path | None, resume: bool, skip_broken: bool, limit: int | None, title: str
+) -> None:
     """Measure retrieval and explanations, print the tables and write the results."""
     measured_methods(settings.explanation.methods)
+    figures = chosen_figures(settings.explanation.metrics, OF_DECISIONS)
+    shown = find_figures(figures, NEEDS_OF_DECISIONS, "an evaluation of a bank")
     gallery = functools.cache(lambda: _gallery(settings))
-    made = opened(settings, also=gallery)
+    made = opened(settings, also=gallery, center=settings.center, skip_broken=skip_broken)
     found = gallery()
+    if skip_broken and found is not None and not isinstance(settings.gallery, BankData):
+        whole, found = found, without_broken(found)
+        made.recorded[LEFT_OUT]["gallery"] = [len(whole) - len(found), len(whole)]
     if found is not None:
         split = None if isinstance(settings.gallery, BankData) else cast("DataConfig", settings.gallery).loaded_split
         made.recorded["gallery"] = images_used(found, split)
     with made.measuring(out, resume) as (partial, report):
-        measured = bank_of(settings, made.encoder, made.dataset, found, limit, report, partial=partial)
+        measured = bank_of(settings, made.encoder, made.dataset, found, limit, report, partial=partial, figures=figures)
     summary = summarize_bank(measured) | {"provenance": made.recorded}
-    tables = made.show(bank_tables(summary, title))
+    tables = made.show(bank_tables(summary, title, shown))
     if out is None:
         return
     page = Page(
@@ -53,6 +66,7 @@ def bank_of(
     report: Report = silent,
     *,
     partial: Path | None = None,
+    figures: Sequence[str | Figure] = OF_DECISIONS,
 ) -> BankEvaluation:
     """Evaluate what the settings name, in values."""
     decision, explanation = settings.decision, settings.explanation
@@ -62,6 +76,7 @@ def bank_of(
         gallery=gallery,
         limit=limit,
         methods=explanation.methods,
+        figures=figures,
         rules=decision.rules,
         k=decision.k,
         temperature=decision.temperature,

@@ -35,6 +35,7 @@ def run(
     explained: int,
     gallery: int,
     box: tuple[float, float, float, float] | None,
+    box_format: str,
     classes: tuple[str, ...],
     ids: tuple[int, ...],
     leave_self_out: bool,
@@ -46,7 +47,7 @@ def run(
     """Search, explain the first neighbors, print the vote and write the page."""
     vote = named_vote(rule, k, temperature)
     opened, network = open_bank_for(bank, encoder, checkpoint, pooling, index, k)
-    asked = open_query(query, network, box)
+    asked = open_query(query, network, box, box_format)
     note(f"Searching {len(opened)} images for {asked.words} …")
     among = labels_given(opened, classes)
     retrieved = retrieve(network, asked.image, opened, k=k, classes=among, ids=ids or None)
@@ -69,7 +70,7 @@ def run(
     if awaited is not None:
         say(f"{awaited}\n", lines=True)
     if awaited is not None and json is not None:
-        write_json({"query": query.name, "box": box, **awaited.as_json()}, json)
+        write_json({"query": query.name, "box": asked.box, **awaited.as_json()}, json)
     say(f"Page: {out}")
 
 

@@ -11,11 +11,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from episodes import read_image
+from episodes.box_formats import Box
 from episodes.errors import Mistake
 from fsl_explain.cli.measuring import say_random
 from fsl_explain.cli.progress import note
 from fsl_explain.encoder import Encoder
-from retrieval_explain.inspection.query_region import cut_region
+from retrieval_explain.inspection.query_region import cut_region, region_edges
 from retrieval_explain.memory_bank import MemoryBank
 
 UNKNOWN = "–"
@@ -27,7 +28,7 @@ class Query:
 
     path: Path
     region: PIL.Image.Image
-    box: tuple[float, float, float, float] | None
+    box: Box | None
     image: Float[Tensor, "color height width"]
 
     @property
@@ -58,10 +59,10 @@ def open_bank_for(
     return indexed, network
 
 
-def open_query(path: Path, encoder: Encoder, box: Sequence[float] | None) -> Query:
-    """Read a query image and cut the region out of it that is asked for."""
+def open_query(path: Path, encoder: Encoder, box: Box | None, box_format: str = "xyxy") -> Query:
+    """Read a query image and cut the region out of it that is asked for; the query's box is in pixels."""
     image = read_image(path)
-    edges = None if box is None else (box[0], box[1], box[2], box[3])
+    edges = None if box is None else region_edges(image, box, box_format)
     region = image if edges is None else cut_region(image, edges)
     return Query(path, region, edges, encoder.preprocess([region])[0])
 

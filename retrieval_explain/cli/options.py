@@ -4,12 +4,20 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from episodes.box_formats import FORMATS, check_format
 from episodes.errors import Mistake
 from fsl_explain.cli.options import among, each
 from fsl_explain.registries import RULES, VOTES, rules_among
 from retrieval_explain.settings import DTYPES, INDEX_KINDS, LAYOUTS
 
 Box = tuple[float, float, float, float] | None
+BoxFormatName = Annotated[
+    str,
+    Parameter(
+        validator=each(check_format),
+        help=f"What the four numbers of --box are: {', '.join(FORMATS)}. Relative ones are shares of width and height.",
+    ),
+]
 Classes = Annotated[tuple[str, ...], Parameter(name="--class", negative="")]
 Ids = Annotated[tuple[int, ...], Parameter(name="--id", negative="")]
 

@@ -23,6 +23,7 @@ def run(
     bank: Path,
     k: int,
     box: tuple[float, float, float, float] | None,
+    box_format: str,
     classes: tuple[str, ...],
     ids: tuple[int, ...],
     leave_self_out: bool,
@@ -34,7 +35,7 @@ def run(
 ) -> None:
     """Search, print the neighbors, and write them where asked to."""
     opened, network = open_bank_for(bank, encoder, checkpoint, pooling, index, k)
-    asked = open_query(query, network, box)
+    asked = open_query(query, network, box, box_format)
     embedding, among = network(asked.image[None]).embedding, labels_given(opened, classes)
     found = opened.search(embedding, k, classes=among, ids=ids or None)[0]
     own = rows_to_leave_out(opened, found.indices.tolist(), query, leave_self_out)
@@ -45,7 +46,7 @@ def run(
     rows = tuple(tuple(_text(record[name]) for name in columns) for record in records)
     show_table(Table(f"Most similar to {asked.words}", columns, rows, ()))
     if out is not None:
-        write_records({"query": str(query), "box": box}, records, out)
+        write_records({"query": str(query), "box": asked.box}, records, out)
 
 
 def _records(bank: MemoryBank, found: Neighbors) -> list[dict[str, Any]]:

@@ -4,8 +4,20 @@ from collections.abc import Sequence
 
 import PIL.Image
 
-from episodes.box_formats import looks_relative
+from episodes.box_formats import Box, edges_in_pixels, looks_relative
 from episodes.errors import Mistake
+
+EDGES = "xyxy"
+
+
+def region_edges(image: PIL.Image.Image, box: Box, box_format: str = EDGES) -> Box:
+    """Return left, top, right and bottom of a box in pixels of an image, from its format as ``CsvBoxes`` has it.
+
+    Raises: ``LookupError`` for an unknown format; ``ValueError`` for a box that looks like one of another format.
+    """
+    if box_format == EDGES:
+        return box  # of which cut_region says more
+    return edges_in_pixels(box, box_format, (image.height, image.width), "--box")
 
 
 def cut_region(image: PIL.Image.Image, box: Sequence[int | float]) -> PIL.Image.Image:
@@ -22,7 +34,8 @@ def cut_region(image: PIL.Image.Image, box: Sequence[int | float]) -> PIL.Image.
     if looks_relative(box):
         raise Mistake(
             f"expected a box x1 y1 x2 y2 in pixels of the image of {image.width}×{image.height}, but "
-            f"{left:g} {top:g} {right:g} {bottom:g} looks relative to its size; multiply it by width and height."
+            f"{left:g} {top:g} {right:g} {bottom:g} looks relative to its size; give --box-format relative-xyxy, "
+            "or multiply it by width and height."
         )
     return image.crop((int(left), int(top), -int(-right // 1), -int(-bottom // 1)))
 
@@ -32,5 +45,8 @@ def _looks_like(image: PIL.Image.Image, box: Sequence[int | float]) -> str:
     left, top, width, height = box
     if min(box) >= 0 and 0 < width <= image.width - left and 0 < height <= image.height - top:
         right, bottom = left + width, top + height
-        return f", which looks like x y width height; that would be {left:g} {top:g} {right:g} {bottom:g}"
+        return (
+            f", which looks like x y width height; that would be {left:g} {top:g} {right:g} {bottom:g}, "
+            "or --box-format xywh"
+        )
     return ""

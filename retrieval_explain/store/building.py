@@ -28,6 +28,7 @@ from retrieval_explain.store.files import open_bank
 from retrieval_explain.store.growing import Grown, compared
 from retrieval_explain.store.manifest import LABELS, NAMES
 from retrieval_explain.store.row_changes import Change, Existing, appended, updated
+from retrieval_explain.store.several_labels import warn_of_several_labels
 from retrieval_explain.store.writer import BankWriter
 
 STAGE = "embed"
@@ -70,6 +71,7 @@ def build_on_disk(
             writer.add(embeddings.numpy(), part["id"].to_numpy(), *texts)
             report(STAGE, len(embeddings), len(images))
         writer.notes = {LABELS: NAMES}
+    warn_of_several_labels(open_bank(Path(directory)).table, images)
 
 
 def append_images(

@@ -7,6 +7,7 @@ was replaced is embedded again in its own row; one that was moved keeps its embe
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -26,6 +27,7 @@ class Grown:
     known: int = 0
     other_labels: int = 0  # known images to which the data set gives another label
     copies: int = 0  # new images with the content of an image that the bank has elsewhere
+    of_other_classes: list[tuple[str, str]] = field(default_factory=list)  # of these, the new image and the bank's
     unread: int = 0  # known images of which the bank does not say what they held
 
     @property
@@ -46,6 +48,11 @@ class Grown:
         more = []
         if self.copies:
             more.append(f"{_images(self.copies)} of those added are copies of others in the bank")
+        if self.of_other_classes:
+            one, other = self.of_other_classes[0]
+            more.append(
+                f"{_images(len(self.of_other_classes))} of these have another class there, first {one} and {other}"
+            )
         if self.other_labels:
             more.append(f"{_images(self.other_labels)} have another label in the bank, which stays; relabel them there")
         if self.unread:
@@ -80,6 +87,7 @@ def compared(table: pa.Table, dataset: LabeledImages, labels: Sequence[str | Non
                 found.known += 1
         else:
             _elsewhere(found, position, place, with_content.get(content), bank["path"])
+            _note_other_class(found, position, with_content.get(content), bank, labels[position], path)
         if place is not None:
             seen.add(place)
     return found
@@ -108,6 +116,22 @@ def _elsewhere(found: Grown, position: int, place: str | None, alike: int | None
     else:
         found.copies += alike is not None
         found.new.append(position)
+
+
+def _note_other_class(
+    found: Grown,
+    position: int,
+    alike: int | None,
+    bank: Mapping[str, list[str | None]],
+    label: str | None,
+    path: Path | None,
+) -> None:
+    """Note a new image that the bank has as one of another class."""
+    if alike is None or position not in found.new[-1:] or None in (label, bank["label"][alike]):
+        return
+    if label != bank["label"][alike]:
+        names = (path or f"image {position}", bank["path"][alike] or f"row {alike}")
+        found.of_other_classes.append((f"{names[0]} ({label})", f"{names[1]} ({bank['label'][alike]})"))
 
 
 def _is_gone(path: str | None) -> bool:

@@ -1,5 +1,6 @@
 """Broken images in the folders of a command: named together, or listed and skipped."""
 
+import json
 import os
 
 import pytest
@@ -67,3 +68,53 @@ def test_a_pipe_as_the_query_does_not_hang(folder, capsys):
     os.mkfifo(folder.parent / "query.png")
     assert explain(folder, query=folder.parent / "query.png") == 2
     assert "query.png is a pipe; give one file" in " ".join(capsys.readouterr().err.split())
+
+
+EVALUATIONS = {
+    "evaluate": (fsl_explain.cli.app.run, "[episodes]\ncount = 1\nn_way = 2\nn_query = 1\n"),
+    "compare": (fsl_explain.cli.app.run, '[maps]\nshots = 1\nsample = 1\nsteps = 1\nmethods = ["fam"]\n'),
+    "retrieval": (
+        retrieval_explain.cli.app.run,
+        '[gallery]\nkind = "image-folder"\nroot = "species"\n[decision]\nk = 1\n[explanation]\nmethods = ["fam"]\n',
+    ),
+}
+
+
+@pytest.fixture
+def evaluated(folder):
+    def run(command, *options):
+        app, settings = EVALUATIONS[command]
+        path = folder.parent / f"{command}.toml"
+        data = '[data]\nkind = "image-folder"\nroot = "species"\n[encoder.architecture]\nchannels = 4\nsize = 32\n'
+        path.write_text(data + settings)
+        name = "evaluate" if command == "retrieval" else command
+        return app([name, "--config", str(path), "--out", str(folder.parent / command), *options])
+
+    return run
+
+
+@pytest.mark.parametrize("command", EVALUATIONS)
+def test_an_evaluation_leaves_them_out_and_says_so_beside_its_figures(folder, evaluated, capsys, command):
+    assert evaluated(command) == 2
+    assert "broken.png" in capsys.readouterr().err
+    assert evaluated(command, "--skip-broken") == 0
+    printed = capsys.readouterr()
+    sections = ("data", "gallery") if command == "retrieval" else ("data",)
+    assert " ".join(printed.err.split()).count("Left out: the image") == 2 * len(sections)
+    summary = json.loads((folder.parent / command / "summary.json").read_text())
+    assert summary["provenance"]["dataset"]["images"] == 4
+    page = (folder.parent / command / "index.html").read_text()
+    for section in sections:
+        sentence = f"2 of the 6 images of [{section}] cannot be read and are left out."
+        assert sentence in " ".join(printed.out.split())
+        assert sentence in page
+    if command != "retrieval":
+        assert fsl_explain.cli.app.run(["table", str(folder.parent / command)]) == 0
+        assert "left out" in capsys.readouterr().out
+
+
+def test_nothing_is_said_where_none_is_broken(folder, evaluated, capsys):
+    for name in ("red", "green"):
+        (folder / name / "broken.png").unlink()
+    assert evaluated("evaluate", "--skip-broken") == 0
+    assert "cannot be read" not in capsys.readouterr().out

@@ -62,6 +62,9 @@ ROADS = {
         )
         for method in class_logit.FORMULAS
     },
+    "explain integrated": lambda encoder, query: (
+        explain(Encoder.wrap(encoder.network, "inner.activation", tail="network"), query, SUPPORTS).saliency
+    ),
     "saliency": lambda encoder, query: saliency(encoder, query, method="lafam"),
     "relax": lambda encoder, query: relax(encoder, query, options=RelaxOptions(masks=4, grid=2)).importance,
     "masked images": lambda encoder, query: encoder(metrics.masked_images(query, query[:, 0].sigmoid())).embedding,

@@ -4,7 +4,7 @@ import pytest
 from episodes import CsvBoxes
 from episodes.box_formats import COLUMNS, EDGES, FORMATS
 from episodes.errors import Mistake, UnknownName
-from retrieval_explain.inspection.query_region import cut_region
+from retrieval_explain.inspection.query_region import cut_region, region_edges
 
 # the box from (2, 4) to (8, 10) in an image of 20 x 40 pixels
 NUMBERS = {
@@ -52,10 +52,29 @@ def test_numbers_of_another_format_are_refused_with_their_line(tmp_path, box_for
         CsvBoxes(table(tmp_path, numbers), box_format=box_format)
 
 
+@pytest.mark.parametrize("box_format", FORMATS)
+def test_every_format_says_the_same_region(box_format):
+    image = PIL.Image.new("RGB", (20, 40))
+    edges = region_edges(image, tuple(map(float, NUMBERS[box_format])), box_format)
+    assert edges == pytest.approx((2, 4, 8, 10))
+    assert cut_region(image, edges).size == (6, 6)
+
+
+@pytest.mark.parametrize("kind", sorted(COLUMNS))
+def test_relative_regions_end_with_their_image_and_other_formats_are_refused(kind):
+    image = PIL.Image.new("RGB", (30, 7))
+    whole = (0.5, 0.5, 1.0, 1.0) if kind == "cxcywh" else (0.0, 0.0, 1.0, 1.0)
+    assert region_edges(image, whole, f"relative-{kind}") == (0, 0, 30, 7)
+    with pytest.raises(Mistake, match=rf"--box: the box \(2, 3, 4, 5\) should be relative, .*box_format={kind}"):
+        region_edges(image, (2.0, 3.0, 4.0, 5.0), f"relative-{kind}")
+    with pytest.raises(UnknownName, match="unknown format of boxes 'xyhw'"):
+        region_edges(image, (2.0, 3.0, 4.0, 5.0), "xyhw")
+
+
 def test_a_region_that_looks_relative_or_like_a_width_is_refused():
     image = PIL.Image.new("RGB", (20, 40))
-    with pytest.raises(Mistake, match=r"0\.1 0\.1 0\.5 0\.5 looks relative to its size; multiply"):
+    with pytest.raises(Mistake, match=r"0\.5 0\.5 looks relative to its size; give --box-format relative-xyxy"):
         cut_region(image, (0.1, 0.1, 0.5, 0.5))
-    with pytest.raises(Mistake, match=r"looks like x y width height; that would be 10 10 15 14"):
+    with pytest.raises(Mistake, match=r"looks like x y width height; that would be 10 10 15 14, or --box-format xywh"):
         cut_region(image, (10, 10, 5, 4))
     assert cut_region(image, (0, 0, 1, 1)).size == (1, 1)

@@ -2,20 +2,22 @@ import os
 import shutil
 import warnings
 
+import numpy as np
 import PIL.Image
 import pytest
 
-from episodes import ImageFiles, ImageFolder, read_image, read_images, readable
+from episodes import ImageFiles, ImageFolder, read_image, read_images, readable, several_classes
 from episodes.decoding import FORMATS
 from episodes.errors import Mistake
 from episodes.found_images import SUFFIXES, find_images, images_below
+from episodes.several_classes import SeveralClasses, in_several_classes
 
 READ = {"PNG": "png", "JPEG": "jfif", "WEBP": "webp", "BMP": "bmp", "GIF": "gif", "TIFF": "tif", "PPM": "ppm"}
 
 
-def saved(path, image_format="PNG"):
+def saved(path, image_format="PNG", color=(9, 90, 200)):
     path.parent.mkdir(parents=True, exist_ok=True)
-    PIL.Image.new("RGB", (8, 8), (9, 90, 200)).save(path, format=image_format)
+    PIL.Image.new("RGB", (8, 8), color).save(path, format=image_format)
     return path
 
 
@@ -75,12 +77,54 @@ def test_many_left_out_files_are_counted(tmp_path):
         ImageFiles(tmp_path)
 
 
-def test_one_file_in_two_classes_is_said(tmp_path):
+def linked(image, place):
+    place.symlink_to(image)
+
+
+@pytest.mark.parametrize("double", [linked, lambda image, place: place.hardlink_to(image), shutil.copy])
+def test_one_file_in_two_classes_is_said_once(tmp_path, double):
+    image = saved(tmp_path / "bird" / "a.png")
+    for place in ("tern/b.png", "tern/d.png", "wren/c.png", "bird/e.png"):
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        double(image, tmp_path / place)
+    saved(tmp_path / "wren" / "other.png", color="blue")
+    sentence = r"3 images are of several classes, first tern/b\.png, which holds the same as bird/a\.png"
+    with pytest.warns(SeveralClasses, match=sentence) as said:
+        ImageFolder(tmp_path)
+    assert len(said) == 1
+
+
+def test_files_alike_in_size_and_end_alone_are_different(tmp_path):
+    for name, start in (("bird", b"BMone"), ("tern", b"BMtwo")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.bmp").write_bytes(start + bytes(5000))
+    assert in_several_classes({name: [tmp_path / name / "a.bmp"] for name in ("bird", "tern")}) == []
+
+
+def test_pairs_are_those_of_comparing_every_two_files(tmp_path):
+    """Against the definition: the first file of the same bytes, of another class."""
+    rng, files = np.random.default_rng(0), {}
+    for name in "abc":
+        (tmp_path / name).mkdir()
+        files[name] = [tmp_path / name / f"{number}.bmp" for number in range(6)]
+        for path in files[name]:
+            path.write_bytes(rng.integers(0, 4, 1, np.uint8).tobytes() * int(rng.integers(1, 3)))
+    every = [(name, path) for name in files for path in files[name]]
+    wanted = []
+    for name, path in every:
+        first = next((other, place) for other, place in every if place.read_bytes() == path.read_bytes())
+        if first[0] != name:
+            wanted.append((path, first[1]))
+    assert wanted
+    assert in_several_classes(files) == wanted
+
+
+def test_of_too_many_files_the_bytes_are_not_read(tmp_path, monkeypatch):
     image = saved(tmp_path / "bird" / "a.png")
     (tmp_path / "tern").mkdir()
-    (tmp_path / "tern" / "b.png").symlink_to(image)
-    with pytest.warns(UserWarning, match=r"the same file has several classes: tern/b\.png \(also in bird\)"):
-        ImageFolder(tmp_path)
+    shutil.copy(image, tmp_path / "tern" / "b.png")
+    monkeypatch.setattr(several_classes, "MOST_COMPARED", 1)
+    assert len(ImageFolder(tmp_path)) == 2
 
 
 def test_several_frames_are_said_and_the_first_is_taken(tmp_path):

@@ -86,11 +86,18 @@ def test_search_lists_neighbors_and_writes_them(folder, bank, tmp_path, capsys):
 def test_search_for_a_region(folder, bank, tmp_path, capsys):
     both = torch.cat([torch.ones(3, 84, 84) * torch.tensor(COLORS[name])[:, None, None] for name in COLORS], dim=2)
     save_image(both, tmp_path / "both.png")
-    for left, name in zip((0, 84, 168), COLORS, strict=True):
-        box = ("--box", str(left), "0", str(left + 84), "84")
+    boxes = (
+        ("0", "0", "84", "84"),
+        ("84", "0", "84", "84", "--box-format", "xywh"),
+        (str(5 / 6), "0.5", str(1 / 3), "1", "--box-format", "relative-cxcywh"),
+    )
+    for left, name, numbers in zip((0, 84, 168), COLORS, boxes, strict=True):
+        box = ("--box", *numbers)
         out = ("--out", str(tmp_path / "found.json"))
         assert run(["search", str(tmp_path / "both.png"), "--bank", str(bank), "-k", "1", *box, *out, *NETWORK]) == 0
-        (found,) = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))["neighbors"]
+        written = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
+        assert written["box"] == [left, 0, left + 84, 84]
+        (found,) = written["neighbors"]
         assert found["class"] == name
     assert "region 168 0 252 84" in capsys.readouterr().out
     outside = ("--box", "0", "0", "300", "84")

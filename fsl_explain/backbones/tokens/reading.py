@@ -16,7 +16,7 @@ from episodes.errors import Mistake
 from episodes.naming import unknown_name
 from fsl_explain.backbones.capture import turn_at
 from fsl_explain.backbones.tokens.blocks import block_of
-from fsl_explain.backbones.tokens.networks import TokenNetwork, embedding_of, head_of, recognized
+from fsl_explain.backbones.tokens.networks import TokenNetwork, embedding_of, head_of
 from fsl_explain.backbones.wrappers import on_one_device
 from fsl_explain.devices import HALF, at_hand, in_full_precision, module_at_hand
 from fsl_explain.features import Features
@@ -147,6 +147,13 @@ class TokenReading:
             f"read out as {self.readout!r} from {type(values).__name__}; wrap it with the name of a layer."
         )
 
+    def expect_readout(self, there: tuple[str, ...]) -> None:
+        """Refuse a readout that is none of those there are. Raises: ``ValueError``."""
+        if self.readout not in there:
+            raise Mistake(
+                f"expected a readout of {self.description}, {', '.join(there)}, but got {self.readout!r}; use that."
+            )
+
     def _check_there(self) -> None:
         parts, readout = self.parts, self.readout
         if readout in (*OF_THE_CLASS_TOKEN, BOTH) and not parts.roles:
@@ -260,22 +267,3 @@ def _gap(ours: Tensor, theirs: Tensor | None) -> str:
 def is_half(network: nn.Module) -> bool:
     """Whether a network computes in half precision."""
     return any(value.dtype in HALF for value in network.parameters())
-
-
-def tokens_of(
-    network: nn.Module, layer: nn.Module | None, layout: str | None, readout: str | None, description: str
-) -> TokenReading | None:
-    """Return how a token network is read where no layer is named, or None for a network that is none.
-
-    Raises: ``ValueError`` for a readout of a network that is none, or beside a layer.
-    """
-    parts = recognized(network) if layer is None and layout is None else None
-    if parts is not None:
-        return TokenReading(network, parts, readout, description)
-    if readout is not None:
-        what = "a layer or a layout was named" if layer is not None or layout is not None else "its parts are not known"
-        raise Mistake(
-            f"expected a token network for readout={readout!r}, but of {description} {what}; drop readout, or wrap a "
-            "vision transformer without a layer."
-        )
-    return None

@@ -3,16 +3,20 @@
 from pathlib import Path
 
 from fsl_explain.cli.manners import check_results_folder
-from fsl_explain.cli.options import Changes, Overwrite, Resume
+from fsl_explain.cli.options import Center, Changes, Overwrite, Resume, SaveMaps, SkipBroken
 from fsl_explain.config import ComparisonConfig, read_config
+from fsl_explain.config.center import named_center
 
 
 def compare(
     *,
     config: Path,
     out: Path | None = None,
+    center: Center = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
+    skip_broken: SkipBroken = False,
+    save_maps: SaveMaps = False,
     set_: Changes = (),
 ) -> None:
     """Compare explainers on annotated images, as LaFAM's tables do, and show first what tells their maps apart.
@@ -32,10 +36,14 @@ def compare(
         Change one setting, for example --set maps.relax_masks=256; may be repeated.
     """
     settings = read_config(config, ComparisonConfig, set_)
-    check_results_folder(out, resume=resume, overwrite=overwrite)
+    if center is not None:
+        settings = settings.model_copy(update={"center": named_center(center)})
+    check_results_folder(out, resume=resume, overwrite=overwrite, save_maps=save_maps)
     settings.data.check_there()
     settings.encoder.check_there()
+    if settings.center is not None:
+        settings.center.check_there()
 
     from fsl_explain.cli.compare import run
 
-    run(settings, out, resume, title=config.stem)
+    run(settings, out, resume, skip_broken, save_maps, title=config.stem)

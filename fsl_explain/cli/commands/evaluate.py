@@ -4,7 +4,7 @@ from pathlib import Path
 
 from episodes.errors import Mistake
 from fsl_explain.cli.manners import check_results_folder
-from fsl_explain.cli.options import Changes, Overwrite, Resume
+from fsl_explain.cli.options import Changes, Overwrite, Resume, SaveMaps, SkipBroken
 from fsl_explain.config import EvaluationConfig, read_config
 
 
@@ -15,6 +15,8 @@ def evaluate(
     limit: int | None = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
+    skip_broken: SkipBroken = False,
+    save_maps: SaveMaps = False,
     set_: Changes = (),
 ) -> None:
     """Measure explanations over few-shot episodes: accuracy, AD, IC, Proportion, IoU and pointing per method.
@@ -36,13 +38,15 @@ def evaluate(
     settings = read_config(config, EvaluationConfig, set_)
     if limit is not None:
         settings = _limited(settings, limit)
-    check_results_folder(out, resume=resume, overwrite=overwrite)
+    check_results_folder(out, resume=resume, overwrite=overwrite, save_maps=save_maps)
     settings.data.check_there()
     settings.encoder.check_there()
+    if settings.center is not None:
+        settings.center.check_there()
 
     from fsl_explain.cli.evaluate import run
 
-    run(settings, out, resume, title=config.stem)
+    run(settings, out, resume, skip_broken, save_maps, title=config.stem)
 
 
 def _limited(settings: EvaluationConfig, limit: int) -> EvaluationConfig:

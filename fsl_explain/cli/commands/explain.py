@@ -4,7 +4,8 @@ from pathlib import Path
 
 from episodes.errors import Mistake
 from fsl_explain.cli.manners import check_input, check_output_file
-from fsl_explain.cli.options import EncoderName, FittedSimilarityName, MethodNames, PoolingName, RuleName
+from fsl_explain.cli.options import Center, EncoderName, FittedSimilarityName, MethodNames, PoolingName, RuleName
+from fsl_explain.config.center import named_center
 
 
 def explain(
@@ -15,6 +16,7 @@ def explain(
     encoder: EncoderName = "efficientnet-lite0",
     checkpoint: Path | None = None,
     pooling: PoolingName = None,
+    center: Center = None,
     method: MethodNames = (),
     rule: RuleName = "mean-similarity",
     k: int | None = None,
@@ -67,6 +69,9 @@ def explain(
     check_input(support, "a folder of supports")
     if checkpoint is not None:
         check_input(checkpoint, "a checkpoint")
+    chosen = named_center(center)
+    if chosen is not None:
+        chosen.check_there()
 
     from fsl_explain.cli.explain import run
 
@@ -77,6 +82,7 @@ def explain(
         encoder=encoder,
         checkpoint=checkpoint,
         pooling=pooling,
+        center=chosen,
         methods=method,
         rule=rule,
         k=k,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from episodes.errors import Mistake
 from fsl_explain.cli.manners import check_results_folder
-from fsl_explain.cli.options import Changes, Overwrite, Resume
+from fsl_explain.cli.options import Changes, Overwrite, Resume, SkipBroken
 from fsl_explain.config import MosaicsConfig, read_config
 
 
@@ -15,6 +15,7 @@ def mosaics(
     limit: int | None = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
+    skip_broken: SkipBroken = False,
     set_: Changes = (),
 ) -> None:
     """Test explanations where the right answer is known: the tile of the reference's class in a 2×2 mosaic.
@@ -43,7 +44,7 @@ def mosaics(
 
     from fsl_explain.cli.mosaics import run
 
-    run(settings, out, resume, title=config.stem)
+    run(settings, out, resume, skip_broken, title=config.stem)
 
 
 def _limited(settings: MosaicsConfig, limit: int) -> MosaicsConfig:

@@ -16,6 +16,7 @@ from fsl_explain.evaluation.asked_for import AskedFor
 from fsl_explain.evaluation.decided_by import DecidedBy
 from fsl_explain.evaluation.figures import OF_MAPS, Figure
 from fsl_explain.evaluation.image_store import ImageStore
+from fsl_explain.evaluation.kept_maps import kept_maps
 from fsl_explain.evaluation.masked_queries import checked_values
 from fsl_explain.explainers.asking import Decided, Options, ask_about
 from fsl_explain.explainers.explained_score import lead_over
@@ -89,22 +90,25 @@ class MapWork:
     figures: tuple[Figure, ...]
     sampled: Bool[Tensor, "query"]
     curves: Curves
+    keeps_maps: bool = False
 
     def __call__(self, part: Part) -> dict[str, Tensor]:
         """Measure one method on the queries of a part."""
         places = torch.tensor(part.made_of["places"])
-        return self._measure(self.methods[part.made_of["method"]], places)
+        return self._measure(part.made_of["method"], places)
 
-    def _measure(self, method: Method, places: Int[Tensor, "batch"]) -> dict[str, Float[Tensor, "batch"]]:
+    def _measure(self, name: str, places: Int[Tensor, "batch"]) -> dict[str, Tensor]:
+        method = self.methods[name]
         store, scores = self.decisions.store, self.decisions.scores[places]
         rows = store.row_of[self.decisions.queries[places]]
-        saliency = self._saliency(method, rows, scores, scores.argmax(dim=-1))
+        cells = self._cells(method, rows, scores, scores.argmax(dim=-1))
+        saliency = method.saliency(cells, self._size)
         values = self._values(method, places, rows, saliency)
         wanted = [one for one in self.figures if bool(self.sampled[places].all()) or not one.on_a_sample]
         together: dict[str, Tensor] = {}
         if {one.name for one in wanted} >= set(OF_MAPS):
             together = vars(metrics.map_figures(saliency, store.masks[rows]))
-        found = {}
+        found = kept_maps(name, method, cells, places, self._size) if self.keeps_maps else {}
         for one in wanted:
             if "other_saliency" in one.needs and not self._has_other(method):
                 found[one.name] = torch.full_like(scores[:, 0], torch.nan)
@@ -145,17 +149,22 @@ class MapWork:
             return saliency
         scores = self.decisions.scores[places]
         rivals = scores.scatter(1, scores.topk(2).indices, -torch.inf)
-        return self._saliency(method, rows, scores, self.decisions.other[places], rivals)
+        return method.saliency(self._cells(method, rows, scores, self.decisions.other[places], rivals), self._size)
 
-    def _saliency(
+    @property
+    def _size(self) -> tuple[int, int]:
+        """Height and width of the images."""
+        return self.decisions.store.pixels.shape[1], self.decisions.store.pixels.shape[2]
+
+    def _cells(
         self,
         method: Method,
         rows: Int[Tensor, "batch"],
         scores: Float[Tensor, "batch way"],
         target: Int[Tensor, "batch"],
         rivals: Float[Tensor, "batch way"] | None = None,
-    ) -> Float[Tensor, "batch height width"]:
-        """Return the maps of each query's target; its best rival is the runner-up, or the largest of ``rivals``."""
+    ) -> Float[Tensor, "batch h w"]:
+        """Return the cells of each query's target; its best rival is the runner-up, or the largest of ``rivals``."""
         store, by = self.decisions.store, self.decisions.by
         question = ask_about(
             method,
@@ -166,7 +175,7 @@ class MapWork:
             Pixels(self.encoder, store.images(rows)),
             Options(runner_up_by=rivals),
         )
-        return method.saliency(method.attribute(question).cells, (store.pixels.shape[1], store.pixels.shape[2]))
+        return method.attribute(question).cells
 
     def _side(self, rows: Int[Tensor, "batch"], saliency: Float[Tensor, "batch height width"]) -> metrics.Side:
         images = self.decisions.store.images(rows)

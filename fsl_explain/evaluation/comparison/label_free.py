@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from episodes import LabeledImages
@@ -21,9 +21,11 @@ from fsl_explain.encoder import Encoder, expect_encoder
 from fsl_explain.engine import Engine, Part, engine_for
 from fsl_explain.evaluation.asked_for import AskedFor
 from fsl_explain.evaluation.comparison.compared_images import MapComparison, compared_methods, sampled_places
+from fsl_explain.evaluation.comparison.written_maps import maps_written
 from fsl_explain.evaluation.figures import OF_MAPS, Figure, find_figures
 from fsl_explain.evaluation.identity import identity
 from fsl_explain.evaluation.image_store import ImageStore, embed_unique
+from fsl_explain.evaluation.kept_maps import kept_maps
 from fsl_explain.evaluation.masked_queries import check_measuring, checked_values
 from fsl_explain.evaluation.run_identity import contents_hash, run_hash
 from fsl_explain.explainers.asking import Decided, ask_about
@@ -48,6 +50,7 @@ def compare_label_free(
     iou_threshold: float = 0.2,
     batch_size: int = 16,
     partial: Path | None = None,
+    maps: Path | None = None,
     engine: str | Engine = "local",
     report: Report = silent,
 ) -> MapComparison:
@@ -70,25 +73,26 @@ def compare_label_free(
     settings = {
         "methods": [*chosen, options, [one for one in methods if not isinstance(one, str)]],
         "figures": [identity(figure) for figure in shown],
-        "sample": [sample, seed, iou_threshold],
+        "sample": [sample, seed, iou_threshold, *(["maps"] if maps is not None else [])],
     }
     parts = list(_parts(chosen, sampled, batch_size, settings))
     run = "" if partial is None else run_hash(encoder, dataset, settings, contents=contents_hash(dataset))
     running = engine_for(engine, partial, run)
-    make = functools.partial(_Work, encoder, dataset, chosen, shown, iou_threshold, batch_size)
+    make = functools.partial(_Work, encoder, dataset, chosen, shown, iou_threshold, batch_size, maps is not None)
     found = {one.name: torch.full((len(chosen), len(dataset)), torch.nan).double() for one in shown}
     rows = {name: row for row, name in enumerate(chosen)}
     waiting: dict[int, int] = {}
     for part in parts:
         waiting[part.made_of["batch"]] = waiting.get(part.made_of["batch"], 0) + 1
     report("comparing maps", 0, len(dataset))
-    for position, result in running.map(make, parts):
-        made_of = parts[position].made_of
-        for figure, values in result.items():
-            found[figure][rows[made_of["method"]], made_of["images"]] = values.double()
-        waiting[made_of["batch"]] -= 1
-        if not waiting[made_of["batch"]]:
-            report("comparing maps", len(made_of["images"]), len(dataset))
+    with maps_written(maps, dataset, torch.arange(len(dataset))) as taken:
+        for position, result in taken(running.map(make, parts), parts):
+            made_of = parts[position].made_of
+            for figure, values in result.items():
+                found[figure][rows[made_of["method"]], made_of["images"]] = values.double()
+            waiting[made_of["batch"]] -= 1
+            if not waiting[made_of["batch"]]:
+                report("comparing maps", len(made_of["images"]), len(dataset))
     labels = torch.from_numpy(dataset.labels)
     return MapComparison(tuple(chosen), torch.arange(len(dataset)), labels, labels, sampled, found, decided=False)
 
@@ -116,15 +120,17 @@ class _Work:
     shown: tuple[Figure, ...]
     iou_threshold: float
     batch_size: int
+    keeps_maps: bool = False
     embedded: dict[int, ImageStore] = field(default_factory=dict)  # the last batch alone
 
-    def __call__(self, part: Part) -> dict[str, Float[Tensor, "batch"]]:
-        """Return the figures of one method's maps of a batch."""
+    def __call__(self, part: Part) -> dict[str, Tensor]:
+        """Return the figures of one method's maps of a batch, and the maps where they are kept."""
         method, images = self.methods[part.made_of["method"]], torch.tensor(part.made_of["images"])
         store = self._store(part.made_of["batch"], images)
         rows = store.row_of[images]
         size = (store.pixels.shape[1], store.pixels.shape[2])
-        saliency = method.saliency(method.attribute(self._question(method, store, rows)).cells, size)
+        cells = method.attribute(self._question(method, store, rows)).cells
+        saliency = method.saliency(cells, size)
         together: dict[str, Tensor] = {}
         if {one.name for one in self.shown} >= set(OF_MAPS):
             together = vars(metrics.map_figures(saliency, store.masks[rows]))
@@ -136,7 +142,8 @@ class _Work:
             images=lambda: store.images(rows),
         )
         found = {one.name: together[one.name] if one.name in together else one.of(values) for one in self.shown}
-        return {one.name: checked_values(one, found[one.name], len(rows)) for one in self.shown}
+        maps = kept_maps(part.made_of["method"], method, cells, images, size) if self.keeps_maps else {}
+        return maps | {one.name: checked_values(one, found[one.name], len(rows)) for one in self.shown}
 
     def _store(self, number: int, images: Int[Tensor, "batch"]) -> ImageStore:
         if number not in self.embedded:

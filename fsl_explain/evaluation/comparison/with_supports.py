@@ -26,6 +26,7 @@ from fsl_explain.evaluation.comparison.compared_images import (
     sampled_places,
 )
 from fsl_explain.evaluation.comparison.judged_maps import ComparedDecisions, Curves, MapWork
+from fsl_explain.evaluation.comparison.written_maps import maps_written
 from fsl_explain.evaluation.decided_by import DecidedBy
 from fsl_explain.evaluation.figures import OF_COMPARED_MAPS, Figure, find_figures
 from fsl_explain.evaluation.identity import identity
@@ -68,6 +69,7 @@ def compare_maps(
     iou_threshold: float = 0.2,
     batch_size: int = 16,
     partial: Path | None = None,
+    maps: Path | None = None,
     engine: str | Engine = "local",
     report: Report = silent,
 ) -> MapComparison:
@@ -75,8 +77,8 @@ def compare_maps(
 
     ``shots`` supports of each class are drawn from ``seed`` and never judged. ``sample`` images are for explainers that
     ask the network again and for the curves, of ``steps`` steps in which pixels become ``removed``: ``mean``, ``black``
-    or ``blur``. ``relax`` are the options of relax and u-relax; names, objects and ``partial`` as in
-    ``evaluate_episodes``.
+    or ``blur``. ``relax`` are the options of relax and u-relax; names, objects, ``partial`` and ``maps`` as in
+    ``evaluate_episodes``, but maps of wrong decisions are among them.
 
     Raises: ``LookupError`` for an unknown name; ``ValueError`` for a value that does not fit, a class without an image
     beside its supports, or fewer than two classes.
@@ -100,15 +102,16 @@ def compare_maps(
         "methods": [*chosen, options, [one for one in methods if not isinstance(one, str)]],
         "figures": [identity(figure) for figure in shown],
         "decision": [decided_by.chosen_rule, decided_by.chosen_similarity, supports.tolist(), seed],
-        "curves": [steps, removed, iou_threshold],
+        "curves": [steps, removed, iou_threshold, *(["maps"] if maps is not None else [])],
     }
     parts = list(_parts(chosen, sampled, batch_size, settings))
     run = "" if partial is None else run_hash(encoder, dataset, settings, contents=text_hash(*store.contents))
     running = engine_for(engine, partial, run)
     curves = Curves(steps, removed, iou_threshold)
-    make = functools.partial(MapWork, encoder, decisions, chosen, shown, sampled, curves)
+    make = functools.partial(MapWork, encoder, decisions, chosen, shown, sampled, curves, maps is not None)
     empty = {one.name: torch.full((len(chosen), len(queries)), torch.nan).double() for one in shown}
-    found = _filled(empty, tuple(chosen), running.map(make, parts), parts, report)
+    with maps_written(maps, dataset, queries, decisions.predicted) as taken:
+        found = _filled(empty, tuple(chosen), taken(running.map(make, parts), parts), parts, report)
     truth = torch.from_numpy(dataset.labels)[queries]
     return MapComparison(tuple(chosen), queries, truth, decisions.predicted, sampled, found)
 

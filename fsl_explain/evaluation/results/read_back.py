@@ -13,12 +13,15 @@ from jaxtyping import Float, Int
 
 from episodes.errors import MissingFile, Mistake
 from fsl_explain.backbones.random_parts import random_words
+from fsl_explain.centering import centered_words
 from fsl_explain.evaluation.figures import FIGURES
 from fsl_explain.evaluation.seen_classes import SeenClasses
 
 TABLE = "queries.parquet"
 SUMMARY = "summary.json"
 RANDOM_PARTS = "random_weights"  # in the provenance: the parts of the encoder that have them
+CENTERED_ON = "centered_on"  # in words, "" for nothing
+LEFT_OUT = "left_out_as_broken"  # section of the settings → how many images of how many
 
 
 @dataclass(frozen=True)
@@ -56,11 +59,28 @@ def read_results(folder: str | Path) -> list[StoredResults]:
     return [replace(one, caveats=caveats) for one in _parts(table, Path(folder).resolve().name)]
 
 
+def caveats_of(provenance: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what has to stand beside every figure of a run: classes seen, what is random, centered or left out.
+
+    Raises: ``LookupError``, ``TypeError`` or ``ValueError`` for a provenance that no run has recorded.
+    """
+    said = (
+        *SeenClasses.recalled(provenance).sentences,
+        random_words(provenance.get(RANDOM_PARTS, ())),
+        centered_words(str(provenance.get(CENTERED_ON, ""))),
+        *(_broken_words(section, *counts) for section, counts in provenance.get(LEFT_OUT, {}).items()),
+    )
+    return tuple(words for words in said if words)
+
+
+def _broken_words(section: str, left_out: int, total: int) -> str:
+    return f"{left_out} of the {total} images of [{section}] cannot be read and are left out." if left_out else ""
+
+
 def _caveats(path: Path) -> tuple[str, ...]:
     try:
         provenance = json.loads(path.read_text(encoding="utf-8"))["provenance"]
-        untrained = random_words(provenance.get(RANDOM_PARTS, ()))
-        return (*((untrained,) if untrained else ()), *SeenClasses.recalled(provenance).sentences)
+        return caveats_of(provenance)
     except FileNotFoundError:
         return (f"There is no {SUMMARY} beside the figures: what they were measured on is not known.",)
     except (ValueError, LookupError, TypeError) as error:

@@ -22,7 +22,7 @@ from fsl_explain.backbones.capture import evaluating
 from fsl_explain.classifiers import is_linear_in_embeddings
 from fsl_explain.encoder import Features
 from fsl_explain.explainers.methods.exact import pair_form
-from fsl_explain.explainers.question import Question
+from fsl_explain.explainers.question import Question, expect_addends
 from fsl_explain.heads import Center, L2Normalize, linearize
 from fsl_explain.heads.pooling import is_linear_in_maps
 from fsl_explain.similarities import effective_reference, traits_of
@@ -68,6 +68,7 @@ def leads_over(question: Question, rivals: Int[Tensor, "rival"], donors: Int[Ten
 
     Without donors the cells are removed. A rival without any vote leaves the decided class's own score.
     """
+    expect_addends(question, "a search for the fewest cells")
     query, supports, way = question.query, question.supports, len(question.supports.classes)
     signs = (F.one_hot(question.target, way) - F.one_hot(rivals, way)).to(query.embedding)
     scores = question.rule.class_scores(query.embedding, supports, question.similarity)

@@ -13,7 +13,7 @@ from fsl_explain.backbones.capture import evaluating
 from fsl_explain.explainers.method import Attribution, Method
 from fsl_explain.explainers.methods.altered_queries import ranges, scores_of
 from fsl_explain.explainers.methods.map_gradients import attribute_supports, saliency
-from fsl_explain.explainers.question import Question
+from fsl_explain.explainers.question import Question, expect_addends
 from fsl_explain.heads.pooling import weighted_sum
 
 EMBEDDINGS_AT_ONCE = 1024
@@ -24,6 +24,7 @@ def relative_drops(question: Question) -> Float[Tensor, "*batch channel"]:
 
     DEVIATION: the paper divides by y, which would turn the sign of the map for a negative similarity.
     """
+    expect_addends(question, "ablation-cam")
     channels = question.query.pooled.shape[-1]
     at_once = max(1, EMBEDDINGS_AT_ONCE // max(1, question.target.numel()))
     score = question.explained.value

@@ -59,8 +59,8 @@ def baseline(draw: Draw) -> Method:
 
 
 def _attribute(question: Question, draw: Draw) -> Attribution:
-    pooled, maps = question.query.pooled, question.query.maps
-    undefined = pooled.new_full(pooled.shape, float("nan"))
+    maps = question.query.maps
+    undefined = question.undefined
     cells = draw(*maps.shape[-2:]).to(maps).expand(*maps.shape[:-3], *maps.shape[-2:])
     return Attribution(undefined, cells, undefined[..., 0])
 
@@ -80,7 +80,7 @@ def attribute_at_random(question: Question) -> Attribution:
     pooled, maps = question.query.pooled, question.query.maps
     height, width = maps.shape[-2:]
     drawn = [random_cells(seed, height, width) for seed in image_seeds(pooled).flatten().tolist()]
-    undefined = pooled.new_full(pooled.shape, float("nan"))
+    undefined = question.undefined
     return Attribution(
         undefined, torch.stack(drawn).to(maps).reshape(*maps.shape[:-3], height, width), undefined[..., 0]
     )

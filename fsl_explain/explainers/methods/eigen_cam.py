@@ -41,8 +41,7 @@ def _first_component(centered: Float[Tensor, "*batch channel cells"]) -> Float[T
 
 def attribute(question: Question) -> Attribution:
     """Return the positive part of the map; the method has no channel weights, so contributions and bias are NaN."""
-    pooled = question.query.pooled
-    undefined = pooled.new_full(pooled.shape, float("nan"))
+    undefined = question.undefined
     return Attribution(undefined, principal_map(question.query.maps).clamp(min=0), undefined[..., 0])
 
 

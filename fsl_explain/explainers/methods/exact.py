@@ -14,6 +14,7 @@ from episodes.errors import Mistake
 from fsl_explain.classifiers import pairwise_to_supports
 from fsl_explain.encoder import Features
 from fsl_explain.explainers.method import Attribution, Method, SupportAttribution
+from fsl_explain.explainers.methods import integrated
 from fsl_explain.explainers.normalization import upsample_sum_kept
 from fsl_explain.explainers.question import Question
 from fsl_explain.heads import linearize
@@ -25,8 +26,10 @@ def attribute(question: Question) -> Attribution:
 
     Channels sum to cells; both add up to the score with the bias. The bias is computed from its own
     formula, g·b + Σ_k w_k (v_k·q'_k + k_k) + the decision's constants. Exact at the last activation maps
-    with norms and other gains frozen; it makes no claim about pixels.
+    with norms and other gains frozen; it makes no claim about pixels. What has no such form is integrated.
     """
+    if question.tail is not None:
+        return integrated.attribute(question)
     weights, form, supports = question.weights.supports, pair_form(question), question.supports.embeddings
     reference = effective_reference(form, weights, supports)
     head = linearize(question.head, question.query.pooled)
@@ -43,6 +46,8 @@ def attribute(question: Question) -> Attribution:
 
 def attribute_supports(question: Question) -> SupportAttribution:
     """Split the same score into one addend per cell of every support, and a bias of its own."""
+    if question.tail is not None:
+        return integrated.attribute_supports(question)
     features = question.supports.features
     if features is None:
         raise Mistake("the support side needs the supports' activation maps, but only embeddings were kept.")
@@ -70,6 +75,8 @@ def support_addends(
     The former is w_k (M_k q'_k + u_k)·G z, summed over the supports the sum of the query's cells; the
     latter w_k ((M_k q'_k + u_k)·b + v_k·q'_k + k_k).
     """
+    if question.tail is not None:
+        return integrated.support_addends(question)
     head = linearize(question.head, question.query.pooled)
     beside = head.offset
     for value in named_parts(question.query).values():

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from episodes.errors import Mistake
 from fsl_explain.explainers.method import Attribution, Method, SupportAttribution
 from fsl_explain.explainers.normalization import min_max, min_max_map, upsample
-from fsl_explain.explainers.question import Question
-from fsl_explain.heads import L2Normalize
+from fsl_explain.explainers.question import Question, expect_addends
+from fsl_explain.heads import Center, L2Normalize
 from fsl_explain.heads.pooling import weighted_sum
 from fsl_explain.similarities import Similarity
 
@@ -41,7 +41,7 @@ def project(weights: Float[Tensor, "*batch embedding"], head: nn.Module) -> Floa
     """Carry weights from the embedding back to the channels of the maps, C = W C' (FAM Eq. 18).
 
     W is the linear layer of the embedding z' = z W (Eq. 16); its bias plays no part in the paper.
-    An L2 normalization behind it scales an image's weights alike and leaves Eq. 12 unchanged.
+    An L2 normalization behind it scales an image's weights alike and leaves Eq. 12 unchanged. A center is a bias.
     """
     for layer in reversed(_linear_layers(head)):
         weights = weights @ layer.weight.detach().to(weights.dtype)
@@ -80,6 +80,7 @@ def saliency(cells: Float[Tensor, "*batch h w"], size: tuple[int, int]) -> Float
 
 def _channel_weights(question: Question) -> Float[Tensor, "*batch channel"]:
     """Return the projected weights of Eq. 15 over the target's supports that had a say in the decision."""
+    expect_addends(question, "fam")
     query, supports = question.query.embedding, question.supports
     chosen = _of_target(supports.embeddings.expand(*query.shape[:-1], *supports.embeddings.shape[-3:]), question.target)
     voters = _of_target(question.rule.voters(query, supports, question.similarity), question.target)
@@ -99,10 +100,10 @@ def _linear_layers(head: nn.Module) -> list[nn.Linear]:
             layers += _linear_layers(layer)
         elif isinstance(layer, nn.Linear):
             layers.append(layer)
-        elif not isinstance(layer, nn.Identity | nn.Dropout | L2Normalize):
+        elif not isinstance(layer, nn.Identity | nn.Dropout | L2Normalize | Center):
             raise Mistake(
-                f"FAM's Eq. 18 needs a linear head (Linear, L2Normalize), but this one holds a {type(layer).__name__}; "
-                "use method='exact' or 'contrast'."
+                f"FAM's Eq. 18 needs a linear head (Linear, L2Normalize, Center), but this one holds a "
+                f"{type(layer).__name__}; use method='exact' or 'contrast'."
             )
     return layers
 

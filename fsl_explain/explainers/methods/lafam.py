@@ -31,8 +31,7 @@ def saliency(
 
 def attribute(question: Question) -> Attribution:
     """Return the mean map; the method has no channel weights, so contributions and bias are NaN."""
-    pooled = question.query.pooled
-    undefined = pooled.new_full(pooled.shape, float("nan"))
+    undefined = question.undefined
     return Attribution(undefined, mean_activation_map(question.query.maps), undefined[..., 0])
 
 

@@ -35,12 +35,19 @@ def map_gradients(question: Question) -> Float[Tensor, "*batch channel h w"]:
     leading = question.target.shape
     with evaluating(question.head), torch.inference_mode(False), torch.enable_grad():
         maps = question.query.maps.detach().clone().requires_grad_()
-        pooled = question.pooling(maps)
-        embedding = question.head(pooled.reshape(-1, pooled.shape[-1]).clone()).double()
+        embedding = _embeddings(question, maps.reshape(-1, *maps.shape[-3:])).double()
         supports, weights = _ordinary(question.supports), question.explained.class_weights.clone()
         scores = question.rule.class_scores(embedding.reshape(*leading, -1), supports, question.similarity)
         (gradient,) = torch.autograd.grad(combined(weights, scores).sum(), maps)
     return gradient
+
+
+def _embeddings(question: Question, maps: Float[Tensor, "query channel h w"]) -> Float[Tensor, "query embedding"]:
+    if question.tail is not None:
+        images = None if question.pixels is None else question.pixels.images.clone()
+        return question.tail(maps, None if images is None else images.reshape(-1, *images.shape[-3:]))
+    embeddings: Tensor = question.head(question.pooling(maps).clone())
+    return embeddings
 
 
 def gradient_cam(formula: Formula) -> Method:

@@ -75,8 +75,8 @@ def occlusion_method(options: OcclusionOptions | None = None) -> Method:
 
 def _attribute(question: Question, options: OcclusionOptions) -> Attribution:
     """Average at every pixel the drops of the squares that hide it; no channel is accounted for."""
-    maps, pooled = question.query.maps, question.query.pooled
-    undefined = pooled.new_full(pooled.shape, float("nan"))
+    maps = question.query.maps
+    undefined = question.undefined
     cells = _drops(question, options).mean
     return Attribution(undefined, cells.reshape(*maps.shape[:-3], *cells.shape[-2:]).to(maps), undefined[..., 0])
 

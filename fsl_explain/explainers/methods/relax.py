@@ -124,10 +124,10 @@ def relax_method(options: RelaxOptions | None = None, *, certain: bool = False) 
 
 
 def _attribute(question: Question, options: RelaxOptions | None, certain: bool) -> Attribution:
-    pixels, pooled = pixels_of(question), question.query.pooled
+    pixels = pixels_of(question)
     found = relax(pixels.encoder, pixels.images, options=options)
     cells = found.certain_importance if certain else found.importance
-    undefined = pooled.new_full(pooled.shape, float("nan"))
+    undefined = question.undefined
     return Attribution(undefined, cells.to(question.query.maps), undefined[..., 0])
 
 

@@ -31,7 +31,7 @@ def channel_weights(question: Question) -> Float[Tensor, "*batch channel"]:
         masked_scores(question, _masks(question, maps[:, numbers.start : numbers.stop]), BATCH_SIZE)
         for numbers in ranges(maps.shape[1], at_once)
     ]
-    return torch.cat(parts).softmax(dim=0).T.reshape(question.query.pooled.shape)
+    return torch.cat(parts).softmax(dim=0).T.reshape(question.query.maps.shape[:-2])
 
 
 def attribute(question: Question) -> Attribution:

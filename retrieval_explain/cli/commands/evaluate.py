@@ -4,7 +4,7 @@ from pathlib import Path
 
 from episodes.errors import Mistake
 from fsl_explain.cli.manners import check_results_folder
-from fsl_explain.cli.options import Changes, Overwrite, Resume
+from fsl_explain.cli.options import Changes, Overwrite, Resume, SkipBroken
 from fsl_explain.config import read_config
 from fsl_explain.config.data import DataOptions
 from retrieval_explain.settings import BankEvaluationConfig
@@ -17,6 +17,7 @@ def evaluate(
     limit: int | None = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
+    skip_broken: SkipBroken = False,
     set_: Changes = (),
 ) -> None:
     """Measure retrieval, and how far explanations of its decisions can be trusted.
@@ -45,7 +46,9 @@ def evaluate(
     if isinstance(settings.gallery, DataOptions):
         settings.gallery.check_there("gallery")
     settings.encoder.check_there()
+    if settings.center is not None:
+        settings.center.check_there()
 
     from retrieval_explain.cli.evaluate import run
 
-    run(settings, out, resume, limit, title=config.stem)
+    run(settings, out, resume, skip_broken, limit, title=config.stem)

@@ -6,7 +6,7 @@ from episodes.errors import Mistake
 from fsl_explain.cli.manners import check_input, check_output_file
 from fsl_explain.cli.options import EncoderName, Neighborhood, PoolingName
 from fsl_explain.registries import NEIGHBOR_RULES
-from retrieval_explain.cli.options import Box, Classes, Ids, IndexName, VoteName
+from retrieval_explain.cli.options import Box, BoxFormatName, Classes, Ids, IndexName, VoteName
 
 
 def inspect(
@@ -22,6 +22,7 @@ def inspect(
     explained: int = 5,
     gallery: int = 20,
     box: Box = None,
+    box_format: BoxFormatName = "xyxy",
     classes: Classes = (),
     ids: Ids = (),
     leave_self_out: bool = False,
@@ -56,7 +57,7 @@ def inspect(
     gallery
         How many neighbors are shown.
     box
-        Search for the region x1 y1 x2 y2 of the query, in its pixels.
+        Search for a region of the query: x1 y1 x2 y2 in its pixels, or as --box-format says.
     classes
         Search among this class only; may be repeated.
     ids
@@ -94,6 +95,7 @@ def inspect(
         explained=explained,
         gallery=gallery,
         box=box,
+        box_format=box_format,
         classes=classes,
         ids=ids,
         leave_self_out=leave_self_out,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from fsl_explain.cli.manners import check_input, check_output_file
 from fsl_explain.cli.options import EncoderName, Neighborhood, PoolingName
-from retrieval_explain.cli.options import Box, Classes, Ids, IndexName
+from retrieval_explain.cli.options import Box, BoxFormatName, Classes, Ids, IndexName
 from retrieval_explain.cli.written_neighbors import check_ending
 
 
@@ -14,6 +14,7 @@ def search(
     bank: Path,
     k: Neighborhood = 10,
     box: Box = None,
+    box_format: BoxFormatName = "xyxy",
     classes: Classes = (),
     ids: Ids = (),
     leave_self_out: bool = False,
@@ -34,7 +35,7 @@ def search(
     k
         How many neighbors.
     box
-        Search for the region x1 y1 x2 y2 of the query, in its pixels.
+        Search for a region of the query: x1 y1 x2 y2 in its pixels, or as --box-format says.
     classes
         Search among this class only; may be repeated.
     ids
@@ -62,6 +63,7 @@ def search(
         bank=bank,
         k=k,
         box=box,
+        box_format=box_format,
         classes=classes,
         ids=ids,
         leave_self_out=leave_self_out,

@@ -187,5 +187,5 @@ def test_an_unknown_option_is_answered_with_near_ones():
 
 
 def test_every_named_network_is_looked_at_here():
-    assert set(SMALL) | {"efficientnet-lite0"} == set(ENCODERS)
+    assert set(SMALL) | {"efficientnet-lite0", "demo-vit"} == set(ENCODERS)
     assert lively(nn.BatchNorm2d(3)).running_mean.abs().min() > 0

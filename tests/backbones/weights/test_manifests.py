@@ -10,8 +10,8 @@ from safetensors.torch import save_file
 
 from fsl_explain import Encoder
 from fsl_explain.backbones import Conv4Net
-from fsl_explain.backbones.named import OF_THE_IMAGES
 from fsl_explain.backbones.networks.wide_resnet import WideResNet
+from fsl_explain.backbones.preprocessing import OF_THE_IMAGES
 from fsl_explain.backbones.weights.loading import SETTINGS, read_manifest
 from fsl_explain.config import HeadConfig
 from fsl_explain.registries import ENCODERS

@@ -45,14 +45,14 @@ FORMS = {
 @pytest.mark.parametrize("form", FORMS)
 def test_a_training_loads_from_below_any_key_and_prefix(tmp_path, form):
     torch.save(FORMS[form](state()), tmp_path / "last.pth.tar")
-    encoder = Encoder.named(NAME, checkpoint=tmp_path / "last.pth.tar")
+    encoder = Encoder.named(NAME, tail="ignore", checkpoint=tmp_path / "last.pth.tar")
     assert all(torch.equal(value, state()[name]) for name, value in encoder.network.state_dict().items())
     assert ("its '" in encoder.description) == (form != "with a step")
 
 
 def test_safetensors_too(tmp_path):
     save_file(below("module.", state()), tmp_path / "weights.safetensors")
-    found = Encoder.named(NAME, checkpoint=tmp_path / "weights.safetensors").network.state_dict()
+    found = Encoder.named(NAME, tail="ignore", checkpoint=tmp_path / "weights.safetensors").network.state_dict()
     assert all(torch.equal(value, state()[name]) for name, value in found.items())
 
 
@@ -70,13 +70,13 @@ def test_of_two_networks_one_is_asked_for_by_name(tmp_path, kind):
     path = tmp_path / "two.pt"
     torch.save(make(state(1), state(2)), path)
     with pytest.raises(ValueError, match=rf"one network in .*'{part}' fit and differ; say which with part="):
-        Encoder.named(NAME, checkpoint=path)
-    found = Encoder.named(NAME, checkpoint=path, part=part)
+        Encoder.named(NAME, tail="ignore", checkpoint=path)
+    found = Encoder.named(NAME, tail="ignore", checkpoint=path, part=part)
     assert torch.equal(found.network.state_dict()["features.0.weight"], state(2)["features.0.weight"])
     with pytest.raises(ValueError, match=r"a part of .* that fits, .*, but got 'nobody'; choose"):
-        Encoder.named(NAME, checkpoint=path, part="nobody")
+        Encoder.named(NAME, tail="ignore", checkpoint=path, part="nobody")
     convert(path, NAME, tmp_path / "one.safetensors", part=part)
-    again = Encoder.named(NAME, checkpoint=tmp_path / "one.safetensors")
+    again = Encoder.named(NAME, tail="ignore", checkpoint=tmp_path / "one.safetensors")
     assert torch.equal(again.network.state_dict()["features.0.weight"], state(2)["features.0.weight"])
 
 
@@ -95,7 +95,7 @@ CLASSIFIERS = {
 @pytest.mark.parametrize("classifier", CLASSIFIERS)
 def test_a_classifier_of_another_size_or_none_is_left_out_and_said(tmp_path, classifier, prefix):
     torch.save(below(prefix, CLASSIFIERS[classifier](state())), tmp_path / "tuned.pt")
-    encoder = Encoder.named(NAME, checkpoint=tmp_path / "tuned.pt")
+    encoder = Encoder.named(NAME, tail="ignore", checkpoint=tmp_path / "tuned.pt")
     assert torch.equal(
         encoder.network.state_dict()["features.12.expand3x3.bias"], state()["features.12.expand3x3.bias"]
     )
@@ -123,7 +123,7 @@ def test_what_fills_too_little_is_refused(tmp_path, what, prefix):
     change, sentence = TOO_LITTLE[what]
     torch.save(below(prefix, change(state())), tmp_path / "less.pt")
     with pytest.raises(ValueError, match=sentence):
-        Encoder.named(NAME, checkpoint=tmp_path / "less.pt")
+        Encoder.named(NAME, tail="ignore", checkpoint=tmp_path / "less.pt")
 
 
 def test_a_deeper_network_is_not_taken_for_this_one(tmp_path):

@@ -1,0 +1,42 @@
+"""A network by name, ready to be read: what stands before and behind it, and where its weights come from."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from fsl_explain.backbones.families.family import Member
+from fsl_explain.backbones.families.own_feature import Agreement, OwnReading
+from fsl_explain.backbones.layouts import FIRST
+from fsl_explain.backbones.preprocessing import Preprocessing
+from fsl_explain.backbones.weights.loading import LoadingReport
+
+RANDOM = "random weights"
+
+
+@dataclass(frozen=True)
+class NamedNetwork:
+    """A network, and what stands before and behind it when its weights are used as they were trained.
+
+    ``own`` and ``agreement`` are of a network of a family that is read as it reads itself.
+    """
+
+    network: nn.Module
+    layer: str | None  # the one to read; None: the network returns its maps itself
+    preprocessing: Preprocessing
+    weights: str  # where the weights come from, for people
+    pooling: str = "gap"
+    head: nn.Module | None = None
+    layout: str | None = FIRST  # of the maps; None: to be recognized
+    own_head: bool = False  # whether the head is a part of the network too
+    report: LoadingReport | None = None  # of the checkpoint
+    random: tuple[str, ...] = ()  # the parts that have random weights: network, head
+    member: Member | None = None
+    own: OwnReading | None = None
+    agreement: Agreement | None = None
+    checkpoint: Path | None = None  # the file of weights that the name itself says
+
+    @property
+    def is_own_feature(self) -> bool:
+        """Whether the embedding without another head was seen to be the network's own feature."""
+        return self.agreement is not None and self.agreement.holds

@@ -1,0 +1,125 @@
+"""Convolutional networks whose maps are pooled by attention, as CLIP's ResNets are (Radford et al., 2021).
+
+The mean cell asks, and mean and cells answer, each with its position added: q = mean; a = softmax over [mean; cells].
+The mean's value is linear in the cells, so that cell i writes W_O W_V x_i times a_i + a_0 / D, a_0 the attention to the
+mean and D the number of cells. What the positions write, and the biases, are named.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from fsl_explain.backbones.capture import turn_at
+from fsl_explain.backbones.tokens.blocks import first_of
+from fsl_explain.backbones.tokens.networks import TokenNetwork
+from fsl_explain.backbones.tokens.reading import POOLED, Read, TokenReading
+from fsl_explain.backbones.wrappers import on_one_device
+from fsl_explain.devices import at_hand, in_full_precision
+from fsl_explain.heads.block_layers import Affine
+from fsl_explain.traces import Addends
+
+POSITIONS, BIASES = "positions", "biases"
+
+
+class PooledMapsReading(TokenReading):
+    """What is read of a convolutional network with attention pooling: its last maps, and what each cell wrote."""
+
+    def __init__(self, network: nn.Module, pool: nn.Module, readout: str | None, description: str) -> None:
+        parts = TokenNetwork(
+            blocks=(pool,), roles=(), norm=nn.Identity(), own=POOLED, pool=pool, pool_block=lambda _: None
+        )
+        super().__init__(network, parts, POOLED if readout is None else readout, description)
+
+    def read(self, images: Float[Tensor, "batch color height width"]) -> Read:
+        """Run the network on placed images."""
+        pool = self.parts.blocks[0]
+        entered: list[Tensor] = []
+        left: list[Tensor] = []
+
+        def hear(_pool: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
+            entered.append(args[0])
+            left.append(output)
+
+        with turn_at(self.network):
+            handle = pool.register_forward_hook(hear)
+            try:
+                output = on_one_device(self.network)(images)
+            finally:
+                handle.remove()
+        maps, pooled = (in_full_precision(at_hand(value.detach())) for value in (entered[0], left[0]))
+        own = in_full_precision(at_hand(output)) if isinstance(output, Tensor) else None
+        with torch.autocast(images.device.type, enabled=False):
+            return Read(maps, pooled, addends_of(pool, maps), own)
+
+    def _check_there(self) -> None:
+        self.expect_readout((POOLED,))
+
+
+def attention_pool_of(network: nn.Module) -> nn.Module | None:
+    """Return the attention pooling of a network's maps whose output is the network's own, or None."""
+    head = getattr(network, "head", None)
+    places = (*(getattr(network, name, None) for name in ("attnpool", "global_pool")), head)
+    for found in (*places, getattr(head, "global_pool", None)):
+        if isinstance(found, nn.Module) and type(found).__name__ == "AttentionPool2d":
+            return None if getattr(found, "cls_token", None) is not None else found
+    return None
+
+
+def addends_of(pool: nn.Module, maps: Float[Tensor, "batch channel h w"]) -> Addends:
+    """Return what each cell of the maps, the positions and the biases write into the pooled values."""
+    query, key, value = _projections(pool)
+    out = _out(pool)
+    heads = int(pool.num_heads)
+    cells = maps.flatten(2).mT
+    positions = _positions(pool, maps)
+    tokens = torch.cat([cells.mean(dim=1, keepdim=True), cells], dim=1) + positions
+    asked, keys = _in_heads(query(tokens[:, :1]), heads), _in_heads(key(tokens), heads)
+    attention = (asked @ keys.mT * asked.shape[-1] ** -0.5).softmax(dim=-1)[..., 0, :]  # (batch, head, 1 + cells)
+    held = attention[..., 1:] + attention[..., :1] / cells.shape[1]
+    linear = Affine(value.weight)
+    by_cell = (held[..., None] * _in_heads(linear(cells), heads)).transpose(1, 2).flatten(2)
+    by_place = torch.einsum("bht,htd->bhd", attention, _in_heads(linear(positions), heads)).flatten(1)
+    zero = by_place.new_zeros(by_place.shape)
+    bias = zero if value.bias is None else zero + value.bias.to(zero)
+    after = Affine(out.weight)
+    biases = after(bias) if out.bias is None else after(bias) + out.bias.to(bias)
+    written = after(by_cell).mT.unflatten(-1, maps.shape[-2:])
+    return Addends(written, {POSITIONS: after(by_place), BIASES: biases})
+
+
+def _projections(pool: Any) -> list[Affine]:
+    fused = getattr(pool, "qkv", None)
+    if isinstance(fused, nn.Linear):
+        biases = [None] * 3 if fused.bias is None else fused.bias.chunk(3)
+        return [Affine(weight, bias) for weight, bias in zip(fused.weight.chunk(3), biases, strict=True)]
+    layers = [first_of(pool, names) for names in (("q_proj", "q"), ("k_proj", "k"), ("v_proj", "v"))]
+    return [Affine(layer.weight, layer.bias) for layer in layers]
+
+
+def _out(pool: Any) -> Affine:
+    layer = first_of(pool, ("c_proj", "proj"))
+    if isinstance(layer, nn.Linear):
+        return Affine(layer.weight, layer.bias)
+    width = _projections(pool)[2].weight.shape[0]
+    return Affine(torch.eye(width))
+
+
+def _positions(pool: Any, maps: Float[Tensor, "batch channel h w"]) -> Float[Tensor, "token channel"]:
+    """Return the positions of mean and cells, interpolated for maps of another size as the network does."""
+    found: Tensor = first_of(pool, ("positional_embedding", "pos_embed")).detach().to(maps)
+    height, width = maps.shape[-2:]
+    if len(found) == 1 + height * width:
+        return found
+    side = tuple(getattr(pool, "feat_size", ())) or (round((len(found) - 1) ** 0.5),) * 2
+    resized: Callable[..., Tensor] = nn.functional.interpolate
+    grid = found[1:].mT.reshape(1, -1, *side)
+    larger = resized(grid, size=(height, width), mode="bicubic", antialias=True)
+    return torch.cat([found[:1], larger.flatten(2)[0].mT])
+
+
+def _in_heads(values: Float[Tensor, "*batch token channel"], heads: int) -> Float[Tensor, "*batch head token width"]:
+    split: Tensor = values.unflatten(-1, (heads, -1)).transpose(-3, -2)
+    return split

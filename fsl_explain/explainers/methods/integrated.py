@@ -1,0 +1,173 @@
+"""Integrated contributions, for what has no exact form: a network's own tail, or a learned similarity.
+
+Δ(A) = Σ_k w_k S(embedding(A), q_k) + constants, with the decision's weights w_k frozen. Where the similarity is
+bilinear but for norms, as the cosine is, its norms are frozen too: S is then the form that it has at the pair's own
+embeddings. The cosine itself would jump at zero maps, and behind the jump its derivative adds up to nothing.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from episodes.errors import Mistake
+from fsl_explain.encoder import Features
+from fsl_explain.explainers.method import Attribution, SupportAttribution
+from fsl_explain.explainers.methods.straight_path import Integrated, StraightPath, integrate
+from fsl_explain.explainers.question import Question
+from fsl_explain.explainers.tails import Tail
+from fsl_explain.similarities import Form, has_form
+
+AT_ZERO = "Δ(0)"
+"""The score of a query whose maps are zero: what no cell holds."""
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """One query of a batch, with what is frozen: the weights of its supports and the constants."""
+
+    question: Question
+    tail: Tail
+    weights: Float[Tensor, "way shot"]
+    constant: Float[Tensor, ""]
+
+    @property
+    def chosen(self) -> Bool[Tensor, "way shot"]:
+        """The supports with a say."""
+        return self.weights != 0
+
+    def frozen(self, supports: Float[Tensor, "support embedding"]) -> Form | None:
+        """Return the form of the similarity to supports, or None where there is none."""
+        similarity, query = self.question.similarity, self.question.query.embedding
+        return similarity.form(query[None], supports) if has_form(similarity) else None
+
+    def similarities(
+        self, queries: Float[Tensor, "node embedding"], supports: Float[Tensor, "support embedding"]
+    ) -> Float[Tensor, "node support"]:
+        """Return the similarity to supports of what stands in the place of the query."""
+        form = self.frozen(supports)
+        if form is None or form.query_slope is not None:
+            return self.question.similarity.pairwise(queries, supports)
+        return queries @ form.on_query(supports).mT + form.along_support(supports)
+
+    def on_query(self) -> StraightPath:
+        """Return the path of the query."""
+        images = None if self.question.pixels is None else self.question.pixels.images[None].clone()
+        supports, weights = self.question.compared.embeddings[self.chosen], self.weights[self.chosen]
+
+        def score(embeddings: Float[Tensor, "node 1 embedding"]) -> Float[Tensor, "node"]:
+            return self.similarities(embeddings[:, 0], supports.clone()) @ weights.clone() + self.constant
+
+        return StraightPath(self.question.query.maps[None], images, self.tail, score)
+
+    def on_supports(self, which: Bool[Tensor, "way shot"]) -> tuple[StraightPath, Tensor]:
+        """Return the path of supports that are compared as one, and their part Σ w_k S_k of the score."""
+        question, weights = self.question, self.weights[which]
+        features = _with_maps(question)[which]
+        pixels = None if question.pixels is None else question.pixels.supports
+        images = None if pixels is None else pixels[which]
+        query = question.query.embedding[None]
+        form = self.frozen(question.compared.embeddings[which])
+
+        def score(embeddings: Float[Tensor, "node image embedding"]) -> Float[Tensor, "node"]:
+            if form is not None and form.support_slope is None:
+                products = (embeddings * form.on_support(query)).sum(dim=-1) + form.along_query(query)
+                return products @ weights.clone()
+            together = embeddings.mean(dim=1)
+            return question.similarity.pairwise(query.clone(), together)[0] * weights.sum()
+
+        path = StraightPath(features.maps, images, self.tail, score)
+        with torch.no_grad():
+            return path, score(features.embedding[None])[0]
+
+
+def attribute(question: Question) -> Attribution:
+    """Split the score into one addend per query channel, or per query cell, and Δ(0), by integration.
+
+    ``steps`` says how fine that was. Raises: ``ValueError`` where the network would have to see images that were not
+    kept.
+    """
+    found = [integrate(asked.on_query(), asked.question.explained.value) for asked in _asked(question)]
+    addends, at_zero = _stacked(question, [one.addends[0] for one in found]), [one.at_zero for one in found]
+    bias = _stacked(question, at_zero)
+    return Attribution(
+        contributions=addends.sum(dim=(-2, -1)),
+        cells=addends.sum(dim=-3).to(question.query.maps.dtype),
+        bias=bias,
+        named={AT_ZERO: bias},
+        steps=_stacked(question, [torch.tensor(one.steps) for one in found]),
+    )
+
+
+def attribute_supports(question: Question) -> SupportAttribution:
+    """Split the same score over the cells of every support, each on a path of its own.
+
+    Supports that are compared as one, as those of a class of a Relation Network, are on one path.
+    """
+    features = _with_maps(question)
+    cells, biases = [], []
+    for asked in _asked(question):
+        found = features.maps.new_zeros(*asked.weights.shape, *features.maps.shape[-2:])
+        bias = asked.constant
+        for which in _groups(asked):
+            part: Integrated = integrate(*asked.on_supports(which))
+            found[which] = part.addends.sum(dim=1).to(found)
+            bias = bias + part.at_zero
+        cells.append(found)
+        biases.append(bias)
+    return SupportAttribution(cells=_stacked(question, cells), bias=_stacked(question, biases))
+
+
+def support_addends(
+    question: Question,
+) -> tuple[Float[Tensor, "*batch way shot"], Float[Tensor, "*batch way shot"]]:
+    """Split each support's w_k S_k into what the query's cells hold, and what is left where its maps are zero."""
+    held, beside = [], []
+    for asked in _asked(question):
+        path, supports = asked.on_query(), asked.question.compared.embeddings[asked.chosen]
+        at_zero, similarities = torch.zeros_like(asked.weights), torch.zeros_like(asked.weights)
+        with torch.no_grad():
+            at_zero[asked.chosen] = asked.similarities(path.at_zero(), supports)[0]
+            similarities[asked.chosen] = asked.similarities(asked.question.query.embedding[None], supports)[0]
+        held.append(asked.weights * (similarities - at_zero))
+        beside.append(asked.weights * at_zero)
+    return _stacked(question, held), _stacked(question, beside)
+
+
+def _asked(question: Question) -> Iterator[_Asked]:
+    tail, weights, constant = question.tail, question.weights.supports, question.constant
+    if tail is None:
+        raise Mistake("expected a question that is answered by integration, but this one has an exact form.")
+    if question.target.dim() == 0:
+        yield _Asked(question, tail, weights, constant)
+        return
+    for i in range(len(question.target)):
+        yield _Asked(question[i], tail, weights[i], constant[i])
+
+
+def _groups(asked: _Asked) -> Iterator[Bool[Tensor, "way shot"]]:
+    """Yield the supports with a say, one by one, or class by class where a class is compared as one."""
+    places = asked.chosen.nonzero().tolist()
+    if not asked.question.compares_classes:
+        for way, shot in places:
+            which = torch.zeros_like(asked.chosen)
+            which[way, shot] = True
+            yield which
+        return
+    for way in sorted({way for way, _ in places}):
+        which = torch.zeros_like(asked.chosen)
+        which[way] = asked.chosen[way]
+        yield which
+
+
+def _stacked(question: Question, parts: list[Tensor]) -> Tensor:
+    return parts[0] if question.target.dim() == 0 else torch.stack(parts)
+
+
+def _with_maps(question: Question) -> Features:
+    features = question.supports.features
+    if features is None:
+        raise Mistake("the support side needs the supports' activation maps, but only embeddings were kept.")
+    return features

@@ -1,0 +1,102 @@
+"""Layers behind a network's pooling as layers of vectors, (batch, channel), that share its parameters."""
+
+from collections.abc import Callable, Iterable, Mapping
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from fsl_explain.heads.linearization import Dense, Stage, stages_of
+
+WITHOUT_EFFECT = (nn.Identity, nn.Flatten, nn.AdaptiveAvgPool2d, nn.modules.dropout._DropoutNd)
+WITHOUT_EFFECT_BY_NAME = frozenset({"SelectAdaptivePool2d", "FastAdaptiveAvgPool", "DropPath", "Permute"})
+ACTIVATIONS = (
+    nn.ReLU | nn.LeakyReLU | nn.PReLU | nn.ELU | nn.GELU | nn.Hardswish | nn.Sigmoid | nn.SiLU | nn.Softplus | nn.Tanh
+)
+ACTIVATIONS_BY_NAME: Mapping[str, Callable[[], nn.Module]] = {
+    "GELU": nn.GELU,
+    "GELUActivation": nn.GELU,
+    "GELUTanh": lambda: nn.GELU(approximate="tanh"),
+    "HardSwish": nn.Hardswish,
+    "SiLU": nn.SiLU,
+    "SiLUActivation": nn.SiLU,
+    "Sigmoid": nn.Sigmoid,
+    "Swish": nn.SiLU,
+    "Tanh": nn.Tanh,
+}
+"""Activations that other libraries write as classes of their own."""
+
+
+class PointwiseLinear(nn.Module):
+    """A convolution of 1×1 applied to vectors: the linear layer that it is for a single cell."""
+
+    def __init__(self, convolution: nn.Conv2d) -> None:
+        super().__init__()
+        self.convolution = convolution
+
+    def forward(self, values: Float[Tensor, "batch channel"]) -> Float[Tensor, "batch out"]:
+        """Apply the layer."""
+        return F.linear(values, self.convolution.weight.flatten(1), self.convolution.bias)
+
+
+@stages_of.register
+def _(layer: PointwiseLinear, values: Tensor) -> list[Stage]:  # noqa: ARG001
+    bias = layer.convolution.bias
+    return [Dense(layer.convolution.weight.detach().flatten(1), None if bias is None else bias.detach())]
+
+
+def vector_layers(layer: nn.Module) -> list[nn.Module] | None:
+    """Return what a layer of a map of one cell does, as layers of vectors; None where that is not known.
+
+    They share parameters and statistics with it. A layer without effect behind a pooling gives none.
+    """
+    kind = type(layer)
+    empty = isinstance(layer, nn.Sequential) and len(layer) == 0
+    if empty or isinstance(layer, WITHOUT_EFFECT) or kind.__name__ in WITHOUT_EFFECT_BY_NAME:
+        return []
+    if isinstance(layer, nn.LayerNorm):
+        return _normalization(layer)
+    if isinstance(layer, nn.BatchNorm2d | nn.BatchNorm1d):
+        return _batch_normalization(layer)
+    if isinstance(layer, nn.Conv2d):
+        single = (
+            layer.kernel_size == (1, 1) and layer.groups == 1 and layer.stride == (1, 1) and layer.padding == (0, 0)
+        )
+        return [PointwiseLinear(layer)] if single and kind is nn.Conv2d else None
+    if isinstance(layer, nn.Linear) or (isinstance(layer, ACTIVATIONS) and kind.__module__.startswith("torch.nn")):
+        return [layer]
+    made = ACTIVATIONS_BY_NAME.get(kind.__name__)
+    return None if made is None else [made()]
+
+
+def vector_head(layers: Iterable[nn.Module]) -> tuple[nn.Module | None, nn.Module | None]:
+    """Return layers behind a pooling as one head, None for no effect, and the first layer that is not known.
+
+    With one that is not known there is no head.
+    """
+    parts: list[nn.Module] = []
+    for layer in layers:
+        found = vector_layers(layer)
+        if found is None:
+            return None, layer
+        parts += found
+    return (parts[0] if len(parts) == 1 else nn.Sequential(*parts)) if parts else None, None
+
+
+def _normalization(layer: nn.LayerNorm) -> list[nn.Module] | None:
+    if len(layer.normalized_shape) != 1:
+        return None
+    norm = nn.LayerNorm(layer.normalized_shape[0], eps=layer.eps)
+    norm.weight, norm.bias = layer.weight, layer.bias
+    return [norm]
+
+
+def _batch_normalization(layer: nn.BatchNorm2d | nn.BatchNorm1d) -> list[nn.Module] | None:
+    norm = nn.BatchNorm1d(layer.num_features, eps=layer.eps, momentum=layer.momentum, affine=layer.affine)
+    norm.weight, norm.bias = layer.weight, layer.bias
+    norm.running_mean, norm.running_var = layer.running_mean, layer.running_var
+    norm.num_batches_tracked = layer.num_batches_tracked
+    norm.train(layer.training)
+    then = getattr(layer, "act", None)  # timm's BatchNormAct2d
+    behind = [] if then is None else vector_layers(then)
+    return None if behind is None else [norm, *behind]

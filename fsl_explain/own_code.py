@@ -1,0 +1,94 @@
+"""Code of the user's own, named ``module:function`` or ``path/to/file.py:function`` in options and settings: it runs.
+
+A module is looked for in the current folder first, then where Python finds its own.
+"""
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+
+from episodes.errors import MissingFile, Mistake, WrongType
+from episodes.naming import unknown_name
+
+
+@contextmanager
+def importing_for(name: str) -> Iterator[None]:
+    """Let Python look first into the folder of a file, or else the current one, while the block runs."""
+    place = name.rpartition(":")[0]
+    folder = Path(place).resolve().parent if place.endswith(".py") else Path.cwd()
+    sys.path.insert(0, str(folder))
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+
+
+def found_object(name: str, what: str) -> object:
+    """Import what a name stands for, within ``importing_for``; ``what`` says in words what it should be.
+
+    Raises: ``FileNotFoundError`` for a module or file that is not there; ``LookupError`` for an unknown name in it;
+    ``ValueError`` for code that fails.
+    """
+    place, _, attribute = name.rpartition(":")
+    module = _module(place, name, what)
+    found: object = getattr(module, attribute, None)
+    if found is None:
+        public = [other for other, value in vars(module).items() if callable(value) and not other.startswith("_")]
+        raise unknown_name(f"function of {place}", attribute, public)
+    return found
+
+
+def found_function(name: str, what: str) -> Callable[..., object]:
+    """Import a function. Raises: as ``found_object``, and ``TypeError`` for what is none."""
+    found = found_object(name, what)
+    if not callable(found):
+        raise WrongType(f"expected a function as {name}, but got {type(found).__name__}; name one that makes it.")
+    return found
+
+
+def failed(name: str, what: str, error: Exception) -> Mistake:
+    """Return the mistake of code that failed."""
+    return Mistake(
+        f"expected {what} from {name}, but its code failed with {type(error).__name__}: {error}; correct it, "
+        "--traceback shows where."
+    )
+
+
+def _module(place: str, name: str, what: str) -> ModuleType:
+    here = Path.cwd().joinpath(*place.split(".")).with_suffix(".py")
+    try:
+        if place.endswith(".py"):
+            return _file(Path(place), f"fsl_explain_own_{Path(place).stem}", what)
+        if here.is_file() and getattr(sys.modules.get(place), "__file__", None) != str(here):
+            return _file(here, place, what)  # the one of this folder, whatever was imported by this name before
+        return importlib.import_module(place)
+    except Mistake:
+        raise
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{place}.".startswith(f"{error.name}."):
+            raise failed(name, what, error) from error
+        kind = what.rpartition(" ")[2]
+        raise MissingFile(
+            f"expected a Python module {place} for the {kind} {name}, but there is none in the current "
+            "folder or where Python looks; check the name, or give path/to/file.py:function."
+        ) from error
+    except Exception as error:  # its code may fail in any way
+        raise failed(name, what, error) from error
+
+
+def _file(path: Path, title: str, what: str) -> ModuleType:
+    if not path.is_file():
+        raise MissingFile(f"expected a Python file with {what}, but {path} does not exist; check the path.")
+    spec = importlib.util.spec_from_file_location(title, path)
+    if spec is None:
+        raise MissingFile(f"expected a Python file with {what}, but {path} cannot be read; check the path.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules.setdefault(title, module)
+    # from its source: Python would run the compiled file of before where both were saved within one second
+    exec(compile(path.read_bytes(), str(path), "exec"), module.__dict__)
+    return module

@@ -1,0 +1,168 @@
+"""Raw maps beside the results: the very maps that were measured, whatever was interrupted, and read back by query."""
+
+import shutil
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from small_settings import DATA, SETTINGS, SMALL
+
+import episodes
+from fsl_explain import Encoder, explain
+from fsl_explain.cli.app import run
+from fsl_explain.evaluation import evaluate_episodes, load_maps
+from fsl_explain.evaluation.comparison.label_free import compare_label_free
+from fsl_explain.evaluation.comparison.with_supports import compare_maps
+from fsl_explain.evaluation.kept_maps import kept_maps
+from fsl_explain.explainers.methods.named import METHODS
+
+METHODS_KEPT = ("contrast", "fam", "grad-cam", "lafam")
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return Encoder.named("conv4net", channels=4, size=32)
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return episodes.DigitScenes(per_class=4)
+
+
+@pytest.fixture(scope="module")
+def sampler(dataset):
+    return episodes.EpisodeSampler(dataset.labels, n_way=3, n_shot=1, n_query=2, seed=0)
+
+
+@pytest.fixture
+def evaluated(encoder, dataset, sampler, tmp_path):
+    def evaluate(folder="results", count=7, **options):
+        maps = tmp_path / folder / "maps"
+        chunk = evaluate_episodes(
+            encoder, dataset, sampler=sampler, episodes=count, methods=["contrast", "fam"], maps=maps, **options
+        )
+        return chunk, tmp_path / folder
+
+    return evaluate
+
+
+def test_each_map_is_that_of_its_query(evaluated, encoder, dataset, sampler):
+    chunk, folder = evaluated()
+    saved, correct = load_maps(folder), chunk.decisions.truth == chunk.decisions.predicted
+    assert len(saved) == len(METHODS_KEPT) * int(correct.sum())
+    assert set(saved.index["method"].to_pylist()) == set(METHODS_KEPT)
+    for one in (saved[0], saved[len(saved) // 2], saved[-1]):
+        episode = sampler[one.facts["episode"]]
+        image = int(episode.query.flat[one.facts["query"]])
+        assert one.facts["image"] == image
+        assert one.facts["class"] == one.facts["predicted"] == dataset.classes[dataset.labels[image]]
+        pixels = [torch.stack([prepared(encoder, dataset, int(i)) for i in row]) for row in episode.support]
+        method = METHODS[one.facts["method"]].in_tables
+        found = explain(encoder, prepared(encoder, dataset, image), torch.stack(pixels), method=method)
+        torch.testing.assert_close(one.cells, found.cells, atol=2e-3 * float(found.cells.abs().max()), rtol=1e-2)
+        torch.testing.assert_close(one.saliency, found.saliency, atol=2e-3, rtol=1e-2)
+
+
+def prepared(encoder, dataset, index):
+    return episodes.prepare(dataset[index], encoder.transform).pixels
+
+
+def test_small_cells_keep_their_precision():
+    cells = torch.tensor([[[1e-9, -3e-9]], [[2e9, 1e5]]])
+    found = kept_maps("exact", METHODS["exact"], cells, torch.tensor([0, 1]), (2, 2))
+    again = found["map exact cells"].double() * found["map exact scale"][:, None, None]
+    torch.testing.assert_close(again, cells.double(), rtol=1e-3, atol=0)
+
+
+def test_what_is_measured_is_the_same_with_and_without(evaluated, encoder, dataset, sampler):
+    chunk, _ = evaluated()
+    other = evaluate_episodes(encoder, dataset, sampler=sampler, episodes=7, methods=["contrast", "fam"])
+    for name, values in chunk.measurements.figures.items():
+        np.testing.assert_array_equal(values, other.measurements.figures[name])
+
+
+def test_a_resumed_run_has_all_maps(evaluated, tmp_path):
+    partial = tmp_path / "partial"
+    partial.mkdir()
+
+    def interrupt(stage, done, _total):
+        if stage == "explaining episodes" and done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluated(partial=partial, report=interrupt)
+    with pytest.raises(FileNotFoundError, match=r"there is no maps/index.parquet; run it with --save-maps"):
+        load_maps(tmp_path / "results")
+    shutil.rmtree(tmp_path / "results" / "maps")
+    _, folder = evaluated(partial=partial)
+    _, whole = evaluated("whole")
+    resumed, wanted = load_maps(folder), load_maps(whole)
+    assert resumed.index.equals(wanted.index)
+    assert all(torch.equal(one.cells, other.cells) for one, other in zip(resumed, wanted, strict=True))
+
+
+def test_parts_without_maps_are_not_taken_for_those_with(evaluated, encoder, dataset, sampler, tmp_path):
+    partial = tmp_path / "partial"
+    partial.mkdir()
+    evaluate_episodes(encoder, dataset, sampler=sampler, episodes=5, methods=["contrast", "fam"], partial=partial)
+    _, folder = evaluated(count=5, partial=partial)
+    assert len(load_maps(folder)) > 0
+
+
+def test_files_of_a_run_before_are_removed(evaluated):
+    evaluated(count=7)
+    _, folder = evaluated(count=3)
+    saved = load_maps(folder)
+    assert set(saved.index["episode"].to_pylist()) <= {0, 1, 2}
+    assert {file.name for file in (folder / "maps").glob("*.safetensors")} == set(saved.index["file"].to_pylist())
+
+
+def test_maps_are_found_by_what_the_index_says(evaluated):
+    _, folder = evaluated()
+    some = load_maps(folder).where(method="fam", episode=1)
+    assert {(one.facts["method"], one.facts["episode"]) for one in some} <= {("fam", 1)}
+    with pytest.raises(LookupError, match="unknown column 'methd'"):
+        some.where(methd="fam")
+    with pytest.raises(ValueError, match="expected a episode like int64, but got 'one'"):
+        some.where(episode="one")
+    with pytest.raises(IndexError, match="expected one of"):
+        some[len(some)]
+
+
+def test_a_damaged_file_is_one_sentence(evaluated):
+    _, folder = evaluated()
+    next((folder / "maps").glob("*.safetensors")).write_bytes(b"broken")
+    with pytest.raises(ValueError, match=r"is gone or damaged; run the evaluation with --save-maps again"):
+        list(load_maps(folder))
+    (folder / "maps" / "index.parquet").write_bytes(b"broken")
+    with pytest.raises(ValueError, match="is no index of maps or is damaged"):
+        load_maps(folder)
+
+
+def test_comparisons_have_maps_too(encoder, dataset, tmp_path):
+    found = compare_maps(
+        encoder, dataset, methods=["exact"], shots=1, sample=2, steps=1, maps=tmp_path / "one" / "maps"
+    )
+    saved = load_maps(tmp_path / "one").where(method="exact")
+    assert sorted(saved.index["query"].to_pylist()) == [*range(len(found.queries))]
+    assert [found.queries[one["query"]] for one in saved.index.to_pylist()] == saved.index["image"].to_pylist()
+    compare_label_free(encoder, dataset, methods=["eigen-cam"], sample=2, maps=tmp_path / "two" / "maps")
+    assert sorted(load_maps(tmp_path / "two").where(method="lafam").index["image"].to_pylist()) == [
+        *range(len(dataset))
+    ]
+
+
+@pytest.mark.parametrize("command", ["evaluate", "compare"])
+def test_the_option_writes_them_and_an_overwriting_run_without_it_removes_them(tmp_path, capsys, command):
+    config, out = tmp_path / "small.toml", tmp_path / "results"
+    config.write_text(DATA + SMALL + SETTINGS[command])
+    called = [command, "--config", str(config), "--out", str(out)]
+    assert run([*called, "--save-maps"]) == 0
+    assert "load_maps" in capsys.readouterr().err
+    saved, written = load_maps(out), pq.read_table(out / "queries.parquet").to_pylist()
+    assert {one.facts["image"] for one in saved} <= {row["image"] for row in written}
+    assert run([*called, "--overwrite"]) == 0
+    assert not (out / "maps").exists()
+    assert run([*called[:3], "--save-maps"]) == 2
+    assert "expected --out with --save-maps" in capsys.readouterr().err
