@@ -91,7 +91,10 @@ class FrozenBlock:
 
 @torch.no_grad()
 def frozen(block: Block, tokens: Float[Tensor, "*batch token channel"], queries: tuple[int, ...]) -> FrozenBlock:
-    """Freeze a block at the tokens that enter it; ``queries`` are the positions of its query tokens."""
+    """Freeze a block at the tokens that enter it; ``queries`` are the positions of its query tokens.
+
+    The network's parameters get no gradient, whenever the block is frozen.
+    """
     read, beta = _without_bias(block.norm, tokens)
     attention = _attention(block, tokens, read, queries)
     width = block.value.weight.shape[0] // block.heads
