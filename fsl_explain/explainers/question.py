@@ -106,8 +106,8 @@ class Question:
         """Return what each cell wrote into the pooled values."""
         return self.pooling.shares(features.maps) if features.trace is None else features.trace.addends()
 
-    def __getitem__(self, index: int) -> "Question":
-        """Return the question about one query of a batch."""
+    def __getitem__(self, index: int | slice) -> "Question":
+        """Return the question about one query of a batch, or about some of them."""
         shared = self.supports.embeddings.dim() == 3
         explained = self.explained
         return replace(

@@ -7,10 +7,10 @@ import pytest
 import torch
 from affine_similarity import Affine, random_affine
 from own_tails import CHANNELS, SMOOTH, TAILS, OwnTail, own_tail, square_images
-from tiny_encoder import images
+from tiny_encoder import OF_MAPS, images
 from torch import nn
 
-from fsl_explain import METHODS, Encoder, LearnedSimilarity, Mistake, correspondence, explain
+from fsl_explain import Encoder, LearnedSimilarity, Mistake, correspondence, explain
 from fsl_explain.explainers.methods import straight_path
 from fsl_explain.explainers.methods.integrated import AT_ZERO
 from fsl_explain.similarities import euclidean, inner_product
@@ -173,7 +173,7 @@ def test_supports_without_images_have_no_map_behind_a_network():
     assert found.residual <= 1e-10
 
 
-@pytest.mark.parametrize("method", [name for name in METHODS if name not in WHOLE])
+@pytest.mark.parametrize("method", [name for name in OF_MAPS if name not in WHOLE])
 def test_other_methods_draw_or_refuse(method):
     encoder = encoder_of("netvlad")
     if method in ("fam", "ablation-cam"):
