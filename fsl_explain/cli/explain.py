@@ -22,6 +22,7 @@ from fsl_explain.explainers.analysis.support_audit import support_audit
 from fsl_explain.explainers.choice import Choice, find_similarity
 from fsl_explain.explainers.compared import compare
 from fsl_explain.explainers.contrast_weights import class_index
+from fsl_explain.explainers.methods.fam import has_projection
 from fsl_explain.explainers.methods.named import find_method
 from fsl_explain.explainers.support_groups import embedded
 from fsl_explain.heads import pooling_name
@@ -75,7 +76,8 @@ def run(
     case = make_case(
         "The decision",
         compared,
-        tuple(dict.fromkeys(methods)) or _usual_methods(classes, find_similarity(similarity, compared.supports)),
+        tuple(dict.fromkeys(methods))
+        or _usual_methods(classes, find_similarity(similarity, compared.supports), network),
         choice,
         query_name=query.name,
         support_names={name: [path.name for path in files] for name, files in groups.items()},
@@ -100,8 +102,9 @@ def run(
     say(f"Page: {out}")
 
 
-def _usual_methods(classes: tuple[str, ...], similarity: Similarity) -> tuple[str, ...]:
-    usual = (*(("contrast",) if len(classes) > 1 else ()), "exact", "fam", "lafam")
+def _usual_methods(classes: tuple[str, ...], similarity: Similarity, encoder: Encoder) -> tuple[str, ...]:
+    by_paper = ("fam", "lafam") if has_projection(encoder.head) else ("lafam",)
+    usual = (*(("contrast",) if len(classes) > 1 else ()), "exact", *by_paper)
     return tuple(name for name in usual if find_method(name).takes(similarity))
 
 
