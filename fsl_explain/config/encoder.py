@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from episodes.errors import MissingFile, Mistake
-from fsl_explain.config.names import EncoderName, PoolingName
+from fsl_explain.config.names import EncoderName, PoolingName, Readout
 from fsl_explain.config.numbers import WIDEST, check_range
 from fsl_explain.config.strict import LocalPath, Settings
 from fsl_explain.registries import ENCODERS, OWN, POOLINGS, family_names
@@ -60,7 +60,7 @@ class EncoderConfig(Settings):
         None,
         description="ignore: the pooled maps are compared, whatever is made of them; network: what that returns.",
     )
-    readout: Literal["class", "class-direct", "class-last", "mean", "class+mean", "attention-pool"] | None = Field(
+    readout: Readout | None = Field(
         None, description="How the embedding of a network of tokens comes about; None: as the network itself makes it."
     )
     inference: Literal["eager", "folded", "bf16"] = Field(
