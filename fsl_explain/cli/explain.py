@@ -40,6 +40,7 @@ def run(
     encoder: str,
     checkpoint: Path | None,
     pooling: str | None,
+    readout: str | None,
     center: CenterConfig | None,
     methods: tuple[str, ...],
     rule: str,
@@ -66,8 +67,8 @@ def run(
         scale=scale,
         threshold=threshold,
     )
-    network = Encoder.named(encoder, checkpoint=checkpoint, pooling=pooling)
-    check_trained(encoder, checkpoint)
+    network = Encoder.named(encoder, checkpoint=checkpoint, pooling=pooling, readout=readout)
+    check_trained(encoder, network.random)
     say_random(network)
     note(f"Comparing {query.name} with {sum(map(len, groups.values()))} images of {len(groups)} classes …")
     supports = {name: network.preprocess([picture for _, picture in read]) for name, read in pictures.items()}

@@ -1,7 +1,7 @@
 """Settings that name what a registry holds: an unknown name is an error with the nearest one, and nothing is loaded."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator
 
@@ -34,6 +34,8 @@ def _decides_by_its_scores(name: str) -> str:
     return name
 
 
+Readout = Literal["class", "class-direct", "class-last", "mean", "class+mean", "attention-pool"]
+"""How the embedding of a network of tokens comes about."""
 SimilarityName = Annotated[str, named(SIMILARITIES)]
 RuleName = Annotated[str, named(RULES)]
 ScoringRuleName = Annotated[str, named(RULES), AfterValidator(_decides_by_its_scores)]

@@ -4,7 +4,6 @@ The embedding is what the class of the model returns as such: projected, pooled,
 from ``model.safetensors`` or ``pytorch_model.bin`` beside the configuration, as data; code of a folder is never run.
 """
 
-import inspect
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
@@ -118,8 +117,9 @@ def _of_config(transformers: Any, config: Any) -> nn.Module:
         made: nn.Module = transformers.CLIPVisionModelWithProjection._from_config(vision, dtype=torch.float32)
         return made
     kind = transformers.AutoModel._model_mapping[type(vision)]
-    without = {"add_pooling_layer": False} if "add_pooling_layer" in inspect.signature(kind.__init__).parameters else {}
-    built: nn.Module = kind._from_config(vision, dtype=torch.float32, **without)
+    built: nn.Module = kind._from_config(vision, dtype=torch.float32)
+    if hasattr(getattr(built, "pooler", None), "dense"):  # it serves the pretraining of ViT, and no classifier reads it
+        built = kind._from_config(vision, dtype=torch.float32, add_pooling_layer=False)
     return built
 
 

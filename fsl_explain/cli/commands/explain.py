@@ -4,7 +4,15 @@ from pathlib import Path
 
 from episodes.errors import Mistake
 from fsl_explain.cli.manners import check_input, check_output_file
-from fsl_explain.cli.options import Center, EncoderName, FittedSimilarityName, MethodNames, PoolingName, RuleName
+from fsl_explain.cli.options import (
+    Center,
+    EncoderName,
+    FittedSimilarityName,
+    MethodNames,
+    PoolingName,
+    ReadoutName,
+    RuleName,
+)
 from fsl_explain.config.center import named_center
 
 
@@ -16,6 +24,7 @@ def explain(
     encoder: EncoderName = "efficientnet-lite0",
     checkpoint: Path | None = None,
     pooling: PoolingName = None,
+    readout: ReadoutName = None,
     center: Center = None,
     method: MethodNames = (),
     rule: RuleName = "mean-similarity",
@@ -82,6 +91,7 @@ def explain(
         encoder=encoder,
         checkpoint=checkpoint,
         pooling=pooling,
+        readout=readout,
         center=chosen,
         methods=method,
         rule=rule,
