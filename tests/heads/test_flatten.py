@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from tiny_encoder import CHANNELS, images, random_batch_norm, tiny_encoder
+from tiny_encoder import CHANNELS, OF_MAPS, images, random_batch_norm, tiny_encoder
 from torch import nn
 
-from fsl_explain import METHODS, Encoder, Mistake, correspondence, counterfactual, explain
+from fsl_explain import Encoder, Mistake, correspondence, counterfactual, explain
 from fsl_explain.heads import POOLINGS, Pooling
 
 CELLS = 12
@@ -98,7 +98,7 @@ def test_a_correspondence_and_a_counterfactual_take_it():
         assert int(changed.scores_at_features.argmax()) == changed.rival
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", OF_MAPS)
 def test_methods_take_it_or_say_what_to_do(method):
     encoder = tiny_encoder(nn.Linear(WIDTH, 5), "flatten")
     threshold = 0.25 if method == "verification" else None

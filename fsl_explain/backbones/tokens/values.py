@@ -8,8 +8,7 @@ from episodes.errors import Mistake
 from fsl_explain.backbones.tokens.blocks import block_of
 from fsl_explain.backbones.tokens.reading import POOLED, TokenReading
 from fsl_explain.devices import at_hand, in_full_precision
-from fsl_explain.heads import linearize
-from fsl_explain.readouts.block import apply
+from fsl_explain.heads.linearization import linearized
 from fsl_explain.readouts.cells import normalize
 
 
@@ -36,4 +35,4 @@ def patch_values(
         tokens = normalize(parts.norm, tokens) if pools else tokens
         patches = tokens[:, len(parts.roles) :]
         heads = block.value(normalize(block.norm, patches))
-        return apply(linearize(block.out, heads), heads), reading.grid(images, tokens)
+        return linearized(block.out, heads)[1], reading.grid(images, tokens)
