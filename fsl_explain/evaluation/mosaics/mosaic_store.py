@@ -1,6 +1,6 @@
 """Every crop and every mosaic of a benchmark, read and embedded once."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -47,6 +47,11 @@ class MosaicStore:
     other: Int[Tensor, "mosaic"]  # tile of the second reference's class
     masks: Bool[Tensor, "tile height width"]
     trace: Trace | None = None  # of the mosaics, for a readout that is no pooling of the maps; written out
+
+    def tensors(self) -> Iterator[Tensor]:
+        """Yield all it holds, in one order."""
+        for value in vars(self).values():
+            yield from (value,) if isinstance(value, Tensor) else () if value is None else value.parts()
 
 
 def draw_mosaics(dataset: LabeledImages, sizes: MosaicSizes = USUAL) -> tuple[Parts, list[Mosaic]]:
