@@ -46,7 +46,12 @@ def from_family(name: str, seed: int, architecture: Mapping[str, Any]) -> NamedN
     if layer is not None:
         find_layer(member.network, layer)
         return built
-    own, found = own_reading(member.network, probe_image(member.side, member.network), classifies=member.classifies)
+    own, found = own_reading(
+        member.network,
+        probe_image(member.side, member.network),
+        classifies=member.classifies,
+        outcome=member.outcome,
+    )
     if not found.holds and member.pooled is not None:
         own = replace(own, layer=member.pooled, head=None, layout=None)
     layout = layout or own.layout or _recognized(member, own)
@@ -66,7 +71,7 @@ def checked_again(built: NamedNetwork) -> NamedNetwork:
     if built.member is None or built.own is None:
         return built
     image = probe_image(built.member.side, built.network)
-    return replace(built, agreement=agreement(built.network, built.own, image))
+    return replace(built, agreement=agreement(built.network, built.own, image, built.member.outcome))
 
 
 def expect_own_feature(name: str, built: NamedNetwork, tail: str | None) -> None:
@@ -81,6 +86,11 @@ def expect_own_feature(name: str, built: NamedNetwork, tail: str | None) -> None
         raise Mistake(
             f"expected activation maps in {name}, but no layer of it is seen to give any; build it yourself and use "
             "Encoder.wrap with a layer."
+        )
+    if found.feature is None:
+        raise Mistake(
+            f"expected {name} to return one embedding of an image, but it returns none; name a layer with layer=..., "
+            f"or say tail={IGNORE!r} where the pooled maps of its last layer of maps, {own.layer}, are meant."
         )
     apart = f", {found.gap:.1g} of its norm apart" if isfinite(found.gap) else ""
     behind = f", and {own.unknown} behind them is no layer of vectors" if own.unknown else ""

@@ -21,6 +21,7 @@ from fsl_explain.explainers.analysis.counterfactual import counterfactual
 from fsl_explain.features import joined
 from fsl_explain.traces import Addends, indexed, unflattened, written_out
 from retrieval_explain import MemoryBank
+from retrieval_explain.inspection.rank_change import rank_change
 
 NAME = "timm registers"
 READOUTS = readouts_of(NAME)
@@ -124,7 +125,7 @@ def test_a_support_audit_is_of_embeddings_alone(readout):
 
 @of_readouts
 def test_a_bank_of_embeddings(readout):
-    encoder, gallery = token_encoder(NAME, readout, torch.float32), token_images(6, seed=3, dtype=torch.float32)
+    encoder, gallery = on_scenes(readout), token_images(6, seed=3, dtype=torch.float32)
     bank = MemoryBank.from_embeddings(encoder(gallery).embedding, labels=list("aabbcc"))
     for rule in ("knn-vote", "nearest-neighbor", "majority-vote"):
         query = token_images(dtype=torch.float32)
@@ -134,13 +135,19 @@ def test_a_bank_of_embeddings(readout):
 
 
 def test_why_an_expected_image_is_not_the_first():
-    encoder, gallery = token_encoder(NAME, "class", torch.float32), token_images(5, seed=3, dtype=torch.float32)
+    encoder, gallery = on_scenes("class"), token_images(5, seed=3, dtype=torch.float32)
     bank = MemoryBank.from_embeddings(encoder(gallery).embedding, labels=list("abcde"))
     query = token_images(dtype=torch.float32)
-    ranked = retrieval_explain.retrieve(encoder, query, bank, k=5).neighbors
-    second = int(ranked.indices[1])
-    found = retrieval_explain.why_not_first(encoder, query, bank, expected=f"id:{second}")
-    assert "rank 2" in str(found)
+    retrieved = retrieval_explain.retrieve(encoder, query, bank, k=5)
+    second = int(retrieved.neighbors.indices[1])
+    change = rank_change(retrieved, second, retrieved.neighbors.indices[:1], 1)
+    assert change.rank_before == 2
+    features, cells = retrieved.features, change.mask.nonzero().tolist()
+    left = features.pooled - features.trace.addends()[:, change.mask].double().sum(dim=-1)
+    with torch.no_grad():
+        scores = torch.cosine_similarity(encoder.head(left.float()), encoder(gallery).embedding)
+    assert cells
+    assert change.rank_at_features == 1 + int((scores > scores[second]).sum())
 
 
 def on_scenes(readout):
@@ -153,7 +160,7 @@ def on_scenes(readout):
 @of_readouts
 def test_episodes_are_measured_by_traces_that_are_written_out(readout):
     settings = {"data": {"kind": "digit-scenes", "per_class": 4}, "episodes": {"count": 2, "n_shot": 1, "n_query": 2}}
-    chosen = EvaluationConfig.model_validate(settings | {"evaluation": {"methods": ["exact", "contrast"]}})
+    chosen = EvaluationConfig.model_validate(settings | {"explanation": {"methods": ["exact", "contrast"]}})
     dataset = DigitScenes(part="novel", per_class=4, size=32)
     chunk = episodes_of(chosen, on_scenes(readout), dataset)
     assert {"exact", "contrast"} <= set(chunk.methods)
