@@ -84,7 +84,8 @@ class Encoder(Prepared):
         self.reading = Reading(self.network, self.layer, layout, told)
         self.tokens = tokens_of(self.network, self.layer, layout, readout, self.description)
         if self.tokens is not None:
-            self.pooling, self.head = self.tokens.pooling(self.pooling), nn.Sequential(self.tokens.head, self.head)
+            own = module_in_full_precision(self.tokens.head)
+            self.pooling, self.head = self.tokens.pooling(self.pooling), nn.Sequential(own, self.head)
         self._channels_last = True
 
     @classmethod

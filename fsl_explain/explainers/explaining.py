@@ -28,7 +28,7 @@ from fsl_explain.explainers.support_groups import Supports, embedded
 from fsl_explain.similarities import Similarity
 
 LABEL_FREE = {
-    "lafam": lambda maps, size, mode: lafam.saliency(lafam.mean_activation_map(maps), size, mode),
+    "lafam": lambda maps, size, mode: lafam.saliency(lafam.mean_map(maps), size, mode),
     "eigen-cam": lambda maps, size, mode: map_gradients.saliency(eigen_cam.principal_map(maps), size, mode),
 }
 MASKED_AT_RANDOM = ("relax", "u-relax")
