@@ -65,8 +65,8 @@ def measured_methods(methods: Sequence[str | Method]) -> ChosenMethods:
             )
         if method.perturbs:
             raise Mistake(
-                f"mosaics keep activation maps and no pixels, but {name!r} changes the image and asks the network "
-                "again; drop it, or use fsl-explain compare."
+                f"mosaics keep activation maps and no pixels, but {name!r} asks the network again about an "
+                "image; drop it, or use fsl-explain compare."
             )
     return named_methods((*reversed(BASELINES), *methods))
 
