@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import PIL.Image
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from episodes import LabeledImages, direct_resize
@@ -47,6 +47,15 @@ class MosaicStore:
     other: Int[Tensor, "mosaic"]  # tile of the second reference's class
     masks: Bool[Tensor, "tile height width"]
     trace: Trace | None = None  # of the mosaics, for a readout that is no pooling of the maps; written out
+    crop_pixels: UInt8[Tensor, "crop side side 3"] | None = None  # of each crop in a mosaic, half as wide as that
+    crop_rows: Int[Tensor, "mosaic tile"] | None = None  # which of them each tile is
+
+    def images(self, encoder: Encoder, part: slice) -> Float[Tensor, "mosaic color height width"]:
+        """Put some mosaics together again, prepared for the encoder, for methods that ask the network again."""
+        if self.crop_pixels is None or self.crop_rows is None:
+            raise Mistake("expected a store with the pixels of its crops; make it with embed_mosaics.")
+        crops = [[PIL.Image.fromarray(self.crop_pixels[row].numpy()) for row in rows] for rows in self.crop_rows[part]]
+        return mosaic_pixels(encoder, [paste(tiles) for tiles in crops], 2 * self.crop_pixels.shape[1])
 
 
 def draw_mosaics(dataset: LabeledImages, sizes: MosaicSizes = USUAL) -> tuple[Parts, list[Mosaic]]:
@@ -77,6 +86,7 @@ def embed_mosaics(
     references = np.stack([mosaic.references for mosaic in mosaics])
     used = np.unique(np.concatenate([parts.fitting, tiles.ravel(), references.ravel()]))
     crops, small = _embed_crops(encoder, dataset, used, sizes, batch_size, report)
+    in_mosaics, rows = np.unique(tiles, return_inverse=True)
     features, size = _embed_pictures(encoder, _Pictures(small, tiles), side, batch_size, report)
     return MosaicStore(
         crops=crops,
@@ -90,6 +100,8 @@ def embed_mosaics(
         other=torch.tensor([mosaic.other for mosaic in mosaics]),
         masks=tile_masks(*size),
         trace=behind_each_other([part.trace for part in features]),
+        crop_pixels=torch.from_numpy(np.stack([np.asarray(small[index].convert("RGB")) for index in in_mosaics])),
+        crop_rows=torch.from_numpy(rows.reshape(tiles.shape)),
     )
 
 
