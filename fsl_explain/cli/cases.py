@@ -33,13 +33,13 @@ def make_case(
     mask: Bool[Tensor, "height width"] | None = None,
     query_name: str = "",
     support_names: Mapping[str, Sequence[str]] | None = None,
+    prompts: Mapping[str, Sequence[str]] | None = None,
 ) -> Case:
     """Explain the one query of ``compared`` by every method; each is told the options that are its own."""
     explanations = {
         method: explain_compared(compared, method, choice.meant_for(find_method(method).explains))[0]
         for method in methods
     }
-    contested = len(compared.supports.classes) > 1
     return Case(
         title=title,
         explanations=explanations,
@@ -50,8 +50,16 @@ def make_case(
         },
         query_name=query_name,
         support_names=support_names or {},
-        counterfactuals=tuple(counterfactual_of(compared, choice, edit) for edit in EDITS) if contested else (),
+        prompts=prompts or {},
+        counterfactuals=tuple(counterfactual_of(compared, choice, edit) for edit in _edits(compared)),
     )
+
+
+def _edits(compared: Compared) -> tuple[str, ...]:
+    """Return the edits of cells to look for; only cells that have maps of their own are removed or replaced."""
+    if len(compared.supports.classes) < 2 or compared.features.trace is not None:
+        return ()
+    return EDITS if compared.supports.features is not None else ("remove",)
 
 
 def episode_cases(

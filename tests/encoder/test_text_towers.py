@@ -7,8 +7,10 @@ import numpy as np
 import open_clip
 import pytest
 import torch
+from forced_threads import Gate, met
 from tiny_clip import MODELS, SIDE, WIDTH, own_cosines, tiny_clip, tiny_open_clip, tiny_transformers, tokenizer_of_words
 from tiny_encoder import tiny_encoder
+from torch import nn
 
 from fsl_explain import Mistake
 from fsl_explain.backbones import text as text_towers
@@ -58,6 +60,17 @@ def test_the_model_stays_as_it_was(kind):
     assert found.shape == (3, encoder(IMAGES).embedding.shape[-1])
     assert all(module.training for module in model.modules())
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_two_threads_embed_one_after_the_other():
+    model, encoder = tiny_clip("open_clip")
+    gate = Gate()
+    model.ln_final = nn.Sequential(gate, model.ln_final)
+    model.train()
+    expected = [encoder.embed_text([prompt]) for prompt in PROMPTS[:2]]
+    found = met(gate, *(lambda prompt=prompt: encoder.embed_text([prompt]) for prompt in PROMPTS[:2]))
+    assert all(torch.equal(*pair) for pair in zip(found, expected, strict=True))
+    assert all(module.training for module in model.modules())
 
 
 def test_a_failing_tokenizer_leaves_the_model_in_its_mode():
