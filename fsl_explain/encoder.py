@@ -99,6 +99,7 @@ class Encoder(Prepared, Prompted):
         head: nn.Module | HeadConfig | None = None,
         inference: str = "eager",
         tail: str | None = None,
+        readout: str | None = None,
         **architecture: Any,
     ) -> "Encoder":
         """Build an encoder by name, with the pooling and the head of its paper unless others are given.
@@ -107,7 +108,10 @@ class Encoder(Prepared, Prompted):
         and ``wrn-28-10``; with ReLU: ``can-resnet12``. Metric learning, with max pooling, a linear head and BGR images
         of 227×227: ``bn-inception``. Self-supervised, with heads of 128 channels: ``npid-resnet18``,
         ``npid-resnet50``, ``moco-resnet50`` and ``moco-v2-resnet50``; without a head: ``simclr-resnet50`` and
-        ``swav-resnet50``. Classifiers: ``supervised-resnet50``, ``efficientnet-lite0`` and ``torchvision:<name>``.
+        ``swav-resnet50``. Classifiers: ``supervised-resnet50`` and ``efficientnet-lite0``. Of other libraries:
+        ``torchvision:<name>``, ``timm:<name>``, ``transformers:<folder>`` and ``open_clip:<name>[/<file>]``; nothing is
+        fetched without ``download=True``, and what is compared is seen to be what the network itself returns, or its
+        last linear layer reads, unless a ``layer`` or a ``tail`` says otherwise. ``readout`` is as ``wrap`` says.
 
         Without a checkpoint ``efficientnet-lite0`` has its published ImageNet weights, and ``demo-vit``, a small Vision
         Transformer, those of digit scenes that come with the project; the others have random ones drawn from ``seed``
@@ -128,11 +132,11 @@ class Encoder(Prepared, Prompted):
         if is_own_encoder(name):
             plain = None if isinstance(head, HeadConfig) and head == HeadConfig() else head
             given = {"pooling": pooling, "head": plain, "inference": None if inference == "eager" else inference}
-            own = made_by(name, cls, {"checkpoint": path, **given, "tail": tail, **architecture})
+            own = made_by(name, cls, {"checkpoint": path, **given, "tail": tail, "readout": readout, **architecture})
             own.description = f"{name} ({own.description})"
             return own
         config = HeadConfig(kind="none") if isinstance(head, nn.Module) else head
-        built: NamedNetwork = build_named(name, path, head=config, tail=tail, **architecture)
+        built: NamedNetwork = build_named(name, path, head=config, tail=tail, readout=readout, **architecture)
         layer = None if built.layer is None else find_layer(built.network, built.layer)
         weights = built.weights if inference == "eager" else f"{built.weights}, {inference}"
         encoder = cls(
@@ -145,6 +149,7 @@ class Encoder(Prepared, Prompted):
             inference=inference,
             layout=built.layout,
             tail=IGNORE if head is None and built.is_own_feature else tail,
+            readout=readout,
         )
         encoder.random = tuple(part for part in built.random if part != "head" or not isinstance(head, nn.Module))
         encoder.unfilled = () if built.report is None else built.report.unfilled
@@ -164,6 +169,7 @@ class Encoder(Prepared, Prompted):
             head=config.head,
             inference=config.inference,
             tail=config.tail,
+            readout=config.readout,
             **config.read,
             **config.architecture,
         )

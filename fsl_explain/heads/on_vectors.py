@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from fsl_explain.heads.linearization import Dense, Stage, stages_of
 
-WITHOUT_EFFECT = (nn.Identity, nn.Flatten, nn.AdaptiveAvgPool2d, nn.modules.dropout._DropoutNd)
+POOLINGS_OF_MEANS = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AvgPool2d)
+WITHOUT_EFFECT = (nn.Identity, nn.Flatten, nn.modules.dropout._DropoutNd, *POOLINGS_OF_MEANS)
 WITHOUT_EFFECT_BY_NAME = frozenset({"SelectAdaptivePool2d", "FastAdaptiveAvgPool", "DropPath", "Permute"})
 ACTIVATIONS = (
     nn.ReLU | nn.LeakyReLU | nn.PReLU | nn.ELU | nn.GELU | nn.Hardswish | nn.Sigmoid | nn.SiLU | nn.Softplus | nn.Tanh

@@ -27,13 +27,13 @@ EQUAL = {
     "swin_v2_t": 64,
     "mobilenet_v3_small": 64,
     "maxvit_t": 224,
+    "vit_b_32": 224,
 }
 OF_ALL_CELLS = r"feature, of shape \(1, 4096\), .* last layer of maps, features, do not fit the layers behind them;"
 REFUSED = {
     "vgg11": OF_ALL_CELLS,
     "alexnet": OF_ALL_CELLS,
     "squeezenet1_1": r"of maps, .*, give shape .*, and no linear layer behind them",
-    "vit_b_16": r"feature, of shape \(1, 768\)",
 }
 
 

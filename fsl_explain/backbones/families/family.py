@@ -15,12 +15,18 @@ DOWNLOAD = "download"
 """The option of every family that lets its library fetch published weights."""
 
 
+Outcome = Callable[[Any], Tensor | None]
 Rename = Callable[[Mapping[str, Tensor], nn.Module], Mapping[str, Tensor]]
 
 
 def as_they_are(state: Mapping[str, Tensor], network: nn.Module) -> Mapping[str, Tensor]:  # noqa: ARG001 - a Rename
     """Return the tensors of a checkpoint as they are."""
     return state
+
+
+def the_tensor(output: Any) -> Tensor | None:
+    """Return what a network returns where that is a tensor, else None."""
+    return output if isinstance(output, Tensor) else None
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,7 @@ class Member:
       returns that feature.
     - ``classifiers``: how names of tensors begin that a checkpoint may hold beside the network, and that are left out.
     - ``checkpoint``: the file of weights that the name itself says.
+    - ``outcome``: takes the embedding out of what the network returns; None for something else.
     - ``pooled``: the layer whose maps are taken where no reading gives the network's own feature and the pooled maps
       are meant; None: the last of maps.
     - ``rename``: gives the tensors of a checkpoint, of other publishers too, the library's names.
@@ -45,6 +52,7 @@ class Member:
     classifies: bool = False
     classifiers: tuple[str, ...] = ()
     checkpoint: Path | None = None
+    outcome: Outcome = the_tensor
     pooled: str | None = None
     rename: Rename = as_they_are
 

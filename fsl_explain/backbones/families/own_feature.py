@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from episodes.errors import Mistake
 from fsl_explain.backbones.capture import evaluating, find_layer
+from fsl_explain.backbones.families.family import Outcome, the_tensor
 from fsl_explain.backbones.layouts import TOKENS
 from fsl_explain.backbones.reading import Reading
 from fsl_explain.backbones.tail import Tail
@@ -87,11 +88,16 @@ def probe_image(side: int, network: nn.Module) -> Float[Tensor, "1 3 side side"]
 
 
 def own_reading(
-    network: nn.Module, image: Float[Tensor, "1 3 height width"], *, classifies: bool
+    network: nn.Module,
+    image: Float[Tensor, "1 3 height width"],
+    *,
+    classifies: bool,
+    outcome: Outcome = the_tensor,
 ) -> tuple[OwnReading, Agreement]:
     """Run a network on an image and return how it goes from its last maps to its own feature, and whether that holds.
 
-    Where nothing holds it is the last layer that may give maps, without a head.
+    ``outcome`` takes the feature out of what a network returns that does not classify. Where nothing holds it is the
+    last layer that may give maps, without a head.
     """
     run = _Run()
     with evaluating(network), _watched(network, run):
@@ -99,16 +105,18 @@ def own_reading(
     tried = []
     for at, layout in run.candidates():
         reading = _reading(run, at, layout, classifies)
-        tried.append((reading, agreement(network, reading, image)))
+        tried.append((reading, agreement(network, reading, image, outcome)))
         if tried[-1][1].holds:
             return tried[-1]
-    return tried[0] if tried else (OwnReading(None), agreement(network, OwnReading(None), image))
+    return tried[0] if tried else (OwnReading(None), agreement(network, OwnReading(None), image, outcome))
 
 
-def agreement(network: nn.Module, reading: OwnReading, image: Float[Tensor, "1 3 height width"]) -> Agreement:
+def agreement(
+    network: nn.Module, reading: OwnReading, image: Float[Tensor, "1 3 height width"], outcome: Outcome = the_tensor
+) -> Agreement:
     """Return how near a reading comes to the network's own feature of an image."""
     with evaluating(network, *([] if reading.head is None else [reading.head])):
-        feature = _feature(network, reading, image)
+        feature = _feature(network, reading, image, outcome)
         try:
             found = _embedding(network, reading, image)
         except (RuntimeError, Mistake):  # layers that do not follow one another, or what is no maps
@@ -158,15 +166,15 @@ def _read(network: nn.Module, layer: str, layout: str | None) -> Reading:
     return Reading(network, find_layer(network, layer), layout, Tail("", None, silent=True))
 
 
-def _feature(network: nn.Module, reading: OwnReading, image: Tensor) -> Tensor | None:
+def _feature(network: nn.Module, reading: OwnReading, image: Tensor, outcome: Outcome) -> Tensor | None:
     read: list[Tensor] = []
     with ExitStack() as hooks:
         if reading.classifier is not None:
             layer = find_layer(network, reading.classifier)
             hooks.callback(layer.register_forward_pre_hook(lambda _, given: read.append(given[0].clone())).remove)
-        outcome = network(image)
-    found = read[-1] if read else outcome
-    return found.flatten(1) if isinstance(found, Tensor) else None
+        output = network(image)
+    found = read[-1] if read else outcome(output)
+    return None if found is None else found.flatten(1)
 
 
 def _several_cells(shape: tuple[int, ...]) -> bool:

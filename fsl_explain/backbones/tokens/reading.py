@@ -38,7 +38,7 @@ class Read:
     """What a token network made of images."""
 
     maps: Float[Tensor, "batch channel h w"]  # the patches as they leave the last block
-    pooled: Float[Tensor, "batch channel"] | None  # the tokens that are read out; None: the pooling of the maps
+    pooled: Float[Tensor, "batch pooled"] | None  # the tokens that are read out; None: the pooling of the maps
     trace: Trace | None
     own: Float[Tensor, "batch embedding"] | None  # the embedding that the network itself made
 
