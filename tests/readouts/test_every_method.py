@@ -61,8 +61,13 @@ def swin():
 def test_a_mean_map_of_rounding_alone_is_refused(dtype):
     """Behind a layer norm whose gains are all 1 the mean over channels is the same in every cell."""
     encoder = Encoder.wrap(swin().to(dtype), "permute")
-    query, supports = token_images(2, size=(64, 64), dtype=dtype), token_images(2, 1, seed=1, size=(64, 64), dtype=dtype)
-    said = "expected activation maps whose mean over channels differs .* behind a layer norm; use a layer before the norm"
+    query, supports = (
+        token_images(2, size=(64, 64), dtype=dtype),
+        token_images(2, 1, seed=1, size=(64, 64), dtype=dtype),
+    )
+    said = (
+        "expected activation maps whose mean over channels differs .* behind a layer norm; use a layer before the norm"
+    )
     with pytest.raises(Mistake, match=said):
         explain(encoder, query, supports, method="lafam")
     with pytest.raises(Mistake, match=said):
