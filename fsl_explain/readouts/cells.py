@@ -10,6 +10,10 @@ from fsl_explain.heads.named import pooling_name
 from fsl_explain.heads.pooling import Pooling, weighted_sum
 
 
+OF_ONE_EMBEDDING = {"class-direct": "class", "class-last": "class"}
+"""Readouts that split the embedding of another one in another way."""
+
+
 def normalize(norm: nn.Module, tokens: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch channel"]:
     """Normalize tokens over their channels in their own precision, whatever that of the norm's parameters is."""
     if isinstance(norm, nn.LayerNorm):
@@ -60,7 +64,7 @@ class NoPooling:
     readout: str
 
     def __repr__(self) -> str:
-        return f"none, read out as {self.readout}"
+        return f"none, read out as {OF_ONE_EMBEDDING.get(self.readout, self.readout)}"
 
     def __call__(self, maps: Float[Tensor, "*batch channel h w"]) -> Float[Tensor, "*batch channel"]:  # noqa: ARG002
         """Raise ``ValueError``."""

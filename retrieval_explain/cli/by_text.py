@@ -24,9 +24,10 @@ def found_by_text(
     encoder: str,
     checkpoint: Path | None,
     pooling: str | None,
+    readout: str | None,
 ) -> TextRetrieved:
     """Open a bank and search it by a text, for as many images as are wanted, or all where there are fewer."""
-    opened, network = open_bank_for(bank, encoder, checkpoint, pooling, index, wanted)
+    opened, network = open_bank_for(bank, encoder, checkpoint, pooling, readout, index, wanted)
     note(f"Searching {len(opened)} images for “{text}” …")
     among = labels_given(opened, classes)
     allowed = allowed_rows(opened.entries, len(opened), among, ids or None)
@@ -46,10 +47,11 @@ def run(
     encoder: str,
     checkpoint: Path | None,
     pooling: str | None,
+    readout: str | None,
 ) -> None:
     """Search, explain the first images, print them with their receipts and write the page."""
     wanted = max(explained, gallery)
-    retrieved = found_by_text(text, bank, wanted, classes, ids, index, encoder, checkpoint, pooling)
+    retrieved = found_by_text(text, bank, wanted, classes, ids, index, encoder, checkpoint, pooling, readout)
     found = inspect_text(retrieved, explained=explained, gallery=gallery)
     first = found.gallery[0]
     label = f", {first.label}" if first.label else ""

@@ -33,10 +33,11 @@ def run(
     encoder: str,
     checkpoint: Path | None,
     pooling: str | None,
+    readout: str | None,
     out: Path | None,
 ) -> None:
     """Search, print the neighbors, and write them where asked to."""
-    opened, network = open_bank_for(bank, encoder, checkpoint, pooling, index, k)
+    opened, network = open_bank_for(bank, encoder, checkpoint, pooling, readout, index, k)
     among = labels_given(opened, classes)
     if query is None:
         words = f"“{text}”"

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from fsl_explain.cli.manners import check_input, check_output_file
-from fsl_explain.cli.options import EncoderName, Neighborhood, PoolingName
+from fsl_explain.cli.options import EncoderName, Neighborhood, PoolingName, ReadoutName
 from retrieval_explain.cli.options import Box, BoxFormatName, Classes, Ids, IndexName
 from retrieval_explain.cli.query_options import check_asked
 from retrieval_explain.cli.written_neighbors import check_ending
@@ -24,6 +24,7 @@ def search(
     encoder: EncoderName = "efficientnet-lite0",
     checkpoint: Path | None = None,
     pooling: PoolingName = None,
+    readout: ReadoutName = None,
     out: Path | None = None,
 ) -> None:
     """List the images of a bank that are most similar to a query image, to a region of it, or to a text.
@@ -76,5 +77,6 @@ def search(
         encoder=encoder,
         checkpoint=checkpoint,
         pooling=pooling,
+        readout=readout,
         out=out,
     )
