@@ -29,7 +29,7 @@ from fsl_explain import Encoder, RelaxOptions, explain, relax, saliency
 from fsl_explain.backbones import capture
 from fsl_explain.explainers.analysis.counterfactual import counterfactual
 from fsl_explain.explainers.methods.class_logit import FORMULAS
-from fsl_explain.registries import METHODS, RULES
+from fsl_explain.registries import METHODS, RULES, TOKEN_METHODS
 from retrieval_explain import MemoryBank
 
 SIDE, CHANNELS = 32, 16
@@ -74,7 +74,7 @@ def requests_of(encoder: Encoder, queries: int) -> dict[str, Request]:
             "search": lambda one: bank.search(encoder(one[None]).embedding, k=5).similarities,
             "explained neighbors": lambda one: retrieval_explain.explain(encoder, one, bank, k=9).saliency,
         }
-        for method in METHODS:
+        for method in [name for name in METHODS if name not in TOKEN_METHODS]:
             options = {"threshold": 0.5} if method == "verification" else {}
             roads[f"method {method}"] = lambda one, method=method, options=options: (  # type: ignore[misc]
                 explain(encoder, one, supports, method=method, **options).saliency

@@ -43,6 +43,7 @@ POOLINGS: Registry[Any] = Registry(
         "gmp": "fsl_explain.heads.pooling:GMP",
         "lse": "fsl_explain.heads.pooling:LSE",
         "gem": "fsl_explain.heads.pooling:GEM",
+        "flatten": "fsl_explain.heads.flatten:FLATTEN",
     },
 )
 TRIVIAL_MAPS = {
@@ -52,6 +53,14 @@ TRIVIAL_MAPS = {
     "center-pixel": "fsl_explain.explainers.methods.baselines:CENTER_PIXEL",
 }
 """Methods whose maps do not look at the image."""
+TOKEN_METHODS = {
+    "attention": "fsl_explain.explainers.methods.attention_rollout:ATTENTION",
+    "rollout": "fsl_explain.explainers.methods.attention_rollout:ROLLOUT",
+    "chefer": "fsl_explain.explainers.methods.attention_gradients:CHEFER",
+    "legrad": "fsl_explain.explainers.methods.attention_gradients:LEGRAD",
+    "value-path": "fsl_explain.explainers.methods.value_path:VALUE_PATH",
+}
+"""Methods that read what the tokens of a vision transformer do; they have no answer for other networks."""
 METHODS: Registry[Any] = Registry(
     "method",
     {
@@ -72,6 +81,7 @@ METHODS: Registry[Any] = Registry(
         "occlusion": "fsl_explain.explainers.methods.occlusion:OCCLUSION",
         "relax": "fsl_explain.explainers.methods.relax:RELAX",
         "u-relax": "fsl_explain.explainers.methods.relax:U_RELAX",
+        **TOKEN_METHODS,
         **TRIVIAL_MAPS,
     },
 )

@@ -27,8 +27,8 @@ class SupportSet:
     classes: tuple[str, ...]
     features: Features | None = None
 
-    def __getitem__(self, index: int) -> "SupportSet":
-        """Return the supports of one query, where each query has its own."""
+    def __getitem__(self, index: int | slice) -> "SupportSet":
+        """Return the supports of one query, or of some, where each query has its own."""
         features = None if self.features is None else self.features[index]
         return SupportSet(self.embeddings[index], self.valid[index], self.classes, features)
 

@@ -18,6 +18,7 @@ from fsl_explain.explainers.choice import Choice
 from fsl_explain.explainers.compared import Compared, compare
 from fsl_explain.explainers.explaining import explain_compared
 from fsl_explain.explainers.methods.named import find_method
+from fsl_explain.readouts.cells import NoPooling
 from fsl_explain.report import Case
 
 CASES_ON_A_PAGE = 4
@@ -39,7 +40,7 @@ def make_case(
         method: explain_compared(compared, method, choice.meant_for(find_method(method).explains))[0]
         for method in methods
     }
-    contested = len(compared.supports.classes) > 1
+    can_flip = len(compared.supports.classes) > 1 and not isinstance(compared.encoder.pooling, NoPooling)
     return Case(
         title=title,
         explanations=explanations,
@@ -50,7 +51,7 @@ def make_case(
         },
         query_name=query_name,
         support_names=support_names or {},
-        counterfactuals=tuple(counterfactual_of(compared, choice, edit) for edit in EDITS) if contested else (),
+        counterfactuals=tuple(counterfactual_of(compared, choice, edit) for edit in EDITS) if can_flip else (),
     )
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from episodes import LabeledImages
 from fsl_explain.cli.cases import make_case
 from fsl_explain.cli.from_settings import comparison_of, mosaics_of
+from fsl_explain.cli.map_rows import SHOWN, examples_of, prepared_image, row_of_decision, rows_without_decisions
 from fsl_explain.cli.measuring import Opened, maps_folder, opened
 from fsl_explain.config import ComparisonConfig
 from fsl_explain.config.comparison import MapsConfig
@@ -25,10 +26,7 @@ from fsl_explain.explainers.choice import Choice
 from fsl_explain.explainers.compared import compare as compare_images
 from fsl_explain.explainers.support_groups import embedded
 from fsl_explain.progress import Report
-from fsl_explain.report import Case, Page
-
-EXAMPLES = 4
-SHOWN = ("contrast", "exact", "grad-cam", "fam", "lafam")
+from fsl_explain.report import Case, MapRow, Page
 
 
 def run(
@@ -45,12 +43,14 @@ def run(
     tables = made.show((*first, *comparison_tables(measured, title, settings.encoder.name)))
     if out is None:
         return
+    rows, cases = _examples(settings, made, measured)
     page = Page(
         title=f"Explainers compared: {title}",
         lead=f"{len(measured.queries)} images of {made.dataset.name} with {made.encoder.description}.",
         facts=_facts(settings, made.dataset, measured),
         tables=tables,
-        cases=_examples(settings, made.encoder, made.dataset, measured),
+        cases=cases,
+        rows=rows,
     )
     columns = comparison_columns(measured, made.dataset.classes, made.dataset.paths)
     summary = summarize_comparison(measured) | {"provenance": made.recorded}
@@ -84,22 +84,19 @@ def _facts(settings: ComparisonConfig, dataset: LabeledImages, measured: MapComp
 
 
 def _examples(
-    settings: ComparisonConfig, encoder: Encoder, dataset: LabeledImages, measured: MapComparison
-) -> tuple[Case, ...]:
-    """Explain the first sampled images."""
-    maps, chosen = settings.maps, measured.queries[measured.sampled][:EXAMPLES].tolist()
+    settings: ComparisonConfig, made: Opened, measured: MapComparison
+) -> tuple[tuple[MapRow, ...], tuple[Case, ...]]:
+    """Explain the first sampled images: as rows of maps side by side, and where there are decisions one by one."""
+    maps, encoder, dataset = settings.maps, made.encoder, made.dataset
     if not maps.shots:
-        return ()
-    rows = draw_supports(dataset, maps.shots, maps.seed)
-    pixels = encoder.preprocess([dataset[index].image for index in rows.flatten().tolist()])
-    supports = dict(zip(dataset.classes, pixels.unflatten(0, (len(rows), -1)), strict=True))
-    return tuple(
-        make_case(
-            f"Example {number}: {dataset.classes[int(dataset.labels[index])]}",
-            compare_images(encoder, encoder.preprocess([dataset[index].image])[0], supports, maps.similarity),
-            SHOWN,
-            Choice(maps.rule, maps.similarity),
-            truth=dataset.classes[int(dataset.labels[index])],
-        )
-        for number, index in enumerate(chosen, start=1)
-    )
+        return rows_without_decisions(settings, encoder, dataset, measured), ()
+    drawn = draw_supports(dataset, maps.shots, maps.seed)
+    pixels = encoder.preprocess([dataset[index].image for index in drawn.flatten().tolist()])
+    supports = dict(zip(dataset.classes, pixels.unflatten(0, (len(drawn), -1)), strict=True))
+    choice, rows, cases = Choice(maps.rule, maps.similarity), [], []
+    for number, index in enumerate(examples_of(measured), start=1):
+        image, truth = prepared_image(encoder, dataset, index), dataset.classes[int(dataset.labels[index])]
+        compared = compare_images(encoder, image.pixels, supports, maps.similarity)
+        rows.append(row_of_decision(truth, compared, maps.methods, choice, image))
+        cases.append(make_case(f"Example {number}: {truth}", compared, SHOWN, choice, truth=truth))
+    return tuple(rows), tuple(cases)

@@ -46,7 +46,7 @@ class EncoderConfig(Settings):
     source: str | None = Field(None, description="Where the checkpoint comes from, to be said when it is missing.")
     pooling: PoolingName | None = Field(
         None,
-        description=f"How maps become one value per channel, {POOLINGS.listed()}; None: as the network was trained.",
+        description=f"How maps become pooled values, {POOLINGS.listed()}; None: as the network was trained.",
     )
     head: HeadConfig = Field(HeadConfig(), description="How pooled values become the embedding.")
     layer: str | None = Field(

@@ -73,7 +73,8 @@ def evaluate_episodes(
     expect_encoder(encoder, "encoder, data set")
     check_measuring(masking, iou_threshold, batch_size)
     drawn = _drawn(dataset, sampler, episodes)
-    chosen, shown = with_baselines(methods), find_figures(figures, NEEDS_OF_DECISIONS, "an evaluation of episodes")
+    chosen = with_baselines(methods, encoder.pooling)
+    shown = find_figures(figures, NEEDS_OF_DECISIONS, "an evaluation of episodes")
     decided_by = DecidedBy.of(rule, similarity)
     settings = {
         "methods": [*chosen, [one for one in methods if not isinstance(one, str)]],

@@ -35,8 +35,7 @@ class Explanation:
 
     All tensors but those of ``evidence`` are on the CPU. A batch of queries adds one leading dimension to every tensor
     but ``support_images``; index the explanation to get that of one query. Saved, pickled or copied it leaves the
-    network behind, and still answers ``support_audit`` and ``correspondence``, where its rule and its similarity have
-    a name.
+    network behind, and still answers ``support_audit`` and ``correspondence``, if rule and similarity have names.
     """
 
     method: str
@@ -247,7 +246,7 @@ class Explanation:
 
     @staticmethod
     def load(path: str | Path) -> "Explanation":
-        """Read an explanation that ``save`` wrote; ``load_explanation`` says what it raises."""
+        """Read what ``save`` wrote; ``load_explanation`` says what it raises."""
         return load_explanation(path)
 
     def __repr__(self) -> str:

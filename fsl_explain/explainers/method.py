@@ -40,10 +40,12 @@ class Method:
     explains: Quantity = "score"  # which number of the decision is explained
     uses_supports: bool = True  # False: the map depends on the query alone
     signed: bool = False  # the saliency has a sign, and no scale
-    perturbs: bool = False  # asks the network again about altered images, so the question needs their pixels
+    perturbs: bool = False  # asks the network again, so the question needs the images' pixels
+    needs_tokens: bool = False  # reads what the tokens of a vision transformer do
     addends: str = "contributions"  # what its numbers of the channels are called
     ranks: bool = False  # these numbers rank the channels, and are not made to add up to the score
     by_channel: bool = False  # needs a similarity that is a sum over channels
+    pools: bool = False  # pools other maps than the image's, so the embedding must be pooled from maps
     name: str = ""  # of a method that is no entry of METHODS, for the explanation
     tabled: "Method | None" = None  # the form that a paper measures, where it differs from the one for looking at
 

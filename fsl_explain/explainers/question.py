@@ -66,6 +66,14 @@ class Question:
         """The similarity S_k to each support, or to what is compared in its place."""
         return pairwise_to_supports(self.query.embedding, self.compared, self.similarity)
 
+    def by_channel(self, values: Float[Tensor, "*batch pooled"]) -> Float[Tensor, "*batch channel"]:
+        """Sum what the query's pooled values hold to channels, where a pooling makes several of one channel's map."""
+        fold = getattr(self.pooling, "by_channel", None)
+        if fold is None or self.query.trace is not None:
+            return values
+        found: Tensor = fold(values, self.query.maps)
+        return found
+
     @property
     def undefined(self) -> Float[Tensor, "*batch channel"]:
         """NaN for every channel of the maps, for methods that do not split the score."""
@@ -98,8 +106,8 @@ class Question:
         """Return what each cell wrote into the pooled values."""
         return self.pooling.shares(features.maps) if features.trace is None else features.trace.addends()
 
-    def __getitem__(self, index: int) -> "Question":
-        """Return the question about one query of a batch."""
+    def __getitem__(self, index: int | slice) -> "Question":
+        """Return the question about one query of a batch, or about some of them."""
         shared = self.supports.embeddings.dim() == 3
         explained = self.explained
         return replace(
@@ -124,4 +132,14 @@ def expect_addends(question: Question, what: str) -> None:
         raise Mistake(
             f"{what} needs embeddings that are sums over cells, but what lies behind these maps has no such form; use "
             "method='exact', 'contrast', 'log-probability' or 'verification', whose addends are integrated."
+        )
+
+
+def expect_one_value_a_map(question: Question, method: str) -> None:
+    """Refuse a pooling that makes another number of values than there are maps. Raises: ``ValueError``."""
+    pooled, maps = question.query.pooled.shape[-1], question.query.maps.shape[-3]
+    if pooled != maps and question.query.trace is None:
+        raise Mistake(
+            f"{method} needs one pooled value a map, but {type(question.pooling).__name__} makes {pooled} of {maps} "
+            "maps; use method='exact' or 'contrast', or pooling='gap'."
         )

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from fsl_explain.heads.linearization import Dense, Diagonal, Stage, secant_gains, stages_of
+from fsl_explain.heads.linearization import Dense, Diagonal, Stage, chain_of, secant_gains, stages_of
 
 
 class Residual(nn.Module):
@@ -198,19 +198,9 @@ class Averaged:
         return torch.cat([gradient / self.count] * self.count, dim=-1)
 
 
-def chain_of(layers: Sequence[nn.Module], values: Float[Tensor, "*batch channel"]) -> tuple[tuple[Stage, ...], Tensor]:
-    """Return the stages of layers behind each other at the values that enter them, and what leaves them."""
-    stages: list[Stage] = []
-    for layer in layers:
-        for stage in stages_of(layer, values):
-            values = stage.forward(values)
-            stages.append(stage)
-    return tuple(stages), values
-
-
 @stages_of.register
 def _(layer: Residual, values: Tensor) -> list[Stage]:
-    return [Branch(chain_of([layer.branch], values)[0])]
+    return [Branch(tuple(chain_of([layer.branch], values)[0]))]
 
 
 @stages_of.register
@@ -242,7 +232,7 @@ def _(layer: Vector, values: Tensor) -> list[Stage]:
 @stages_of.register
 def _(layer: Parallel, values: Tensor) -> list[Stage]:
     parts = [chain_of([one], part) for one, part in zip(layer.layers, values.split(layer.widths, dim=-1), strict=True)]
-    return [Blocks(tuple(chain for chain, _ in parts), layer.widths, tuple(out.shape[-1] for _, out in parts))]
+    return [Blocks(tuple(tuple(chain) for chain, _ in parts), layer.widths, tuple(out.shape[-1] for _, out in parts))]
 
 
 @stages_of.register

@@ -111,6 +111,10 @@ class Linearization:
             values = stage.push(values)
         return values
 
+    def push_beside_bias(self, values: Float[Tensor, "*batch cells channel"]) -> Float[Tensor, "*batch cells out"]:
+        """Return G v for several vectors of each image, with the offset added to the last of them."""
+        return through(self.stages, values)
+
     @property
     def offset(self) -> Float[Tensor, "*batch out"]:
         """The constant b of G z + b, from the layers' biases alone."""
@@ -120,13 +124,36 @@ class Linearization:
         return values
 
 
+def through(stages: Sequence[Stage], values: Float[Tensor, "*batch cells channel"]) -> Tensor:
+    """Apply the linear parts of stages to several vectors of each image, and their constants to the last alone."""
+    for stage in stages:
+        moved = stage.push(values)
+        if isinstance(stage, Dense | Diagonal):
+            constant = None if stage.bias is None else stage.bias.to(moved)
+        elif isinstance(stage, MeanFree):
+            constant = None
+        else:
+            constant = stage.forward(torch.zeros_like(values[..., -1, :]))
+        if constant is not None:
+            moved = torch.cat([moved[..., :-1, :], (moved[..., -1, :] + constant)[..., None, :]], dim=-2)
+        values = moved
+    return values
+
+
 def linearize(head: nn.Module, pooled: Float[Tensor, "*batch channel"]) -> Linearization:
     """Freeze a head's gains at the given pooled values.
 
     Raises: ``ValueError`` for a layer that is not supported, naming those that are.
     """
-    stages, _ = _chain([head], pooled)
-    return Linearization(tuple(stages), pooled)
+    return linearized(head, pooled)[0]
+
+
+def linearized(
+    head: nn.Module, pooled: Float[Tensor, "*batch channel"]
+) -> tuple[Linearization, Float[Tensor, "*batch out"]]:
+    """Freeze a head's gains as ``linearize`` does, and return what it makes of the pooled values, too."""
+    stages, values = chain_of([head], pooled)
+    return Linearization(tuple(stages), pooled), values
 
 
 @singledispatch
@@ -143,9 +170,16 @@ def stages_of(layer: nn.Module, values: Tensor) -> list[Stage]:  # noqa: ARG001 
     )
 
 
-def _chain(layers: Sequence[nn.Module], values: Tensor) -> tuple[list[Stage], Tensor]:
+def chain_of(
+    layers: Sequence[nn.Module], values: Float[Tensor, "*batch channel"]
+) -> tuple[list[Stage], Float[Tensor, "*batch out"]]:
+    """Return the stages of layers behind each other at the values that enter them, and what leaves them."""
     stages: list[Stage] = []
     for layer in layers:
+        if type(layer) is nn.Sequential:
+            inner, values = chain_of(list(layer), values)
+            stages += inner
+            continue
         added = stages_of(layer, values)
         for stage in added:
             values = stage.forward(values)
@@ -155,11 +189,12 @@ def _chain(layers: Sequence[nn.Module], values: Tensor) -> tuple[list[Stage], Te
 
 @stages_of.register
 def _(layer: nn.Sequential, values: Tensor) -> list[Stage]:
-    return _chain(list(layer), values)[0]
+    return chain_of(list(layer), values)[0]
 
 
 @stages_of.register(nn.Identity)
 @stages_of.register(nn.Dropout)
+@stages_of.register(nn.Flatten)
 def _(layer: nn.Module, values: Tensor) -> list[Stage]:  # noqa: ARG001
     return []
 

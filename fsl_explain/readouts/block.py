@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from fsl_explain.heads import Linearization, linearize
 from fsl_explain.heads.block_layers import Affine
+from fsl_explain.heads.linearization import linearized
 
 
 @dataclass(frozen=True)
@@ -65,35 +66,35 @@ class FrozenBlock:
         own = torch.einsum("...hqo,...hqd->...od", self.attention[..., self.queries], pulled)
         return written, self.norm.pull_back(own)
 
-    def written(self, slots: Float[Tensor, "slot token"]) -> Float[Tensor, "*batch query slot channel"]:
-        """Return what tokens write into the queries, summed over the tokens of each slot."""
+    def written(
+        self,
+        slots: Float[Tensor, "slot token"],
+        streams: Float[Tensor, "*batch query part channel"] | None,
+    ) -> Float[Tensor, "*batch query slots channel"]:
+        """Return what tokens write into the queries, summed over the tokens of each slot; last, what is written
+        whatever the tokens are.
+
+        ``streams`` are parts of the queries' own tokens, in the order of what is returned, the slots first: what they
+        write is added. Where there are more of them than slots, the others come behind the slots.
+        """
         rows = self.attention[..., None, :] * slots
-        read = rows.flatten(-4, -2) @ self.read
-        return self._through_heads(read.unflatten(-2, rows.shape[-4:-1]))
-
-    def carried(
-        self, streams: Float[Tensor, "*batch query slot channel"]
-    ) -> Float[Tensor, "*batch query slot channel"]:
-        """Return what parts of the queries' own tokens write into the queries."""
-        if self.norm is None:
-            return torch.zeros_like(streams)
-        own = self.norm.push_forward(streams)
-        return self._through_heads(torch.einsum("...hqo,...osd->...hqsd", self.attention[..., self.queries], own))
-
-    @property
-    def bias(self) -> Float[Tensor, "*batch query channel"]:
-        """What the attention writes whatever the tokens are."""
-        constant = self.value_bias.expand_as(self.out.pooled)
-        return self.out.push_forward(constant[..., None, :]).squeeze(-2) + self.out.offset
-
-    def _through_heads(self, read: Float[Tensor, "*batch head query slot channel"]) -> Tensor:
-        values = torch.einsum("...hqsd,hwd->...qshw", read, self.value)
-        return self.out.push_forward(values.flatten(-2))
+        read = (rows.flatten(-4, -2) @ self.read).unflatten(-2, rows.shape[-4:-1])
+        more = 1 if streams is None else streams.shape[-2] - len(slots)
+        read = nn.functional.pad(read, (0, 0, 0, more))
+        if streams is not None and self.norm is not None:
+            own = self.norm.push_forward(streams)
+            read = read + torch.einsum("...hqo,...osd->...hqsd", self.attention[..., self.queries], own)
+        values = torch.einsum("...hqsd,hwd->...qshw", read, self.value).flatten(-2)
+        values[..., -1, :] += self.value_bias
+        return self.out.push_beside_bias(values)
 
 
 @torch.no_grad()
 def frozen(block: Block, tokens: Float[Tensor, "*batch token channel"], queries: tuple[int, ...]) -> FrozenBlock:
-    """Freeze a block at the tokens that enter it; ``queries`` are the positions of its query tokens."""
+    """Freeze a block at the tokens that enter it; ``queries`` are the positions of its query tokens.
+
+    The network's parameters get no gradient, whenever the block is frozen.
+    """
     read, beta = _without_bias(block.norm, tokens)
     attention = _attention(block, tokens, read, queries)
     width = block.value.weight.shape[0] // block.heads
@@ -103,8 +104,8 @@ def frozen(block: Block, tokens: Float[Tensor, "*batch token channel"], queries:
     seen = torch.einsum("...hqt,...td->...hqd", attention, read)
     heads = torch.einsum("...hqd,hwd->...qhw", seen, value).flatten(-2) + value_bias
     own = None if block.latent is not None else tokens[..., list(queries), :]
-    out = linearize(block.out, heads)
-    after = apply(out, heads) if own is None else own + apply(out, heads)
+    out, added = linearized(block.out, heads)
+    after = added if own is None else own + added
     return FrozenBlock(
         read=read,
         attention=attention,
@@ -115,13 +116,6 @@ def frozen(block: Block, tokens: Float[Tensor, "*batch token channel"], queries:
         mlp=None if block.mlp is None else linearize(block.mlp, after),
         queries=() if own is None else queries,
     )
-
-
-def apply(layer: Linearization, values: Tensor) -> Tensor:
-    """Return what a linearized layer makes of the values it is frozen at."""
-    for stage in layer.stages:
-        values = stage.forward(values)
-    return values
 
 
 def _attention(block: Block, tokens: Tensor, read: Tensor, queries: tuple[int, ...]) -> Tensor:

@@ -14,6 +14,9 @@ def normalize(norm: nn.Module, tokens: Float[Tensor, "*batch channel"]) -> Float
     if isinstance(norm, nn.LayerNorm):
         weight, bias = (None if one is None else one.detach().to(tokens) for one in (norm.weight, norm.bias))
         return nn.functional.layer_norm(tokens, tuple(norm.normalized_shape), weight, bias, norm.eps)
+    if isinstance(norm, nn.RMSNorm):
+        weight = None if norm.weight is None else norm.weight.detach().to(tokens)
+        return nn.functional.rms_norm(tokens, tuple(norm.normalized_shape), weight, norm.eps)
     normalized: Tensor = norm(tokens)
     return normalized
 

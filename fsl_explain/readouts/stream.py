@@ -139,34 +139,31 @@ class StreamTrace:
         """Follow what the tokens of each slot wrote to the output, and, where names are asked for, all else."""
         plan, count = self.plan, len(slots)
         starts = self._starts() if names else {}
-        extra = [*starts, BIASES] if names else []
-        first = self._frozen[0].out.pooled
-        width = self.tokens[0].shape[-1] if self._frozen[0].norm is not None else self._out_width
-        state = first.new_zeros(*first.shape[:-1], count + len(extra), width)
-        for number, value in enumerate(starts.values()):
-            state[..., count + number, :] = value
+        extra = [*starts, BIASES]
+        first = self._frozen[0]
+        state = None if first.norm is None else self._state(count, list(starts.values()))
         apart: dict[str, Tensor] = {}
         for number, block in enumerate(self._frozen):
-            written = block.written(slots)
-            state = state + block.carried(state) if plan.carries else state
-            state[..., :count, :] += written
-            if names:
-                state[..., -1, :] += block.bias
+            written = block.written(slots, state if plan.carries else None)
+            if written.shape[-2] < count + len(extra):  # slots and biases alone: the starts lie between them
+                parts = (written[..., :-1, :], written.new_zeros(*written.shape[:-2], len(starts), written.shape[-1]))
+                written = torch.cat([*parts, written[..., -1:, :]], dim=-2)
+            state = written if state is None else state + written
             if block.mlp is not None and plan.way == DIRECT and names:
                 at = f"MLP {number + 1}"
                 apart[at] = block.mlp.push_forward(block.mlp.pooled[..., None, :]).squeeze(-2) + block.mlp.offset
             elif block.mlp is not None and plan.way != DIRECT:
-                state = state + block.mlp.push_forward(state)
-                if names:
-                    state[..., -1, :] += block.mlp.offset
+                state = state + block.mlp.push_beside_bias(state)
+        assert state is not None  # a plan has blocks
         state = state.transpose(-3, -2).flatten(-2)
         others = {name: state[..., count + number, :] for number, name in enumerate(extra)}
         return state[..., :count, :], others | {name: value.flatten(-2) for name, value in apart.items()}
 
-    @property
-    def _out_width(self) -> int:
-        out = self._frozen[0].out
-        return out.push_forward(out.pooled[..., None, :]).shape[-1]
+    def _state(self, count: int, starts: list[Tensor]) -> Float[Tensor, "*batch query slots channel"]:
+        """Return the streams before the first block: nothing of any slot, the starts, and no biases."""
+        own = self.tokens[0][..., list(self.plan.queries), None, :]
+        nothing = torch.zeros_like(own)
+        return torch.cat([*[nothing] * count, *(start[..., None, :] for start in starts), nothing], dim=-2)
 
     def _starts(self) -> dict[str, Tensor]:
         """Return the query tokens as they enter, each under its role, in its own place of the stream."""

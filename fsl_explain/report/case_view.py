@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from fsl_explain.evaluation import Table
 from fsl_explain.explainers import Explanation
 from fsl_explain.pictures.picture import has_say, shots, support_overlay
+from fsl_explain.report.annotated_box import BoxView, box_view
 from fsl_explain.report.bars import Bars, bars
 from fsl_explain.report.counterfactual_view import CounterfactualView, counterfactual_view
 from fsl_explain.report.heatmap import Picture, picture
@@ -16,16 +17,6 @@ from fsl_explain.report.wording import marks, verdict
 
 QUERY_WIDTH = 300  # CSS pixels
 SUPPORT_WIDTH = 104
-
-
-@dataclass(frozen=True)
-class BoxView:
-    """An annotated box in percent of the picture."""
-
-    left: float
-    top: float
-    width: float
-    height: float
 
 
 @dataclass(frozen=True)
@@ -79,7 +70,7 @@ def case_view(case: Case) -> CaseView:
         verdict=verdict(main, case.truth),
         query=picture(main.image.float().movedim(0, -1), f"query, decided as {main.decision.name}", QUERY_WIDTH),
         query_name=case.query_name,
-        box=_box(case),
+        box=box_view(case.box, *main.image.shape[-2:]),
         scores=bars(names, values, texts, marked),
         main_name=case.main_name,
         main_legend=legend(main),
@@ -89,14 +80,6 @@ def case_view(case: Case) -> CaseView:
         receipt=support_receipt(case),
         counterfactuals=tuple(counterfactual_view(found) for found in case.counterfactuals),
     )
-
-
-def _box(case: Case) -> BoxView | None:
-    if case.box is None:
-        return None
-    left, top, right, bottom = case.box.tolist()
-    height, width = case.main_explanation.image.shape[-2:]
-    return BoxView(100 * left / width, 100 * top / height, 100 * (right - left) / width, 100 * (bottom - top) / height)
 
 
 def _class_view(main: Explanation, label: int, score: str, case: Case) -> ClassView:

@@ -1,6 +1,6 @@
 """What a page is made of, as its author hands it over."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -78,12 +78,35 @@ class Case:
 
 
 @dataclass(frozen=True)
+class MapRow:
+    """One image with the maps of several methods, to be shown side by side.
+
+    Raises: ``ValueError`` for a map of another size than the image.
+    """
+
+    title: str
+    image: Float[Tensor, "3 height width"]  # in [0, 1]
+    maps: Mapping[str, Float[Tensor, "_height _width"]]  # saliency by method
+    signed: Collection[str] = ()  # the methods whose maps have a sign
+    box: Float[Tensor, "4"] | None = None  # annotated x1 y1 x2 y2 in pixels of the image
+
+    def __post_init__(self) -> None:
+        for name, saliency in self.maps.items():
+            if saliency.shape != self.image.shape[-2:]:
+                raise Mistake(
+                    f"expected the map of {name!r} to be of the size of its image, {tuple(self.image.shape[-2:])}, "
+                    f"but got {tuple(saliency.shape)}; enlarge it."
+                )
+
+
+@dataclass(frozen=True)
 class Page:
-    """A page: what it is about, how it was made, its tables and its cases."""
+    """A page: what it is about, how it was made, rows of maps, its tables and its cases."""
 
     title: str
     lead: str = ""
     facts: Mapping[str, str] = field(default_factory=dict)  # how it was made: encoder, data, seed, versions
     tables: Sequence[Table] = ()
     cases: Sequence[Case] = ()
+    rows: Sequence[MapRow] = ()  # maps side by side, before everything else
     notes: Sequence[str] = ()  # what may mislead, which a page says first: a random network, a query in its own bank

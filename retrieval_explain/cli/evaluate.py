@@ -7,7 +7,7 @@ from typing import cast
 
 from episodes import LabeledImages
 from fsl_explain.cli.broken import without_broken
-from fsl_explain.cli.measuring import opened
+from fsl_explain.cli.measuring import maps_folder, opened
 from fsl_explain.config.data import DataConfig
 from fsl_explain.encoder import Encoder
 from fsl_explain.evaluation.figures import OF_DECISIONS, Figure, find_figures
@@ -25,7 +25,13 @@ from retrieval_explain.settings import BankData, BankEvaluationConfig
 
 
 def run(
-    settings: BankEvaluationConfig, out: Path | None, resume: bool, skip_broken: bool, limit: int | None, title: str
+    settings: BankEvaluationConfig,
+    out: Path | None,
+    resume: bool,
+    skip_broken: bool,
+    save_maps: bool,
+    limit: int | None,
+    title: str,
 ) -> None:
     """Measure retrieval and explanations, print the tables and write the results."""
     measured_methods(settings.explanation.methods)
@@ -40,8 +46,11 @@ def run(
     if found is not None:
         split = None if isinstance(settings.gallery, BankData) else cast("DataConfig", settings.gallery).loaded_split
         made.recorded["gallery"] = images_used(found, split)
+    maps = maps_folder(out, save_maps)
     with made.measuring(out, resume) as (partial, report):
-        measured = bank_of(settings, made.encoder, made.dataset, found, limit, report, partial=partial, figures=figures)
+        measured = bank_of(
+            settings, made.encoder, made.dataset, found, limit, report, partial=partial, figures=figures, maps=maps
+        )
     summary = summarize_bank(measured) | {"provenance": made.recorded}
     tables = made.show(bank_tables(summary, title, shown))
     if out is None:
@@ -54,7 +63,7 @@ def run(
     )
     found_in = made.dataset if found is None else found
     columns = bank_query_columns(measured, made.dataset.paths, found_in.paths)
-    made.write(out, summary, {"queries": columns}, page)
+    made.write(out, summary, {"queries": columns}, page, maps)
 
 
 def bank_of(
@@ -67,6 +76,7 @@ def bank_of(
     *,
     partial: Path | None = None,
     figures: Sequence[str | Figure] = OF_DECISIONS,
+    maps: Path | None = None,
 ) -> BankEvaluation:
     """Evaluate what the settings name, in values."""
     decision, explanation = settings.decision, settings.explanation
@@ -85,6 +95,7 @@ def bank_of(
         iou_threshold=explanation.iou_threshold,
         batch_size=settings.run.batch_size,
         partial=partial,
+        maps=maps,
         engine=settings.run.engine,
         report=report,
     )

@@ -14,6 +14,7 @@ from torch import Tensor
 from fsl_explain.batches import slices
 from fsl_explain.engine import Part
 from fsl_explain.evaluation.figures import Figure
+from fsl_explain.evaluation.kept_maps import kept_maps
 from fsl_explain.evaluation.masked_queries import Judge, Judged, join, judge
 from fsl_explain.explainers.method import Method
 from retrieval_explain.decisions.chosen_classes import Chosen
@@ -46,6 +47,7 @@ class Measuring:
     masking: str
     iou_threshold: float
     figures: tuple[Figure, ...]
+    keeps_maps: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,24 @@ class DecisionsToExplain:
         piece, method = self._piece(part.made_of["piece"]), part.made_of["method"]
         if method == SCORE:
             return {f"{rule} {SCORE}": score for rule, score in piece.scores.items()}
-        found = piece.measure(self.methods[method])
-        return {f"{rule} {name}": values for rule, of_rule in found.items() for name, values in of_rule.items()}
+        judged = piece.judged(self.methods[method])
+        found = piece.measure(judged)
+        values = {f"{rule} {name}": values for rule, of_rule in found.items() for name, values in of_rule.items()}
+        return values | self._maps(method, judged, part.made_of["piece"])
+
+    def _maps(self, name: str, judged: Mapping[str, Judged], number: int) -> dict[str, Tensor]:
+        """Return the maps of a piece where they are kept; queries are numbered through all, rule after rule."""
+        cells = [one.cells for one in judged.values() if one.cells is not None]
+        if not cells:
+            return {}
+        piece, place = self._piece(number), self.asked.pieces[number]
+        firsts = [len(self.labels) * list(self.voted).index(rule) + place.start for rule in judged]
+        queries = [
+            first + piece.correct[rule].nonzero()[:, 0]
+            for (rule, one), first in zip(judged.items(), firsts, strict=True)
+            if one.cells is not None
+        ]
+        return kept_maps(name, self.methods[name], torch.cat(cells), torch.cat(queries), piece.judging.size)
 
     def parts(self, settings: str) -> Iterator[Part]:
         """Take piece after piece by all methods, so that each is opened once."""
@@ -114,7 +132,13 @@ class DecisionsToExplain:
             place, how = self.asked.pieces[number], self.measuring
             store = self.asked.store(number)
             judging = Judge(
-                self.asked.encoder, store, how.masking, how.iou_threshold, self.asked.batch_size, how.figures
+                self.asked.encoder,
+                store,
+                how.masking,
+                how.iou_threshold,
+                self.asked.batch_size,
+                how.figures,
+                how.keeps_maps,
             )
             voted = {rule: one.at(place) for rule, one in self.voted.items()}
             right = {rule: one[place] for rule, one in self.correct.items()}
@@ -130,10 +154,10 @@ class Piece:
     voted: Mapping[str, Voted]  # by rule
     correct: Mapping[str, Bool[Tensor, "query"]]
 
-    def measure(self, method: Method) -> dict[str, dict[str, Float[Tensor, "query"]]]:
-        """Explain the correct decisions of every rule, and write the figures at their places."""
+    def measure(self, of_rules: Mapping[str, Judged]) -> dict[str, dict[str, Float[Tensor, "query"]]]:
+        """Write the figures of the correct decisions of every rule at their places."""
         measured = {}
-        for rule, judged in self._judged(method).items():
+        for rule, judged in of_rules.items():
             right = self.correct[rule].nonzero()[:, 0]
             masked = self._similarities(self.voted[rule], judged.embeddings, right)
             masked = masked if self.judging.masks else torch.full_like(masked, torch.nan)
@@ -155,8 +179,8 @@ class Piece:
             found[rule] = score
         return found
 
-    def _judged(self, method: Method) -> dict[str, Judged]:
-        """Judge a method for every rule."""
+    def judged(self, method: Method) -> dict[str, Judged]:
+        """Explain the correct decisions of every rule by a method, and judge the maps."""
         if method.uses_supports:
             return {rule: self._judge(method, one, self.correct[rule]) for rule, one in self.voted.items()}
         of_any_rule = torch.stack(list(self.correct.values())).any(dim=0)

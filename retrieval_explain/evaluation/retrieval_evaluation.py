@@ -8,10 +8,11 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Int64
 from torch import Tensor
 
 from episodes import LabeledImages
@@ -26,8 +27,10 @@ from fsl_explain.evaluation.figures import OF_DECISIONS, Figure, find_figures
 from fsl_explain.evaluation.identity import identity
 from fsl_explain.evaluation.image_store import Advance, embed_in_pieces
 from fsl_explain.evaluation.masked_queries import NEEDS_OF_DECISIONS, check_measuring
+from fsl_explain.evaluation.results.saved_maps import Taken, about_images, maps_written
 from fsl_explain.evaluation.run_identity import arrays_hash, contents_hash, indices_hash, run_hash
 from fsl_explain.explainers.method import Method
+from fsl_explain.heads import Pooling
 from fsl_explain.progress import Report, silent
 from fsl_explain.similarities import Similarity
 from retrieval_explain.decisions.chosen_classes import choose
@@ -61,8 +64,8 @@ class BankEvaluation:
     rules: tuple[RuleFigures, ...]
 
 
-def measured_methods(methods: Sequence[str | Method]) -> ChosenMethods:
-    """Return the methods asked for, then the baselines every table carries.
+def measured_methods(methods: Sequence[str | Method], pooling: Pooling | None = None) -> ChosenMethods:
+    """Return the methods asked for, then the baselines of ``pooling``.
 
     Raises: ``LookupError`` for an unknown one; ``ValueError`` for one that explains no class score and no lead, or
     that changes the image.
@@ -72,7 +75,7 @@ def measured_methods(methods: Sequence[str | Method]) -> ChosenMethods:
             raise Mistake(f"expected explainers of a class's score or of its lead, but got {name!r}; drop it.")
         if method.perturbs:
             raise Mistake(f"expected explainers that read activation maps, but {name!r} changes the image; drop it.")
-    return with_baselines(methods)
+    return with_baselines(methods, pooling)
 
 
 def evaluate_bank(
@@ -91,6 +94,7 @@ def evaluate_bank(
     iou_threshold: float = 0.2,
     batch_size: int = 16,
     partial: Path | None = None,
+    maps: Path | None = None,
     engine: str | Engine = "local",
     report: Report = silent,
 ) -> BankEvaluation:
@@ -98,8 +102,8 @@ def evaluate_bank(
 
     ``gallery`` is searched, but a query never finds its own file; None: the other images of ``dataset``. ``limit``
     takes so many queries only, evenly spread over the data set; the gallery stays whole. ``k`` neighbors vote, all
-    where there are fewer, with weights exp(similarity / ``temperature``) in knn-vote. Names, objects and ``partial``
-    as in ``fsl_explain.evaluation.evaluate_episodes``.
+    where there are fewer, with weights exp(similarity / ``temperature``) in knn-vote. Names, objects, ``partial`` and
+    ``maps`` as in ``fsl_explain.evaluation.evaluate_episodes``.
 
     Raises: ``LookupError`` for an unknown name; ``ValueError`` for a value that does not fit, where there is nothing to
     search, or an embedding cannot be compared.
@@ -107,8 +111,9 @@ def evaluate_bank(
     expect_encoder(encoder, "encoder, data set")
     check_measuring(masking, iou_threshold, batch_size)
     deciding = Deciding.of(rules, k, temperature, similarity)
-    chosen = measured_methods(methods)
-    measuring = Measuring(masking, iou_threshold, find_figures(figures, NEEDS_OF_DECISIONS, "an evaluation of a bank"))
+    chosen = measured_methods(methods, encoder.pooling)
+    shown = find_figures(figures, NEEDS_OF_DECISIONS, "an evaluation of a bank")
+    measuring = Measuring(masking, iou_threshold, shown, keeps_maps=maps is not None)
     images = _spread(len(dataset), limit)
     asked, searched, classes = _embed(encoder, dataset, gallery, images, deciding.similarity, batch_size, report)
     queries = len(images)
@@ -129,6 +134,8 @@ def evaluate_bank(
     }
     run = "" if partial is None else run_hash(encoder, dataset, settings, contents=_contents(dataset, images, searched))
     running = engine_for(engine, partial, run)
+    with maps_written(maps, functools.partial(_about, decisions, dataset, classes)) as taken:
+        explained = _explain(decisions, running, identity(settings), report, taken)
     return BankEvaluation(
         images=images,
         labels=searched.labels,
@@ -138,21 +145,35 @@ def evaluate_bank(
         scores=scores,
         chance=chance_levels(searched, k),
         methods=tuple(chosen),
-        rules=_explain(decisions, running, identity(settings), report),
+        rules=explained,
     )
 
 
-def _explain(decisions: DecisionsToExplain, running: Engine, settings: str, report: Report) -> tuple[RuleFigures, ...]:
+def _explain(
+    decisions: DecisionsToExplain, running: Engine, settings: str, report: Report, taken: Taken
+) -> tuple[RuleFigures, ...]:
     """Explain and measure the decisions of every rule, some queries at a time."""
     parts = list(decisions.parts(settings))
     total = sum(decisions.maps_of(part) for part in parts)
     report("explaining decisions", 0, total)
     found = {}
-    for position, result in running.map(functools.partial(replace, decisions, opened={}), parts):
+    made = running.map(functools.partial(replace, decisions, opened={}), parts)
+    for position, result in taken(made, parts):
         made_of = parts[position].made_of
         found[made_of["piece"], made_of["method"]] = result
         report("explaining decisions", decisions.maps_of(parts[position]), total)
     return decisions.join(found)
+
+
+def _about(
+    decisions: DecisionsToExplain, dataset: LabeledImages, classes: Sequence[str], numbers: Int64[np.ndarray, "map"]
+) -> dict[str, Any]:
+    """Return what is known of decisions that are numbered rule after rule, as columns."""
+    queries, rules = len(decisions.labels), list(decisions.voted)
+    predicted = [classes[label] for one in decisions.voted.values() for label in one.chosen.predicted.tolist()]
+    every = decisions.asked.images.repeat(len(rules))
+    rule = [rules[number // queries] for number in numbers.tolist()]
+    return {"rule": rule} | about_images(dataset, every, predicted, numbers) | {"query": numbers % queries}
 
 
 def _embed(

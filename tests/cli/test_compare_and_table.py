@@ -42,7 +42,11 @@ def test_a_comparison_is_written_printed_and_laid_out_again(config, tmp_path, ca
     assert summary["sample"] == 3
     page = (out / "index.html").read_text()
     assert "Example 1" in page
-    assert page.index("what tells maps apart") < page.index("LaFAM&#39;s tables")
+    assert page.index("side by side") < page.index("what tells maps apart") < page.index("LaFAM&#39;s tables")
+    side_by_side = page[page.index("side by side") : page.index("what tells maps apart")]
+    for method in ("contrast", "exact", "grad-cam", "fam", "lafam", "centered-gaussian"):
+        assert f'<th scope="col">{method}</th>' in side_by_side
+    assert side_by_side.count("<img ") == 3 * 7
     table = ["table", str(out), "--layout", "lafam", "--method", "exact", "--against", "lafam"]
     assert run([*table, "--format", "markdown"]) == 0
     text = capsys.readouterr().out
@@ -54,6 +58,16 @@ def test_a_comparison_is_written_printed_and_laid_out_again(config, tmp_path, ca
     assert r"\toprule" in (tmp_path / "paper" / "t.tex").read_text()
     assert run(table) == 0
     assert f"{auc:.2f} ± " in capsys.readouterr().out
+
+
+def test_a_comparison_without_decisions_begins_with_its_maps(config, tmp_path):
+    out = tmp_path / "results"
+    settings = ("--set", "maps.shots=0", "--set", "maps.methods=['relax']")
+    assert run(["compare", "--config", str(config), "--out", str(out), *settings]) == 0
+    page = (out / "index.html").read_text()
+    assert page.index("side by side") < page.index("LaFAM&#39;s tables")
+    assert page.count("map of relax over") == page.count("map of lafam over") == 3
+    assert "Example 1" not in page
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ def test_settings_cannot_be_changed(read):
         (DIGITS + "[episodes]\nn_way = 1\n", r"\[episodes.n_way\] .*greater than or equal to 2, but got 1\.$"),
         (
             DIGITS + '[encoder]\npooling = "max"\n',
-            r"\[encoder.pooling\] unknown pooling 'max'\. Known: gap, gmp, lse, gem",
+            r"\[encoder.pooling\] unknown pooling 'max'\. Known: gap, gmp, lse, gem, flatten",
         ),
         (
             '[data]\nkind = "cubs"\n',

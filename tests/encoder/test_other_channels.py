@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from tiny_encoder import OF_MAPS
 from torch import nn
 
 import retrieval_explain
@@ -11,7 +12,7 @@ from fsl_explain.explainers.analysis.counterfactual import counterfactual
 from fsl_explain.explainers.compared import visible
 from fsl_explain.explainers.methods.class_logit import FORMULAS
 from fsl_explain.explainers.methods.relax import RelaxOptions, relax
-from fsl_explain.registries import MASKINGS, METHODS
+from fsl_explain.registries import MASKINGS
 from retrieval_explain import MemoryBank
 
 
@@ -36,7 +37,7 @@ def batch(*leading, colors):
 COLORS = [1, 2, 4, 7]
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", OF_MAPS)
 def test_every_method_takes_them(method):
     colors = 4
     options = {"threshold": 0.1} if method == "verification" else {}

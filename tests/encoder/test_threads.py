@@ -7,7 +7,7 @@ import threading
 import pytest
 import torch
 from forced_threads import Gate, met
-from tiny_encoder import CHANNELS, IMAGE, images, tiny_network
+from tiny_encoder import CHANNELS, IMAGE, OF_MAPS, images, tiny_network
 from torch import nn
 
 import retrieval_explain
@@ -17,7 +17,6 @@ from fsl_explain.evaluation.masked_queries import metrics
 from fsl_explain.explainers.analysis.counterfactual import counterfactual
 from fsl_explain.explainers.methods import class_logit
 from fsl_explain.explainers.methods.relax import RelaxOptions, relax
-from fsl_explain.registries import METHODS
 from retrieval_explain import MemoryBank
 
 
@@ -55,7 +54,7 @@ def explained(method):
 ROADS = {
     "call": lambda encoder, query: encoder(query).embedding,
     "run": lambda encoder, query: encoder.run(encoder.network.eval(), query),
-    **{f"explain {method}": explained(method) for method in METHODS},
+    **{f"explain {method}": explained(method) for method in OF_MAPS},
     **{
         f"class logit {method}": lambda encoder, query, method=method: (
             class_logit.class_logit_map(encoder, query, method).cells

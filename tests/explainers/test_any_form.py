@@ -1,49 +1,16 @@
 """A similarity with every term of its form: what the library's own similarities do not all have adds up too."""
 
-from dataclasses import dataclass
-
 import pytest
 import torch
+from affine_similarity import random_affine
 from tiny_encoder import images, random_head, tiny_encoder
-from torch import Tensor
 
 from fsl_explain import explain
 from fsl_explain.classifiers import KnnVote
 from fsl_explain.explainers.analysis.correspondence import tables
-from fsl_explain.similarities import Form, euclidean, inner_product
+from fsl_explain.similarities import euclidean
 
 SHOTS = {"a": 3, "b": 1, "c": 2}
-
-
-@dataclass(frozen=True)
-class Affine:
-    """z'ᵀ M q' + u·z' + v·q' + k, where M is not symmetric."""
-
-    metric: Tensor
-    slopes: Tensor  # u, v
-    constant: float = 0.7
-    scale: float = 0.5
-
-    def pairwise(self, query, gallery):
-        u, v = self.slopes
-        products = self.scale * query @ self.metric @ gallery.transpose(-1, -2)
-        return products + (query @ u)[..., None] + (gallery @ v)[..., None, :] + self.constant
-
-    def contributions(self, query, support):
-        return query * support  # not what this similarity adds up from: only fam asks
-
-    def form(self, query, support):
-        pairs = torch.broadcast_shapes(query.shape, support.shape)[:-1]
-        u, v = (slope.expand(1, 1, -1) for slope in self.slopes)
-        return Form(query.new_full(pairs, self.scale), self.metric, u, v, query.new_full((1, 1), self.constant))
-
-    def prototype_weights(self, supports, valid):
-        return inner_product.prototype_weights(supports, valid)
-
-
-def random_affine(dimensions):
-    values = torch.randn(dimensions + 2, dimensions, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
-    return Affine(values[2:], values[:2])
 
 
 def explained(method, rule="mean-similarity", **options):

@@ -5,12 +5,11 @@ import dataclasses
 import pytest
 import torch
 from decision_parts import ADD_UP, OPTIONS, PAIRS, QUICK_RULES
-from tiny_encoder import CHANNELS, IMAGE, images, random_head, tiny_encoder
+from tiny_encoder import CHANNELS, IMAGE, OF_MAPS, images, random_head, tiny_encoder
 
 from fsl_explain import Features, explain, saliency
-from fsl_explain.explainers import METHODS
 
-every_method = pytest.mark.parametrize("method", METHODS)
+every_method = pytest.mark.parametrize("method", OF_MAPS)
 OF_PIXELS = ("relax", "u-relax", "occlusion")  # their cells are the pixels themselves
 
 

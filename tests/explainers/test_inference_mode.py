@@ -3,10 +3,9 @@
 import pytest
 import torch
 from decision_parts import OPTIONS, PAIRS, QUICK_RULES
-from tiny_encoder import images, random_head, tiny_encoder
+from tiny_encoder import OF_MAPS, images, random_head, tiny_encoder
 
 from fsl_explain import explain
-from fsl_explain.explainers import METHODS
 
 
 def explained_in_inference_mode(encoder, features, **options):
@@ -15,7 +14,7 @@ def explained_in_inference_mode(encoder, features, **options):
         return explain(encoder, images(2, seed=1), supports, **options)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", OF_MAPS)
 def test_every_method_works_in_inference_mode(method):
     encoder, options = tiny_encoder(random_head("linear")), OPTIONS.get(method, {})
     usual = explain(encoder, images(2, seed=1), images(3, 2, seed=2), method=method, **options)

@@ -6,7 +6,7 @@ import itertools
 import pytest
 import torch
 from decision_parts import OPTIONS
-from tiny_encoder import images, random_head, tiny_encoder
+from tiny_encoder import OF_MAPS, images, random_head, tiny_encoder
 
 from fsl_explain import explain, saliency
 from fsl_explain.explainers import METHODS
@@ -31,7 +31,7 @@ def explanations():
     encoder, query = tiny_encoder(random_head("linear")), images(seed=1)
     features = encoder(images(2, seed=2)).unflatten(2, 1)
     quick, perturbing = [lambda name=name: saliency(encoder, query, method=name) for name in ("lafam", *FORMULAS)], []
-    for name, method in METHODS.items():
+    for name, method in ((name, METHODS[name]) for name in OF_MAPS):
         options = OPTIONS.get(name, {})
         made = lambda name=name, options=options: explain(encoder, query, features, method=name, **options)  # noqa: E731
         (perturbing if method.perturbs else quick).append(made)

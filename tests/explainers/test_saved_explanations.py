@@ -12,13 +12,13 @@ import torch
 from decision_parts import OPTIONS
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from tiny_encoder import HEADS, images, random_head, tiny_encoder
+from tiny_encoder import HEADS, OF_MAPS, images, random_head, tiny_encoder
 
 from fsl_explain import Explanation, correspondence, explain, load_explanation, support_audit
 from fsl_explain.classifiers import RULES, KnnVote, LogisticRegression
 from fsl_explain.evaluation.chosen_methods import named_methods
 from fsl_explain.evaluation.figures import find_figures
-from fsl_explain.explainers import METHODS, evidence
+from fsl_explain.explainers import evidence
 from fsl_explain.pictures.linked_regions import draw
 from fsl_explain.pictures.picture import as_png
 from fsl_explain.report import Case, Page, render_page
@@ -81,7 +81,7 @@ def again(tmp_path):
     return again
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", OF_MAPS)
 def test_every_method_comes_back_without_its_network(method, again):
     explanation = made(method, **OPTIONS.get(method, {}))
     found = again(explanation)

@@ -7,17 +7,16 @@ import numpy as np
 import pytest
 import torch
 from decision_parts import OPTIONS
-from tiny_encoder import CHANNELS, images, random_head, tiny_network
+from tiny_encoder import CHANNELS, OF_MAPS, images, random_head, tiny_network
 from torch import nn
 
 import fsl_explain
 from fsl_explain import Encoder, explain, saliency
-from fsl_explain.explainers import METHODS
 from fsl_explain.explainers.methods.class_logit import FORMULAS
 
 WITHOUT_SUPPORTS = ["lafam", "eigen-cam", *FORMULAS]
 FIRST = {"fam": "l2"}  # its head has to be linear
-every_method = pytest.mark.parametrize("method", METHODS)
+every_method = pytest.mark.parametrize("method", OF_MAPS)
 every_method_without_supports = pytest.mark.parametrize("method", WITHOUT_SUPPORTS)
 
 

@@ -65,7 +65,7 @@ def test_pushing_forward_is_the_transpose_of_pulling_back(name, values, pooled, 
 
 
 @every_head
-@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("pooling", [name for name in POOLINGS if name != "flatten"])
 def test_pushed_shares_of_the_cells_sum_with_the_offset_to_the_embedding(pooling, name):
     maps = torch.randn(5, 3, CHANNELS, 2, 3, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
     pooled, shares = POOLINGS[pooling](maps), POOLINGS[pooling].shares(maps).flatten(start_dim=-2).mT

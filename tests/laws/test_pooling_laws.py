@@ -11,7 +11,8 @@ from fsl_explain.heads.pooling import weighted_sum
 from fsl_explain.heads.softmax_integral import BLOCK, log_mean_exp, softmax_integral
 
 SHARPNESS = [0.001, 0.01, 1.0, 10.0, 100.0, 1000.0]
-EVERY = {**POOLINGS} | {f"lse-{r:g}": LogSumExpPooling(r) for r in (0.01, 1000.0)}
+ONE_A_MAP = {name: pooling for name, pooling in POOLINGS.items() if name != "flatten"}
+EVERY = ONE_A_MAP | {f"lse-{r:g}": LogSumExpPooling(r) for r in (0.01, 1000.0)}
 EVERY |= {f"gem-{p:g}": GeneralizedMeanPooling(p) for p in (0.1, 1.0, 1000.0)}
 SLOW = {
     "gap": (reference.gap, reference.gap_shares),

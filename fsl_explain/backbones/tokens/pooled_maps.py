@@ -72,7 +72,7 @@ def addends_of(pool: nn.Module, maps: Float[Tensor, "batch channel h w"]) -> Add
     """Return what each cell of the maps, the positions and the biases write into the pooled values."""
     query, key, value = _projections(pool)
     out = _out(pool)
-    heads = int(pool.num_heads)
+    heads: Any = pool.num_heads
     cells = maps.flatten(2).mT
     positions = _positions(pool, maps)
     tokens = torch.cat([cells.mean(dim=1, keepdim=True), cells], dim=1) + positions

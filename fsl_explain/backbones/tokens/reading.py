@@ -80,13 +80,14 @@ class TokenReading:
 
     def read(self, images: Float[Tensor, "batch color height width"]) -> Read:
         """Run the network on placed images."""
-        ran = self._run(images)
+        ran = self.run(images)
         with torch.autocast(images.device.type, enabled=False):
-            return self._read_out(ran, images)
+            return self.read_out(ran, images)
 
-    def _read_out(self, ran: Ran, images: Tensor) -> Read:
+    def read_out(self, ran: Ran, images: Tensor) -> Read:
+        """Read a forward pass out."""
         tokens = [in_full_precision(at_hand(x)) for x in (*ran.entered, ran.left)]
-        grid = self._grid(images, tokens[-1])
+        grid = self.grid(images, tokens[-1])
         cells = tokens[-1][:, len(self.parts.roles) :]
         maps, own = cells.mT.unflatten(-1, grid), embedding_of(self.parts, ran.output, ran.classified)
         own = None if own is None else in_full_precision(at_hand(own))
@@ -172,7 +173,8 @@ class TokenReading:
                 f"use readout={parts.own!r}."
             )
 
-    def _run(self, images: Tensor) -> Ran:
+    def run(self, images: Tensor) -> Ran:
+        """Run the network on placed images, and hear what its blocks are given. Raises: ``ValueError``."""
         ran = Ran()
         apart = self.parts.apart
 
@@ -226,7 +228,7 @@ class TokenReading:
         normalized = normalize(self.parts.norm, cells)
         return StreamTrace(Plan(STREAM, (), (), grid, (block,)), (normalized,))
 
-    def _grid(self, images: Tensor, tokens: Tensor) -> tuple[int, int]:
+    def grid(self, images: Tensor, tokens: Tensor) -> tuple[int, int]:
         """Return the grid of the patches: that of the first strided convolution, or of the image's own shape."""
         count, (height, width) = tokens.shape[1] - len(self.parts.roles), images.shape[-2:]
         for layer in self.network.modules():

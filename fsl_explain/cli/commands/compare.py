@@ -22,9 +22,9 @@ def compare(
     """Compare explainers on annotated images, as LaFAM's tables do, and show first what tells their maps apart.
 
     On photographs of one object most maps look alike, and a centered Gaussian does too: so mosaics of several classes,
-    another reference and the margin come first. Every table holds the trivial maps; an entry is bold only where a
-    paired bootstrap finds it better than all others. With --out the folder gets summary.json, queries.parquet and
-    index.html.
+    another reference and the margin come first, and on the page a few images with their maps side by side. Every table
+    holds the trivial maps; an entry is bold only where a paired bootstrap finds it better than all others. With --out
+    the folder gets summary.json, queries.parquet and index.html.
 
     Parameters
     ----------

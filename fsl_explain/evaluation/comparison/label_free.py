@@ -21,12 +21,12 @@ from fsl_explain.encoder import Encoder, expect_encoder
 from fsl_explain.engine import Engine, Part, engine_for
 from fsl_explain.evaluation.asked_for import AskedFor
 from fsl_explain.evaluation.comparison.compared_images import MapComparison, compared_methods, sampled_places
-from fsl_explain.evaluation.comparison.written_maps import maps_written
 from fsl_explain.evaluation.figures import OF_MAPS, Figure, find_figures
 from fsl_explain.evaluation.identity import identity
 from fsl_explain.evaluation.image_store import ImageStore, embed_unique
 from fsl_explain.evaluation.kept_maps import kept_maps
 from fsl_explain.evaluation.masked_queries import check_measuring, checked_values
+from fsl_explain.evaluation.results.saved_maps import about_images, maps_written
 from fsl_explain.evaluation.run_identity import contents_hash, run_hash
 from fsl_explain.explainers.asking import Decided, ask_about
 from fsl_explain.explainers.method import Method
@@ -85,7 +85,7 @@ def compare_label_free(
     for part in parts:
         waiting[part.made_of["batch"]] = waiting.get(part.made_of["batch"], 0) + 1
     report("comparing maps", 0, len(dataset))
-    with maps_written(maps, dataset, torch.arange(len(dataset))) as taken:
+    with maps_written(maps, functools.partial(about_images, dataset, torch.arange(len(dataset)), None)) as taken:
         for position, result in taken(running.map(make, parts), parts):
             made_of = parts[position].made_of
             for figure, values in result.items():

@@ -26,12 +26,12 @@ from fsl_explain.evaluation.comparison.compared_images import (
     sampled_places,
 )
 from fsl_explain.evaluation.comparison.judged_maps import ComparedDecisions, Curves, MapWork
-from fsl_explain.evaluation.comparison.written_maps import maps_written
 from fsl_explain.evaluation.decided_by import DecidedBy
 from fsl_explain.evaluation.figures import OF_COMPARED_MAPS, Figure, find_figures
 from fsl_explain.evaluation.identity import identity
 from fsl_explain.evaluation.image_store import embed_unique
 from fsl_explain.evaluation.masked_queries import check_measuring
+from fsl_explain.evaluation.results.saved_maps import about_images, maps_written
 from fsl_explain.evaluation.run_identity import run_hash, text_hash
 from fsl_explain.explainers.method import Method
 from fsl_explain.explainers.methods.relax import RelaxOptions
@@ -110,7 +110,8 @@ def compare_maps(
     curves = Curves(steps, removed, iou_threshold)
     make = functools.partial(MapWork, encoder, decisions, chosen, shown, sampled, curves, maps is not None)
     empty = {one.name: torch.full((len(chosen), len(queries)), torch.nan).double() for one in shown}
-    with maps_written(maps, dataset, queries, decisions.predicted) as taken:
+    predicted = [dataset.classes[label] for label in decisions.predicted.tolist()]
+    with maps_written(maps, functools.partial(about_images, dataset, queries, predicted)) as taken:
         found = _filled(empty, tuple(chosen), taken(running.map(make, parts), parts), parts, report)
     truth = torch.from_numpy(dataset.labels)[queries]
     return MapComparison(tuple(chosen), queries, truth, decisions.predicted, sampled, found)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from episodes.errors import Mistake
 from fsl_explain.engine import Engine, Part, engine_for
-from fsl_explain.evaluation.chosen_methods import BASELINES, ChosenMethods, named_methods
+from fsl_explain.evaluation.chosen_methods import ChosenMethods, baselines_of, named_methods
 from fsl_explain.evaluation.decided_by import DecidedBy
 from fsl_explain.evaluation.identity import identity
 from fsl_explain.evaluation.mosaics.explained_mosaics import CEILINGS, MosaicWork
@@ -52,8 +52,8 @@ class HeadFigures:
     contrast: Float[Tensor, "mosaic"]  # 1 where its lead over the other classes' references is the largest
 
 
-def measured_methods(methods: Sequence[str | Method]) -> ChosenMethods:
-    """Return the baselines every table carries, then the methods asked for.
+def measured_methods(methods: Sequence[str | Method], pooling: Pooling | None = None) -> ChosenMethods:
+    """Return the baselines of ``pooling``, then the methods asked for.
 
     Raises: ``LookupError`` for an unknown method, with the nearest names; ``ValueError`` for one that explains neither
     a score nor a contrast.
@@ -68,7 +68,7 @@ def measured_methods(methods: Sequence[str | Method]) -> ChosenMethods:
                 f"mosaics keep activation maps and no pixels, but {name!r} changes the image and asks the network "
                 "again; drop it, or use fsl-explain compare."
             )
-    return named_methods((*reversed(BASELINES), *methods))
+    return named_methods((*reversed(baselines_of(pooling)), *methods))
 
 
 def evaluate_mosaics(
@@ -89,7 +89,7 @@ def evaluate_mosaics(
 
     Raises: as ``measured_methods``; ``LookupError`` for an unknown head.
     """
-    chosen = measured_methods(methods)
+    chosen = measured_methods(methods, pooling)
     heads = check_heads(heads)
     decided_by = DecidedBy.of("mean-similarity", similarity)  # of one reference a class: its similarity itself
     settings = {"heads": [*heads, seed], "methods": [*chosen, *methods], "similarity": decided_by.chosen_similarity}

@@ -5,7 +5,8 @@ A file holds, for each method, ``METHOD cells`` (float16, divided by ``METHOD sc
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,19 +15,23 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int, Int64
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from episodes import LabeledImages
 from episodes.errors import MissingFile, Mistake
 from episodes.naming import unknown_name
+from fsl_explain.engine import Part, Result
 from fsl_explain.evaluation.kept_maps import CELLS, QUERIES, SALIENCY, SCALE, parted
 from fsl_explain.files import written_aside
 
 MAPS, INDEX, ENDING = "maps", "index.parquet", ".safetensors"
 METHOD, FILE, ROW = "method", "file", "row"
-Columns = Mapping[str, Any]
+Results = Iterator[tuple[int, Result]]
+Taken = Callable[[Results, Sequence[Part]], Results]
+About = Callable[[Int64[np.ndarray, "map"]], Mapping[str, Any]]
 
 
 class MapsFolder:
@@ -50,7 +55,7 @@ class MapsFolder:
             self._rows[name] = [(method, maps[f"{method} {QUERIES}"].numpy()) for method in methods]
         return rest
 
-    def finish(self, about: Callable[[Int64[np.ndarray, "map"]], Columns]) -> None:
+    def finish(self, about: About) -> None:
         """Write the index; ``about`` says of queries, by their number, what stands there in columns.
 
         Files of another run are removed.
@@ -68,6 +73,40 @@ class MapsFolder:
                 file.unlink()
         with written_aside(self.folder / INDEX) as aside:
             pq.write_table(pa.table({name: pa.array(values) for name, values in columns.items()}), aside)
+
+
+@contextmanager
+def maps_written(folder: Path | None, about: About) -> Iterator[Taken]:
+    """Give the block what takes the maps out of results and writes them; the index is written when it ends well.
+
+    Without a folder results stay as they are.
+    """
+    if folder is None:
+        yield lambda results, _: results
+        return
+    written = MapsFolder(folder)
+    yield lambda results, parts: ((place, written.take(parts[place].name, result)) for place, result in results)
+    written.finish(about)
+
+
+def about_images(
+    dataset: LabeledImages,
+    queries: Int[Tensor, "query"],
+    predicted: Sequence[str] | None,
+    numbers: Int64[np.ndarray, "map"],
+) -> dict[str, Any]:
+    """Return what is known of queries, data set indices with the classes that were predicted for them, as columns."""
+    images = queries.numpy()[numbers]
+    paths = [dataset.paths[image] for image in images.tolist()]
+    columns: dict[str, Any] = {
+        "query": numbers,
+        "image": images,
+        "path": [None if path is None else str(path) for path in paths],
+        "class": [dataset.classes[label] for label in dataset.labels[images].tolist()],
+    }
+    if predicted is not None:
+        columns["predicted"] = [predicted[number] for number in numbers.tolist()]
+    return columns
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from fsl_explain.backbones.capture import evaluating
 from fsl_explain.explainers.method import Attribution, Method
 from fsl_explain.explainers.methods.altered_queries import ranges, scores_of
 from fsl_explain.explainers.methods.map_gradients import attribute_supports, saliency
-from fsl_explain.explainers.question import Question, expect_addends
+from fsl_explain.explainers.question import Question, expect_addends, expect_one_value_a_map
 from fsl_explain.heads.pooling import weighted_sum
 
 EMBEDDINGS_AT_ONCE = 1024
@@ -25,6 +25,7 @@ def relative_drops(question: Question) -> Float[Tensor, "*batch channel"]:
     DEVIATION: the paper divides by y, which would turn the sign of the map for a negative similarity.
     """
     expect_addends(question, "ablation-cam")
+    expect_one_value_a_map(question, "ablation-cam")
     channels = question.query.pooled.shape[-1]
     at_once = max(1, EMBEDDINGS_AT_ONCE // max(1, question.target.numel()))
     score = question.explained.value
@@ -51,4 +52,4 @@ def _ablated_scores(question: Question, numbers: range) -> Float[Tensor, "ablate
     return scores_of(question, embeddings.reshape(*ablated.shape[:-1], -1))
 
 
-ABLATION_CAM = Method(attribute, attribute_supports, saliency)
+ABLATION_CAM = Method(attribute, attribute_supports, saliency, pools=True)

@@ -20,8 +20,8 @@ def pixels_of(question: Question) -> Pixels:
     """
     if question.pixels is None:
         raise Mistake(
-            "this method changes the image and asks the network again, so it needs the queries' pixels, but only their "
-            "features were kept; use explain(), or a method that reads the activation maps, such as exact."
+            "this method asks the network again, so it needs the queries' pixels, but only their features were kept; "
+            "use explain(), or a method that reads the activation maps, such as exact."
         )
     return question.pixels
 

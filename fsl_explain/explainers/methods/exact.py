@@ -37,7 +37,7 @@ def attribute(question: Question) -> Attribution:
     beside = (weights * form.along_support(supports)).sum(dim=(-2, -1))
     named = {name: (value * pulled).sum(dim=-1) for name, value in named_parts(question.query).items()}
     return Attribution(
-        contributions=held(question.query) * pulled,
+        contributions=question.by_channel(held(question.query) * pulled),
         cells=question.spread(question.query, pulled),
         bias=sum(named.values(), (reference * head.offset).sum(dim=-1) + beside + question.constant),
         named=named,

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from episodes.errors import Mistake
 from fsl_explain.explainers.method import Attribution, Method, SupportAttribution
 from fsl_explain.explainers.normalization import min_max, min_max_map, upsample
-from fsl_explain.explainers.question import Question, expect_addends
+from fsl_explain.explainers.question import Question, expect_addends, expect_one_value_a_map
 from fsl_explain.heads import Center, L2Normalize
 from fsl_explain.heads.pooling import weighted_sum
 from fsl_explain.similarities import Similarity
@@ -81,6 +81,7 @@ def saliency(cells: Float[Tensor, "*batch h w"], size: tuple[int, int]) -> Float
 def _channel_weights(question: Question) -> Float[Tensor, "*batch channel"]:
     """Return the projected weights of Eq. 15 over the target's supports that had a say in the decision."""
     expect_addends(question, "fam")
+    expect_one_value_a_map(question, "fam")
     query, supports = question.query.embedding, question.supports
     chosen = _of_target(supports.embeddings.expand(*query.shape[:-1], *supports.embeddings.shape[-3:]), question.target)
     voters = _of_target(question.rule.voters(query, supports, question.similarity), question.target)

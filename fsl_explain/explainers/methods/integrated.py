@@ -39,9 +39,9 @@ class _Asked:
         return self.weights != 0
 
     def frozen(self, supports: Float[Tensor, "support embedding"]) -> Form | None:
-        """Return the form of the similarity to supports, or None where there is none."""
+        """Return the form of the similarity to supports, each a class of its own, or None where there is none."""
         similarity, query = self.question.similarity, self.question.query.embedding
-        return similarity.form(query[None], supports) if has_form(similarity) else None
+        return similarity.form(query[None, None], supports[:, None]) if has_form(similarity) else None
 
     def similarities(
         self, queries: Float[Tensor, "node embedding"], supports: Float[Tensor, "support embedding"]
@@ -50,7 +50,8 @@ class _Asked:
         form = self.frozen(supports)
         if form is None or form.query_slope is not None:
             return self.question.similarity.pairwise(queries, supports)
-        return queries @ form.on_query(supports).mT + form.along_support(supports)
+        references, beside = form.on_query(supports[:, None]), form.along_support(supports[:, None])
+        return queries @ _flat(references, supports).mT + _flat(beside, supports[:, 0])
 
     def on_query(self) -> StraightPath:
         """Return the path of the query."""
@@ -68,13 +69,13 @@ class _Asked:
         features = _with_maps(question)[which]
         pixels = None if question.pixels is None else question.pixels.supports
         images = None if pixels is None else pixels[which]
-        query = question.query.embedding[None]
-        form = self.frozen(question.compared.embeddings[which])
+        query, form = question.query.embedding[None], self.frozen(question.compared.embeddings[which])
 
         def score(embeddings: Float[Tensor, "node image embedding"]) -> Float[Tensor, "node"]:
             if form is not None and form.support_slope is None:
-                products = (embeddings * form.on_support(query)).sum(dim=-1) + form.along_query(query)
-                return products @ weights.clone()
+                references, beside = form.on_support(query[None]), form.along_query(query[None])
+                products = (embeddings * _flat(references, embeddings[0])).sum(dim=-1)
+                return (products + _flat(beside, embeddings[0, :, 0])) @ weights.clone()
             together = embeddings.mean(dim=1)
             return question.similarity.pairwise(query.clone(), together)[0] * weights.sum()
 
@@ -160,6 +161,11 @@ def _groups(asked: _Asked) -> Iterator[Bool[Tensor, "way shot"]]:
         which = torch.zeros_like(asked.chosen)
         which[way] = asked.chosen[way]
         yield which
+
+
+def _flat(of_pairs: Tensor, like: Tensor) -> Tensor:
+    """Return what a form gives for supports in classes of one, where what is the same for all may stand once."""
+    return of_pairs.expand(len(like), 1, *like.shape[1:]).reshape(like.shape)
 
 
 def _stacked(question: Question, parts: list[Tensor]) -> Tensor:

@@ -32,14 +32,21 @@ Formula = Callable[[Float[Tensor, "*batch channel h w"], Float[Tensor, "*batch c
 
 def map_gradients(question: Question) -> Float[Tensor, "*batch channel h w"]:
     """Return the derivative of the explained score by every activation; no other parameter gets a gradient."""
-    leading = question.target.shape
     with evaluating(question.head), torch.inference_mode(False), torch.enable_grad():
         maps = question.query.maps.detach().clone().requires_grad_()
-        embedding = _embeddings(question, maps.reshape(-1, *maps.shape[-3:])).double()
-        supports, weights = _ordinary(question.supports), question.explained.class_weights.clone()
-        scores = question.rule.class_scores(embedding.reshape(*leading, -1), supports, question.similarity)
-        (gradient,) = torch.autograd.grad(combined(weights, scores).sum(), maps)
+        embedding = _embeddings(question, maps.reshape(-1, *maps.shape[-3:]))
+        (gradient,) = torch.autograd.grad(explained_sum(question, embedding), maps)
     return gradient
+
+
+def explained_sum(question: Question, embeddings: Float[Tensor, "query embedding"]) -> Float[Tensor, ""]:
+    """Return the sum of the explained scores of all queries, in one list, had they these embeddings.
+
+    It can be differentiated by them, and by nothing else.
+    """
+    supports, weights = _ordinary(question.supports), question.explained.class_weights.clone()
+    queries = embeddings.double().reshape(*question.target.shape, -1)
+    return combined(weights, question.rule.class_scores(queries, supports, question.similarity)).sum()
 
 
 def _embeddings(question: Question, maps: Float[Tensor, "query channel h w"]) -> Float[Tensor, "query embedding"]:
@@ -52,7 +59,7 @@ def _embeddings(question: Question, maps: Float[Tensor, "query channel h w"]) ->
 
 def gradient_cam(formula: Formula) -> Method:
     """Make an explainer of a formula; it has no receipt, because a gradient does not add up."""
-    return Method(partial(_attribute, formula=formula), attribute_supports, saliency)
+    return Method(partial(_attribute, formula=formula), attribute_supports, saliency, pools=True)
 
 
 def _attribute(question: Question, formula: Formula) -> Attribution:

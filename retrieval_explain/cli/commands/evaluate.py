@@ -4,7 +4,7 @@ from pathlib import Path
 
 from episodes.errors import Mistake
 from fsl_explain.cli.manners import check_results_folder
-from fsl_explain.cli.options import Changes, Overwrite, Resume, SkipBroken
+from fsl_explain.cli.options import Changes, Overwrite, Resume, SaveMaps, SkipBroken
 from fsl_explain.config import read_config
 from fsl_explain.config.data import DataOptions
 from retrieval_explain.settings import BankEvaluationConfig
@@ -18,6 +18,7 @@ def evaluate(
     resume: Resume = False,
     overwrite: Overwrite = False,
     skip_broken: SkipBroken = False,
+    save_maps: SaveMaps = False,
     set_: Changes = (),
 ) -> None:
     """Measure retrieval, and how far explanations of its decisions can be trusted.
@@ -41,7 +42,7 @@ def evaluate(
     settings = read_config(config, BankEvaluationConfig, set_)
     if limit is not None and limit < 1:
         raise Mistake(f"expected a --limit of at least 1 query, but got {limit}.")
-    check_results_folder(out, resume=resume, overwrite=overwrite)
+    check_results_folder(out, resume=resume, overwrite=overwrite, save_maps=save_maps)
     settings.data.check_there()
     if isinstance(settings.gallery, DataOptions):
         settings.gallery.check_there("gallery")
@@ -51,4 +52,4 @@ def evaluate(
 
     from retrieval_explain.cli.evaluate import run
 
-    run(settings, out, resume, skip_broken, limit, title=config.stem)
+    run(settings, out, resume, skip_broken, save_maps, limit, title=config.stem)

@@ -10,12 +10,14 @@ from small_settings import DATA, SETTINGS, SMALL
 
 import episodes
 from fsl_explain import Encoder, explain
-from fsl_explain.cli.app import run
+from fsl_explain.cli import app as explaining
 from fsl_explain.evaluation import evaluate_episodes, load_maps
 from fsl_explain.evaluation.comparison.label_free import compare_label_free
 from fsl_explain.evaluation.comparison.with_supports import compare_maps
 from fsl_explain.evaluation.kept_maps import kept_maps
 from fsl_explain.explainers.methods.named import METHODS
+from retrieval_explain.cli import app as retrieving
+from retrieval_explain.evaluation.retrieval_evaluation import evaluate_bank
 
 METHODS_KEPT = ("contrast", "fam", "grad-cam", "lafam")
 
@@ -153,11 +155,31 @@ def test_comparisons_have_maps_too(encoder, dataset, tmp_path):
     ]
 
 
-@pytest.mark.parametrize("command", ["evaluate", "compare"])
+def test_maps_of_a_bank_are_those_of_each_rule(encoder, dataset, tmp_path):
+    rules = ["knn-vote", "nearest-neighbor"]
+    found = evaluate_bank(encoder, dataset, methods=["contrast"], rules=rules, k=3, maps=tmp_path / "maps")
+    saved = load_maps(tmp_path)
+    for of in found.rules:
+        correct = of.correct.nonzero()[:, 0].tolist()
+        for method in ("contrast", "lafam"):
+            mine = saved.where(rule=of.rule, method=method)
+            assert sorted(mine.index["query"].to_pylist()) == correct
+            assert mine.index["image"].to_pylist() == found.images[mine.index["query"].to_pylist()].tolist()
+            assert mine.index["class"].to_pylist() == mine.index["predicted"].to_pylist()
+        for one in saved.where(rule=of.rule, method="lafam"):
+            maps = encoder(prepared(encoder, dataset, one.facts["image"])[None]).maps[0]
+            torch.testing.assert_close(one.cells, maps.mean(dim=0), atol=2e-3 * float(maps.abs().max()), rtol=1e-2)
+    both = set.intersection(*(set(of.correct.nonzero()[:, 0].tolist()) for of in found.rules))
+    one, other = (saved.where(rule=rule, method="contrast", query=min(both))[0] for rule in rules)
+    assert not torch.allclose(one.cells, other.cells, rtol=1e-2)
+
+
+@pytest.mark.parametrize("command", ["evaluate", "compare", "retrieval"])
 def test_the_option_writes_them_and_an_overwriting_run_without_it_removes_them(tmp_path, capsys, command):
     config, out = tmp_path / "small.toml", tmp_path / "results"
     config.write_text(DATA + SMALL + SETTINGS[command])
-    called = [command, "--config", str(config), "--out", str(out)]
+    run = (retrieving if command == "retrieval" else explaining).run
+    called = [command.replace("retrieval", "evaluate"), "--config", str(config), "--out", str(out)]
     assert run([*called, "--save-maps"]) == 0
     assert "load_maps" in capsys.readouterr().err
     saved, written = load_maps(out), pq.read_table(out / "queries.parquet").to_pylist()

@@ -1,13 +1,16 @@
 """Integrated addends add up whatever lies behind the maps, equal the exact ones where that is linear, and are refused
 where they cannot be told."""
 
+from dataclasses import replace
+
 import pytest
 import torch
+from affine_similarity import Affine, random_affine
 from own_tails import CHANNELS, SMOOTH, TAILS, OwnTail, own_tail, square_images
-from tiny_encoder import images
+from tiny_encoder import OF_MAPS, images
 from torch import nn
 
-from fsl_explain import METHODS, Encoder, LearnedSimilarity, Mistake, correspondence, explain
+from fsl_explain import Encoder, LearnedSimilarity, Mistake, correspondence, explain
 from fsl_explain.explainers.methods import straight_path
 from fsl_explain.explainers.methods.integrated import AT_ZERO
 from fsl_explain.similarities import euclidean, inner_product
@@ -106,6 +109,7 @@ def test_what_passes_by_the_layer_is_in_delta_zero():
     torch.manual_seed(0)
     encoder = Encoder.wrap(PassingBy("netvlad").double(), "maps", tail="network", layout="channels-first")
     assert_adds_up(explained(encoder, "contrast"), 1e-10)
+    assert_adds_up(explained(encoder, "contrast", similarity=LearnedSimilarity(learned), rule="prototype"), 1e-9)
 
 
 def test_a_head_goes_on_from_the_network():
@@ -125,6 +129,26 @@ def test_what_does_not_add_up_in_512_steps_says_so(monkeypatch):
     network.tail = jump
     found = explained(Encoder.wrap(network, "maps", tail="network"), "exact", similarity="inner-product")
     assert (found.residual > 1e-3 * found.absolute_sum).any()
+
+
+class WithoutSlope(Affine):
+    """What is linear in the query but for the constants of each support."""
+
+    def pairwise(self, query, gallery):
+        return super().pairwise(query, gallery) - (query @ self.slopes[0])[..., None]
+
+    def form(self, query, support):
+        return replace(super().form(query, support), query_slope=None)
+
+
+@pytest.mark.parametrize("kind", [Affine, WithoutSlope])
+def test_every_term_of_a_form_is_integrated(kind):
+    similarity = random_affine(CHANNELS * 4)
+    similarity = kind(similarity.metric, similarity.slopes)
+    for method in ("exact", "contrast", "verification"):
+        found = explained(encoder_of("netvlad"), method, similarity=similarity)
+        assert_adds_up(found, 1e-10)
+        assert found[0].receipt().residual < 1e-10
 
 
 def learned(query, gallery):
@@ -149,7 +173,7 @@ def test_supports_without_images_have_no_map_behind_a_network():
     assert found.residual <= 1e-10
 
 
-@pytest.mark.parametrize("method", [name for name in METHODS if name not in WHOLE])
+@pytest.mark.parametrize("method", [name for name in OF_MAPS if name not in WHOLE])
 def test_other_methods_draw_or_refuse(method):
     encoder = encoder_of("netvlad")
     if method in ("fam", "ablation-cam"):

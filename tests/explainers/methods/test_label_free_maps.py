@@ -6,7 +6,7 @@ import pytest
 import torch
 from decision_parts import OPTIONS
 from references import lafam as reference
-from tiny_encoder import IMAGE, images, random_head, tiny_encoder
+from tiny_encoder import IMAGE, OF_MAPS, images, random_head, tiny_encoder
 
 from fsl_explain import explain, saliency
 from fsl_explain.explainers import METHODS
@@ -38,7 +38,7 @@ def test_an_explanation_equals_the_loop_version(dtype, tolerance):
     torch.testing.assert_close(explanation.support_cells[1, 0], of_support, rtol=0, atol=tolerance)
 
 
-@pytest.mark.parametrize("name", [name for name, method in METHODS.items() if not method.uses_supports])
+@pytest.mark.parametrize("name", [name for name in OF_MAPS if not METHODS[name].uses_supports])
 def test_a_label_free_map_ignores_supports_and_target_and_claims_no_contributions(name):
     encoder, query = tiny_encoder(random_head("linear")), images(seed=1)
     first = explain(encoder, query, images(2, 2, seed=2), method=name, target=0)
@@ -63,7 +63,7 @@ def test_every_image_has_a_noise_of_its_own_that_rounding_does_not_change():
 
 def test_maps_of_methods_that_use_supports_change_with_them():
     encoder, query = tiny_encoder(), images(seed=1)
-    for name in (name for name, method in METHODS.items() if method.uses_supports):
+    for name in (name for name in OF_MAPS if METHODS[name].uses_supports):
         options = OPTIONS.get(name, {})
         first, second = (
             explain(encoder, query, images(2, 1, seed=s), method=name, target=0, **options) for s in (2, 3)

@@ -1,0 +1,54 @@
+"""Evaluations of a token that is read out: the baselines that pool maps are left out, and the rest stays."""
+
+import pytest
+
+from episodes import DigitScenes, EpisodeSampler
+from fsl_explain import Encoder
+from fsl_explain.backbones.named import build_named
+from fsl_explain.backbones.networks.demo_vit import SIDE
+from fsl_explain.backbones.preprocessing import Preprocessing
+from fsl_explain.evaluation import evaluate_episodes
+from fsl_explain.evaluation.chosen_methods import BASELINES, baselines_of, with_baselines
+from fsl_explain.evaluation.mosaics.measured_mosaics import evaluate_mosaics
+from fsl_explain.evaluation.mosaics.mosaic_images import MosaicSizes
+from fsl_explain.evaluation.mosaics.mosaic_store import embed_mosaics
+
+SCENES = DigitScenes("novel", per_class=4)
+
+
+@pytest.fixture(params=["class", "class+mean", "mean"])
+def encoder(request):
+    network = build_named("demo-vit", None).network
+    return Encoder.wrap(network, readout=request.param, preprocess=Preprocessing(SIDE).transform)
+
+
+def expected(encoder):
+    pooled = encoder.tokens.readout == "mean"
+    return set(BASELINES) if pooled else set(BASELINES) - {"grad-cam"}
+
+
+def test_every_baseline_is_one_of_a_pooling():
+    assert baselines_of() == BASELINES
+    assert set(with_baselines(["exact"])) == {"exact", *BASELINES}
+
+
+def test_episodes_are_measured_by_what_the_readout_can_take(encoder):
+    sampler = EpisodeSampler(SCENES.labels, n_way=5, n_shot=1, n_query=2)
+    chunk = evaluate_episodes(encoder, SCENES, sampler=sampler, episodes=1, methods=["exact"])
+    assert set(chunk.measurements.methods) == {"exact", *expected(encoder)}
+
+
+def test_a_method_asked_for_by_name_is_refused_where_it_cannot_be():
+    encoder = Encoder.named("demo-vit")
+    sampler = EpisodeSampler(SCENES.labels, n_way=5, n_shot=1, n_query=2)
+    with pytest.raises(ValueError, match=r"pooled from the maps, but this encoder reads it out as 'class'"):
+        evaluate_episodes(encoder, SCENES, sampler=sampler, episodes=1, methods=["grad-cam"])
+
+
+def test_mosaics_add_up_for_every_readout(encoder):
+    store = embed_mosaics(encoder, SCENES, MosaicSizes(count=6, crop="image"))
+    found = evaluate_mosaics(store, encoder.pooling, heads=["none", "center"], methods=["exact", "contrast"])
+    for head in found.values():
+        assert set(head.methods) == {"exact", "contrast", *expected(encoder)}
+        for name in ("exact", "contrast"):
+            assert float(head.methods[name].residual.max()) < 1e-5
