@@ -15,6 +15,7 @@ from fsl_explain.backbones.families.own_feature import (
     OwnReading,
     agreement,
     found_layout_of,
+    is_one_cell,
     own_reading,
     probe_image,
 )
@@ -60,7 +61,25 @@ def from_family(
         tokens = _tokens(name, built, readout)
         if tokens is not None:
             return replace(built, layout=None, tokens=tokens)
-    return built if layer is not None else _read_as_its_own(built, tail)
+    if layer is None:
+        return _read_as_its_own(built, tail)
+    if tail is None:
+        _expect_several_cells(name, built, layer)
+    return built
+
+
+def _expect_several_cells(name: str, built: NamedNetwork, layer: str) -> None:
+    """Refuse a layer behind the pooling. Raises: ``ValueError``, where its maps of an image are of one cell."""
+    if built.member is None:
+        return
+    image = probe_image(built.member.side, built.network)
+    if min(image.shape[-2:]) > 1 and is_one_cell(built.network, layer, image):
+        side = image.shape[-1]
+        raise Mistake(
+            f"expected maps of several cells from the layer {layer} of {name}, but of images of {side}×{side} it gives "
+            f"one cell, which has no places to explain; name a layer before the pooling, or say tail={IGNORE!r} where "
+            "its values are meant."
+        )
 
 
 def _tokens(name: str, built: NamedNetwork, readout: str | None) -> TokenReading | None:
