@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from episodes import LabeledImages
 from episodes.errors import Mistake
@@ -30,8 +30,7 @@ from fsl_explain.cli.from_settings import sizes_of
 from fsl_explain.config import MosaicsConfig, read_config
 from fsl_explain.evaluation.decided_by import DecidedBy
 from fsl_explain.evaluation.figures import FIGURES
-from fsl_explain.evaluation.mosaics.explained_mosaics import MOSAICS_IN_A_BATCH, OneHead
-from fsl_explain.evaluation.mosaics.fitted_heads import find_head
+from fsl_explain.evaluation.mosaics.explained_mosaics import MOSAICS_IN_A_BATCH, OneHead, fitted_head
 from fsl_explain.evaluation.mosaics.mosaic_images import MosaicSizes
 from fsl_explain.evaluation.mosaics.mosaic_store import (
     draw_mosaics,
@@ -102,10 +101,7 @@ class Asked:
         """Embed the mosaics, and fit the head on crops that appear in none; cosine decides."""
         store, side = embed_mosaics(encoder, dataset, sizes, batch_size=batch_size), mosaic_side(encoder, sizes.side)
         pictures = [picture_of(one, dataset, sizes.crop, side) for one in draw_mosaics(dataset, sizes)[1]]
-        own = deepcopy(encoder.head).double()
-        with torch.no_grad():
-            fitting = own(store.crops[store.fitting].double())
-        whole = nn.Sequential(own, find_head(head)(fitting, store.labels[store.fitting], 0))
+        whole = fitted_head(head, store)
         by = DecidedBy.of("mean-similarity", "cosine")
         under = OneHead(store, deepcopy(whole).to(store.maps.dtype), whole, encoder.pooling, by)
         return cls(under, encoder, mosaic_pixels(encoder, pictures, side))

@@ -124,6 +124,10 @@ def _residual(question: Question, attribution: Attribution) -> Float[Tensor, "ba
 
 
 def fitted_head(name: str, store: MosaicStore, seed: int = 0) -> nn.Module:
-    """Fit a head on the crops that appear in no mosaic."""
-    pooled = store.crops[store.fitting].double()
-    return find_head(name)(pooled, store.labels[store.fitting], seed)
+    """Fit a head on the crops that appear in no mosaic; a readout's own head stands before it."""
+    pooled, labels = store.crops[store.fitting].double(), store.labels[store.fitting]
+    if store.own is None:
+        return find_head(name)(pooled, labels, seed)
+    own = deepcopy(store.own).double()
+    with torch.no_grad():
+        return nn.Sequential(own, find_head(name)(own(pooled), labels, seed))

@@ -1,13 +1,14 @@
 """Every crop and every mosaic of a benchmark, read and embedded once."""
 
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 
 import numpy as np
 import PIL.Image
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from episodes import LabeledImages, direct_resize
 from episodes.errors import Mistake
@@ -47,11 +48,13 @@ class MosaicStore:
     other: Int[Tensor, "mosaic"]  # tile of the second reference's class
     masks: Bool[Tensor, "tile height width"]
     trace: Trace | None = None  # of the mosaics, for a readout that is no pooling of the maps; written out
+    own: nn.Module | None = None  # what a token that was read out still goes through, such as a last normalization
 
     def tensors(self) -> Iterator[Tensor]:
         """Yield all it holds, in one order."""
-        for value in vars(self).values():
-            yield from (value,) if isinstance(value, Tensor) else () if value is None else value.parts()
+        yield from (value for value in vars(self).values() if isinstance(value, Tensor))
+        yield from () if self.trace is None else self.trace.parts()
+        yield from () if self.own is None else self.own.state_dict().values()
 
 
 def draw_mosaics(dataset: LabeledImages, sizes: MosaicSizes = USUAL) -> tuple[Parts, list[Mosaic]]:
@@ -95,6 +98,7 @@ def embed_mosaics(
         other=torch.tensor([mosaic.other for mosaic in mosaics]),
         masks=tile_masks(*size),
         trace=behind_each_other([part.trace for part in features]),
+        own=None if encoder.tokens is None else deepcopy(encoder.tokens.head).cpu(),
     )
 
 
