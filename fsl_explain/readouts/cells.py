@@ -9,7 +9,6 @@ from episodes.errors import Mistake
 from fsl_explain.heads.named import pooling_name
 from fsl_explain.heads.pooling import Pooling, weighted_sum
 
-
 OF_ONE_EMBEDDING = {"class-direct": "class", "class-last": "class"}
 """Readouts that split the embedding of another one in another way."""
 

@@ -1,6 +1,7 @@
 """Every crop and every mosaic of a benchmark, read and embedded once."""
 
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -109,7 +110,7 @@ def embed_mosaics(
         other=torch.tensor([mosaic.other for mosaic in mosaics]),
         masks=tile_masks(*size),
         trace=behind_each_other([part.trace for part in features]),
-        readout_head=None if encoder.tokens is None else encoder.tokens.head,
+        readout_head=None if encoder.tokens is None else deepcopy(encoder.tokens.head).cpu(),
         crop_pixels=torch.from_numpy(np.stack([np.asarray(small[index].convert("RGB")) for index in in_mosaics])),
         crop_rows=torch.from_numpy(rows.reshape(tiles.shape)),
     )
