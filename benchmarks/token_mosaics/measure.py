@@ -25,7 +25,7 @@ from fsl_explain import Encoder
 from fsl_explain.cli.from_settings import sizes_of
 from fsl_explain.config import MosaicsConfig, read_config
 from fsl_explain.evaluation.decided_by import DecidedBy
-from fsl_explain.evaluation.mosaics.explained_mosaics import OneHead, fitted_head
+from fsl_explain.evaluation.mosaics.explained_mosaics import OneHead, whole_head
 from fsl_explain.evaluation.mosaics.mosaic_store import MosaicStore, embed_mosaics
 from fsl_explain.evaluation.table import Table
 from fsl_explain.explainers.method import Method
@@ -72,7 +72,7 @@ def main() -> None:
 
 def under_head(name: str, store: MosaicStore, encoder: Encoder) -> OneHead:
     """Put a head, fitted on the crops that appear in no mosaic, on the store's features; cosine decides."""
-    head = fitted_head(name, store).to(store.maps.dtype)
+    head = whole_head(name, store).to(store.maps.dtype)
     by = DecidedBy.of("mean-similarity", "cosine")
     return OneHead(store, head, deepcopy(head).double(), encoder.pooling, by)
 

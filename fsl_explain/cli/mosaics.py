@@ -1,6 +1,9 @@
 """``fsl-explain mosaics``."""
 
+from copy import copy
 from pathlib import Path
+
+from torch import nn
 
 from episodes import LabeledImages
 from fsl_explain.cli.cases import make_case
@@ -16,6 +19,7 @@ from fsl_explain.evaluation.mosaics.mosaic_store import (
     draw_mosaics,
     mosaic_pixels,
     mosaic_side,
+    own_layers,
     picture_of,
     side_of,
 )
@@ -66,15 +70,8 @@ def _examples(
 ) -> tuple[Case, ...]:
     """Explain the first mosaics under the last head, as pages show any query; the frame is the right tile."""
     head = fitted_head(settings.mosaics.heads[-1], store, settings.mosaics.seed).float()
-    with_head = Encoder(
-        encoder.network,
-        layer=encoder.layer,
-        pooling=encoder.pooling,
-        head=head,
-        preprocess=encoder.transform,
-        description=encoder.description,
-        inference=encoder.inference,
-    )
+    with_head = copy(encoder)
+    with_head.head = nn.Sequential(own_layers(encoder), head)
     _, drawn = draw_mosaics(dataset, sizes_of(settings.mosaics))
     return tuple(
         _example(settings, with_head, dataset, mosaic, number) for number, mosaic in enumerate(drawn[:EXAMPLES])

@@ -115,5 +115,3 @@ def test_registers_may_be_given_to_eva():
     found = explained(network, "class")
     assert set(found.named) == {"class token", "registers", "biases"}
     assert found.residual <= 1e-12
-
-

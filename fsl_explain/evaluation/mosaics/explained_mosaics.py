@@ -49,7 +49,7 @@ class MosaicWork:
 
     def _head(self, name: str) -> "OneHead":
         if name not in self.fitted:
-            head = fitted_head(name, self.store, self.seed).to(self.store.maps.dtype)
+            head = whole_head(name, self.store, self.seed).to(self.store.maps.dtype)
             self.fitted[name] = OneHead(self.store, head, deepcopy(head).double(), self.pooling, self.decided_by)
         return self.fitted[name]
 
@@ -124,6 +124,12 @@ def _residual(question: Question, attribution: Attribution) -> Float[Tensor, "ba
 
 
 def fitted_head(name: str, store: MosaicStore, seed: int = 0) -> nn.Module:
-    """Fit a head on the crops that appear in no mosaic."""
-    pooled = store.crops[store.fitting].double()
-    return find_head(name)(pooled, store.labels[store.fitting], seed)
+    """Fit a head on the crops that appear in no mosaic, to stand behind a readout's own layers."""
+    with torch.no_grad():
+        read: Tensor = deepcopy(store.own).double()(store.crops[store.fitting].double())
+    return find_head(name)(read, store.labels[store.fitting], seed)
+
+
+def whole_head(name: str, store: MosaicStore, seed: int = 0) -> nn.Module:
+    """Return the head from the pooled values on: a readout's own layers and a fitted head behind them."""
+    return nn.Sequential(deepcopy(store.own), fitted_head(name, store, seed))

@@ -133,6 +133,6 @@ def _head_figures(found: Mapping[str, Any], methods: Mapping[str, Method]) -> He
 def _hash(store: MosaicStore, pooling: Pooling, settings: Mapping[str, Any]) -> str:
     """Return what the figures depend on: all that the encoder made of the images, and the settings."""
     digest = hashlib.sha256(identity([pooling, dict(sorted(settings.items()))]).encode())
-    for value in vars(store).values():
+    for value in store.tensors:
         digest.update(value.contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

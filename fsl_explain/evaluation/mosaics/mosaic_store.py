@@ -1,17 +1,19 @@
 """Every crop and every mosaic of a benchmark, read and embedded once."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import PIL.Image
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from episodes import LabeledImages, direct_resize
 from episodes.errors import Mistake
 from fsl_explain.batches import slices
+from fsl_explain.devices import module_in_full_precision
 from fsl_explain.encoder import Encoder, Features
 from fsl_explain.evaluation.masked_queries import check_batch_size
 from fsl_explain.evaluation.mosaics.mosaic_images import (
@@ -47,6 +49,14 @@ class MosaicStore:
     other: Int[Tensor, "mosaic"]  # tile of the second reference's class
     masks: Bool[Tensor, "tile height width"]
     trace: Trace | None = None  # of the mosaics, for a readout that is no pooling of the maps; written out
+    own: nn.Module = field(default_factory=nn.Identity)  # a readout's own layers behind the pooled values
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All that the encoder made of the images, and what the readout's own layers hold."""
+        made = [value for value in vars(self).values() if isinstance(value, Tensor)]
+        traced = [] if self.trace is None else list(self.trace.parts())
+        return [*made, *traced, *self.own.state_dict().values()]
 
 
 def draw_mosaics(dataset: LabeledImages, sizes: MosaicSizes = USUAL) -> tuple[Parts, list[Mosaic]]:
@@ -90,7 +100,14 @@ def embed_mosaics(
         other=torch.tensor([mosaic.other for mosaic in mosaics]),
         masks=tile_masks(*size),
         trace=behind_each_other([part.trace for part in features]),
+        own=own_layers(encoder),
     )
+
+
+def own_layers(encoder: Encoder) -> nn.Module:
+    """Return a copy of the layers that belong to the encoder's readout, such as a last norm; heads stand behind them."""
+    own = nn.Identity() if encoder.tokens is None else encoder.tokens.head
+    return deepcopy(module_in_full_precision(own)).cpu()
 
 
 def picture_of(mosaic: Mosaic, dataset: LabeledImages, crop: str, side: int) -> PIL.Image.Image:
