@@ -35,7 +35,7 @@ def gated_attention():
 
 def norm_behind():
     class Behind(module("timm.models.vision_transformer").Block):
-        def forward(self, tokens, **more):
+        def forward(self, tokens, **_):
             tokens = self.norm1(tokens + self.attn(tokens))
             return self.norm2(tokens + self.mlp(tokens))
 
@@ -71,7 +71,7 @@ def test_its_mean_is_explained(mutant):
 
 
 def test_a_readout_has_a_name():
-    with pytest.raises(LookupError, match="'clas'.*class"):
+    with pytest.raises(LookupError, match=r"'clas'.*class"):
         token_encoder("timm vit", "clas")
 
 
@@ -100,7 +100,7 @@ def test_attention_that_does_not_pool():
 
 @pytest.mark.parametrize("name", ["timm distilled", "timm cait"])
 def test_several_class_tokens_have_no_mean_beside_them(name):
-    with pytest.raises(Mistake, match="expected one class token for readout='class.mean'"):
+    with pytest.raises(Mistake, match=r"expected one class token for readout='class\+mean'"):
         token_encoder(name, "class+mean")
 
 
@@ -136,7 +136,7 @@ BROKEN = {
 def test_a_wrong_formula_is_noticed(broken, readout, monkeypatch):
     monkeypatch.setattr(*BROKEN[broken])
     encoder = token_encoder("timm registers", readout)
-    with pytest.raises(Mistake, match="a Block computes otherwise than its parts say, .*% apart"):
+    with pytest.raises(Mistake, match=r"a Block computes otherwise than its parts say, .*% apart"):
         encoder(token_images(1))
     encoder.tokens._unchecked = False
     found = explain(encoder, token_images(), token_images(2, 2, seed=1))
