@@ -151,6 +151,7 @@ class Encoder(Prepared, Prompted):
             layout=built.layout,
             tail=IGNORE if head is None and built.is_own_feature else tail,
             readout=readout,
+            text=built.text,
         )
         encoder.random = tuple(part for part in built.random if part != "head" or not isinstance(head, nn.Module))
         encoder.unfilled = () if built.report is None else built.report.unfilled
