@@ -6,7 +6,8 @@ Each network has random weights, of which every one is moved, so that no layer d
 ``Encoder.named``; then, on another image than the one that checked it, its embedding is compared with the network's own
 output: ``maps`` and ``tokens`` are read, ``refused`` raises one sentence, and ``misread`` differs by more than 1e-4 of
 the norm. One network of each family of timm is built, the first in alphabetical order of at most ``--largest`` million
-parameters, if one of the first six is; with ``--all`` every one of these sizes. Prints a table, and ends with 1 where any is misread.
+parameters, if one of the first six is; with ``--all`` every one of these sizes. Prints a table, and ends with 1 where
+any is misread.
 """
 
 import argparse
