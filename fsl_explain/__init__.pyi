@@ -1,6 +1,7 @@
 import episodes.errors
 
 from . import metrics
+from .backbones.text import TextTower
 from .centering import centered
 from .classifiers import (
     RULES,
@@ -66,6 +67,7 @@ __all__ = [
     "Relax",
     "RelaxOptions",
     "SupportAudit",
+    "TextTower",
     "centered",
     "correspondence",
     "counterfactual",

@@ -20,6 +20,7 @@ from fsl_explain.backbones.placement import channels_in_words, deciding_tensor
 from fsl_explain.backbones.prepared import Prepared, Preprocess
 from fsl_explain.backbones.reading import Reading
 from fsl_explain.backbones.tail import IGNORE, NETWORK, Tail
+from fsl_explain.backbones.text import Prompted, TextTower
 from fsl_explain.backbones.tokens.recognizing import tokens_of
 from fsl_explain.backbones.weights.checkpoint import check_usable
 from fsl_explain.config import EncoderConfig, HeadConfig
@@ -34,7 +35,7 @@ __all__ = ["Encoder", "Features", "Preprocess", "expect_encoder", "in_full_preci
 Found = TypeVar("Found")
 
 
-class Encoder(Prepared):
+class Encoder(Prepared, Prompted):
     """A network seen as images → activation maps → pooled → embedding.
 
     Calling it runs in eval mode without gradients, on the network's own device and in its own dtype, and gives the
@@ -68,8 +69,9 @@ class Encoder(Prepared):
         layout: str | None = None,
         tail: str | None = None,
         readout: str | None = None,
+        text: TextTower | None = None,
     ) -> None:
-        self.inference = inference
+        self.inference, self.text = inference, text
         self.pooling: Pooling = by_network(pooling, layer) if tail == NETWORK else POOLINGS.find(pooling)
         self.head = nn.Identity() if head is None else module_in_full_precision(head)
         self.transform: Preprocess = preprocess or direct_resize(224, IMAGENET_MEAN, IMAGENET_STD)
@@ -84,7 +86,8 @@ class Encoder(Prepared):
         self.reading = Reading(self.network, self.layer, layout, told)
         self.tokens = tokens_of(self.network, self.layer, layout, readout, self.description)
         if self.tokens is not None:
-            self.pooling, self.head = self.tokens.pooling(self.pooling), nn.Sequential(self.tokens.head, self.head)
+            own = module_in_full_precision(self.tokens.head)
+            self.pooling, self.head = self.tokens.pooling(self.pooling), nn.Sequential(own, self.head)
         self._channels_last = True
 
     @classmethod
@@ -148,6 +151,7 @@ class Encoder(Prepared):
             layout=built.layout,
             tail=IGNORE if head is None and built.is_own_feature else tail,
             readout=readout,
+            text=built.text,
         )
         encoder.random = tuple(part for part in built.random if part != "head" or not isinstance(head, nn.Module))
         encoder.unfilled = () if built.report is None else built.report.unfilled
@@ -174,15 +178,16 @@ class Encoder(Prepared):
         return encoder.to(device)
 
     def to(self, device: str | torch.device) -> "Encoder":
-        """Move the network, the head and a pooling with parameters to a device, in place, and return the encoder.
+        """Move the network, the head, a pooling and a text tower to a device, in place, and return the encoder.
 
         Raises: ``ValueError`` for a device that is not there.
         """
         try:
-            with evaluating(self.network, self.head):
-                parts = (self.network, self.head, self.pooling)
-                for part in [part for part in parts if isinstance(part, nn.Module)]:
-                    part.to(device)
+            parts = (self.network, self.head, self.pooling, None if self.text is None else self.text.network)
+            modules = [part for part in parts if isinstance(part, nn.Module)]
+            with evaluating(*modules):
+                for module in modules:
+                    module.to(device)
         except (RuntimeError, AssertionError, TypeError) as error:
             raise Mistake(f"expected a device this machine has, but got {str(device)!r}; use cpu.") from error
         return self
@@ -200,6 +205,7 @@ class Encoder(Prepared):
         layout: str | None = None,
         tail: str | None = None,
         readout: str | None = None,
+        text: TextTower | None = None,
     ) -> "Encoder":
         """Wrap any network; ``layer`` is the name or the module whose output is explained.
 
@@ -211,7 +217,7 @@ class Encoder(Prepared):
         Images are resized to 224×224 and normalized with ImageNet's statistics unless ``preprocess``,
         from a PIL image to a (3, H, W) tensor, says otherwise. A network may read any number of channels; pictures
         show one in gray, two as their mean, and of more than three the first three as RGB. ``layout`` and ``tail`` are
-        as the class says.
+        as the class says. ``text`` is the tower for text of the same model, with ``model.visual`` as the module.
 
         Raises: ``LookupError`` for an unknown layer, with the nearest names.
         """
@@ -225,6 +231,7 @@ class Encoder(Prepared):
             layout=layout,
             tail=tail,
             readout=readout,
+            text=text,
         )
 
     def __call__(self, images: Float[Tensor, "batch color height width"]) -> Features:

@@ -74,12 +74,12 @@ def under_head(name: str, store: MosaicStore, encoder: Encoder) -> OneHead:
     """Put a head, fitted on the crops that appear in no mosaic, on the store's features; cosine decides."""
     head = fitted_head(name, store).to(store.maps.dtype)
     by = DecidedBy.of("mean-similarity", "cosine")
-    return OneHead(store, head, deepcopy(head).double(), encoder.pooling, by)
+    return OneHead(store, head, deepcopy(head).double(), encoder.pooling, by, encoder)
 
 
 def takes_part(method: Method) -> bool:
-    """Whether mosaics can ask a method: they keep no pixels, and ask for a score or a lead."""
-    return method.needs_no_option and not method.perturbs and method is not METHODS["contrast"]
+    """Whether mosaics can ask a method: they alter no images, and ask for a score or a lead."""
+    return method.needs_no_option and (method.needs_tokens or not method.perturbs) and method is not METHODS["contrast"]
 
 
 def column(asked: OneHead, names: list[str], notes: dict[str, None]) -> Iterator[tuple[str, str]]:

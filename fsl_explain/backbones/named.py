@@ -85,6 +85,8 @@ def build_named(
         report = _load(built, None if config.fresh or built.own_head else built.head, opened)
         built = checked_again(replace(built, weights=_origin(opened, report), report=report))
     expect_own_feature(name, built, tail)
+    if built.member is not None and built.member.text is not None:
+        built = replace(built, text=built.member.text.filled(opened))
     built = replace(built, random=_random(built, opened is not None, config.fresh))
     built.network.to(memory_format=torch.channels_last)
     return built

@@ -9,6 +9,7 @@ from fsl_explain.backbones.families.family import Member
 from fsl_explain.backbones.families.own_feature import Agreement, OwnReading
 from fsl_explain.backbones.layouts import FIRST
 from fsl_explain.backbones.preprocessing import Preprocessing
+from fsl_explain.backbones.text import TextTower
 from fsl_explain.backbones.tokens.reading import TokenReading
 from fsl_explain.backbones.weights.loading import LoadingReport
 
@@ -36,6 +37,7 @@ class NamedNetwork:
     own: OwnReading | None = None
     agreement: Agreement | None = None
     tokens: TokenReading | None = None  # how a network of tokens is read
+    text: TextTower | None = None  # of the same model
     checkpoint: Path | None = None  # the file of weights that the name itself says
 
     @property

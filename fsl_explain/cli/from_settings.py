@@ -148,6 +148,7 @@ def mosaics_of(
         methods=mosaics.methods,
         similarity=mosaics.similarity,
         seed=mosaics.seed,
+        encoder=encoder,
         partial=partial,
         engine=run.engine,
         report=report,

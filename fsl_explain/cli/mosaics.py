@@ -1,8 +1,11 @@
 """``fsl-explain mosaics``."""
 
+from copy import copy
 from pathlib import Path
 
 from episodes import LabeledImages
+from fsl_explain.backbones.reading import Reading
+from fsl_explain.backbones.tail import Tail
 from fsl_explain.cli.cases import make_case
 from fsl_explain.cli.from_settings import mosaics_of, sizes_of
 from fsl_explain.cli.measuring import opened
@@ -65,16 +68,10 @@ def _examples(
     settings: MosaicsConfig, encoder: Encoder, dataset: LabeledImages, store: MosaicStore
 ) -> tuple[Case, ...]:
     """Explain the first mosaics under the last head, as pages show any query; the frame is the right tile."""
-    head = fitted_head(settings.mosaics.heads[-1], store, settings.mosaics.seed).float()
-    with_head = Encoder(
-        encoder.network,
-        layer=encoder.layer,
-        pooling=encoder.pooling,
-        head=head,
-        preprocess=encoder.transform,
-        description=encoder.description,
-        inference=encoder.inference,
-    )
+    with_head = copy(encoder)
+    with_head.head = fitted_head(settings.mosaics.heads[-1], store, settings.mosaics.seed).float()
+    told = Tail(encoder.description, None, silent=True)  # the head is what was asked for
+    with_head.reading = Reading(encoder.network, encoder.layer, encoder.reading.layout, told)
     _, drawn = draw_mosaics(dataset, sizes_of(settings.mosaics))
     return tuple(
         _example(settings, with_head, dataset, mosaic, number) for number, mosaic in enumerate(drawn[:EXAMPLES])

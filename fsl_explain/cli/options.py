@@ -102,6 +102,8 @@ Center = Annotated[
         "bank's folder. Scores and decisions change.",
     ),
 ]
+Texts = Annotated[tuple[str, ...], Parameter(negative="")]
+"""Prompts, one an option."""
 PoolingName = Annotated[str | None, one_of(POOLINGS, "{}; that of the encoder's paper unless given.")]
 ReadoutName = Annotated[
     str | None,

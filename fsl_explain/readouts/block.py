@@ -13,9 +13,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from fsl_explain.devices import module_in_full_precision
 from fsl_explain.heads import Linearization, linearize
 from fsl_explain.heads.block_layers import Affine
 from fsl_explain.heads.linearization import linearized
+from fsl_explain.readouts.cells import normalize
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,18 @@ def frozen(block: Block, tokens: Float[Tensor, "*batch token channel"], queries:
     )
 
 
+def queries_behind(
+    block: Block, tokens: Float[Tensor, "*batch token channel"], queries: tuple[int, ...]
+) -> Float[Tensor, "*batch query channel"]:
+    """Return the query tokens as they leave a block, nothing frozen: derivatives pass through all of it."""
+    read, beta = _without_bias(block.norm, tokens)
+    rows = _attention(block, tokens, read, queries)
+    values = _in_heads(block.value(read if beta is None else read + beta), block.heads)
+    written: Tensor = module_in_full_precision(block.out)((rows @ values).transpose(-3, -2).flatten(-2))
+    after = written if block.latent is not None else tokens[..., list(queries), :] + written
+    return after if block.mlp is None else after + module_in_full_precision(block.mlp)(after)
+
+
 def _attention(block: Block, tokens: Tensor, read: Tensor, queries: tuple[int, ...]) -> Tensor:
     """Return the rows of the queries; what a key adds whatever its token is changes no softmax."""
     asked = _queries(block, tokens, queries)
@@ -127,8 +141,8 @@ def _attention(block: Block, tokens: Tensor, read: Tensor, queries: tuple[int, .
         moved = torch.einsum("...hqw,hwd->...hqd", asked, weight)
         products = (moved.flatten(-3, -2) @ read.mT).unflatten(-2, moved.shape[-3:-1])
     else:
-        keys = _in_heads(block.key(block.norm(tokens)), block.heads)
-        keys = keys if block.key_norm is None else block.key_norm(keys)
+        keys = _in_heads(block.key(normalize(block.norm, tokens)), block.heads)
+        keys = keys if block.key_norm is None else normalize(block.key_norm, keys)
         keys = keys if block.rotate is None else block.rotate(keys)
         products = asked @ keys.mT
     rows: Tensor = (products * (width**-0.5 if block.scale is None else block.scale)).softmax(dim=-1)
@@ -139,9 +153,9 @@ def _queries(block: Block, tokens: Tensor, queries: tuple[int, ...]) -> Tensor:
     if block.latent is not None:
         asked = block.latent.to(tokens).expand(*tokens.shape[:-2], -1, -1)
     else:
-        asked = block.norm(tokens[..., list(queries), :])
+        asked = normalize(block.norm, tokens[..., list(queries), :])
     heads = _in_heads(asked if block.query is None else block.query(asked), block.heads)
-    heads = heads if block.query_norm is None else block.query_norm(heads)
+    heads = heads if block.query_norm is None else normalize(block.query_norm, heads)
     if block.rotate is None or block.latent is not None:
         return heads
     everywhere = heads.new_zeros(*heads.shape[:-2], tokens.shape[-2], heads.shape[-1])
@@ -161,4 +175,4 @@ def _without_bias(norm: nn.Module, tokens: Tensor) -> tuple[Tensor, Tensor | Non
         weight = None if norm.weight is None else norm.weight.detach().to(tokens)
         bias = None if norm.bias is None else norm.bias.detach().to(tokens)
         return nn.functional.layer_norm(tokens, tuple(norm.normalized_shape), weight, None, norm.eps), bias
-    return norm(tokens), None
+    return normalize(norm, tokens), None

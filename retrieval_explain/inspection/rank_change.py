@@ -115,7 +115,7 @@ def _question(retrieved: Retrieved, row: int, rivals: Int[Tensor, "rival"]) -> Q
 
 def beside(retrieved: Retrieved, supports: SupportSet) -> Compared:
     """Set the query beside supports that are embedded already."""
-    features = type(retrieved.features)(*(part[None] for part in vars(retrieved.features).values()))
+    features = retrieved.features[None]
     return Compared(retrieved.encoder, retrieved.image[None], features, supports, None)
 
 

@@ -18,7 +18,7 @@ from fsl_explain.backbones.capture import turn_at
 from fsl_explain.backbones.tokens.blocks import block_of
 from fsl_explain.backbones.tokens.networks import TokenNetwork, embedding_of, head_of
 from fsl_explain.backbones.wrappers import on_one_device
-from fsl_explain.devices import HALF, at_hand, in_full_precision, module_at_hand
+from fsl_explain.devices import HALF, at_hand, in_full_precision, module_at_hand, module_in_full_precision
 from fsl_explain.features import Features
 from fsl_explain.heads import Pooling
 from fsl_explain.readouts.block import Block
@@ -110,7 +110,7 @@ class TokenReading:
         with torch.autocast(read.maps.device.type, enabled=False):
             pooled = pooling(read.maps) if read.pooled is None else read.pooled
             found = Features(read.maps, pooled, module_at_hand(head)(pooled.clone()), read.trace)
-            self.check(found, module_at_hand(self.head), read.own)
+            self.check(found, module_at_hand(module_in_full_precision(self.head)), read.own)
         return found
 
     def check(self, features: Features, head: nn.Module, own: Tensor | None) -> None:

@@ -1,13 +1,14 @@
 """Every crop and every mosaic of a benchmark, read and embedded once."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 
 import numpy as np
 import PIL.Image
 import torch
-from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor, nn
 
 from episodes import LabeledImages, direct_resize
 from episodes.errors import Mistake
@@ -47,6 +48,24 @@ class MosaicStore:
     other: Int[Tensor, "mosaic"]  # tile of the second reference's class
     masks: Bool[Tensor, "tile height width"]
     trace: Trace | None = None  # of the mosaics, for a readout that is no pooling of the maps; written out
+    readout_head: nn.Module | None = None  # what a token readout does behind its pooled values
+    crop_pixels: UInt8[Tensor, "crop side side 3"] | None = None  # of each crop in a mosaic, half as wide as that
+    crop_rows: Int[Tensor, "mosaic tile"] | None = None  # which of them each tile is
+
+    def images(self, encoder: Encoder, part: slice) -> Float[Tensor, "mosaic color height width"]:
+        """Put some mosaics together again, prepared for the encoder, for methods that ask the network again."""
+        if self.crop_pixels is None or self.crop_rows is None:
+            raise Mistake("expected a store with the pixels of its crops; make it with embed_mosaics.")
+        crops = [[PIL.Image.fromarray(self.crop_pixels[row].numpy()) for row in rows] for rows in self.crop_rows[part]]
+        return mosaic_pixels(encoder, [paste(tiles) for tiles in crops], 2 * self.crop_pixels.shape[1])
+
+    def tensors(self) -> Iterator[Tensor]:
+        """Yield all it holds, in one order."""
+        for value in vars(self).values():
+            if isinstance(value, nn.Module):
+                yield from value.state_dict().values()
+            else:
+                yield from (value,) if isinstance(value, Tensor) else () if value is None else value.parts()
 
 
 def draw_mosaics(dataset: LabeledImages, sizes: MosaicSizes = USUAL) -> tuple[Parts, list[Mosaic]]:
@@ -77,6 +96,7 @@ def embed_mosaics(
     references = np.stack([mosaic.references for mosaic in mosaics])
     used = np.unique(np.concatenate([parts.fitting, tiles.ravel(), references.ravel()]))
     crops, small = _embed_crops(encoder, dataset, used, sizes, batch_size, report)
+    in_mosaics, rows = np.unique(tiles, return_inverse=True)
     features, size = _embed_pictures(encoder, _Pictures(small, tiles), side, batch_size, report)
     return MosaicStore(
         crops=crops,
@@ -90,6 +110,9 @@ def embed_mosaics(
         other=torch.tensor([mosaic.other for mosaic in mosaics]),
         masks=tile_masks(*size),
         trace=behind_each_other([part.trace for part in features]),
+        readout_head=None if encoder.tokens is None else deepcopy(encoder.tokens.head).cpu(),
+        crop_pixels=torch.from_numpy(np.stack([np.asarray(small[index].convert("RGB")) for index in in_mosaics])),
+        crop_rows=torch.from_numpy(rows.reshape(tiles.shape)),
     )
 
 

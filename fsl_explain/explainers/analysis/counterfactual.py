@@ -36,7 +36,8 @@ class Counterfactual:
     """The cells of a query without which another class overtakes the decided one, and the decision without them.
 
     The decision after the edit is made twice. At the features the cells of the activation maps change, and nothing
-    else does. By a forward of the edited image the cells' squares of pixels change, and so do the neighbors that see
+    else does; where a token is read out, what the cells wrote into it does, with the network's attention frozen at the
+    query's. By a forward of the edited image the cells' squares of pixels change, and so do the neighbors that see
     those pixels: the two may differ. Classes are indices into ``classes``; all tensors are on the CPU.
     """
 
@@ -54,6 +55,7 @@ class Counterfactual:
     mask: Bool[Tensor, "h w"]  # the cells that changed
     image_before: Float[Tensor, "3 height width"]  # in [0, 1], for pictures
     image_after: Float[Tensor, "3 height width"] | None
+    frozen_attention: bool = False  # whether the features are a token's, edited with all attention kept as it was
 
     @property
     def found(self) -> bool:
@@ -96,10 +98,11 @@ class Counterfactual:
         by = "" if self.donor is None else f" by cells of {shown(self.classes[self.donor])}"
         proof = "and no fewer do" if self.minimal else "found by the order of their shares, not proven the fewest"
         contradicted = f"A forward of the edited image contradicts this: {decided} stays. "
+        at = "At the features, with attention frozen," if self.frozen_attention else "At the features"
         opening = contradicted if self.flipped_at_pixels is False else ""
         return (
             f"{opening}{doing} {len(self.cells)} of {total} cells{by} lets {other} overtake {decided}, "
-            f"{proof}. At the features {self._verdict(self.scores_at_features)}. "
+            f"{proof}. {at} {self._verdict(self.scores_at_features)}. "
             f"By one forward of the edited image {self._verdict(self.scores_at_pixels)}."
         )
 
@@ -221,6 +224,7 @@ def _unchanged(compared: Compared, question: Question, edit: str, proven: bool) 
         mask=torch.zeros(question.query.maps.shape[1:], dtype=torch.bool),
         image_before=image,
         image_after=image,
+        frozen_attention=question.query.trace is not None,
     )
 
 

@@ -8,9 +8,13 @@ Under global average pooling, an affine head and a rule that is linear in the em
 has the sign of that sum: a norm that divides the embedding divides the scores of both classes, and is positive. The
 fewest cells are then those with the largest m_p, replaced by those with the smallest s_r. A tie is no overtaking,
 nor is a lead within rounding.
+
+Where a trace says who wrote the pooled values, an edit takes away what the cells wrote and puts what the donor's cells
+wrote in its place: attention and all other gains of the network stay as they are, and what no cell wrote stays.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -20,8 +24,9 @@ from torch import Tensor, nn
 from episodes.errors import Mistake
 from fsl_explain.backbones.capture import evaluating
 from fsl_explain.classifiers import is_linear_in_embeddings
+from fsl_explain.devices import precise
 from fsl_explain.encoder import Features
-from fsl_explain.explainers.methods.exact import pair_form
+from fsl_explain.explainers.methods.exact import named_parts, pair_form
 from fsl_explain.explainers.question import Question, expect_addends
 from fsl_explain.heads import Center, L2Normalize, linearize
 from fsl_explain.heads.pooling import is_linear_in_maps
@@ -79,8 +84,10 @@ def leads_over(question: Question, rivals: Int[Tensor, "rival"], donors: Int[Ten
     reference = effective_reference(form, weights.supports, supports.embeddings)
     head = linearize(question.head, query.pooled)
     pulled = head.pull_back(reference)
-    cells = question.pooling.spread(query.maps.double(), pulled).flatten(start_dim=1)
+    cells = question.spread(_in_float64(query), pulled).double().flatten(start_dim=1)
     scaled, beside = reference * head.offset, weights.supports * form.along_support(supports.embeddings)
+    of_no_cell = torch.stack([pulled.new_zeros(len(pulled)), *_along(named_parts(query), pulled)], dim=-1)
+    scaled = torch.cat([scaled, of_no_cell], dim=-1)
     constants = torch.stack([signs.new_zeros(len(rivals)), *weights.constants.values()], dim=-1)
     unscaled = beside.sum(dim=(-2, -1)) + constants.sum(dim=-1)
     absolute = cells.abs().sum(dim=-1) + scaled.abs().sum(dim=-1)
@@ -100,7 +107,8 @@ def sums_tell_the_decision(question: Question, leads: Leads) -> bool:
     affine, normalized = _kind_of(question.head)
     traits = traits_of(question.similarity)
     linear = is_linear_in_embeddings(question.rule) and traits.is_affine_in_query
-    if not (affine and linear and is_linear_in_maps(question.pooling)):
+    linear = linear and (question.query.trace is not None or is_linear_in_maps(question.pooling))
+    if not (affine and linear):
         return False
     return bool((leads.unscaled.abs() <= leads.rounding).all()) or not (normalized or traits.divides_by_norm)
 
@@ -124,7 +132,7 @@ def fewest_cells(question: Question, leads: Leads, donors: Int[Tensor, "donor"] 
     row, column = divmod(place, gained.shape[1])
     cells, sources = _order(leads, row, column)
     donor, given = (None, None) if donors is None else (int(donors[column]), sources[:least])
-    scores = _scores_of(question, _edited_maps(question, cells[:least], given, donor)[None])[0]
+    scores = _scores_of(question, _pooled_edit(question, cells[:least], given, donor))[0]
     return CellEdit(int(leads.rivals[row]), donor, cells[:least], given, scores)
 
 
@@ -140,7 +148,7 @@ def shortest_prefix(
     for row, rival in enumerate(leads.rivals.tolist()):
         cells, sources = _order(leads, row, 0 if donors is None else row)
         donor, given = (None, None) if donors is None else (rival, sources)
-        scores = _scores_of(question, _prefixes(question, cells, given, donor))
+        scores = _scores_of(question, _pooled_prefixes(question, cells, given, donor))
         gains, winners = _leads_of_others(scores, int(question.target), rival if named else None)
         finite = torch.where(scores.isfinite(), scores, 0).abs().amax(dim=-1)
         overtakes = gains > ROUNDING * torch.finfo(question.query.maps.dtype).eps * finite
@@ -155,19 +163,18 @@ def shortest_prefix(
 
 def embeddings_without(question: Question, cells: Int[Tensor, "count"]) -> Float[Tensor, "count channel"]:
     """Return the query's embedding, in float64, with the first, the first two, … of some cells removed."""
-    maps = _prefixes(question, cells, None, None)
-    with evaluating(question.head):
-        pooled = question.pooling(maps)
-        return Features(maps, pooled, question.head(pooled)).in_float64().embedding
+    return _embedded(question, _pooled_prefixes(question, cells, None, None))
 
 
 def _in_place(
     question: Question, pulled: Float[Tensor, "rival channel"], donors: Int[Tensor, "donor"]
 ) -> Float[Tensor, "rival donor donated"]:
     """Return s_r: the share of each cell of the donors' supports, were it one of the query's."""
-    maps = support_maps(question)[donors].double()
-    cells = question.pooling.spread(maps, pulled[:, None, None])
-    same_average = maps[0, 0, 0].numel() / question.query.maps[0].numel()
+    features = _with_maps(question)[donors]
+    each = pulled[:, None, None].expand(-1, *features.pooled.shape[:2], -1)
+    cells = question.spread(_in_float64(features), each).double()
+    many, few = features.maps[0, 0, 0].numel(), question.query.maps[0].numel()
+    same_average = many / few if features.trace is None else 1.0
     absent = ~question.supports.valid[donors][..., None, None]
     return (cells * same_average).masked_fill(absent, torch.inf).flatten(start_dim=-3)
 
@@ -203,12 +210,39 @@ def _prefixes(
     return torch.where(done[:, None], _edited_maps(question, cells, sources, donor), maps)
 
 
-def _scores_of(question: Question, maps: Float[Tensor, "count channel h w"]) -> Float[Tensor, "count way"]:
-    """Decide by maps as the encoder and the rule do."""
+def _pooled_prefixes(
+    question: Question, cells: Int[Tensor, "count"], sources: Int[Tensor, "count"] | None, donor: int | None
+) -> Float[Tensor, "count channel"]:
+    """Return the pooled values after 1, 2, … edits."""
+    query = question.query
+    if query.trace is None:
+        return question.pooling(_prefixes(question, cells, sources, donor))
+    change = -query.trace.addends().flatten(start_dim=1).double()[:, cells]
+    if sources is not None:
+        given = _with_maps(question)[donor].trace
+        assert given is not None  # one encoder made both
+        change = change + given.addends().double().movedim(1, 0).flatten(start_dim=1)[:, sources]
+    return query.pooled.double() + change.cumsum(dim=-1).mT
+
+
+def _pooled_edit(
+    question: Question, cells: Int[Tensor, "edited"], sources: Int[Tensor, "edited"] | None, donor: int | None
+) -> Float[Tensor, "1 channel"]:
+    """Return the pooled values after all edits."""
+    if question.query.trace is None:
+        return question.pooling(_edited_maps(question, cells, sources, donor)[None])
+    return _pooled_prefixes(question, cells, sources, donor)[-1:]
+
+
+def _scores_of(question: Question, pooled: Float[Tensor, "count channel"]) -> Float[Tensor, "count way"]:
+    """Decide by pooled values as the encoder and the rule do."""
+    embedding = _embedded(question, pooled)
+    return question.rule.decision_scores(embedding, question.supports, question.similarity)
+
+
+def _embedded(question: Question, pooled: Float[Tensor, "count channel"]) -> Float[Tensor, "count embedding"]:
     with evaluating(question.head):
-        pooled = question.pooling(maps)
-        features = Features(maps, pooled, question.head(pooled)).in_float64()
-    return question.rule.decision_scores(features.embedding, question.supports, question.similarity)
+        return precise(question.head(pooled.to(question.query.maps.dtype)))
 
 
 def _leads_of_others(
@@ -230,11 +264,23 @@ def _kind_of(head: nn.Module) -> tuple[bool, bool]:
     return all(isinstance(layer, nn.Linear | nn.BatchNorm1d | Center) for layer in affine), normalized
 
 
+def _in_float64(features: Features) -> Features:
+    return replace(features, maps=features.maps.double()) if features.trace is None else features
+
+
+def _along(parts: Mapping[str, Float[Tensor, "channel"]], pulled: Float[Tensor, "rival channel"]) -> list[Tensor]:
+    return [pulled @ value for value in parts.values()]
+
+
 def support_maps(question: Question) -> Float[Tensor, "way shot channel h w"]:
     """Return the activation maps of the supports.
 
     Raises: ``ValueError`` where only their embeddings were kept.
     """
+    return _with_maps(question).maps
+
+
+def _with_maps(question: Question) -> Features:
     if question.supports.features is None:
         raise Mistake("replacing cells needs the supports' activation maps, but only embeddings were kept.")
-    return question.supports.features.maps
+    return question.supports.features

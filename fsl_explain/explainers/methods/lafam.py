@@ -13,10 +13,32 @@ from fsl_explain.explainers.method import Attribution, Method, SupportAttributio
 from fsl_explain.explainers.normalization import min_max_map, upsample
 from fsl_explain.explainers.question import Question
 
+ROUNDING = 1e-4
+
 
 def mean_activation_map(maps: Float[Tensor, "*batch channel h w"]) -> Float[Tensor, "*batch h w"]:
     """Average the activation maps over channels (LaFAM Eq. 1)."""
     return maps.mean(dim=-3)
+
+
+def mean_map(maps: Float[Tensor, "*batch channel h w"]) -> Float[Tensor, "*batch h w"]:
+    """Return the mean activation map of maps that have one.
+
+    Behind a layer norm without gains every cell has the same mean over channels, and what is left of the mean map is
+    rounding: its range is below 1e-4 of the maps' root mean square, though the maps differ from cell to cell.
+
+    Raises: ``ValueError`` where that is so of all the maps.
+    """
+    found = mean_activation_map(maps)
+    varying = (maps - maps.mean(dim=(-2, -1), keepdim=True)).square().mean(dim=(-3, -2, -1)).sqrt()
+    size = maps.square().mean(dim=(-3, -2, -1)).sqrt()
+    alike = (found.amax(dim=(-2, -1)) - found.amin(dim=(-2, -1)) <= ROUNDING * size) & (varying > ROUNDING * size)
+    if bool(alike.all()) and alike.numel() > 0:
+        raise Mistake(
+            "expected activation maps whose mean over channels differs from cell to cell, but it is the same in all "
+            "of them, as behind a layer norm; use a layer before the norm, or method='eigen-cam'."
+        )
+    return found
 
 
 def saliency(
@@ -32,7 +54,7 @@ def saliency(
 def attribute(question: Question) -> Attribution:
     """Return the mean map; the method has no channel weights, so contributions and bias are NaN."""
     undefined = question.undefined
-    return Attribution(undefined, mean_activation_map(question.query.maps), undefined[..., 0])
+    return Attribution(undefined, mean_map(question.query.maps), undefined[..., 0])
 
 
 def attribute_supports(question: Question) -> SupportAttribution:
@@ -41,7 +63,7 @@ def attribute_supports(question: Question) -> SupportAttribution:
     if features is None:
         raise Mistake("the support side needs the supports' activation maps, but only embeddings were kept.")
     batch = question.target.shape
-    cells = mean_activation_map(features.maps)
+    cells = mean_map(features.maps)
     return SupportAttribution(cells.expand(*batch, *cells.shape[-4:]), cells.new_full(batch, float("nan")))
 
 
