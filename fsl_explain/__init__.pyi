@@ -9,6 +9,7 @@ from .classifiers import (
     LogisticRegression,
     MajorityVote,
     NearestNeighbor,
+    RelationNetwork,
 )
 from .encoder import Encoder, Features
 from .evaluation import FIGURES, Figure, evaluate_episodes
@@ -62,6 +63,7 @@ __all__ = [
     "NearestNeighbor",
     "OcclusionOptions",
     "Receipt",
+    "RelationNetwork",
     "Relax",
     "RelaxOptions",
     "SupportAudit",

@@ -30,7 +30,7 @@ class ImageStore:
 
     pixels: Float[Tensor, "image height width 3"]
     maps: Float[Tensor, "image h w channel"]
-    pooled: Float[Tensor, "image channel"]
+    pooled: Float[Tensor, "image pooled"]
     embeddings: Float[Tensor, "image embedding"]
     masks: Bool[Tensor, "image height width"]
     boxes: Float[Tensor, "image 4"]

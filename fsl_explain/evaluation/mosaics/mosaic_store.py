@@ -36,11 +36,11 @@ SIDE_UNLESS_SHOWN = 224  # of a mosaic, where the encoder's preprocessing does n
 class MosaicStore:
     """What the encoder made of every crop alone and of every mosaic."""
 
-    crops: Float[Tensor, "image channel"]  # pooled features by data set index; NaN for an image that is not used
+    crops: Float[Tensor, "image pooled"]  # pooled features by data set index; NaN for an image that is not used
     fitting: Int[Tensor, "fitting"]  # data set indices of the crops that heads are fitted on
     labels: Int[Tensor, "image"]
     maps: Float[Tensor, "mosaic channel h w"]
-    pooled: Float[Tensor, "mosaic channel"]
+    pooled: Float[Tensor, "mosaic pooled"]
     tiles: Int[Tensor, "mosaic tile"]  # data set indices
     references: Int[Tensor, "mosaic tile"]
     target: Int[Tensor, "mosaic"]  # tile of the explained class
