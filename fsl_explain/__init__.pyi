@@ -11,6 +11,7 @@ from .classifiers import (
     LogisticRegression,
     MajorityVote,
     NearestNeighbor,
+    RelationNetwork,
 )
 from .encoder import Encoder, Features
 from .evaluation import FIGURES, Figure, evaluate_episodes
@@ -64,6 +65,7 @@ __all__ = [
     "NearestNeighbor",
     "OcclusionOptions",
     "Receipt",
+    "RelationNetwork",
     "Relax",
     "RelaxOptions",
     "SupportAudit",

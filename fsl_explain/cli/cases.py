@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from episodes import LabeledImages, PreparedImage, prepare
-from fsl_explain.cli.from_settings import sampler_of
+from fsl_explain.cli.from_settings import sampler_of, similarity_of
 from fsl_explain.config import EvaluationConfig
 from fsl_explain.encoder import Encoder
 from fsl_explain.evaluation.measurement import Chunk
@@ -89,8 +89,9 @@ def _episode_case(
     }
     prepared = _prepared(encoder, dataset, index)
     decision = settings.decision
-    choice = Choice(decision.rule, decision.similarity)
-    compared = compare(encoder, prepared.pixels, supports, decision.similarity)
+    similarity = similarity_of(decision, settings.episodes.n_shot)
+    choice = Choice(decision.rule, similarity)
+    compared = compare(encoder, prepared.pixels, supports, similarity)
     return make_case(
         f"Episode {position}: a query of class {truth}",
         compared,

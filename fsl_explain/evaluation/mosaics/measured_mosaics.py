@@ -26,6 +26,7 @@ from fsl_explain.evaluation.mosaics.fitted_heads import find_head
 from fsl_explain.evaluation.mosaics.mosaic_store import MosaicStore
 from fsl_explain.explainers.method import Method
 from fsl_explain.heads import Pooling
+from fsl_explain.heads.by_network import ByNetwork
 from fsl_explain.progress import Report, silent
 from fsl_explain.registries import MOSAIC_HEADS
 from fsl_explain.similarities import Similarity
@@ -92,6 +93,11 @@ def evaluate_mosaics(
 
     Raises: as ``measured_methods``; ``LookupError`` for an unknown head.
     """
+    if isinstance(pooling, ByNetwork):
+        raise Mistake(
+            "mosaics keep activation maps and no pixels, but with tail='network' the network goes on from them, for "
+            "which it has to see the images; use fsl-explain evaluate, or give the tail as pooling and head."
+        )
     chosen = measured_methods(methods, pooling)
     heads = check_heads(heads)
     decided_by = DecidedBy.of("mean-similarity", similarity)  # of one reference a class: its similarity itself
