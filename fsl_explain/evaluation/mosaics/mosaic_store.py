@@ -105,7 +105,7 @@ def embed_mosaics(
 
 
 def own_layers(encoder: Encoder) -> nn.Module:
-    """Return a copy of the layers that belong to the encoder's readout, such as a last norm; heads stand behind them."""
+    """Return a copy of the layers that belong to the encoder's readout, such as a last norm; heads follow them."""
     own = nn.Identity() if encoder.tokens is None else encoder.tokens.head
     return deepcopy(module_in_full_precision(own)).cpu()
 
