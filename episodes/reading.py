@@ -39,6 +39,11 @@ def readable(dataset: LabeledImages) -> Readable:
     return Readable(_Kept(dataset, kept), tuple(broken.values()))
 
 
+def whole_of(dataset: LabeledImages) -> LabeledImages:
+    """Return the data set that ``readable`` left broken images out of, or the given one."""
+    return dataset.whole if isinstance(dataset, _Kept) else dataset
+
+
 def all_broken(dataset: LabeledImages, error: Mistake) -> Mistake:
     """Return one mistake that names every image of a data set that cannot be read; ``error`` where none or one is."""
     broken = tuple(_broken(dataset, range(len(dataset))).values())
@@ -76,7 +81,7 @@ class _Kept:
     """The images of a data set at some positions."""
 
     def __init__(self, dataset: LabeledImages, kept: Sequence[int]) -> None:
-        self._dataset, self._kept = dataset, kept
+        self.whole, self._kept = dataset, kept
         self.name, self.classes = dataset.name, dataset.classes
         self.labels: Int64[np.ndarray, "image"] = dataset.labels[np.asarray(kept, dtype=np.int64)]
         self.paths = tuple(dataset.paths[position] for position in kept)
@@ -85,7 +90,7 @@ class _Kept:
         return len(self._kept)
 
     def __getitem__(self, position: int, /) -> LabeledImage:
-        return self._dataset[self._kept[position]]
+        return self.whole[self._kept[position]]
 
 
 def _broken(dataset: LabeledImages, positions: range) -> dict[int, str]:

@@ -1,6 +1,7 @@
 import episodes.errors
 
 from . import metrics
+from .backbones.text import TextTower
 from .centering import centered
 from .classifiers import (
     RULES,
@@ -10,6 +11,7 @@ from .classifiers import (
     LogisticRegression,
     MajorityVote,
     NearestNeighbor,
+    RelationNetwork,
 )
 from .encoder import Encoder, Features
 from .evaluation import FIGURES, Figure, evaluate_episodes
@@ -63,9 +65,11 @@ __all__ = [
     "NearestNeighbor",
     "OcclusionOptions",
     "Receipt",
+    "RelationNetwork",
     "Relax",
     "RelaxOptions",
     "SupportAudit",
+    "TextTower",
     "centered",
     "correspondence",
     "counterfactual",

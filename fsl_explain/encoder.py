@@ -20,6 +20,7 @@ from fsl_explain.backbones.placement import channels_in_words, deciding_tensor
 from fsl_explain.backbones.prepared import Prepared, Preprocess
 from fsl_explain.backbones.reading import Reading
 from fsl_explain.backbones.tail import IGNORE, NETWORK, Tail
+from fsl_explain.backbones.text import Prompted, TextTower
 from fsl_explain.backbones.tokens.recognizing import tokens_of
 from fsl_explain.backbones.weights.checkpoint import check_usable
 from fsl_explain.config import EncoderConfig, HeadConfig
@@ -34,7 +35,7 @@ __all__ = ["Encoder", "Features", "Preprocess", "expect_encoder", "in_full_preci
 Found = TypeVar("Found")
 
 
-class Encoder(Prepared):
+class Encoder(Prepared, Prompted):
     """A network seen as images → activation maps → pooled → embedding.
 
     Calling it runs in eval mode without gradients, on the network's own device and in its own dtype, and gives the
@@ -68,8 +69,9 @@ class Encoder(Prepared):
         layout: str | None = None,
         tail: str | None = None,
         readout: str | None = None,
+        text: TextTower | None = None,
     ) -> None:
-        self.inference = inference
+        self.inference, self.text = inference, text
         self.pooling: Pooling = by_network(pooling, layer) if tail == NETWORK else POOLINGS.find(pooling)
         self.head = nn.Identity() if head is None else module_in_full_precision(head)
         self.transform: Preprocess = preprocess or direct_resize(224, IMAGENET_MEAN, IMAGENET_STD)
@@ -98,6 +100,7 @@ class Encoder(Prepared):
         head: nn.Module | HeadConfig | None = None,
         inference: str = "eager",
         tail: str | None = None,
+        readout: str | None = None,
         **architecture: Any,
     ) -> "Encoder":
         """Build an encoder by name, with the pooling and the head of its paper unless others are given.
@@ -106,7 +109,10 @@ class Encoder(Prepared):
         and ``wrn-28-10``; with ReLU: ``can-resnet12``. Metric learning, with max pooling, a linear head and BGR images
         of 227×227: ``bn-inception``. Self-supervised, with heads of 128 channels: ``npid-resnet18``,
         ``npid-resnet50``, ``moco-resnet50`` and ``moco-v2-resnet50``; without a head: ``simclr-resnet50`` and
-        ``swav-resnet50``. Classifiers: ``supervised-resnet50``, ``efficientnet-lite0`` and ``torchvision:<name>``.
+        ``swav-resnet50``. Classifiers: ``supervised-resnet50`` and ``efficientnet-lite0``. Of other libraries:
+        ``torchvision:<name>``, ``timm:<name>``, ``transformers:<folder>`` and ``open_clip:<name>[/<file>]``; nothing is
+        fetched without ``download=True``, and what is compared is seen to be what the network itself returns, or its
+        last linear layer reads, unless a ``layer`` or a ``tail`` says otherwise. ``readout`` is as ``wrap`` says.
 
         Without a checkpoint ``efficientnet-lite0`` has its published ImageNet weights, and ``demo-vit``, a small Vision
         Transformer, those of digit scenes that come with the project; the others have random ones drawn from ``seed``
@@ -127,11 +133,11 @@ class Encoder(Prepared):
         if is_own_encoder(name):
             plain = None if isinstance(head, HeadConfig) and head == HeadConfig() else head
             given = {"pooling": pooling, "head": plain, "inference": None if inference == "eager" else inference}
-            own = made_by(name, cls, {"checkpoint": path, **given, "tail": tail, **architecture})
+            own = made_by(name, cls, {"checkpoint": path, **given, "tail": tail, "readout": readout, **architecture})
             own.description = f"{name} ({own.description})"
             return own
         config = HeadConfig(kind="none") if isinstance(head, nn.Module) else head
-        built: NamedNetwork = build_named(name, path, head=config, tail=tail, **architecture)
+        built: NamedNetwork = build_named(name, path, head=config, tail=tail, readout=readout, **architecture)
         layer = None if built.layer is None else find_layer(built.network, built.layer)
         weights = built.weights if inference == "eager" else f"{built.weights}, {inference}"
         encoder = cls(
@@ -144,6 +150,8 @@ class Encoder(Prepared):
             inference=inference,
             layout=built.layout,
             tail=IGNORE if head is None and built.is_own_feature else tail,
+            readout=readout,
+            text=built.text,
         )
         encoder.random = tuple(part for part in built.random if part != "head" or not isinstance(head, nn.Module))
         encoder.unfilled = () if built.report is None else built.report.unfilled
@@ -163,21 +171,23 @@ class Encoder(Prepared):
             head=config.head,
             inference=config.inference,
             tail=config.tail,
+            readout=config.readout,
             **config.read,
             **config.architecture,
         )
         return encoder.to(device)
 
     def to(self, device: str | torch.device) -> "Encoder":
-        """Move the network, the head and a pooling with parameters to a device, in place, and return the encoder.
+        """Move the network, the head, a pooling and a text tower to a device, in place, and return the encoder.
 
         Raises: ``ValueError`` for a device that is not there.
         """
         try:
-            with evaluating(self.network, self.head):
-                parts = (self.network, self.head, self.pooling)
-                for part in [part for part in parts if isinstance(part, nn.Module)]:
-                    part.to(device)
+            parts = (self.network, self.head, self.pooling, None if self.text is None else self.text.network)
+            modules = [part for part in parts if isinstance(part, nn.Module)]
+            with evaluating(*modules):
+                for module in modules:
+                    module.to(device)
         except (RuntimeError, AssertionError, TypeError) as error:
             raise Mistake(f"expected a device this machine has, but got {str(device)!r}; use cpu.") from error
         return self
@@ -195,6 +205,7 @@ class Encoder(Prepared):
         layout: str | None = None,
         tail: str | None = None,
         readout: str | None = None,
+        text: TextTower | None = None,
     ) -> "Encoder":
         """Wrap any network; ``layer`` is the name or the module whose output is explained.
 
@@ -206,7 +217,7 @@ class Encoder(Prepared):
         Images are resized to 224×224 and normalized with ImageNet's statistics unless ``preprocess``,
         from a PIL image to a (3, H, W) tensor, says otherwise. A network may read any number of channels; pictures
         show one in gray, two as their mean, and of more than three the first three as RGB. ``layout`` and ``tail`` are
-        as the class says.
+        as the class says. ``text`` is the tower for text of the same model, with ``model.visual`` as the module.
 
         Raises: ``LookupError`` for an unknown layer, with the nearest names.
         """
@@ -220,6 +231,7 @@ class Encoder(Prepared):
             layout=layout,
             tail=tail,
             readout=readout,
+            text=text,
         )
 
     def __call__(self, images: Float[Tensor, "batch color height width"]) -> Features:

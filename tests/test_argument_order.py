@@ -18,6 +18,8 @@ DATA = 3
 MAY_BE_POSITIONAL = {
     "occlusion_method": {"options"},  # its only argument
     "relax_method": {"options"},  # what the method is made of
+    "Encoder.wrap": {"layer"},  # what is read of the network
+    "explain": {"query", "bank"},  # data; a text takes the place of the query
     "MemoryBank.from_embeddings": {"labels"},  # data, as long as the embeddings
     "MemoryBank.append": {"labels"},
     "MemoryBank.update": {"embeddings"},  # data, one for each id

@@ -25,7 +25,7 @@ from fsl_explain import Encoder
 from fsl_explain.cli.from_settings import sizes_of
 from fsl_explain.config import MosaicsConfig, read_config
 from fsl_explain.evaluation.decided_by import DecidedBy
-from fsl_explain.evaluation.mosaics.explained_mosaics import OneHead, whole_head
+from fsl_explain.evaluation.mosaics.explained_mosaics import OneHead, fitted_head
 from fsl_explain.evaluation.mosaics.mosaic_store import MosaicStore, embed_mosaics
 from fsl_explain.evaluation.table import Table
 from fsl_explain.explainers.method import Method
@@ -72,14 +72,14 @@ def main() -> None:
 
 def under_head(name: str, store: MosaicStore, encoder: Encoder) -> OneHead:
     """Put a head, fitted on the crops that appear in no mosaic, on the store's features; cosine decides."""
-    head = whole_head(name, store).to(store.maps.dtype)
+    head = fitted_head(name, store).to(store.maps.dtype)
     by = DecidedBy.of("mean-similarity", "cosine")
-    return OneHead(store, head, deepcopy(head).double(), encoder.pooling, by)
+    return OneHead(store, head, deepcopy(head).double(), encoder.pooling, by, encoder)
 
 
 def takes_part(method: Method) -> bool:
-    """Whether mosaics can ask a method: they keep no pixels, and ask for a score or a lead."""
-    return method.needs_no_option and not method.perturbs and method is not METHODS["contrast"]
+    """Whether mosaics can ask a method: they alter no images, and ask for a score or a lead."""
+    return method.needs_no_option and (method.needs_tokens or not method.perturbs) and method is not METHODS["contrast"]
 
 
 def column(asked: OneHead, names: list[str], notes: dict[str, None]) -> Iterator[tuple[str, str]]:

@@ -5,29 +5,41 @@ from dataclasses import replace
 from math import isfinite
 from typing import Any
 
+from jaxtyping import Float
+from torch import Tensor
+
 from episodes.errors import Mistake
-from fsl_explain.backbones.capture import find_layer
+from fsl_explain.backbones.capture import evaluating, find_layer
 from fsl_explain.backbones.families.family import Family, Member
 from fsl_explain.backbones.families.own_feature import (
     OwnReading,
     agreement,
     found_layout_of,
+    is_one_cell,
     own_reading,
     probe_image,
 )
 from fsl_explain.backbones.layouts import checked_layout
 from fsl_explain.backbones.named_network import RANDOM, NamedNetwork
 from fsl_explain.backbones.preprocessing import OF_THE_IMAGES, separated
-from fsl_explain.backbones.tail import IGNORE
+from fsl_explain.backbones.tail import IGNORE, NETWORK
+from fsl_explain.backbones.tokens.reading import TokenReading
+from fsl_explain.backbones.tokens.recognizing import tokens_of
+from fsl_explain.heads.pooling import GAP
 from fsl_explain.registries import FAMILIES
 
 LAYER, LAYOUT = "layer", "layout"
 
 
-def from_family(name: str, seed: int, architecture: Mapping[str, Any]) -> NamedNetwork:
-    """Build the network ``family:name``, and find how it goes from its maps to its own feature unless a layer is named.
+def from_family(
+    name: str, seed: int, architecture: Mapping[str, Any], tail: str | None = None, readout: str | None = None
+) -> NamedNetwork:
+    """Build the network ``family:name``, and find how it makes its own feature of its maps unless a layer is named.
 
-    Raises: ``LookupError`` for an unknown name, option or layer; ``ImportError`` without the library.
+    A network of tokens is read out as it reads itself, or by a ``readout``.
+
+    Raises: ``LookupError`` for an unknown name, option or layer; ``ImportError`` without the library; ``ValueError``
+    for a readout that the network has not.
     """
     prefix, _, rest = name.partition(":")
     family: Family = FAMILIES[prefix]
@@ -45,21 +57,70 @@ def from_family(name: str, seed: int, architecture: Mapping[str, Any]) -> NamedN
     )
     if layer is not None:
         find_layer(member.network, layer)
+    if tail != NETWORK or readout is not None:
+        tokens = _tokens(name, built, readout)
+        if tokens is not None:
+            return replace(built, layout=None, tokens=tokens)
+    if layer is None:
+        return _read_as_its_own(built, tail)
+    if tail is None:
+        _expect_several_cells(name, built, layer)
+    return built
+
+
+def _expect_several_cells(name: str, built: NamedNetwork, layer: str) -> None:
+    """Refuse a layer behind the pooling. Raises: ``ValueError``, where its maps of an image are of one cell."""
+    if built.member is None:
+        return
+    image = probe_image(built.member.side, built.network)
+    if min(image.shape[-2:]) > 1 and is_one_cell(built.network, layer, image):
+        side = image.shape[-1]
+        raise Mistake(
+            f"expected maps of several cells from the layer {layer} of {name}, but of images of {side}×{side} it gives "
+            f"one cell, which has no places to explain; name a layer before the pooling, or say tail={IGNORE!r} where "
+            "its values are meant."
+        )
+
+
+def _tokens(name: str, built: NamedNetwork, readout: str | None) -> TokenReading | None:
+    """Return how a network of tokens is read, None where it is none or its own readout is another.
+
+    Raises: ``ValueError`` for a readout that was asked for and is not there.
+    """
+    layer = None if built.layer is None else find_layer(built.network, built.layer)
+    try:
+        tokens = tokens_of(built.network, layer, built.layout, readout, name)
+        if tokens is not None and built.member is not None:
+            token_embedding(tokens, probe_image(built.member.side, built.network))
+    except Mistake:
+        if readout is not None:
+            raise
+        return None
+    return tokens
+
+
+def token_embedding(tokens: TokenReading, image: Float[Tensor, "1 3 height width"]) -> Float[Tensor, "1 embedding"]:
+    """Return what a network of tokens is read out as. Raises: ``ValueError`` where it is not what the network makes."""
+    with evaluating(tokens.network, tokens.head):
+        return tokens.features(tokens.read(image), tokens.pooling(GAP), tokens.head).embedding
+
+
+def _read_as_its_own(built: NamedNetwork, tail: str | None) -> NamedNetwork:
+    """Find the layer and the head of a network's own feature; with ``tail="network"`` the layer alone."""
+    member = built.member
+    if member is None:
         return built
-    own, found = own_reading(
-        member.network,
-        probe_image(member.side, member.network),
-        classifies=member.classifies,
-        outcome=member.outcome,
-    )
+    image = probe_image(member.side, member.network)
+    own, found = own_reading(member.network, image, classifies=member.classifies, outcome=member.outcome)
     if not found.holds and member.pooled is not None:
         own = replace(own, layer=member.pooled, head=None, layout=None)
-    layout = layout or own.layout or _recognized(member, own)
+    if tail == NETWORK:
+        return replace(built, layer=own.layer, layout=built.layout or own.layout or _recognized(member, own))
     return replace(
         built,
         layer=own.layer,
         head=own.head,
-        layout=layout,
+        layout=built.layout or own.layout or _recognized(member, own),
         own_head=own.head is not None,
         own=own,
         agreement=found,
@@ -67,10 +128,20 @@ def from_family(name: str, seed: int, architecture: Mapping[str, Any]) -> NamedN
 
 
 def checked_again(built: NamedNetwork) -> NamedNetwork:
-    """Return a network whose weights were loaded with what its own reading gives now."""
-    if built.member is None or built.own is None:
+    """Return a network whose weights were loaded with what its own reading gives now.
+
+    Raises: ``ValueError`` where a readout of tokens is not what the network makes.
+    """
+    if built.member is None:
         return built
     image = probe_image(built.member.side, built.network)
+    if built.tokens is not None:
+        again = tokens_of(built.network, None, None, built.tokens.readout, built.tokens.description)
+        if again is not None:
+            token_embedding(again, image)
+        return replace(built, tokens=again)
+    if built.own is None:
+        return built
     return replace(built, agreement=agreement(built.network, built.own, image, built.member.outcome))
 
 
@@ -80,7 +151,7 @@ def expect_own_feature(name: str, built: NamedNetwork, tail: str | None) -> None
     Raises: ``ValueError`` with both shapes.
     """
     own, found = built.own, built.agreement
-    if own is None or found is None or found.holds or (tail == IGNORE and built.layout is not None):
+    if own is None or found is None or found.holds or (tail is not None and built.layout is not None):
         return
     if own.layer is None or built.layout is None:
         raise Mistake(

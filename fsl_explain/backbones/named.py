@@ -12,7 +12,8 @@ from torch import nn
 
 from episodes.errors import Mistake
 from fsl_explain.backbones.capture import evaluating, find_layer, modules_before
-from fsl_explain.backbones.from_family import checked_again, expect_own_feature, from_family
+from fsl_explain.backbones.families.own_feature import probe_image
+from fsl_explain.backbones.from_family import checked_again, expect_own_feature, from_family, token_embedding
 from fsl_explain.backbones.named_network import RANDOM, NamedNetwork
 from fsl_explain.backbones.preprocessing import IMAGENET_MEAN, IMAGENET_STD, separated
 from fsl_explain.backbones.reading import Reading
@@ -41,6 +42,7 @@ def build_named(
     release: str | None = None,
     part: str | None = None,
     tail: str | None = None,
+    readout: str | None = None,
     **architecture: Any,
 ) -> NamedNetwork:
     """Build a network by name; random weights depend on ``seed`` alone, and the network's not on its head.
@@ -50,7 +52,8 @@ def build_named(
     unless named, and its activation and images are taken unless given; its pooling wins over the network's. ``part``
     names the keys and the prefix of the network in a file of several. ``size``,
     ``mean`` and ``std`` are those of the images; further keywords go to the network. A network of a family whose
-    pooled maps are not seen to give its own feature is taken only with a ``layer``, or with ``tail="ignore"``.
+    pooled maps are not seen to give its own feature is taken only with a ``layer``, or with a ``tail``; one of tokens
+    is read out as it reads itself, or by ``readout``.
 
     Raises: ``LookupError`` for an unknown name or option; ``ValueError`` for a checkpoint that does not fit, or a
     network that cannot be read.
@@ -68,7 +71,7 @@ def build_named(
     with alone([RANDOM_NUMBERS]), torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every GPU, for good
         if recipe is None:
-            built = from_family(name, seed, architecture)
+            built = from_family(name, seed, architecture, tail, readout)
         else:
             built = _from_recipe(name, recipe, checkpoint, seed, architecture)
         config = _head_config(recipe, head)
@@ -82,6 +85,8 @@ def build_named(
         report = _load(built, None if config.fresh or built.own_head else built.head, opened)
         built = checked_again(replace(built, weights=_origin(opened, report), report=report))
     expect_own_feature(name, built, tail)
+    if built.member is not None and built.member.text is not None:
+        built = replace(built, text=built.member.text.filled(opened))
     built = replace(built, random=_random(built, opened is not None, config.fresh))
     built.network.to(memory_format=torch.channels_last)
     return built
@@ -141,6 +146,8 @@ def _head(built: NamedNetwork, config: HeadConfig) -> nn.Module | None:
 def _channels(built: NamedNetwork) -> int:
     """Count the activation maps of one image."""
     network, side = built.network, built.preprocessing.size
+    if built.tokens is not None and built.member is not None:
+        return int(token_embedding(built.tokens, probe_image(built.member.side, network)).shape[1])
     layer = None if built.layer is None else find_layer(network, built.layer)
     with evaluating(network):
         reading = Reading(network, layer, built.layout, Tail("", None, silent=True))
@@ -164,6 +171,11 @@ def _loaded(built: NamedNetwork, head: nn.Module | None, checkpoint: Checkpoint)
 
 def _behind(built: NamedNetwork) -> tuple[str, ...]:
     """Return the names of the tensors that neither the explained layer nor the head reads."""
+    if built.tokens is not None:
+        unread = {
+            id(value) for part in built.tokens.parts.classifiers for value in part.state_dict(keep_vars=True).values()
+        }
+        return tuple(name for name, value in built.network.state_dict(keep_vars=True).items() if id(value) in unread)
     if built.layer is None:
         return ()
     network, side = built.network, built.preprocessing.size

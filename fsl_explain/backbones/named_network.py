@@ -9,6 +9,8 @@ from fsl_explain.backbones.families.family import Member
 from fsl_explain.backbones.families.own_feature import Agreement, OwnReading
 from fsl_explain.backbones.layouts import FIRST
 from fsl_explain.backbones.preprocessing import Preprocessing
+from fsl_explain.backbones.text import TextTower
+from fsl_explain.backbones.tokens.reading import TokenReading
 from fsl_explain.backbones.weights.loading import LoadingReport
 
 RANDOM = "random weights"
@@ -34,9 +36,11 @@ class NamedNetwork:
     member: Member | None = None
     own: OwnReading | None = None
     agreement: Agreement | None = None
+    tokens: TokenReading | None = None  # how a network of tokens is read
+    text: TextTower | None = None  # of the same model
     checkpoint: Path | None = None  # the file of weights that the name itself says
 
     @property
     def is_own_feature(self) -> bool:
         """Whether the embedding without another head was seen to be the network's own feature."""
-        return self.agreement is not None and self.agreement.holds
+        return self.tokens is not None or (self.agreement is not None and self.agreement.holds)

@@ -16,6 +16,7 @@ from .decision import (
 from .knn_vote import KnnVote, MajorityVote, NearestNeighbor
 from .linear import CosineClassifier, LogisticRegression
 from .named import RULES, has_option, named_rule, neighbor_rules, votes
+from .relation_network import RelationNetwork
 
 __all__ = [
     "RULES",
@@ -26,6 +27,7 @@ __all__ = [
     "MajorityVote",
     "NearestNeighbor",
     "NeighborRule",
+    "RelationNetwork",
     "Rule",
     "SupportSet",
     "Vote",

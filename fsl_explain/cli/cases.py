@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from episodes import LabeledImages, PreparedImage, prepare
-from fsl_explain.cli.from_settings import sampler_of
+from fsl_explain.cli.from_settings import sampler_of, similarity_of
 from fsl_explain.config import EvaluationConfig
 from fsl_explain.encoder import Encoder
 from fsl_explain.evaluation.measurement import Chunk
@@ -18,7 +18,6 @@ from fsl_explain.explainers.choice import Choice
 from fsl_explain.explainers.compared import Compared, compare
 from fsl_explain.explainers.explaining import explain_compared
 from fsl_explain.explainers.methods.named import find_method
-from fsl_explain.readouts.cells import NoPooling
 from fsl_explain.report import Case
 
 CASES_ON_A_PAGE = 4
@@ -34,13 +33,13 @@ def make_case(
     mask: Bool[Tensor, "height width"] | None = None,
     query_name: str = "",
     support_names: Mapping[str, Sequence[str]] | None = None,
+    prompts: Mapping[str, Sequence[str]] | None = None,
 ) -> Case:
     """Explain the one query of ``compared`` by every method; each is told the options that are its own."""
     explanations = {
         method: explain_compared(compared, method, choice.meant_for(find_method(method).explains))[0]
         for method in methods
     }
-    can_flip = len(compared.supports.classes) > 1 and not isinstance(compared.encoder.pooling, NoPooling)
     return Case(
         title=title,
         explanations=explanations,
@@ -51,8 +50,16 @@ def make_case(
         },
         query_name=query_name,
         support_names=support_names or {},
-        counterfactuals=tuple(counterfactual_of(compared, choice, edit) for edit in EDITS) if can_flip else (),
+        prompts=prompts or {},
+        counterfactuals=tuple(counterfactual_of(compared, choice, edit) for edit in _edits(compared)),
     )
+
+
+def _edits(compared: Compared) -> tuple[str, ...]:
+    """Return the edits of cells to look for; only cells that have maps of their own are removed or replaced."""
+    if len(compared.supports.classes) < 2:
+        return ()
+    return EDITS if compared.supports.features is not None else ("remove",)
 
 
 def episode_cases(
@@ -82,8 +89,9 @@ def _episode_case(
     }
     prepared = _prepared(encoder, dataset, index)
     decision = settings.decision
-    choice = Choice(decision.rule, decision.similarity)
-    compared = compare(encoder, prepared.pixels, supports, decision.similarity)
+    similarity = similarity_of(decision, settings.episodes.n_shot)
+    choice = Choice(decision.rule, similarity)
+    compared = compare(encoder, prepared.pixels, supports, similarity)
     return make_case(
         f"Episode {position}: a query of class {truth}",
         compared,

@@ -1,7 +1,9 @@
 """``fsl-explain demo``."""
 
+from collections.abc import Mapping
 from importlib.resources import as_file, files
 from pathlib import Path
+from typing import Any
 
 from fsl_explain.cli.evaluate import run_evaluation
 from fsl_explain.cli.from_settings import accuracy_of
@@ -11,9 +13,12 @@ from fsl_explain.config import EvaluationConfig, read_config
 from fsl_explain.encoder import Encoder
 from fsl_explain.metrics import mean_interval
 
+TRANSFORMER = "transformer"
+"""The folder of the second encoder's page."""
+
 
 def run(out: Path) -> None:
-    """Evaluate the embedded encoder, trained and untrained, and write the page."""
+    """Evaluate the embedded encoders, the first trained and untrained, and write a page of each."""
     with as_file(files("fsl_explain") / "demo") as folder:
         settings = read_config(folder / "demo.toml", EvaluationConfig)
         dataset = settings.data.open()
@@ -24,9 +29,20 @@ def run(out: Path) -> None:
         summary = run_evaluation(
             settings, Opened.of(settings, dataset, encoder), out, title="demo: digits never trained on"
         )
-    trained = summary["accuracy"]
+        of_tokens = read_config(folder / "demo-vit.toml", EvaluationConfig)
+        note("Measuring a small Vision Transformer, read out by its class token …")
+        second = run_evaluation(
+            of_tokens,
+            Opened.of(of_tokens, dataset, Encoder.from_config(of_tokens.encoder)),
+            out / TRANSFORMER,
+            title="demo: a class token",
+        )
     say(
         f"Accuracy: untrained encoder {100 * mean:.2f} ± {100 * half_width:.2f} %, "
-        f"trained encoder {100 * trained['mean']:.2f} ± {100 * trained['half_width']:.2f} %."
+        f"trained encoder {_percent(summary['accuracy'])}, Vision Transformer {_percent(second['accuracy'])}."
     )
-    say(f"Page: {out / 'index.html'}")
+    say(f"Pages: {out / 'index.html'}, {out / TRANSFORMER / 'index.html'}")
+
+
+def _percent(found: Mapping[str, Any]) -> str:
+    return f"{100 * found['mean']:.2f} ± {100 * found['half_width']:.2f} %"

@@ -1,17 +1,17 @@
 """``fsl-explain explain``."""
 
+from dataclasses import replace
 from pathlib import Path
 
-import PIL.Image
 import torch
 
-from episodes import ImageFolder, read_image, read_images
-from episodes.errors import Mistake
+from episodes import read_image
 from fsl_explain.backbones.random_parts import random_words
 from fsl_explain.centering import centered_words
 from fsl_explain.classifiers import named_rule
 from fsl_explain.cli.cases import make_case
 from fsl_explain.cli.centering import as_set
+from fsl_explain.cli.compared_with import compared_with, embeddings_of
 from fsl_explain.cli.manners import check_trained
 from fsl_explain.cli.measuring import say_random
 from fsl_explain.cli.progress import note, say, show_table
@@ -22,23 +22,24 @@ from fsl_explain.explainers.analysis.support_audit import support_audit
 from fsl_explain.explainers.choice import Choice, find_similarity
 from fsl_explain.explainers.compared import compare
 from fsl_explain.explainers.contrast_weights import class_index
+from fsl_explain.explainers.methods.fam import has_projection
 from fsl_explain.explainers.methods.named import find_method
-from fsl_explain.explainers.support_groups import embedded
+from fsl_explain.explainers.prompts import scale_of
 from fsl_explain.heads import pooling_name
 from fsl_explain.report import Case, Page, write_page
 from fsl_explain.report.support_view import decided_by_supports, receipt_title
 from fsl_explain.similarities import Similarity
 
-Pictures = list[tuple[Path, PIL.Image.Image]]
-
 
 def run(
     query: Path,
-    support: Path,
+    support: Path | None,
+    text: tuple[str, ...],
     out: Path,
     encoder: str,
     checkpoint: Path | None,
     pooling: str | None,
+    readout: str | None,
     center: CenterConfig | None,
     methods: tuple[str, ...],
     rule: str,
@@ -46,7 +47,7 @@ def run(
     temperature: float | None,
     similarity: str,
     threshold: float | None,
-    scale: float,
+    scale: float | None,
     target: str | None,
     against: tuple[str, ...],
     shots: int | None,
@@ -54,42 +55,37 @@ def run(
 ) -> None:
     """Explain the query, print the decision and the receipts, and write the page."""
     image = read_image(query)
-    pictures = _support_pictures(support, shots, skip_broken)
-    groups = {name: [path for path, _ in read] for name, read in pictures.items()}
-    classes = tuple(groups)
+    given = compared_with(support, text, shots, skip_broken)
     choice = Choice(
         rule=named_rule(rule, k, temperature),
         similarity=similarity,
-        target=None if target is None else class_index(target, classes),
+        target=None if target is None else class_index(target, given.classes),
         against=None if not against else "others" if against == ("others",) else list(against),
-        scale=scale,
         threshold=threshold,
     )
-    network = Encoder.named(encoder, checkpoint=checkpoint, pooling=pooling)
-    check_trained(encoder, checkpoint)
+    network = Encoder.named(encoder, checkpoint=checkpoint, pooling=pooling, readout=readout)
+    choice = replace(choice, scale=scale_of(network, scale, text or None))
+    check_trained(encoder, network.random)
     say_random(network)
-    note(f"Comparing {query.name} with {sum(map(len, groups.values()))} images of {len(groups)} classes …")
-    supports = {name: network.preprocess([picture for _, picture in read]) for name, read in pictures.items()}
-    network = as_set(network, center, lambda: embedded(network, torch.cat([*supports.values()])).embedding)
+    note(f"Comparing {query.name} with {given.words} …")
+    supports = given.supports(network)
+    network = as_set(network, center, lambda: embeddings_of(network, supports))
     compared = compare(network, network.preprocess([image])[0], supports, similarity)
+    usual = _usual_methods(network, given.classes, find_similarity(similarity, compared.supports))
     case = make_case(
         "The decision",
         compared,
-        tuple(dict.fromkeys(methods)) or _usual_methods(classes, find_similarity(similarity, compared.supports)),
+        tuple(dict.fromkeys(methods)) or usual,
         choice,
         query_name=query.name,
-        support_names={name: [path.name for path in files] for name, files in groups.items()},
+        support_names=given.names,
+        prompts=given.prompts,
     )
-    facts = {
-        "Encoder": " ".join((f"{network.description}.", random_words(network.random))).removesuffix(". "),
-        "Decision": f"{rule}, {similarity} similarity",
-        "Pooling": pooling_name(network.pooling),
-    }
     write_page(
         Page(
             title=f"Why is {query.name} taken for {case.main_explanation.decision.name}?",
             lead=_verdict(case),
-            facts=facts,
+            facts=_facts(network, rule, similarity),
             cases=(case,),
             notes=tuple(words for words in (centered_words(network.centered_on),) if words),
         ),
@@ -100,27 +96,20 @@ def run(
     say(f"Page: {out}")
 
 
-def _usual_methods(classes: tuple[str, ...], similarity: Similarity) -> tuple[str, ...]:
-    usual = (*(("contrast",) if len(classes) > 1 else ()), "exact", "fam", "lafam")
+def _facts(network: Encoder, rule: str, similarity: str) -> dict[str, str]:
+    tokens = network.tokens
+    read = {"Pooling": pooling_name(network.pooling)} if tokens is None else {"Readout": tokens.readout}
+    return {
+        "Encoder": " ".join((f"{network.description}.", random_words(network.random))).removesuffix(". "),
+        "Decision": f"{rule}, {similarity} similarity",
+        **read,
+    }
+
+
+def _usual_methods(network: Encoder, classes: tuple[str, ...], similarity: Similarity) -> tuple[str, ...]:
+    by_paper = ("fam", "lafam") if has_projection(network.head) else ("lafam",)
+    usual = (*(("contrast",) if len(classes) > 1 else ()), "exact", *by_paper)
     return tuple(name for name in usual if find_method(name).takes(similarity))
-
-
-def _support_pictures(support: Path, shots: int | None, skip_broken: bool) -> dict[str, Pictures]:
-    """Read the first images of each class; all broken ones are named together, or listed on stderr and left out."""
-    folder = ImageFolder(support)
-    chosen: dict[str, list[Path]] = {name: [] for name in folder.classes}
-    for path, label in zip(folder.paths, folder.labels.tolist(), strict=True):
-        chosen[folder.classes[label]].append(path)
-    files = {name: paths[:shots] for name, paths in chosen.items()}
-    read, broken = read_images([path for paths in files.values() for path in paths], skip_broken=skip_broken)
-    for sentence in broken:
-        note(f"Left out: {sentence}")
-    found = dict(read)
-    pictures = {name: [(path, found[path]) for path in paths if path in found] for name, paths in files.items()}
-    for name, left in pictures.items():
-        if not left:
-            raise Mistake(f"no image of the class {name} in {support} can be read; add one or remove its folder.")
-    return pictures
 
 
 def _verdict(case: Case) -> str:

@@ -7,10 +7,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from episodes import EpisodeSampler, LabeledImages
+from fsl_explain.classifiers import RelationNetwork
 from fsl_explain.config import ComparisonConfig, EvaluationConfig, FigureConfig
 from fsl_explain.config.comparison import MapsConfig
 from fsl_explain.config.mosaics import MosaicSizesConfig
-from fsl_explain.config.settings import EpisodesConfig, RunConfig
+from fsl_explain.config.settings import DecisionConfig, EpisodesConfig, RunConfig
 from fsl_explain.encoder import Encoder
 from fsl_explain.evaluation.comparison.compared_images import MapComparison
 from fsl_explain.evaluation.comparison.label_free import compare_label_free
@@ -25,6 +26,7 @@ from fsl_explain.evaluation.mosaics.mosaic_images import MosaicSizes
 from fsl_explain.evaluation.mosaics.mosaic_store import MosaicStore, embed_mosaics
 from fsl_explain.explainers.methods.relax import RelaxOptions
 from fsl_explain.progress import Report, silent
+from fsl_explain.similarities import Similarity
 
 
 def sampler_of(episodes: EpisodesConfig, dataset: LabeledImages) -> EpisodeSampler:
@@ -51,7 +53,7 @@ def episodes_of(
         methods=settings.explanation.methods,
         figures=figures,
         rule=settings.decision.rule,
-        similarity=settings.decision.similarity,
+        similarity=similarity_of(settings.decision, settings.episodes.n_shot),
         masking=settings.explanation.masking,
         iou_threshold=settings.explanation.iou_threshold,
         batch_size=settings.run.batch_size,
@@ -62,6 +64,17 @@ def episodes_of(
     )
 
 
+def similarity_of(decision: DecisionConfig, shots: int) -> str | Similarity:
+    """Return the similarity by which episodes are decided; prototypes by a relation module are sums over shots."""
+    summed = shots if decision.rule == "prototype" else 1
+    return relation_or_named(decision.similarity, decision.relation_checkpoint, summed)
+
+
+def relation_or_named(name: str, checkpoint: Path | None, shots: int = 1) -> str | Similarity:
+    """Return the similarity of a relation module, or the name of another."""
+    return name if checkpoint is None else RelationNetwork.load(checkpoint, shots)
+
+
 def accuracy_of(settings: EvaluationConfig, encoder: Encoder, dataset: LabeledImages) -> Float[Tensor, "episode"]:
     """Return the accuracy of each episode that the settings name."""
     return accuracy_over_episodes(
@@ -70,7 +83,7 @@ def accuracy_of(settings: EvaluationConfig, encoder: Encoder, dataset: LabeledIm
         sampler=sampler_of(settings.episodes, dataset),
         episodes=settings.episodes.count,
         rule=settings.decision.rule,
-        similarity=settings.decision.similarity,
+        similarity=similarity_of(settings.decision, settings.episodes.n_shot),
         batch_size=settings.run.batch_size,
     )
 
@@ -146,8 +159,9 @@ def mosaics_of(
         encoder.pooling,
         heads=mosaics.heads,
         methods=mosaics.methods,
-        similarity=mosaics.similarity,
+        similarity=relation_or_named(mosaics.similarity, mosaics.relation_checkpoint),
         seed=mosaics.seed,
+        encoder=encoder,
         partial=partial,
         engine=run.engine,
         report=report,

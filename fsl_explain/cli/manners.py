@@ -89,12 +89,13 @@ def check_input(path: Path, what: str) -> None:
         raise MissingFile(f"expected {what}, but {path} does not exist; check the path.")
 
 
-def check_trained(encoder: str, checkpoint: Path | None) -> None:
-    """Refuse a network of a family without weights: its name stands for a trained one. Raises: ``ValueError``.
+def check_trained(encoder: str, random: Sequence[str]) -> None:
+    """Refuse a network of a family with random weights, where its name stands for a trained one.
 
-    The name of a folder of transformers brings its weights along; where it has none, they are said to be random.
+    ``random`` are the parts with random weights. A folder of transformers that holds no weights is taken, and they are
+    said to be random. Raises: ``ValueError``.
     """
-    if family_of(encoder) not in (None, WITH_WEIGHTS) and checkpoint is None:
+    if family_of(encoder) not in (None, WITH_WEIGHTS) and "network" in random:
         raise Mistake(
             f"expected trained weights for {encoder}, but got none, so that they would be random; give --checkpoint."
         )

@@ -3,11 +3,11 @@
 from copy import copy
 from pathlib import Path
 
-from torch import nn
-
 from episodes import LabeledImages
+from fsl_explain.backbones.reading import Reading
+from fsl_explain.backbones.tail import Tail
 from fsl_explain.cli.cases import make_case
-from fsl_explain.cli.from_settings import mosaics_of, sizes_of
+from fsl_explain.cli.from_settings import mosaics_of, relation_or_named, sizes_of
 from fsl_explain.cli.measuring import opened
 from fsl_explain.config import MosaicsConfig
 from fsl_explain.encoder import Encoder
@@ -19,7 +19,6 @@ from fsl_explain.evaluation.mosaics.mosaic_store import (
     draw_mosaics,
     mosaic_pixels,
     mosaic_side,
-    own_layers,
     picture_of,
     side_of,
 )
@@ -69,9 +68,10 @@ def _examples(
     settings: MosaicsConfig, encoder: Encoder, dataset: LabeledImages, store: MosaicStore
 ) -> tuple[Case, ...]:
     """Explain the first mosaics under the last head, as pages show any query; the frame is the right tile."""
-    head = fitted_head(settings.mosaics.heads[-1], store, settings.mosaics.seed).float()
     with_head = copy(encoder)
-    with_head.head = nn.Sequential(own_layers(encoder), head)
+    with_head.head = fitted_head(settings.mosaics.heads[-1], store, settings.mosaics.seed).float()
+    told = Tail(encoder.description, None, silent=True)  # the head is what was asked for
+    with_head.reading = Reading(encoder.network, encoder.layer, encoder.reading.layout, told)
     _, drawn = draw_mosaics(dataset, sizes_of(settings.mosaics))
     return tuple(
         _example(settings, with_head, dataset, mosaic, number) for number, mosaic in enumerate(drawn[:EXAMPLES])
@@ -80,18 +80,19 @@ def _examples(
 
 def _example(settings: MosaicsConfig, encoder: Encoder, dataset: LabeledImages, mosaic: Mosaic, number: int) -> Case:
     sizes, side = settings.mosaics, side_of(encoder)
+    similarity = relation_or_named(sizes.similarity, sizes.relation_checkpoint)
     names = [dataset.classes[label] for label in mosaic.classes.tolist()]
     references = [dataset[index] for index in mosaic.references.tolist()]
     crops = encoder.preprocess([cut(image.image, crop_area(image, sizes.crop), side) for image in references])
     large = mosaic_side(encoder, sizes.side)
     pixels = mosaic_pixels(encoder, [picture_of(mosaic, dataset, sizes.crop, large)], large)[0]
-    compared = compare(encoder, pixels, dict(zip(names, crops[:, None], strict=True)), sizes.similarity)
+    compared = compare(encoder, pixels, dict(zip(names, crops[:, None], strict=True)), similarity)
     height, width = pixels.shape[-2:]
     return make_case(
         f"Mosaic {number}: where is {names[mosaic.target]}?",
         compared,
         tuple(dict.fromkeys((*sorted(sizes.methods, key=lambda name: name != "contrast"), "lafam"))),
-        Choice(similarity=sizes.similarity, target=names[mosaic.target], against="others"),
+        Choice(similarity=similarity, target=names[mosaic.target], against="others"),
         box=tile_boxes(height, width)[mosaic.target],
         mask=tile_masks(height, width)[mosaic.target],
         query_name=f"{TILE_NAMES[mosaic.target]} tile",

@@ -1,12 +1,13 @@
 """Options that several commands have; a name is checked, and listed in the help, without loading what it stands for."""
 
 from collections.abc import Callable, Collection
-from typing import Annotated
+from typing import Annotated, get_args
 
 from cyclopts import Parameter
 
 from episodes.naming import unknown_name
 from episodes.registry import Registry
+from fsl_explain.config.names import Readout
 from fsl_explain.registries import (
     ENCODERS,
     METHODS,
@@ -18,6 +19,7 @@ from fsl_explain.registries import (
     family_names,
 )
 
+READOUTS: tuple[str, ...] = get_args(Readout)
 FITTED = "mahalanobis"
 """The similarity that is fitted on the supports."""
 
@@ -42,13 +44,18 @@ def one_of(table: Registry[object], what: str = "{}.", *also: str) -> Parameter:
 
 def among(kind: str, names: Collection[str]) -> Parameter:
     """Return the check that an option is one of some names that are no registry."""
+    return Parameter(validator=each(among_names(kind, names)))
+
+
+def among_names(kind: str, names: Collection[str]) -> Callable[[str], str]:
+    """Return the check that a text is one of some names that are no registry."""
 
     def check(name: str) -> str:
         if name not in names:
             raise unknown_name(kind, name, names)
         return name
 
-    return Parameter(validator=each(check))
+    return check
 
 
 Changes = Annotated[tuple[str, ...], Parameter(name="--set", negative="")]
@@ -95,7 +102,16 @@ Center = Annotated[
         "bank's folder. Scores and decisions change.",
     ),
 ]
+Texts = Annotated[tuple[str, ...], Parameter(negative="")]
+"""Prompts, one an option."""
 PoolingName = Annotated[str | None, one_of(POOLINGS, "{}; that of the encoder's paper unless given.")]
+ReadoutName = Annotated[
+    str | None,
+    Parameter(
+        validator=each(among_names("readout", READOUTS)),
+        help=f"Of networks of tokens: {', '.join(READOUTS)}; that of the network itself unless given.",
+    ),
+]
 SimilarityName = Annotated[str, one_of(SIMILARITIES)]
 FittedSimilarityName = Annotated[str, one_of(SIMILARITIES, "{} (fitted on the supports).", FITTED)]
 RuleName = Annotated[str, one_of(RULES)]

@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from episodes.errors import MissingFile, Mistake
-from fsl_explain.config.names import EncoderName, PoolingName
+from fsl_explain.config.names import EncoderName, PoolingName, Readout
 from fsl_explain.config.numbers import WIDEST, check_range
 from fsl_explain.config.strict import LocalPath, Settings
 from fsl_explain.registries import ENCODERS, OWN, POOLINGS, family_names
@@ -56,8 +56,12 @@ class EncoderConfig(Settings):
     layout: Literal["channels-first", "channels-last", "tokens"] | None = Field(
         None, description="How the maps of that layer lie; None: recognized."
     )
-    tail: Literal["ignore"] | None = Field(
-        None, description="ignore: the pooled maps are compared, whatever the network makes of them."
+    tail: Literal["ignore", "network"] | None = Field(
+        None,
+        description="ignore: the pooled maps are compared, whatever is made of them; network: what that returns.",
+    )
+    readout: Readout | None = Field(
+        None, description="How the embedding of a network of tokens comes about; None: as the network itself makes it."
     )
     inference: Literal["eager", "folded", "bf16"] = Field(
         "eager", description="eager; folded: batch normalization inside the convolutions; bf16: that in bfloat16."

@@ -2,14 +2,15 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from fsl_explain.config.data import DataConfig
 from fsl_explain.config.encoder import EncoderConfig
-from fsl_explain.config.names import MethodName, MosaicHeadName, SimilarityName
+from fsl_explain.config.names import RELATION, LearnedSimilarityName, MethodName, MosaicHeadName
 from fsl_explain.config.numbers import LARGEST_SEED, MOST, WIDEST
+from fsl_explain.config.relation import has_its_weights
 from fsl_explain.config.settings import RunConfig
-from fsl_explain.config.strict import Settings
+from fsl_explain.config.strict import LocalPath, Settings
 from fsl_explain.registries import MOSAIC_HEADS, SIMILARITIES
 
 
@@ -28,7 +29,10 @@ class MosaicSizesConfig(Settings):
         description="Side of a mosaic in pixels; None: of the encoder's images, so that tiles have half.",
     )
     fit_share: float = Field(0.5, gt=0, lt=1, description="Share of each class's images kept for fitting heads.")
-    similarity: SimilarityName = Field("cosine", description=f"{SIMILARITIES.listed()}.")
+    similarity: LearnedSimilarityName = Field("cosine", description=f"{SIMILARITIES.listed(RELATION)}.")
+    relation_checkpoint: LocalPath | None = Field(
+        None, description="The weights of the relation module, for the similarity relation; pooling is flatten."
+    )
     heads: tuple[MosaicHeadName, ...] = Field(
         ("none", "center", "pca-128", "linear", "lda", "class-pca"),
         min_length=1,
@@ -37,6 +41,8 @@ class MosaicSizesConfig(Settings):
     methods: tuple[MethodName, ...] = Field(
         ("fam", "grad-cam", "exact", "contrast"), description="Explainers beside the baselines."
     )
+
+    _has_its_weights = model_validator(mode="after")(has_its_weights)
 
 
 class MosaicsConfig(Settings):

@@ -1,7 +1,7 @@
 """Settings that name what a registry holds: an unknown name is an error with the nearest one, and nothing is loaded."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator
 
@@ -19,6 +19,8 @@ from fsl_explain.registries import (
 
 CLASS_LOGIT = "grad-cam-logit"
 """Of a comparison alone: Grad-CAM of a classifier's own logit, which no decision by similarity has."""
+RELATION = "relation"
+"""The similarity of a relation module, whose weights are a file of their own."""
 COUNTED = "majority-vote"
 """The rule whose decision is a count of votes, and not the largest of the scores that are explained."""
 
@@ -34,7 +36,10 @@ def _decides_by_its_scores(name: str) -> str:
     return name
 
 
+Readout = Literal["class", "class-direct", "class-last", "mean", "class+mean", "attention-pool"]
+"""How the embedding of a network of tokens comes about."""
 SimilarityName = Annotated[str, named(SIMILARITIES)]
+LearnedSimilarityName = Annotated[str, named(SIMILARITIES, RELATION)]
 RuleName = Annotated[str, named(RULES)]
 ScoringRuleName = Annotated[str, named(RULES), AfterValidator(_decides_by_its_scores)]
 PoolingName = Annotated[str, named(POOLINGS)]

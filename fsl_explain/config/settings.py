@@ -1,13 +1,14 @@
 """The settings of an evaluation."""
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from fsl_explain.config.center import CENTER, CenterConfig
 from fsl_explain.config.data import DataConfig
 from fsl_explain.config.encoder import EncoderConfig
-from fsl_explain.config.names import MaskingName, MethodName, ScoringRuleName, SimilarityName
+from fsl_explain.config.names import RELATION, LearnedSimilarityName, MaskingName, MethodName, ScoringRuleName
 from fsl_explain.config.numbers import LARGEST_SEED, MOST, MOST_AT_ONCE
-from fsl_explain.config.strict import Settings
+from fsl_explain.config.relation import has_its_weights
+from fsl_explain.config.strict import LocalPath, Settings
 from fsl_explain.engine import ENGINES
 from fsl_explain.registries import MASKINGS, METHODS, OWN, RULES, SIMILARITIES
 
@@ -26,7 +27,12 @@ class DecisionConfig(Settings):
     """How a query is given a class."""
 
     rule: ScoringRuleName = Field("mean-similarity", description=f"{RULES.listed()}.")
-    similarity: SimilarityName = Field("cosine", description=f"{SIMILARITIES.listed()}.")
+    similarity: LearnedSimilarityName = Field("cosine", description=f"{SIMILARITIES.listed(RELATION)}.")
+    relation_checkpoint: LocalPath | None = Field(
+        None, description="The weights of the relation module, for the similarity relation; pooling is flatten."
+    )
+
+    _has_its_weights = model_validator(mode="after")(has_its_weights)
 
 
 class ExplanationConfig(Settings):

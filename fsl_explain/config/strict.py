@@ -55,7 +55,7 @@ def _csv_beside_the_config(name: str, info: Any) -> str:
 SplitName = Annotated[str, AfterValidator(_csv_beside_the_config)]
 """The name of a built-in split, or a CSV file relative to the configuration file that names it."""
 
-PLACES = ("root", "directory", "checkpoint", "output", "categories")
+PLACES = ("root", "directory", "checkpoint", "relation_checkpoint", "output", "categories")
 """Keys whose values are paths."""
 NAMED_BY_FILE = ("split", "categories", "images", "annotations", "table")
 

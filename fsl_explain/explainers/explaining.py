@@ -22,6 +22,7 @@ from fsl_explain.explainers.methods.exact import support_addends
 from fsl_explain.explainers.methods.named import find_method, name_of
 from fsl_explain.explainers.methods.relax import RelaxOptions, relax
 from fsl_explain.explainers.methods.relax import saliency as scaled_importance
+from fsl_explain.explainers.prompts import Text, scale_of, supports_of
 from fsl_explain.explainers.question import Question
 from fsl_explain.explainers.sides import QuerySide, SupportSide
 from fsl_explain.explainers.support_groups import Supports, embedded
@@ -37,14 +38,15 @@ MASKED_AT_RANDOM = ("relax", "u-relax")
 def explain(
     encoder: Encoder,
     query: Float[Tensor, "*batch color height width"],
-    supports: Supports,
+    supports: Supports | None = None,
     *,
+    text: Text | None = None,
     method: str | Method = "exact",
     rule: str | Rule = "mean-similarity",
     similarity: str | Similarity = "cosine",
     target: ClassReference | None = None,
     against: Against = None,
-    scale: float = 1.0,
+    scale: float | None = None,
     threshold: float | None = None,
 ) -> Explanation:
     """Explain why a query is given a class by its similarity to the supports.
@@ -53,19 +55,23 @@ def explain(
     ``supports`` are images (way, shot, 3, H, W), their ``Features`` with leading dimensions (way, shot), embeddings
     (way, shot, J), prototypes (way, J), or a mapping from class name to images (shot, 3, H, W), ``Features`` (shot, …),
     embeddings (shot, J) or one prototype (J,), with any number of shots. Images go through the network a batch at a
-    time; embeddings have no maps, so that ``support_cells`` are NaN. ``method`` is ``exact`` (the target's score),
-    ``contrast`` (its lead over rivals), ``log-probability`` (of the softmax of ``scale`` times the scores),
-    ``verification`` (the score minus ``threshold``), or another name in ``METHODS``; or an object such as
-    ``relax_method(RelaxOptions(masks=512))``. ``rule`` and ``similarity`` are names or objects such as
-    ``KnnVote(k=20)`` and ``Mahalanobis.fit(embeddings)``.
+    time; embeddings have no maps, so that ``support_cells`` are NaN. For an encoder with a text tower ``text`` takes
+    their place: a mapping from class name to a prompt, prompts (a shot each) or embeddings (shot, J), or a list of
+    prompts, each a class of its own. Embeddings of prompts have norm 1. ``method`` is ``exact`` (the target's score),
+    ``contrast`` (its lead over rivals), ``log-probability`` (of the softmax of ``scale`` times the scores; if None 1,
+    or with ``text`` the model's own), ``verification`` (the score minus ``threshold``), or another name in ``METHODS``;
+    or an object such as ``relax_method(RelaxOptions(masks=512))``. ``rule`` and ``similarity`` are names or objects
+    such as ``KnnVote(k=20)`` and ``Mahalanobis.fit(embeddings)``.
     ``target`` is a class index or name, the predicted class if None. ``against`` serves ``contrast``: a
     class, a list of classes (the mean of their scores), ``"others"``, or None for the best-scoring rival.
 
     Raises: ``ValueError``, ``LookupError`` or ``TypeError`` for input that does not fit, in one sentence.
     """
     expect_encoder(encoder, "encoder, query, supports")
-    choice = Choice(rule, similarity, target, against, float(scale), None if threshold is None else float(threshold))
-    explanation = explain_compared(compare(encoder, query, supports, similarity), method, choice)
+    factor = scale_of(encoder, scale, text)
+    choice = Choice(rule, similarity, target, against, factor, None if threshold is None else float(threshold))
+    given = supports_of(encoder, supports, text)
+    explanation = explain_compared(compare(encoder, query, given, similarity), method, choice)
     return explanation if query.dim() == 4 else explanation[0]
 
 

@@ -49,7 +49,7 @@ def gathered(encoder: Encoder, supports: object, channels: int) -> tuple[Support
         return support_set(_joined_features(features, channels), shots, tuple(groups)), None
     tensors = {name: group for name, group in groups.items() if not isinstance(group, Features)}
     if "embeddings" in kinds.values():
-        _check_embeddings(tensors, channels)
+        _check_embeddings(tensors, channels, encoder)
         index, valid = padded_index(shots)
         flat = torch.cat([at_hand(group).detach().double() for group in tensors.values()])
         return SupportSet(flat[index.to(flat.device)], valid.to(flat.device), tuple(groups)), None
@@ -144,12 +144,13 @@ def _detached(features: Features) -> Features:
     return Features(maps, pooled, embedding, kept)
 
 
-def _check_embeddings(groups: Mapping[str, Tensor], channels: int) -> None:
+def _check_embeddings(groups: Mapping[str, Tensor], channels: int, encoder: Encoder) -> None:
+    then = "." if encoder.text is None else "; give the projection that follows the image tower as its head=."
     for name, group in groups.items():
         if group.shape[-1] != channels or len(group) == 0:
             raise Mistake(
                 f"expected embeddings (shot, {channels}) with at least one shot for {name}, as the encoder makes "
-                f"them, but got shape {tuple(group.shape)}."
+                f"them, but got shape {tuple(group.shape)}{then}"
             )
         if not group.is_floating_point():
             raise WrongType(f"expected embeddings for {name}, but got whole numbers ({group.dtype}); use floats.")

@@ -103,8 +103,8 @@ class PooledTail:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Single precision at least, that of the maps."""
-        return torch.float32
+        """That of any maps, which the head is to have."""
+        return torch.float64
 
 
 def tolerance_of(tail: Tail, maps: Tensor) -> float:

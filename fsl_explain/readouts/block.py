@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from fsl_explain.devices import module_in_full_precision
 from fsl_explain.heads import Linearization, linearize
 from fsl_explain.heads.block_layers import Affine
 from fsl_explain.heads.linearization import linearized
@@ -117,6 +118,18 @@ def frozen(block: Block, tokens: Float[Tensor, "*batch token channel"], queries:
         mlp=None if block.mlp is None else linearize(block.mlp, after),
         queries=() if own is None else queries,
     )
+
+
+def queries_behind(
+    block: Block, tokens: Float[Tensor, "*batch token channel"], queries: tuple[int, ...]
+) -> Float[Tensor, "*batch query channel"]:
+    """Return the query tokens as they leave a block, nothing frozen: derivatives pass through all of it."""
+    read, beta = _without_bias(block.norm, tokens)
+    rows = _attention(block, tokens, read, queries)
+    values = _in_heads(block.value(read if beta is None else read + beta), block.heads)
+    written: Tensor = module_in_full_precision(block.out)((rows @ values).transpose(-3, -2).flatten(-2))
+    after = written if block.latent is not None else tokens[..., list(queries), :] + written
+    return after if block.mlp is None else after + module_in_full_precision(block.mlp)(after)
 
 
 def _attention(block: Block, tokens: Tensor, read: Tensor, queries: tuple[int, ...]) -> Tensor:

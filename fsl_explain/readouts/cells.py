@@ -6,7 +6,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from episodes.errors import Mistake
+from fsl_explain.heads.named import pooling_name
 from fsl_explain.heads.pooling import Pooling, weighted_sum
+
+OF_ONE_EMBEDDING = {"class-direct": "class", "class-last": "class"}
+"""Readouts that split the embedding of another one in another way."""
 
 
 def normalize(norm: nn.Module, tokens: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch channel"]:
@@ -21,7 +25,7 @@ def normalize(norm: nn.Module, tokens: Float[Tensor, "*batch channel"]) -> Float
     return normalized
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class NormalizedCells:
     """Normalize each cell over its channels, then pool: the mean of patches with the norm before it.
 
@@ -30,6 +34,9 @@ class NormalizedCells:
 
     norm: nn.Module
     pooling: Pooling
+
+    def __repr__(self) -> str:
+        return f"{pooling_name(self.pooling)} behind the norm"
 
     def __call__(self, maps: Float[Tensor, "*batch channel h w"]) -> Float[Tensor, "*batch channel"]:
         """Pool the normalized maps."""
@@ -49,11 +56,14 @@ class NormalizedCells:
         return normalize(self.norm, maps.movedim(-3, -1)).movedim(-1, -3)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class NoPooling:
     """In place of a pooling where a token is read out: no pooling of the last maps makes the embedding."""
 
     readout: str
+
+    def __repr__(self) -> str:
+        return f"none, read out as {OF_ONE_EMBEDDING.get(self.readout, self.readout)}"
 
     def __call__(self, maps: Float[Tensor, "*batch channel h w"]) -> Float[Tensor, "*batch channel"]:  # noqa: ARG002
         """Raise ``ValueError``."""

@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from fsl_explain.readouts.block import Block, FrozenBlock, frozen
+from fsl_explain.readouts.block import Block, FrozenBlock, frozen, queries_behind
 
 CELLS, BIASES, ITSELF = "cells", "biases", "class token to itself"
 STREAM, DIRECT, LAST = "class", "class-direct", "class-last"
@@ -94,6 +94,18 @@ class StreamTrace:
         slots[:, len(self.plan.roles) :] = torch.eye(patches).to(slots)
         written: Tensor = self._pushed(slots, ())[0].mT.unflatten(-1, self.grid)
         return written
+
+    @property
+    def cells_read(self) -> Float[Tensor, "*batch channel h w"]:
+        """The patches as the last block reads them."""
+        cells: Tensor = self.tokens[-1][..., len(self.plan.roles) :, :].mT.unflatten(-1, self.grid)
+        return cells
+
+    def read_again(self, cells: Float[Tensor, "*batch channel h w"]) -> Float[Tensor, "*batch channel"]:
+        """Return what would be read out, had the last block read these patches; derivatives pass through the block."""
+        prefix = self.tokens[-1][..., : len(self.plan.roles), :]
+        tokens = torch.cat([prefix, cells.flatten(start_dim=-2).mT], dim=-2)
+        return queries_behind(self.plan.blocks[-1], tokens, self.plan.queries).flatten(-2)
 
     def parts(self) -> Sequence[Tensor]:
         """Return the tokens of every block."""

@@ -29,13 +29,14 @@ class SupportView:
 
 @dataclass(frozen=True)
 class ClassView:
-    """A class: its score, how it is marked, and its supports; ``note`` is said where the map is empty."""
+    """A class: its score, how it is marked, and its supports or prompts; ``note`` is said where the map is empty."""
 
     name: str
     score: str
     marks: tuple[str, ...]
     supports: tuple[SupportView, ...]
     note: str
+    prompts: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class CaseView:
     main_name: str
     main_legend: Legend
     classes: tuple[ClassView, ...]
+    prompted: bool  # whether the supports are prompts
     methods: tuple[MethodView, ...]
     figures: Table | None
     receipt: SupportReceipt
@@ -75,6 +77,7 @@ def case_view(case: Case) -> CaseView:
         main_name=case.main_name,
         main_legend=legend(main),
         classes=tuple(_class_view(main, label, text, case) for label, text in zip(order, texts, strict=True)),
+        prompted=bool(case.prompts),
         methods=tuple(method_view(name, explanation) for name, explanation in case.explanations.items()),
         figures=_figures(case),
         receipt=support_receipt(case),
@@ -84,6 +87,10 @@ def case_view(case: Case) -> CaseView:
 
 def _class_view(main: Explanation, label: int, score: str, case: Case) -> ClassView:
     name = main.decision.classes[label]
+    if case.prompts:
+        part = bool((main.support_weights[label] != 0).any())
+        notes = [] if part else _silence(main, label, case)
+        return ClassView(name, score, marks(main, label, case.truth), (), " · ".join(notes), _prompts(name, case))
     real = shots(main, label)
     silent = not any(has_say(main, label, shot) for shot in real)
     notes = _silence(main, label, case) if silent else []
@@ -95,7 +102,13 @@ def _class_view(main: Explanation, label: int, score: str, case: Case) -> ClassV
         SupportView(_support_picture(main, label, shot), f"{shot + 1} {file_names[place]}".strip())
         for place, shot in enumerate(real)
     )
-    return ClassView(name, score, marks(main, label, case.truth), supports, " · ".join(notes))
+    return ClassView(name, score, marks(main, label, case.truth), supports, " · ".join(notes), ())
+
+
+def _prompts(name: str, case: Case) -> tuple[str, ...]:
+    """Return the prompts of a class, none where its name says the only one."""
+    prompts = tuple(case.prompts.get(name) or ())
+    return () if prompts == (name,) else prompts
 
 
 def _silence(main: Explanation, label: int, case: Case) -> list[str]:

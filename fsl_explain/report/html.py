@@ -12,7 +12,7 @@ from fsl_explain.files import written_aside
 from fsl_explain.report.case_view import case_view
 from fsl_explain.report.page import Page
 from fsl_explain.report.rows_view import rows_view
-from fsl_explain.report.wording import HOW_TO_READ
+from fsl_explain.report.wording import HOW_TO_READ, HOW_TO_READ_PROMPTS
 
 TEMPLATES = Path(__file__).parent
 
@@ -21,7 +21,9 @@ def render_page(page: Page) -> str:
     """Return the page as HTML: styles and pictures inside, no script, no outside address."""
     cases = [case_view(case) for case in page.cases]
     chips = distinct([case.title for case in cases])
-    return render("page.html", page=page, cases=cases, chips=chips, rows=rows_view(page.rows), how_to_read=HOW_TO_READ)
+    prompted = any(case.prompted for case in cases)
+    how_to_read = (*HOW_TO_READ, HOW_TO_READ_PROMPTS) if prompted else HOW_TO_READ
+    return render("page.html", page=page, cases=cases, chips=chips, rows=rows_view(page.rows), how_to_read=how_to_read)
 
 
 def distinct(titles: Sequence[str]) -> list[str]:

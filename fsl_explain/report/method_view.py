@@ -49,14 +49,14 @@ class MethodView:
     not_split: str = NOT_SPLIT
 
 
-def method_view(name: str, explanation: Explanation) -> MethodView:
-    """Prepare the card of one explanation."""
+def method_view(name: str, explanation: Explanation, image: str = "the query") -> MethodView:
+    """Prepare the card of one explanation; ``image`` says in words which image its map is of."""
     saliency, signed = explanation.saliency.float(), explanation.signed
     laid = overlay(explanation.image, saliency, signed)
     return MethodView(
         name=name,
         description=description(explanation),
-        overlay=picture(laid, f"map of {name} over the query", MAP_WIDTH),
+        overlay=picture(laid, f"map of {name} over {image}", MAP_WIDTH),
         plain=picture(colorize(saliency, signed), f"map of {name} alone", MAP_WIDTH),
         legend=legend(explanation),
         channels=_channels(explanation) if splits_the_score(explanation) else None,

@@ -30,6 +30,7 @@ class Case:
     support_names: Mapping[str, Sequence[str]] = field(default_factory=dict)  # class → file name of each support
     main: str | None = None  # the explanation drawn on the supports; None: the first
     counterfactuals: Sequence[Counterfactual] = ()
+    prompts: Mapping[str, Sequence[str]] = field(default_factory=dict)  # class → prompts, where they are the supports
 
     def __post_init__(self) -> None:
         if not self.explanations:
@@ -39,8 +40,12 @@ class Case:
                 raise unknown_name("explanation", name, self.explanations)
         for name, explanation in self.explanations.items():
             self._check(name, explanation)
+        first = self.main_explanation
         for name, files in self.support_names.items():
             self._check_files(name, files)
+        for name in self.prompts:
+            if name not in first.decision.classes:
+                raise unknown_name("class", name, first.decision.classes)
 
     @property
     def main_name(self) -> str:

@@ -45,9 +45,13 @@ def receipt(explanation: Explanation) -> Receipt | None:
         _what_is_explained(explanation),
     ]
     lines = [(label, fixed(number, places)) for label, number in zip(labels, numbers, strict=True)]
+    lines[2:2] = [(f"of which {name}", fixed(float(value), places)) for name, value in explanation.named.items()]
+    share = explanation.query.share_of_cells if explanation.signed else None
     residual, size = float(explanation.residual), float(explanation.absolute_sum)
     lines.append(("residual |score − sum|", scientific(residual)))
     lines.append(("residual / Σ|terms|", scientific(residual / size) if size > 0 else "–"))
+    if share is not None:
+        lines.append(("share of Σ|terms| that the cells hold", f"{share:.0%}"))
     return Receipt(tuple(lines), adds_up(explanation), _verdict(explanation))
 
 

@@ -74,7 +74,10 @@ def _rows(case: Case, explanation: Explanation, receipt: Receipt) -> list[tuple[
 
 
 def support_name(case: Case, class_name: str, shot: int) -> str:
-    """Name a support by its class and number, and by its file where that is known."""
+    """Name a support by its class and number, and by its file or prompt where that is known."""
+    prompts = case.prompts.get(class_name) or ()
+    if shot < len(prompts):
+        return class_name if tuple(prompts) == (class_name,) else f"{class_name}: {prompts[shot]}"
     files = case.support_names.get(class_name) or ()
     file = files[shot] if shot < len(files) else ""
     return f"{class_name}, support {shot + 1}{f' ({file})' if file else ''}"

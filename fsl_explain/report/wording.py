@@ -26,6 +26,12 @@ HOW_TO_READ = (
     "run from 0 to 1 and show rank, not amounts. Overlays leave the photograph visible where a map is near zero.",
 )
 
+HOW_TO_READ_PROMPTS = (
+    "The supports are texts here: a score is the similarity of the image's embedding to those of a class's prompts. A "
+    "text has no regions, so the maps are of the image alone. In such models images and texts lie apart, so that every "
+    "score is low and holds much that all prompts share; the contrast of two prompts shows what tells them apart."
+)
+
 
 def description(explanation: Explanation) -> str:
     """Say in one sentence what a method's map shows; empty for a method this page does not know."""

@@ -23,6 +23,7 @@ def run(
     encoder: str,
     checkpoint: Path | None,
     pooling: str | None,
+    readout: str | None,
     similarity: str,
     dtype: str,
     batch_size: int,
@@ -40,8 +41,8 @@ def run(
         dataset = without_broken(dataset)
     if index is not None and not append:
         check_enough(index, len(dataset))
-    network = Encoder.named(encoder, checkpoint=checkpoint, pooling=pooling)
-    check_trained(encoder, checkpoint)
+    network = Encoder.named(encoder, checkpoint=checkpoint, pooling=pooling, readout=readout)
+    check_trained(encoder, network.random)
     say_random(network)
     note(f"Embedding {len(dataset)} images of {len(dataset.classes) or 'no'} classes with {network.description} …")
     with progress_bars() as report:

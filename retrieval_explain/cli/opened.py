@@ -40,14 +40,20 @@ class Query:
 
 
 def open_bank_for(
-    directory: Path, encoder: str, checkpoint: Path | None, pooling: str | None, index: str | None, k: int | None
+    directory: Path,
+    encoder: str,
+    checkpoint: Path | None,
+    pooling: str | None,
+    readout: str | None,
+    index: str | None,
+    k: int | None,
 ) -> tuple[MemoryBank, Encoder]:
     """Open a bank and the encoder that made it, with an index where one is asked for.
 
     Raises: ``ValueError`` for an encoder that did not make the bank.
     """
     bank = MemoryBank.load(directory)
-    network = Encoder.named(encoder, checkpoint=checkpoint, pooling=pooling)
+    network = Encoder.named(encoder, checkpoint=checkpoint, pooling=pooling, readout=readout)
     bank.expect_encoder(network)
     say_random(network)
     if index is None:

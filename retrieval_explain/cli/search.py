@@ -14,12 +14,14 @@ from retrieval_explain.cli.opened import (
 )
 from retrieval_explain.cli.written_neighbors import write_records
 from retrieval_explain.decisions.explained_neighbors import class_name
+from retrieval_explain.decisions.text_queries import retrieve_text
 from retrieval_explain.memory_bank import MemoryBank
 from retrieval_explain.ranking.neighbors import Neighbors
 
 
 def run(
-    query: Path,
+    query: Path | None,
+    text: str | None,
     bank: Path,
     k: int,
     box: tuple[float, float, float, float] | None,
@@ -31,22 +33,30 @@ def run(
     encoder: str,
     checkpoint: Path | None,
     pooling: str | None,
+    readout: str | None,
     out: Path | None,
 ) -> None:
     """Search, print the neighbors, and write them where asked to."""
-    opened, network = open_bank_for(bank, encoder, checkpoint, pooling, index, k)
-    asked = open_query(query, network, box, box_format)
-    embedding, among = network(asked.image[None]).embedding, labels_given(opened, classes)
-    found = opened.search(embedding, k, classes=among, ids=ids or None)[0]
-    own = rows_to_leave_out(opened, found.indices.tolist(), query, leave_self_out)
-    if own is not None:
-        found = opened.search(embedding, k, classes=among, ids=ids or None, without=own)[0]
+    opened, network = open_bank_for(bank, encoder, checkpoint, pooling, readout, index, k)
+    among = labels_given(opened, classes)
+    if query is None:
+        words = f"“{text}”"
+        facts: dict[str, Any] = {"text": text}
+        found = retrieve_text(network, str(text), opened, k=k, classes=among, ids=ids or None).neighbors
+    else:
+        asked = open_query(query, network, box, box_format)
+        words, facts = asked.words, {"query": str(query), "box": asked.box}
+        embedding = network(asked.image[None]).embedding
+        found = opened.search(embedding, k, classes=among, ids=ids or None)[0]
+        own = rows_to_leave_out(opened, found.indices.tolist(), query, leave_self_out)
+        if own is not None:
+            found = opened.search(embedding, k, classes=among, ids=ids or None, without=own)[0]
     records = _records(opened, found)
     columns = ("rank", "similarity", "class", "id", "path")
     rows = tuple(tuple(_text(record[name]) for name in columns) for record in records)
-    show_table(Table(f"Most similar to {asked.words}", columns, rows, ()))
+    show_table(Table(f"Most similar to {words}", columns, rows, ()))
     if out is not None:
-        write_records({"query": str(query), "box": asked.box}, records, out)
+        write_records(facts, records, out)
 
 
 def _records(bank: MemoryBank, found: Neighbors) -> list[dict[str, Any]]:

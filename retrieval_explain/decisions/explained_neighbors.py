@@ -21,6 +21,7 @@ from fsl_explain.explainers.contrast_weights import Against, ClassReference
 from fsl_explain.explainers.explaining import explain_compared
 from fsl_explain.explainers.explanation import Explanation
 from retrieval_explain.decisions.far_targets import joined, listed
+from retrieval_explain.decisions.text_queries import explain_text
 from retrieval_explain.memory_bank import MemoryBank
 from retrieval_explain.ranking.neighbors import Neighbors
 from retrieval_explain.store.row_filter import allowed_rows
@@ -84,9 +85,10 @@ def retrieve(
 
 def explain(
     encoder: Encoder,
-    query: Float[Tensor, "*batch color height width"],
-    bank: MemoryBank,
+    query: Float[Tensor, "*batch color height width"] | None = None,
+    bank: MemoryBank | None = None,
     *,
+    text: str | None = None,
     method: str = "exact",
     rule: str | Rule = "knn-vote",
     k: int | None = None,
@@ -103,10 +105,20 @@ def explain(
     class names; for retrieval ranks from 0, paths or ``id:NUMBER``, of any image however far down. Support maps are
     NaN: no image of the bank is embedded again.
 
+    A ``text`` in place of the query is compared with images by the encoder's text tower. The roles are then swapped:
+    the explanation is of one image of the bank, ``target``, whose cells add up to its similarity to the text, and
+    ``against`` are other texts; ``explain_text`` says more.
+
     Raises: as ``search`` and ``fsl_explain.explain``; ``ValueError`` for a vote of images without labels, or a ``k`` or
     ``temperature`` other than that of a rule that is an object.
     """
     _expect_order(encoder, bank)
+    assert bank is not None
+    if text is not None:
+        _expect_text_alone(query, rule, k, temperature)
+        return explain_text(encoder, text, bank, method=method, target=target, against=against)  # type: ignore[arg-type]
+    if query is None:
+        raise Mistake("expected a query image or a text, but got none of them; give one of the two.")
     bank.expect_encoder(encoder)
     chosen = named_rule(rule, None, temperature) if isinstance(rule, str) else _as_it_is(rule, temperature)
     retrieved = retrieve(encoder, query, bank, k=neighbors_needed(chosen, k, len(bank)))
@@ -230,6 +242,15 @@ def _expect_order(encoder: object, bank: object) -> None:
     expect_encoder(encoder, ORDER)
     if not isinstance(bank, MemoryBank):
         raise WrongType(f"expected a MemoryBank third, but got {type(bank).__name__}; the order is {ORDER}.")
+
+
+def _expect_text_alone(query: object, rule: str | Rule, k: int | None, temperature: float | None) -> None:
+    if query is not None:
+        raise Mistake("expected a query image or a text, but got both; give one of the two.")
+    if rule != "knn-vote" or k is not None or temperature is not None:
+        raise Mistake(
+            "expected no rule, k or temperature beside a text, which explains one image that it returns; drop them."
+        )
 
 
 def _as_it_is(rule: Rule, temperature: float | None) -> Rule:

@@ -68,13 +68,13 @@ def measured_methods(methods: Sequence[str | Method], pooling: Pooling | None = 
     """Return the methods asked for, then the baselines of ``pooling``.
 
     Raises: ``LookupError`` for an unknown one; ``ValueError`` for one that explains no class score and no lead, or
-    that changes the image.
+    that asks the network again.
     """
     for name, method in named_methods(methods).items():
         if not method.needs_no_option:
             raise Mistake(f"expected explainers of a class's score or of its lead, but got {name!r}; drop it.")
         if method.perturbs:
-            raise Mistake(f"expected explainers that read activation maps, but {name!r} changes the image; drop it.")
+            raise Mistake(f"expected explainers of features, but {name!r} asks the network again; drop it.")
     return with_baselines(methods, pooling)
 
 

@@ -27,6 +27,8 @@ from retrieval_explain.decisions.explained_neighbors import (
     over_all,
     places_of,
 )
+from retrieval_explain.memory_bank import MemoryBank
+from retrieval_explain.ranking.neighbors import Neighbors
 
 Read = Callable[[str], PIL.Image.Image]
 VOTE_METHODS = ("contrast", "exact", "fam", "lafam")
@@ -48,7 +50,10 @@ class Shown:
 
 @dataclass(frozen=True)
 class Pair:
-    """The query beside one shown neighbor: the exact explanation of their similarity, on both sides."""
+    """A query beside one shown neighbor: the exact explanation of their similarity.
+
+    It has both sides of a query image; of a text the neighbor's alone, as that of the explained image.
+    """
 
     shown: Shown
     explanation: Explanation
@@ -119,7 +124,7 @@ def inspect_neighbors(
     vote = KnnVote() if rule is None else named_vote(rule)
     if explained < 1 or gallery < 1:
         raise Mistake(f"expected at least one neighbor to show, but got {min(explained, gallery)}.")
-    shown = tuple(_shown(retrieved, place, read) for place in range(min(gallery, len(retrieved.neighbors.indices))))
+    shown = shown_neighbors(retrieved.bank, retrieved.neighbors, gallery, read)
     beside = [one for one in shown[:explained] if one.photograph is not None]
     compared = _beside(retrieved, beside) if beside else None
     return Inspection(
@@ -140,14 +145,19 @@ def named_vote(rule: str | Rule, k: int | None = None, temperature: float | None
     return found
 
 
-def _shown(retrieved: Retrieved, place: int, read: Read) -> Shown:
-    bank, row = retrieved.bank, int(retrieved.neighbors.indices[place])
+def shown_neighbors(bank: MemoryBank, neighbors: Neighbors, gallery: int, read: Read = read_image) -> tuple[Shown, ...]:
+    """Return the first neighbors with their photographs, as many as are to be shown."""
+    return tuple(_shown(bank, neighbors, place, read) for place in range(min(gallery, len(neighbors.indices))))
+
+
+def _shown(bank: MemoryBank, neighbors: Neighbors, place: int, read: Read) -> Shown:
+    row = int(neighbors.indices[place])
     path, label = bank.paths[row], int(bank.labels[row])
     photograph, fault = _photograph(path, read)
     return Shown(
         rank=place + 1,
         row=row,
-        similarity=float(retrieved.neighbors.similarities[place]),
+        similarity=float(neighbors.similarities[place]),
         label="" if label < 0 else class_name(bank, label),
         path=path,
         photograph=photograph,

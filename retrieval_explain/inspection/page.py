@@ -80,7 +80,7 @@ def write_inspection(
         page=page,
         how_to_read=HOW_TO_READ,
         query=photograph(query, "query", QUERY_WIDTH),
-        gallery=[_neighbor_view(shown, inspection, folder) for shown in inspection.gallery],
+        gallery=[neighbor_view(shown, folder, _winner(inspection)) for shown in inspection.gallery],
         margin=None if inspection.margin is None else _margin_view(inspection.margin, inspection, folder),
         pairs=[_pair_view(pair, folder) for pair in inspection.pairs],
         vote=None if inspection.vote is None else _vote_view(inspection.vote),
@@ -89,8 +89,12 @@ def write_inspection(
     write_html(text, path)
 
 
-def _neighbor_view(shown: Shown, inspection: Inspection, folder: str) -> NeighborView:
-    winner = "" if inspection.vote is None else next(iter(inspection.vote.explanations.values())).decision.name
+def _winner(inspection: Inspection) -> str:
+    return "" if inspection.vote is None else next(iter(inspection.vote.explanations.values())).decision.name
+
+
+def neighbor_view(shown: Shown, folder: str, winner: str = "") -> NeighborView:
+    """Prepare one image of the gallery; ``folder`` is that of the whole bank, ``winner`` the class that won a vote."""
     return NeighborView(
         title=f"#{shown.rank} · {fixed(shown.similarity, 4)}",
         picture=None
@@ -109,14 +113,15 @@ def _pair_view(pair: Pair, folder: str) -> PairView:
         rank=f"#{shown.rank}",
         title=f"#{shown.rank}: similarity {fixed(shown.similarity, 4)}{f', {shown.label}' if shown.label else ''}",
         paths=(shown_path(shown.path, folder),),
-        note=_agreement(pair),
+        note=agreement_words(pair),
         query=method_view("exact", explanation),
         neighbors=(neighbor_map(explanation, int(explanation.target)),),
         linked=linked_picture(explanation, "query"),
     )
 
 
-def _agreement(pair: Pair) -> str:
+def agreement_words(pair: Pair) -> str:
+    """Say how far the image of a pair, embedded again, is from what the bank has stored."""
     amount = scientific(pair.disagreement)
     if pair.agrees:
         return f"The image, embedded again, differs from the stored similarity by {amount}."

@@ -7,6 +7,7 @@ import pyarrow.compute as pc
 
 from episodes import ImageFolder, LabeledImages
 from episodes.contents import contents_of
+from episodes.reading import whole_of
 from episodes.several_classes import MOST_COMPARED, SeveralClasses, several_classes_in_words
 
 
@@ -26,7 +27,8 @@ def warn_of_several_labels(table: pa.Table, dataset: LabeledImages) -> None:
     ``table`` has the columns label, path and content; ``dataset`` is what was embedded. A folder of classes that was
     compared when it was opened has said so already.
     """
-    if isinstance(dataset, ImageFolder) and len(dataset) <= MOST_COMPARED:
+    whole = whole_of(dataset)
+    if isinstance(whole, ImageFolder) and len(whole) <= MOST_COMPARED:
         return
     known = table.select(["label", "path", "content"]).append_column("row", pa.array(range(len(table))))
     known = known.filter(pc.and_(pc.is_valid(known["label"]), pc.not_equal(pc.fill_null(known["content"], ""), "")))

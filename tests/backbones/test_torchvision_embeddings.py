@@ -27,13 +27,13 @@ EQUAL = {
     "swin_v2_t": 64,
     "mobilenet_v3_small": 64,
     "maxvit_t": 224,
+    "vit_b_32": 224,
 }
 OF_ALL_CELLS = r"feature, of shape \(1, 4096\), .* last layer of maps, features, do not fit the layers behind them;"
 REFUSED = {
     "vgg11": OF_ALL_CELLS,
     "alexnet": OF_ALL_CELLS,
     "squeezenet1_1": r"of maps, .*, give shape .*, and no linear layer behind them",
-    "vit_b_16": r"feature, of shape \(1, 768\)",
 }
 
 
@@ -102,3 +102,11 @@ def test_the_norm_behind_convnexts_pooling_is_part_of_the_receipt_and_of_its_own
     query, *supports = (torch.rand(3, 32, 32, generator=generator) for _ in range(3))
     found = explain(encoder, query, {"a": supports[0][None], "b": supports[1][None]})
     assert found.residual <= 1e-5 * found.absolute_sum
+
+
+@pytest.mark.parametrize(("name", "layer"), [("resnet18", "avgpool"), ("swin_t", "avgpool")])
+def test_a_layer_of_one_cell_is_refused_unless_its_values_are_meant(name, layer):
+    with pytest.raises(ValueError, match=r"the layer avgpool of .* one cell, which has no places to explain; name a"):
+        built(name, layer=layer)
+    encoder = built(name, layer=layer, tail="ignore", layout="channels-first")
+    assert encoder(torch.rand(1, 3, 64, 64)).maps.shape[-2:] == (1, 1)

@@ -23,5 +23,14 @@ def test_the_trained_encoder_is_better_than_an_untrained_one_on_new_digits():
     assert trained.mean - trained.half_width > untrained.mean + untrained.half_width
 
 
+def test_the_transformer_decides_the_same_digits():
+    first, second = (read_config(FOLDER / name, EvaluationConfig) for name in ("demo.toml", "demo-vit.toml"))
+    assert second.data == first.data
+    encoder = Encoder.from_config(second.encoder)
+    assert "demo-vit-digit-scenes.safetensors" in encoder.description
+    found = mean_interval(accuracy_of(second, encoder, second.data.open()))
+    assert found.mean - found.half_width > 1 / second.episodes.n_way
+
+
 def test_the_weights_are_small():
     assert (FOLDER / "conv4net-digit-scenes.safetensors").stat().st_size < 500_000

@@ -129,6 +129,7 @@ def test_rotated_image_is_turned_upright(supports, tmp_path):
     [
         ("--encoder", "conv4nett", "did you mean 'conv4net'"),
         ("--encoder", "torchvision:resnet5", "did you mean"),
+        ("--readout", "clas", "did you mean 'class'"),
         ("--method", "exakt", "did you mean 'exact'"),
         ("--rule", "prototypes", "did you mean 'prototype'"),
         ("--similarity", "cosin", "did you mean 'cosine'"),

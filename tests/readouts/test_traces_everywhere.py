@@ -18,7 +18,7 @@ from fsl_explain import Encoder, Explanation, correspondence, explain, load_expl
 from fsl_explain.cli.from_settings import episodes_of, mosaics_of
 from fsl_explain.config import EvaluationConfig, MosaicsConfig
 from fsl_explain.evaluation.image_store import embed_unique
-from fsl_explain.evaluation.mosaics.explained_mosaics import whole_head
+from fsl_explain.evaluation.mosaics.explained_mosaics import fitted_head
 from fsl_explain.explainers.analysis.counterfactual import counterfactual
 from fsl_explain.features import joined
 from fsl_explain.traces import Addends, indexed, unflattened, written_out
@@ -195,7 +195,7 @@ def test_mosaics_are_measured_behind_the_readouts_own_norm(readout, tmp_path):
     store, figures = mosaics_of(settings.mosaics, settings.run, encoder, dataset, partial=tmp_path)
     with torch.no_grad():
         asked = encoder.head(store.pooled.to(torch.float32))
-        torch.testing.assert_close(whole_head("none", store)(store.pooled), asked)
+        torch.testing.assert_close(fitted_head("none", store)(store.pooled), asked)
     for head in figures.values():
         for method in ("exact", "contrast"):
             assert float(head.methods[method].residual.max()) <= 1e-5

@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 from torch import Tensor, nn
 
 from episodes.errors import MissingPackage, Mistake
+from fsl_explain.backbones.families.text_part import TextPart
 from fsl_explain.backbones.preprocessing import Preprocessing
 
 DOWNLOAD = "download"
@@ -43,6 +44,7 @@ class Member:
     - ``pooled``: the layer whose maps are taken where no reading gives the network's own feature and the pooled maps
       are meant; None: the last of maps.
     - ``rename``: gives the tensors of a checkpoint, of other publishers too, the library's names.
+    - ``text``: the half for text of the same model.
     """
 
     network: nn.Module
@@ -55,6 +57,7 @@ class Member:
     outcome: Outcome = the_tensor
     pooled: str | None = None
     rename: Rename = as_they_are
+    text: TextPart | None = None
 
 
 @runtime_checkable

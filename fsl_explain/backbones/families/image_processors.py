@@ -1,4 +1,7 @@
-"""The preparation of images that an image processor of transformers describes, as one that moves boxes along."""
+"""The preparation of images that an image processor of transformers describes, as one that moves boxes along.
+
+Where an odd number of pixels is cut away, transformers leaves one more on the other side than torchvision does.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path

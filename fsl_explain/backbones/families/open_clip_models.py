@@ -7,8 +7,10 @@ from torch import Tensor, nn
 
 from episodes.errors import Mistake
 from episodes.naming import unknown_name
-from fsl_explain.backbones.families.family import Member, checked_download, library, local_file
+from fsl_explain.backbones.families.family import Member, as_they_are, checked_download, library, local_file
+from fsl_explain.backbones.families.text_part import TextPart
 from fsl_explain.backbones.preprocessing import Preprocessing
+from fsl_explain.backbones.text import TextTower
 
 OPTIONS = ("download",)
 BESIDE = ("text.", "transformer.", "token_embedding.", "positional_embedding", "text_projection", "ln_final.", "logit_")
@@ -29,7 +31,8 @@ def build(name: str, size: int | None, download: object = False) -> Member:
         raise unknown_name("open_clip network", model, open_clip.list_models())
     tag = weights if weights and checked_download(download) else None
     file = local_file(_absolute(weights)) if weights and tag is None else None
-    tower: nn.Module = _made(open_clip, model, size, tag).visual
+    made = _made(open_clip, model, size, tag)
+    tower: nn.Module = made.visual
     preprocessing = preprocessing_of(open_clip.get_model_preprocess_cfg(_Owner(tower)), f"open_clip:{name}")
     words = None if tag is None else f"open_clip weights {tag}"
     return Member(
@@ -40,7 +43,19 @@ def build(name: str, size: int | None, download: object = False) -> Member:
         classifiers=tuple(stem for stem in BESIDE if not any(known.startswith(stem) for known in tower.state_dict())),
         checkpoint=file,
         outcome=embedding_of,
+        text=_text_part(open_clip, model, made, checked_download(download)),
     )
+
+
+def _text_part(open_clip: Any, name: str, made: Any, download: bool) -> TextPart | None:
+    """Take the image tower out of a model and return the rest, where its tokenizer is at hand."""
+    published = (open_clip.get_model_config(name) or {}).get("text_cfg", {}).get("hf_tokenizer_name")
+    try:
+        tokenizer = open_clip.get_tokenizer(name, **({"local_files_only": not download} if published else {}))
+    except Exception:  # of the network, or without the package of its tokenizers
+        return None
+    of_images, made.visual = tuple(made.visual.state_dict()), nn.Identity()
+    return TextPart(TextTower.of_open_clip(made, tokenizer), as_they_are, of_images)
 
 
 def embedding_of(output: Any) -> Tensor | None:

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from episodes.errors import Mistake
-from fsl_explain.backbones.capture import evaluating, find_layer
+from fsl_explain.backbones.capture import activation_of, evaluating, find_layer
 from fsl_explain.backbones.families.family import Outcome, the_tensor
 from fsl_explain.backbones.layouts import TOKENS
 from fsl_explain.backbones.reading import Reading
@@ -137,6 +137,13 @@ def found_layout_of(network: nn.Module, layer: str, image: Float[Tensor, "1 3 he
         read = _read(network, layer, None)
         read.maps(image)
     return read.layout
+
+
+def is_one_cell(network: nn.Module, layer: str, image: Float[Tensor, "1 3 height width"]) -> bool:
+    """Whether a layer gives one cell alone: four axes, of which but one is longer than 1."""
+    with evaluating(network):
+        values, _ = activation_of(network, find_layer(network, layer), image)
+    return isinstance(values, Tensor) and values.dim() == 4 and sum(side > 1 for side in values.shape[1:]) <= 1
 
 
 def _reading(run: _Run, at: int, layout: str | None, classifies: bool) -> OwnReading:

@@ -4,7 +4,6 @@ The embedding is what the class of the model returns as such: projected, pooled,
 from ``model.safetensors`` or ``pytorch_model.bin`` beside the configuration, as data; code of a folder is never run.
 """
 
-import inspect
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
@@ -16,11 +15,18 @@ from torch import Tensor, nn
 from episodes.errors import Mistake
 from fsl_explain.backbones.families.family import Member, checked_download, library
 from fsl_explain.backbones.families.image_processors import preprocessing_of_folder
+from fsl_explain.backbones.families.text_part import TextPart
 from fsl_explain.backbones.preprocessing import Preprocessing
+from fsl_explain.backbones.text import TextTower
 
 OPTIONS = ("download",)
+OF_IMAGES = ("vision_model", "visual_projection")
 FILES = ("model.safetensors", "pytorch_model.bin")
-FETCHED = ["config.json", "preprocessor_config.json", "processor_config.json", *FILES]
+TOKENIZERS = ("tokenizer.json", "vocab.json", "spiece.model", "tokenizer.model")
+FETCHED = [
+    *("config.json", "preprocessor_config.json", "processor_config.json", *FILES),
+    *("tokenizer_config.json", "special_tokens_map.json", "merges.txt", *TOKENIZERS),
+]
 SIDE = 224
 BESIDE = (
     *("classifier.", "cls_classifier.", "distillation_classifier.", "pooler.", "decoder.", "lm_head."),
@@ -55,7 +61,28 @@ def build(name: str, size: int | None, download: object = False) -> Member:
         checkpoint=weights,
         outcome=embedding_of,
         rename=renamed,
+        text=_text_part(transformers, folder, name),
     )
+
+
+def _text_part(transformers: Any, folder: Path, name: str) -> TextPart | None:
+    """Return the rest of a model of images and texts without its image tower, where the folder has its tokenizer."""
+    config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    if not hasattr(config, "text_config") or not any((folder / file).is_file() for file in TOKENIZERS):
+        return None
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        made = transformers.AutoModel.from_config(config, dtype=torch.float32)
+    except Exception as error:  # a configuration may be wrong in any way
+        raise Mistake(
+            f"expected a model of images and texts with its tokenizer in {name}, but they cannot be built ({error}); "
+            "check the folder."
+        ) from error
+    if not hasattr(made, "get_text_features"):
+        return None
+    for part in [part for part in OF_IMAGES if hasattr(made, part)]:
+        setattr(made, part, nn.Identity())
+    return TextPart(TextTower.of_transformers(made, tokenizer), renamed, ())
 
 
 def embedding_of(output: Any) -> Tensor | None:
@@ -118,8 +145,9 @@ def _of_config(transformers: Any, config: Any) -> nn.Module:
         made: nn.Module = transformers.CLIPVisionModelWithProjection._from_config(vision, dtype=torch.float32)
         return made
     kind = transformers.AutoModel._model_mapping[type(vision)]
-    without = {"add_pooling_layer": False} if "add_pooling_layer" in inspect.signature(kind.__init__).parameters else {}
-    built: nn.Module = kind._from_config(vision, dtype=torch.float32, **without)
+    built: nn.Module = kind._from_config(vision, dtype=torch.float32)
+    if hasattr(getattr(built, "pooler", None), "dense"):  # it serves the pretraining of ViT, and no classifier reads it
+        built = kind._from_config(vision, dtype=torch.float32, add_pooling_layer=False)
     return built
 
 

@@ -134,21 +134,10 @@ class _Listening(TorchFunctionMode):
         return known if rows.dim() == 4 else known.flatten(0, 1)
 
     def _attended(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        attn_mask: Tensor | None = None,
-        *,
-        scale: float | None = None,
-        **_without_effect: Any,
+        self, query: Tensor, key: Tensor, value: Tensor, *, scale: float | None = None, **_without_effect: Any
     ) -> Tensor:
         """Compute scaled dot-product attention step by step."""
         products = query @ key.mT * (query.shape[-1] ** -0.5 if scale is None else scale)
-        if attn_mask is not None and attn_mask.dtype == torch.bool:
-            products = products.masked_fill(~attn_mask, -torch.inf)
-        elif attn_mask is not None:
-            products = products + attn_mask
         return self._keep(products.softmax(dim=-1)) @ value
 
     def _through_heads(
@@ -165,8 +154,11 @@ class _Listening(TorchFunctionMode):
         return F.linear(joined, out, out_bias), self.kept[self.place or 0][-1].mean(dim=1)
 
 
-def _is_plain(*args: Any, is_causal: bool = False, enable_gqa: bool = False, dropout_p: float = 0.0, **_: Any) -> bool:
-    return len(args) <= 4 and not is_causal and not enable_gqa and dropout_p == 0
+def _is_plain(
+    *args: Any, attn_mask: Tensor | None = None, is_causal: bool = False, enable_gqa: bool = False, **_: Any
+) -> bool:
+    """Whether attention is of all tokens to all, each head with keys of its own."""
+    return len(args) == 3 and attn_mask is None and not is_causal and not enable_gqa
 
 
 def _is_self_contained(query: Tensor, *args: Any, **kwargs: Any) -> bool:

@@ -9,13 +9,14 @@ from fsl_explain.cli.options import Overwrite
 def demo(*, out: Path = Path("fsl-explain-demo"), overwrite: Overwrite = False) -> None:
     """Run the main job on the embedded data: 5-way 1-shot episodes of digits the encoder was never trained on.
 
-    Compares the trained encoder with an untrained one, measures the explanations, and writes a page.
-    Needs no download.
+    Compares the trained encoder with an untrained one, measures the explanations, and writes a page; then one of
+    a small Vision Transformer. Needs no download.
 
     Parameters
     ----------
     out
-        Folder for summary.json, queries.parquet, episodes.parquet and index.html.
+        Folder for summary.json, queries.parquet, episodes.parquet and index.html; those of the transformer are in
+        its folder ``transformer``.
     """
     check_results_folder(out, overwrite=overwrite)
 

@@ -1,21 +1,33 @@
 """``fsl-explain explain``."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from episodes.errors import Mistake
 from fsl_explain.cli.manners import check_input, check_output_file
-from fsl_explain.cli.options import Center, EncoderName, FittedSimilarityName, MethodNames, PoolingName, RuleName
+from fsl_explain.cli.options import (
+    Center,
+    EncoderName,
+    FittedSimilarityName,
+    MethodNames,
+    PoolingName,
+    ReadoutName,
+    RuleName,
+    Texts,
+)
 from fsl_explain.config.center import named_center
 
 
 def explain(
     query: Path,
     *,
-    support: Path,
+    support: Path | None = None,
+    text: Texts = (),
     out: Path = Path("explanation.html"),
     encoder: EncoderName = "efficientnet-lite0",
     checkpoint: Path | None = None,
     pooling: PoolingName = None,
+    readout: ReadoutName = None,
     center: Center = None,
     method: MethodNames = (),
     rule: RuleName = "mean-similarity",
@@ -23,13 +35,13 @@ def explain(
     temperature: float | None = None,
     similarity: FittedSimilarityName = "cosine",
     threshold: float | None = None,
-    scale: float = 1.0,
+    scale: float | None = None,
     target: str | None = None,
     against: tuple[str, ...] = (),
     shots: int | None = None,
     skip_broken: bool = False,
 ) -> None:
-    """Explain why a query image is given one of the classes of a support folder.
+    """Explain why a query image is given one of the classes of a support folder, or one of several prompts.
 
     Prints the decision and each explanation's receipt, and writes a page with the maps.
 
@@ -39,6 +51,8 @@ def explain(
         The image to explain.
     support
         Folder with one folder of images per class: DIR/CLASS/IMAGE, or deeper.
+    text
+        In place of it, a prompt such as "a photo of a cat", for an encoder of images and texts; may be repeated.
     out
         The HTML page to write.
     checkpoint
@@ -50,7 +64,7 @@ def explain(
     threshold
         For verification: the score from which a claim is accepted.
     scale
-        For log-probability: the factor of the scores inside the softmax.
+        For log-probability: the factor of the scores inside the softmax; 1 by default, with --text the model's own.
     target
         The class to explain; the predicted one by default.
     against
@@ -61,12 +75,16 @@ def explain(
         List broken support images on stderr and go on without them; otherwise they are a mistake.
     """
     check_output_file(out)
+    _check_compared_with(
+        support, text, {"--shots": shots is not None, "--skip-broken": skip_broken, "--center": center}
+    )
     if shots is not None and shots < 1:
         raise Mistake(f"expected --shots of at least 1, but got {shots}.")
     if threshold is not None and "verification" not in method:
         raise Mistake("--threshold belongs to verification; add --method verification.")
     check_input(query, "an image to explain")
-    check_input(support, "a folder of supports")
+    if support is not None:
+        check_input(support, "a folder of supports")
     if checkpoint is not None:
         check_input(checkpoint, "a checkpoint")
     chosen = named_center(center)
@@ -78,10 +96,12 @@ def explain(
     run(
         query=query,
         support=support,
+        text=text,
         out=out,
         encoder=encoder,
         checkpoint=checkpoint,
         pooling=pooling,
+        readout=readout,
         center=chosen,
         methods=method,
         rule=rule,
@@ -95,3 +115,13 @@ def explain(
         shots=shots,
         skip_broken=skip_broken,
     )
+
+
+def _check_compared_with(support: Path | None, text: tuple[str, ...], of_images: Mapping[str, object]) -> None:
+    if (support is None) == (not text):
+        raise Mistake(
+            f"expected --support FOLDER or --text PROMPT to compare the image with, but got "
+            f"{'both' if text else 'none of them'}; give one of the two."
+        )
+    for option in [option for option, given in of_images.items() if given and text]:
+        raise Mistake(f"{option} is about images, but the supports are prompts; drop it.")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from fsl_explain.batches import slices
 from fsl_explain.classifiers import SupportSet
-from fsl_explain.encoder import Features
+from fsl_explain.encoder import Encoder, Features
 from fsl_explain.engine import Part
 from fsl_explain.evaluation.decided_by import DecidedBy
 from fsl_explain.evaluation.figures import FIGURES, OF_MOSAICS
@@ -22,7 +22,7 @@ from fsl_explain.evaluation.mosaics.mosaic_images import TILES
 from fsl_explain.evaluation.mosaics.mosaic_store import MosaicStore
 from fsl_explain.explainers.asking import Decided, Options, PooledHead, ask_about
 from fsl_explain.explainers.method import Attribution, Method
-from fsl_explain.explainers.question import Question
+from fsl_explain.explainers.question import Pixels, Question
 from fsl_explain.heads import Pooling
 from fsl_explain.traces import indexed
 
@@ -40,6 +40,7 @@ class MosaicWork:
     decided_by: DecidedBy
     methods: Mapping[str, Method]
     seed: int
+    encoder: Encoder | None = None  # for methods that ask it again
     fitted: dict[str, "OneHead"] = field(default_factory=dict)
 
     def __call__(self, part: Part) -> dict[str, Tensor]:
@@ -49,8 +50,9 @@ class MosaicWork:
 
     def _head(self, name: str) -> "OneHead":
         if name not in self.fitted:
-            head = whole_head(name, self.store, self.seed).to(self.store.maps.dtype)
-            self.fitted[name] = OneHead(self.store, head, deepcopy(head).double(), self.pooling, self.decided_by)
+            head = fitted_head(name, self.store, self.seed).to(self.store.maps.dtype)
+            precise = deepcopy(head).double()
+            self.fitted[name] = OneHead(self.store, head, precise, self.pooling, self.decided_by, self.encoder)
         return self.fitted[name]
 
 
@@ -63,6 +65,7 @@ class OneHead:
     precise: nn.Module  # the same weights in float64: embeddings are in it, whatever the network's dtype
     pooling: Pooling
     by: DecidedBy
+    encoder: Encoder | None = None  # for methods that ask it again
 
     def measure(self, method: Method) -> dict[str, Float[Tensor, "mosaic"]]:
         """Explain all mosaics twice: for the target's reference, and for the other's."""
@@ -109,7 +112,9 @@ class OneHead:
         scores = by.rule.class_scores(query.embedding, supports, by.similarity)
         decided = Decided(by.rule, by.similarity, scores, scores, target)
         reading = PooledHead(self.pooling, self.head)
-        return ask_about(method, reading, query, supports, decided, options=Options(against="others"))
+        encoder = self.encoder if method.perturbs else None
+        pixels = None if encoder is None else Pixels(encoder, self.store.images(encoder, part))
+        return ask_about(method, reading, query, supports, decided, pixels, Options(against="others"))
 
     def _embed(self, pooled: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch embedding"]:
         with torch.no_grad():
@@ -124,12 +129,11 @@ def _residual(question: Question, attribution: Attribution) -> Float[Tensor, "ba
 
 
 def fitted_head(name: str, store: MosaicStore, seed: int = 0) -> nn.Module:
-    """Fit a head on the crops that appear in no mosaic, to stand behind a readout's own layers."""
+    """Fit a head on the crops that appear in no mosaic, behind the layers of a token readout where there are such."""
+    pooled, labels = store.crops[store.fitting].double(), store.labels[store.fitting]
+    if store.readout_head is None:
+        return find_head(name)(pooled, labels, seed)
+    own = deepcopy(store.readout_head).double()
     with torch.no_grad():
-        read: Tensor = deepcopy(store.own).double()(store.crops[store.fitting].double())
-    return find_head(name)(read, store.labels[store.fitting], seed)
-
-
-def whole_head(name: str, store: MosaicStore, seed: int = 0) -> nn.Module:
-    """Return the head from the pooled values on: a readout's own layers and a fitted head behind them."""
-    return nn.Sequential(deepcopy(store.own), fitted_head(name, store, seed))
+        read_out = own(pooled)
+    return nn.Sequential(own, find_head(name)(read_out, labels, seed))

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from episodes.errors import Mistake
+from fsl_explain.encoder import Encoder
 from fsl_explain.engine import Engine, Part, engine_for
 from fsl_explain.evaluation.chosen_methods import ChosenMethods, baselines_of, named_methods
 from fsl_explain.evaluation.decided_by import DecidedBy
@@ -25,6 +26,7 @@ from fsl_explain.evaluation.mosaics.fitted_heads import find_head
 from fsl_explain.evaluation.mosaics.mosaic_store import MosaicStore
 from fsl_explain.explainers.method import Method
 from fsl_explain.heads import Pooling
+from fsl_explain.heads.by_network import ByNetwork
 from fsl_explain.progress import Report, silent
 from fsl_explain.registries import MOSAIC_HEADS
 from fsl_explain.similarities import Similarity
@@ -56,17 +58,17 @@ def measured_methods(methods: Sequence[str | Method], pooling: Pooling | None = 
     """Return the baselines of ``pooling``, then the methods asked for.
 
     Raises: ``LookupError`` for an unknown method, with the nearest names; ``ValueError`` for one that explains neither
-    a score nor a contrast.
+    a score nor a contrast, or that alters images: it asks for the encoder's own embedding, whatever the head.
     """
     for name, method in named_methods(methods).items():
         if not method.needs_no_option:
             raise Mistake(
                 f"mosaics ask for a class's score or its lead, but {name!r} explains another number; drop it."
             )
-        if method.perturbs:
+        if method.perturbs and not method.needs_tokens:
             raise Mistake(
-                f"mosaics keep activation maps and no pixels, but {name!r} changes the image and asks the network "
-                "again; drop it, or use fsl-explain compare."
+                f"mosaics put heads on features that are kept, but {name!r} asks the whole encoder about altered "
+                "images; drop it, or use fsl-explain compare."
             )
     return named_methods((*reversed(baselines_of(pooling)), *methods))
 
@@ -79,16 +81,23 @@ def evaluate_mosaics(
     methods: Sequence[str | Method] = METHODS_ON_MOSAICS,
     similarity: str | Similarity = "cosine",
     seed: int = 0,
+    encoder: Encoder | None = None,
     partial: Path | None = None,
     engine: str | Engine = "local",
     report: Report = silent,
 ) -> dict[str, HeadFigures]:
     """Explain every mosaic by every method under every head; the figures by name of head.
 
-    ``seed`` is that of heads which are trained. Names, objects and ``partial`` as in ``evaluate_episodes``.
+    ``seed`` is that of heads which are trained. ``encoder``, the one that the store was made with, is for methods that
+    need its tokens. Names, objects and ``partial`` as in ``evaluate_episodes``.
 
     Raises: as ``measured_methods``; ``LookupError`` for an unknown head.
     """
+    if isinstance(pooling, ByNetwork):
+        raise Mistake(
+            "mosaics keep activation maps and no pixels, but with tail='network' the network goes on from them, for "
+            "which it has to see the images; use fsl-explain evaluate, or give the tail as pooling and head."
+        )
     chosen = measured_methods(methods, pooling)
     heads = check_heads(heads)
     decided_by = DecidedBy.of("mean-similarity", similarity)  # of one reference a class: its similarity itself
@@ -98,7 +107,7 @@ def evaluate_mosaics(
     found: dict[str, dict[str, Any]] = {name: {} for name in heads}
     total = len(chosen) * len(heads)
     report("explaining mosaics", 0, total)
-    make = functools.partial(MosaicWork, store, pooling, decided_by, chosen, seed)
+    make = functools.partial(MosaicWork, store, pooling, decided_by, chosen, seed, encoder)
     for position, result in running.map(make, parts):
         head, method = parts[position].made_of["head"], parts[position].made_of["method"]
         for name in heads if method in chosen and not chosen[method].uses_supports else (head,):
@@ -133,6 +142,6 @@ def _head_figures(found: Mapping[str, Any], methods: Mapping[str, Method]) -> He
 def _hash(store: MosaicStore, pooling: Pooling, settings: Mapping[str, Any]) -> str:
     """Return what the figures depend on: all that the encoder made of the images, and the settings."""
     digest = hashlib.sha256(identity([pooling, dict(sorted(settings.items()))]).encode())
-    for value in store.tensors:
+    for value in store.tensors():
         digest.update(value.contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

@@ -1,19 +1,18 @@
 """Every crop and every mosaic of a benchmark, read and embedded once."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import PIL.Image
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
 from episodes import LabeledImages, direct_resize
 from episodes.errors import Mistake
 from fsl_explain.batches import slices
-from fsl_explain.devices import module_in_full_precision
 from fsl_explain.encoder import Encoder, Features
 from fsl_explain.evaluation.masked_queries import check_batch_size
 from fsl_explain.evaluation.mosaics.mosaic_images import (
@@ -49,14 +48,24 @@ class MosaicStore:
     other: Int[Tensor, "mosaic"]  # tile of the second reference's class
     masks: Bool[Tensor, "tile height width"]
     trace: Trace | None = None  # of the mosaics, for a readout that is no pooling of the maps; written out
-    own: nn.Module = field(default_factory=nn.Identity)  # a readout's own layers behind the pooled values
+    readout_head: nn.Module | None = None  # what a token readout does behind its pooled values
+    crop_pixels: UInt8[Tensor, "crop side side 3"] | None = None  # of each crop in a mosaic, half as wide as that
+    crop_rows: Int[Tensor, "mosaic tile"] | None = None  # which of them each tile is
 
-    @property
-    def tensors(self) -> list[Tensor]:
-        """All that the encoder made of the images, and what the readout's own layers hold."""
-        made = [value for value in vars(self).values() if isinstance(value, Tensor)]
-        traced = [] if self.trace is None else list(self.trace.parts())
-        return [*made, *traced, *self.own.state_dict().values()]
+    def images(self, encoder: Encoder, part: slice) -> Float[Tensor, "mosaic color height width"]:
+        """Put some mosaics together again, prepared for the encoder, for methods that ask the network again."""
+        if self.crop_pixels is None or self.crop_rows is None:
+            raise Mistake("expected a store with the pixels of its crops; make it with embed_mosaics.")
+        crops = [[PIL.Image.fromarray(self.crop_pixels[row].numpy()) for row in rows] for rows in self.crop_rows[part]]
+        return mosaic_pixels(encoder, [paste(tiles) for tiles in crops], 2 * self.crop_pixels.shape[1])
+
+    def tensors(self) -> Iterator[Tensor]:
+        """Yield all it holds, in one order."""
+        for value in vars(self).values():
+            if isinstance(value, nn.Module):
+                yield from value.state_dict().values()
+            else:
+                yield from (value,) if isinstance(value, Tensor) else () if value is None else value.parts()
 
 
 def draw_mosaics(dataset: LabeledImages, sizes: MosaicSizes = USUAL) -> tuple[Parts, list[Mosaic]]:
@@ -87,6 +96,7 @@ def embed_mosaics(
     references = np.stack([mosaic.references for mosaic in mosaics])
     used = np.unique(np.concatenate([parts.fitting, tiles.ravel(), references.ravel()]))
     crops, small = _embed_crops(encoder, dataset, used, sizes, batch_size, report)
+    in_mosaics, rows = np.unique(tiles, return_inverse=True)
     features, size = _embed_pictures(encoder, _Pictures(small, tiles), side, batch_size, report)
     return MosaicStore(
         crops=crops,
@@ -100,14 +110,10 @@ def embed_mosaics(
         other=torch.tensor([mosaic.other for mosaic in mosaics]),
         masks=tile_masks(*size),
         trace=behind_each_other([part.trace for part in features]),
-        own=own_layers(encoder),
+        readout_head=None if encoder.tokens is None else deepcopy(encoder.tokens.head).cpu(),
+        crop_pixels=torch.from_numpy(np.stack([np.asarray(small[index].convert("RGB")) for index in in_mosaics])),
+        crop_rows=torch.from_numpy(rows.reshape(tiles.shape)),
     )
-
-
-def own_layers(encoder: Encoder) -> nn.Module:
-    """Return a copy of the layers that belong to the encoder's readout, such as a last norm; heads follow them."""
-    own = nn.Identity() if encoder.tokens is None else encoder.tokens.head
-    return deepcopy(module_in_full_precision(own)).cpu()
 
 
 def picture_of(mosaic: Mosaic, dataset: LabeledImages, crop: str, side: int) -> PIL.Image.Image:

@@ -41,11 +41,23 @@ def project(weights: Float[Tensor, "*batch embedding"], head: nn.Module) -> Floa
     """Carry weights from the embedding back to the channels of the maps, C = W C' (FAM Eq. 18).
 
     W is the linear layer of the embedding z' = z W (Eq. 16); its bias plays no part in the paper.
-    An L2 normalization behind it scales an image's weights alike and leaves Eq. 12 unchanged. A center is a bias.
+    An L2 normalization behind it scales an image's weights alike and leaves Eq. 12 unchanged. A center is a bias. Of a
+    layer normalization, the gain multiplies; its mean and its scale move or scale all weights alike, too.
     """
     for layer in reversed(_linear_layers(head)):
-        weights = weights @ layer.weight.detach().to(weights.dtype)
+        if layer.weight is not None:
+            matrix = layer.weight.detach().to(weights.dtype)
+            weights = weights * matrix if isinstance(layer, nn.LayerNorm) else weights @ matrix
     return weights
+
+
+def has_projection(head: nn.Module) -> bool:
+    """Whether Eq. 18 carries weights through a head."""
+    try:
+        _linear_layers(head)
+    except Mistake:
+        return False
+    return True
 
 
 def feature_activation_map(
@@ -94,16 +106,16 @@ def _of_target(values: Tensor, target: Tensor) -> Tensor:
     return values.take_along_dim(index, dim=target.dim()).squeeze(target.dim())
 
 
-def _linear_layers(head: nn.Module) -> list[nn.Linear]:
-    layers: list[nn.Linear] = []
+def _linear_layers(head: nn.Module) -> list[nn.Linear | nn.LayerNorm]:
+    layers: list[nn.Linear | nn.LayerNorm] = []
     for layer in head if isinstance(head, nn.Sequential) else [head]:
         if isinstance(layer, nn.Sequential):
             layers += _linear_layers(layer)
-        elif isinstance(layer, nn.Linear):
+        elif isinstance(layer, nn.Linear | nn.LayerNorm):
             layers.append(layer)
         elif not isinstance(layer, nn.Identity | nn.Dropout | L2Normalize | Center):
             raise Mistake(
-                f"FAM's Eq. 18 needs a linear head (Linear, L2Normalize, Center), but this one holds a "
+                f"FAM's Eq. 18 needs a linear head (Linear, LayerNorm, L2Normalize, Center), but this one holds a "
                 f"{type(layer).__name__}; use method='exact' or 'contrast'."
             )
     return layers

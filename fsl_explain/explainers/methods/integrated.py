@@ -56,12 +56,19 @@ class _Asked:
     def on_query(self) -> StraightPath:
         """Return the path of the query."""
         images = None if self.question.pixels is None else self.question.pixels.images[None].clone()
-        supports, weights = self.question.compared.embeddings[self.chosen], self.weights[self.chosen]
+        supports, weights = self._references()
 
         def score(embeddings: Float[Tensor, "node 1 embedding"]) -> Float[Tensor, "node"]:
             return self.similarities(embeddings[:, 0], supports.clone()) @ weights.clone() + self.constant
 
         return StraightPath(self.question.query.maps[None], images, self.tail, score)
+
+    def _references(self) -> tuple[Float[Tensor, "support embedding"], Float[Tensor, "support"]]:
+        """Return what the query is compared with, each thing once, and its weights."""
+        embeddings, weights = self.question.compared.embeddings, self.weights
+        if self.question.compares_classes:
+            embeddings, weights = embeddings[:, :1], weights.sum(dim=-1, keepdim=True)
+        return embeddings[weights != 0], weights[weights != 0]
 
     def on_supports(self, which: Bool[Tensor, "way shot"]) -> tuple[StraightPath, Tensor]:
         """Return the path of supports that are compared as one, and their part Σ w_k S_k of the score."""

@@ -16,6 +16,7 @@ from fsl_explain.classifiers import SupportSet, combined
 from fsl_explain.explainers.method import Attribution, Method, SupportAttribution
 from fsl_explain.explainers.normalization import max_scaled, upsample
 from fsl_explain.explainers.question import Question
+from fsl_explain.readouts.stream import StreamTrace
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,21 @@ Formula = Callable[[Float[Tensor, "*batch channel h w"], Float[Tensor, "*batch c
 """From activation maps and the gradient of a score at them to its class activation map."""
 
 
+def maps_of(question: Question) -> Float[Tensor, "*batch channel h w"]:
+    """Return the maps that the gradient is taken at: the last ones that make the embedding.
+
+    Behind the last block of a transformer, a class token and attention that pools read no patch any more, and the
+    derivative by the patches would be 0; theirs are the patches that the last block reads.
+    """
+    trace = question.query.trace
+    return trace.cells_read if isinstance(trace, StreamTrace) else question.query.maps
+
+
 def map_gradients(question: Question) -> Float[Tensor, "*batch channel h w"]:
     """Return the derivative of the explained score by every activation; no other parameter gets a gradient."""
     with evaluating(question.head), torch.inference_mode(False), torch.enable_grad():
-        maps = question.query.maps.detach().clone().requires_grad_()
-        embedding = _embeddings(question, maps.reshape(-1, *maps.shape[-3:]))
+        maps = maps_of(question).detach().clone().requires_grad_()
+        embedding = _embeddings(question, maps)
         (gradient,) = torch.autograd.grad(explained_sum(question, embedding), maps)
     return gradient
 
@@ -49,7 +60,12 @@ def explained_sum(question: Question, embeddings: Float[Tensor, "query embedding
     return combined(weights, question.rule.class_scores(queries, supports, question.similarity)).sum()
 
 
-def _embeddings(question: Question, maps: Float[Tensor, "query channel h w"]) -> Float[Tensor, "query embedding"]:
+def _embeddings(question: Question, maps: Float[Tensor, "*batch channel h w"]) -> Float[Tensor, "query embedding"]:
+    trace = question.query.trace
+    if isinstance(trace, StreamTrace):
+        read_out: Tensor = question.head(trace.read_again(maps).reshape(-1, question.query.pooled.shape[-1]))
+        return read_out
+    maps = maps.reshape(-1, *maps.shape[-3:])
     if question.tail is not None:
         images = None if question.pixels is None else question.pixels.images.clone()
         return question.tail(maps, None if images is None else images.reshape(-1, *images.shape[-3:]))
@@ -63,7 +79,7 @@ def gradient_cam(formula: Formula) -> Method:
 
 
 def _attribute(question: Question, formula: Formula) -> Attribution:
-    drawn = formula(question.query.maps, map_gradients(question))
+    drawn = formula(maps_of(question), map_gradients(question))
     return Attribution(drawn.channels.double(), drawn.cells.clamp(min=0), drawn.cells.new_zeros(question.target.shape))
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from episodes.errors import Mistake
 from fsl_explain.cli.manners import check_input
-from fsl_explain.cli.options import EncoderName, Neighborhood, PoolingName, SimilarityName
+from fsl_explain.cli.options import EncoderName, Neighborhood, PoolingName, ReadoutName, SimilarityName
 from retrieval_explain.cli.options import DtypeName, IndexName
 
 
@@ -15,6 +15,7 @@ def build(
     encoder: EncoderName = "efficientnet-lite0",
     checkpoint: Path | None = None,
     pooling: PoolingName = None,
+    readout: ReadoutName = None,
     similarity: SimilarityName = "cosine",
     dtype: DtypeName = "float32",
     batch_size: int = 8,
@@ -77,6 +78,7 @@ def build(
         encoder=encoder,
         checkpoint=checkpoint,
         pooling=pooling,
+        readout=readout,
         similarity=similarity,
         dtype=dtype,
         batch_size=batch_size,

@@ -4,15 +4,17 @@ from pathlib import Path
 
 from episodes.errors import Mistake
 from fsl_explain.cli.manners import check_input, check_output_file
-from fsl_explain.cli.options import EncoderName, Neighborhood, PoolingName
+from fsl_explain.cli.options import EncoderName, Neighborhood, PoolingName, ReadoutName
 from fsl_explain.registries import NEIGHBOR_RULES
 from retrieval_explain.cli.options import Box, BoxFormatName, Classes, Ids, IndexName, VoteName
+from retrieval_explain.cli.query_options import check_asked
 
 
 def inspect(
-    query: Path,
+    query: Path | None = None,
     *,
     bank: Path,
+    text: str | None = None,
     out: Path = Path("inspection.html"),
     expected: str | None = None,
     json: Path | None = None,
@@ -30,10 +32,12 @@ def inspect(
     encoder: EncoderName = "efficientnet-lite0",
     checkpoint: Path | None = None,
     pooling: PoolingName = None,
+    readout: ReadoutName = None,
 ) -> None:
     """Explain why images of a bank came back for a query: regions that met, channels, the vote and its receipt.
 
-    Prints the neighbors and the vote, and writes a page with the maps.
+    Prints the neighbors and the vote, and writes a page with the maps. For a text there is no vote: each of the first
+    images is explained with the text as its reference.
 
     Parameters
     ----------
@@ -41,6 +45,8 @@ def inspect(
         The image to search for.
     bank
         The folder of the bank.
+    text
+        Search for what a text says, such as "a red bird", in place of an image; for an encoder of images and texts.
     out
         The HTML page to write.
     expected
@@ -77,12 +83,20 @@ def inspect(
     if json is not None:
         check_output_file(json)
     check_input(bank, "the folder of a bank")
-    check_input(query, "an image to search for")
+    of_images = {"--box": box, "--leave-self-out": leave_self_out, "--expected": expected, "--k": k}
+    check_asked(query, text, {**of_images, "--temperature": temperature})
     if checkpoint is not None:
         check_input(checkpoint, "a checkpoint")
 
+    if text is not None:
+        from retrieval_explain.cli.by_text import run as run_by_text
+
+        run_by_text(text, bank, out, explained, gallery, classes, ids, index, encoder, checkpoint, pooling, readout)
+        return
+
     from retrieval_explain.cli.inspect import run
 
+    assert query is not None
     run(
         query=query,
         bank=bank,
@@ -103,4 +117,5 @@ def inspect(
         encoder=encoder,
         checkpoint=checkpoint,
         pooling=pooling,
+        readout=readout,
     )

@@ -3,15 +3,17 @@
 from pathlib import Path
 
 from fsl_explain.cli.manners import check_input, check_output_file
-from fsl_explain.cli.options import EncoderName, Neighborhood, PoolingName
+from fsl_explain.cli.options import EncoderName, Neighborhood, PoolingName, ReadoutName
 from retrieval_explain.cli.options import Box, BoxFormatName, Classes, Ids, IndexName
+from retrieval_explain.cli.query_options import check_asked
 from retrieval_explain.cli.written_neighbors import check_ending
 
 
 def search(
-    query: Path,
+    query: Path | None = None,
     *,
     bank: Path,
+    text: str | None = None,
     k: Neighborhood = 10,
     box: Box = None,
     box_format: BoxFormatName = "xyxy",
@@ -22,9 +24,10 @@ def search(
     encoder: EncoderName = "efficientnet-lite0",
     checkpoint: Path | None = None,
     pooling: PoolingName = None,
+    readout: ReadoutName = None,
     out: Path | None = None,
 ) -> None:
-    """List the images of a bank that are most similar to a query image, or to a region of it.
+    """List the images of a bank that are most similar to a query image, to a region of it, or to a text.
 
     Parameters
     ----------
@@ -32,6 +35,8 @@ def search(
         The image to search for.
     bank
         The folder of the bank.
+    text
+        Search for what a text says, such as "a red bird", in place of an image; for an encoder of images and texts.
     k
         How many neighbors.
     box
@@ -52,7 +57,7 @@ def search(
     check_output_file(out)
     check_ending(out)
     check_input(bank, "the folder of a bank")
-    check_input(query, "an image to search for")
+    check_asked(query, text, {"--box": box, "--leave-self-out": leave_self_out})
     if checkpoint is not None:
         check_input(checkpoint, "a checkpoint")
 
@@ -60,6 +65,7 @@ def search(
 
     run(
         query=query,
+        text=text,
         bank=bank,
         k=k,
         box=box,
@@ -71,5 +77,6 @@ def search(
         encoder=encoder,
         checkpoint=checkpoint,
         pooling=pooling,
+        readout=readout,
         out=out,
     )

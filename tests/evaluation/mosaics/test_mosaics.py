@@ -208,5 +208,5 @@ def test_unknown_names_are_answered_before_anything_is_embedded():
         measured_methods(["exat"])
     with pytest.raises(ValueError, match=r"a class's score or its lead, but 'verification' explains another number"):
         measured_methods(["verification"])
-    with pytest.raises(ValueError, match="mosaics keep activation maps and no pixels, but 'relax' changes the image"):
+    with pytest.raises(ValueError, match="but 'relax' asks the whole encoder about altered"):
         measured_methods(["relax"])

@@ -11,7 +11,6 @@ from tiny_encoder import OF_MAPS, images
 from torch import nn
 
 from fsl_explain import Encoder, LearnedSimilarity, Mistake, correspondence, explain
-from fsl_explain.explainers.methods import straight_path
 from fsl_explain.explainers.methods.integrated import AT_ZERO
 from fsl_explain.similarities import euclidean, inner_product
 
@@ -123,12 +122,27 @@ def jump(maps, centers):
     return ((maps > 0.2).to(maps) + maps).mean(dim=(-2, -1)) @ centers.T
 
 
-def test_what_does_not_add_up_in_512_steps_says_so(monkeypatch):
-    monkeypatch.setattr(straight_path, "STEPS", (8, 16))
+def test_what_does_not_add_up_in_512_steps_says_so():
     network = own_tail("linear")
     network.tail = jump
     found = explained(Encoder.wrap(network, "maps", tail="network"), "exact", similarity="inner-product")
     assert (found.residual > 1e-3 * found.absolute_sum).any()
+    assert (found.query.steps <= 512).all()
+    assert found[0].receipt().residual == pytest.approx(float(found.residual[0]))
+
+
+def kinked(maps, centers):
+    """Many ReLUs whose kinks lie at different places of the path."""
+    shifts = torch.linspace(-2, 2, 40, dtype=maps.dtype)
+    return torch.relu(torch.einsum("bchw,kc->bkhw", maps, centers)[..., None] - shifts).sum(dim=-1).mean(dim=(-2, -1))
+
+
+def test_a_path_with_many_kinks_is_cut_until_it_adds_up():
+    network = own_tail("linear")
+    network.tail = kinked
+    found = explained(Encoder.wrap(network, "maps", tail="network"), "contrast", similarity="inner-product")
+    assert (found.residual <= 2e-5 * found.absolute_sum).all()
+    assert (found.query.steps > 8).all()
 
 
 class WithoutSlope(Affine):

@@ -14,6 +14,7 @@ from torch import nn
 from fsl_explain import Encoder, explain
 from fsl_explain.backbones.tokens.attentions import attend
 from fsl_explain.explainers.methods import token_queries
+from fsl_explain.explainers.methods.attention_rollout import over_all_tokens, rollout
 from fsl_explain.explainers.methods.named import METHODS
 from fsl_explain.readouts.block import frozen
 from fsl_explain.registries import TOKEN_METHODS
@@ -143,6 +144,14 @@ def test_the_same_network_by_fused_attention_and_by_softmax_has_the_same_maps():
             for network in (timm_vit, timm_eager)
         )
         torch.testing.assert_close(one.cells, other.cells)
+
+
+def test_a_block_in_which_few_ask_leaves_the_others_what_they_are():
+    rows = torch.rand(2, 1, 5).softmax(dim=-1)
+    found = rollout(torch.full((2, 5), 0.2), [over_all_tokens(rows), over_all_tokens(rows)])
+    torch.testing.assert_close(found.sum(dim=-1), torch.ones(2))
+    only = rollout(torch.eye(5)[3].expand(2, 5), [over_all_tokens(rows)])
+    torch.testing.assert_close(only, torch.eye(5)[3].expand(2, 5))
 
 
 class Pooled:

@@ -242,7 +242,7 @@ def test_methods_that_explain_another_number_are_refused():
     )
     with pytest.raises(ValueError, match="of a class's score or of its lead, but got 'verification'; drop it"):
         measured_methods(["verification"])
-    with pytest.raises(ValueError, match="expected explainers that read activation maps, but 'occlusion' changes"):
+    with pytest.raises(ValueError, match="expected explainers of features, but 'occlusion' asks"):
         measured_methods(["occlusion"])
     with pytest.raises(LookupError, match="unknown method 'exat'"):
         measured_methods(["exat"])

@@ -7,7 +7,7 @@ import PIL.Image
 import pytest
 from tiny_encoder import tiny_encoder
 
-from episodes import CsvBoxes, ImageFolder
+from episodes import CsvBoxes, ImageFolder, readable
 from episodes.several_classes import SeveralClasses
 from retrieval_explain import MemoryBank
 from retrieval_explain.store.building import append_images
@@ -56,6 +56,13 @@ def folder_of(tmp_path):
 def test_a_folder_that_said_so_when_it_was_opened_says_no_more(encoder, tmp_path, on_disk):
     with pytest.warns(SeveralClasses) as said:
         MemoryBank.build(encoder, folder_of(tmp_path), directory=tmp_path / "bank" if on_disk else None)
+    assert len(said) == 1
+
+
+def test_nor_does_it_where_broken_images_were_left_out(encoder, tmp_path):
+    (folder_of(tmp_path) / "bird" / "broken.png").write_bytes(b"broken")
+    with pytest.warns(SeveralClasses) as said:
+        MemoryBank.build(encoder, readable(ImageFolder(tmp_path / "folder")).images)
     assert len(said) == 1
 
 

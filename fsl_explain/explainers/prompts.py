@@ -1,0 +1,88 @@
+"""Texts as supports: prompts by class, embedded by the encoder's text tower."""
+
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from episodes.errors import Mistake, WrongType
+from fsl_explain.encoder import Encoder
+from fsl_explain.explainers.support_groups import Supports
+
+Group: TypeAlias = str | Sequence[str] | Tensor | np.ndarray
+Text: TypeAlias = str | Sequence[str] | Mapping[str, Group]
+
+
+def supports_of(encoder: Encoder, supports: Supports | None, text: Text | None) -> Supports:
+    """Return the supports that are given, or the embeddings of texts.
+
+    Raises: ``ValueError`` for both or none; as ``text_supports``.
+    """
+    if (supports is None) == (text is None):
+        raise Mistake(
+            "expected supports or text to compare with, but got "
+            f"{'none of them' if supports is None else 'both'}; give one of the two."
+        )
+    return text_supports(encoder, text) if text is not None else supports  # type: ignore[return-value] # one is given
+
+
+def text_supports(encoder: Encoder, text: object) -> dict[str, Float[Tensor, "shot embedding"]]:
+    """Return the embeddings of each class's texts, (shot, embedding); those of prompts have norm 1.
+
+    Their mean, to which ``prototype`` compares, is then the model's usual classifier of several prompts a class.
+
+    Raises: ``ValueError`` or ``TypeError`` for what is no text; as ``Encoder.embed_text``.
+    """
+    groups = _groups(text)
+    prompts = [prompt for group in groups.values() if isinstance(group, list) for prompt in group]
+    embedded = iter(F.normalize(encoder.embed_text(prompts), dim=-1)) if prompts else iter(())
+    found = {}
+    for name, group in groups.items():
+        found[name] = torch.stack([next(embedded) for _ in group]) if isinstance(group, list) else group
+    return found
+
+
+def prompts_by_class(text: Text) -> dict[str, list[str]]:
+    """Return the prompts of each class, none where its embeddings were given. Raises: as ``text_supports``."""
+    return {name: group if isinstance(group, list) else [] for name, group in _groups(text).items()}
+
+
+def scale_of(encoder: Encoder, scale: float | None, text: Text | None) -> float:
+    """Return the factor of scores in a softmax: the one given, else the model's own for texts, else 1."""
+    if scale is not None:
+        return float(scale)
+    own = None if text is None or encoder.text is None else encoder.text.scale
+    return 1.0 if own is None else own
+
+
+def _groups(text: object) -> dict[str, list[str] | Tensor]:
+    if isinstance(text, Mapping):
+        return {name: _group(name, group) for name, group in text.items()}
+    prompts: object = [text] if isinstance(text, str) else text
+    if not isinstance(prompts, Sequence) or not all(isinstance(one, str) for one in prompts):
+        raise WrongType(
+            "expected text as a list of prompts, or a mapping from class name to prompts, but got "
+            f"{type(text).__name__}; write text={{'cat': 'a photo of a cat'}}, for example."
+        )
+    repeated = [one for one in dict.fromkeys(prompts) if list(prompts).count(one) > 1]
+    if repeated:
+        raise Mistake(f"expected prompts that differ, but {repeated[0]!r} comes more than once; name it once.")
+    return {prompt: [prompt] for prompt in prompts}
+
+
+def _group(name: str, group: object) -> list[str] | Tensor:
+    if isinstance(group, str):
+        return [group]
+    given = torch.from_numpy(group) if isinstance(group, np.ndarray) else group
+    if isinstance(given, Tensor):
+        return given[None] if given.dim() == 1 else given
+    if not isinstance(given, Sequence) or not given or not all(isinstance(one, str) for one in given):
+        raise WrongType(
+            f"expected a prompt, prompts, or embeddings (shot, embedding) as the text of {name}, but got "
+            f"{'none' if isinstance(given, Sequence) and not given else type(given).__name__}; give at least one."
+        )
+    return list(given)

@@ -1,0 +1,99 @@
+"""``retrieval-explain search`` and ``inspect`` by a text in place of an image."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from fsl_explain.backbones.random_parts import random_words
+from fsl_explain.cli.progress import note, say, show_table
+from fsl_explain.evaluation import Table
+from fsl_explain.report import Page
+from retrieval_explain.cli.opened import UNKNOWN, labels_given, open_bank_for
+from retrieval_explain.decisions.text_queries import TextRetrieved, retrieve_text
+from retrieval_explain.inspection.text_inspection import TextInspection, inspect_text
+from retrieval_explain.inspection.text_page import write_text_inspection
+from retrieval_explain.store.row_filter import allowed_rows
+
+
+def found_by_text(
+    text: str,
+    bank: Path,
+    wanted: int,
+    classes: tuple[str, ...],
+    ids: tuple[int, ...],
+    index: str | None,
+    encoder: str,
+    checkpoint: Path | None,
+    pooling: str | None,
+    readout: str | None,
+) -> TextRetrieved:
+    """Open a bank and search it by a text, for as many images as are wanted, or all where there are fewer."""
+    opened, network = open_bank_for(bank, encoder, checkpoint, pooling, readout, index, wanted)
+    note(f"Searching {len(opened)} images for “{text}” …")
+    among = labels_given(opened, classes)
+    allowed = allowed_rows(opened.entries, len(opened), among, ids or None)
+    left = len(opened) if allowed is None else int(allowed.sum())
+    return retrieve_text(network, text, opened, k=min(wanted, left), classes=among, ids=ids or None)
+
+
+def run(
+    text: str,
+    bank: Path,
+    out: Path,
+    explained: int,
+    gallery: int,
+    classes: tuple[str, ...],
+    ids: tuple[int, ...],
+    index: str | None,
+    encoder: str,
+    checkpoint: Path | None,
+    pooling: str | None,
+    readout: str | None,
+) -> None:
+    """Search, explain the first images, print them with their receipts and write the page."""
+    wanted = max(explained, gallery)
+    retrieved = found_by_text(text, bank, wanted, classes, ids, index, encoder, checkpoint, pooling, readout)
+    found = inspect_text(retrieved, explained=explained, gallery=gallery)
+    first = found.gallery[0]
+    label = f", {first.label}" if first.label else ""
+    page = Page(
+        title=f"Why did these come back for “{retrieved.text}”?",
+        lead=f"The most similar image has similarity {first.similarity:.4f}{label}.",
+        facts=_facts(retrieved),
+    )
+    write_text_inspection(found, page, out)
+    _print(found)
+    say(f"Page: {out}")
+
+
+def _facts(retrieved: TextRetrieved) -> Mapping[str, str]:
+    bank = retrieved.bank
+    rows, channels = bank.rows.shape
+    made_by = bank.encoder or retrieved.encoder.description
+    return {
+        "Bank": f"{rows} images of {len(bank.labels[bank.labels >= 0].unique()) or 'no'} classes",
+        "Encoder": f"{made_by}. {random_words(retrieved.encoder.random)}".removesuffix(". "),
+        "Embeddings": f"{channels} channels, {bank.similarity_words} similarity",
+        "Search": "exact" if bank.verified is None else f"{bank.verified.index.kind}: {bank.verified.sentence}",
+    }
+
+
+def _print(found: TextInspection) -> None:
+    columns = ("rank", "similarity", "class", "path", "in cells", "bias", "residual")
+    receipts = {}
+    for pair in found.matches:
+        receipt = pair.explanation.receipt()
+        receipts[pair.shown.rank] = (f"{receipt.supports:+.4f}", f"{receipt.bias:+.4f}", f"{receipt.residual:.1e}")
+    rows = tuple(
+        (
+            *(str(one.rank), f"{one.similarity:.6f}", one.label or UNKNOWN, one.path or UNKNOWN),
+            *receipts.get(one.rank, (UNKNOWN,) * 3),
+        )
+        for one in found.gallery
+    )
+    faults = tuple(f"#{one.rank}: no map, because {one.fault}" for one in found.gallery if one.fault)
+    changed = tuple(
+        f"#{pair.shown.rank} has changed since the bank was built; now it has {float(pair.explanation.score):.6f}."
+        for pair in found.matches
+        if not pair.agrees
+    )
+    show_table(Table(f"Most similar to “{found.retrieved.text}”", columns, rows, (*faults, *changed)))

@@ -1,0 +1,24 @@
+"""What is searched for on the command line: an image or a text, and the options that belong to images."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from episodes.errors import Mistake
+from fsl_explain.cli.manners import check_input
+
+
+def check_asked(query: Path | None, text: str | None, of_images: Mapping[str, object]) -> None:
+    """Refuse both or none of an image and a text, and options of images beside a text.
+
+    Raises: ``ValueError``; ``FileNotFoundError`` for an image that is not there.
+    """
+    if (query is None) == (text is None):
+        raise Mistake(
+            f"expected an image or --text to search for, but got {'none of them' if query is None else 'both'}; "
+            "give one of the two."
+        )
+    if query is not None:
+        check_input(query, "an image to search for")
+        return
+    for option in [option for option, given in of_images.items() if given]:
+        raise Mistake(f"{option} belongs to the search for an image, but a text is searched for; drop it.")

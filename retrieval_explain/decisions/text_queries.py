@@ -1,0 +1,112 @@
+"""A text as the query of a bank of images: what comes back, and why each image of it does.
+
+The roles are swapped to explain it. A text has no regions, so that each image is explained with the text as the
+reference: its cells add up, with the bias, to the similarity of the two.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import PIL.Image
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from episodes import read_image
+from episodes.errors import MissingFile, Mistake
+from fsl_explain.encoder import Encoder
+from fsl_explain.explainers.choice import Choice
+from fsl_explain.explainers.compared import compare
+from fsl_explain.explainers.explaining import explain_compared
+from fsl_explain.explainers.explanation import Explanation
+from fsl_explain.explainers.method import Method
+from fsl_explain.explainers.prompts import text_supports
+from retrieval_explain.decisions.far_targets import Asked, joined
+from retrieval_explain.memory_bank import MemoryBank
+from retrieval_explain.ranking.neighbors import Neighbors
+from retrieval_explain.store.row_filter import allowed_rows
+
+Read = Callable[[str], PIL.Image.Image]
+
+
+@dataclass(frozen=True)
+class TextRetrieved:
+    """One text and the images of a bank that are most similar to it."""
+
+    encoder: Encoder
+    bank: MemoryBank
+    text: str
+    embedding: Float[Tensor, "channel"]  # of the text, of norm 1, in float64
+    neighbors: Neighbors  # (k,)
+    allowed: Bool[Tensor, "row"] | None = None  # which rows the filters left to search among; None: all
+
+
+def retrieve_text(
+    encoder: Encoder,
+    text: str,
+    bank: MemoryBank,
+    *,
+    k: int | None = None,
+    classes: Sequence[str] | Sequence[int] | None = None,
+    ids: Sequence[int] | None = None,
+) -> TextRetrieved:
+    """Embed a text by the encoder's text tower and search the k images most similar to it.
+
+    ``k`` of None is 200, or all images where there are fewer. The filters are those of ``MemoryBank.search``;
+    ``MemoryBank.expect_encoder`` tells whether the encoder is the bank's.
+
+    Raises: as ``Encoder.embed_text`` and ``MemoryBank.search``.
+    """
+    embedding = text_supports(encoder, [text])[text][0].double().cpu()
+    found = bank.search(embedding[None], k, classes=classes, ids=ids)[0]
+    return TextRetrieved(encoder, bank, text, embedding, found, allowed_rows(bank.entries, len(bank), classes, ids))
+
+
+def explain_text(
+    encoder: Encoder,
+    text: str,
+    bank: MemoryBank,
+    *,
+    method: str | Method = "exact",
+    target: Asked | None = None,
+    against: str | Sequence[str] | None = None,
+    read: Read = read_image,
+) -> Explanation:
+    """Explain why an image of the bank is similar to a text: the image's cells add up to their similarity.
+
+    ``target`` is the image, by its rank from 0, its path or ``id:NUMBER``; the first if None. ``against`` serves
+    ``contrast``: other texts, over which the text leads for this image. The image is read and embedded again.
+
+    Raises: as ``retrieve_text`` and ``fsl_explain.explain``; ``FileNotFoundError`` for an image without a file.
+    """
+    bank.expect_encoder(encoder)
+    retrieved = retrieve_text(encoder, text, bank, k=1)
+    row = int(retrieved.neighbors.indices[0]) if target is None else _row_of(retrieved, target)
+    path = bank.paths[row]
+    if not path:
+        raise MissingFile(f"expected a file to explain, but the bank has no path for its row {row}; build it of files.")
+    others = [] if against is None else [against] if isinstance(against, str) else list(against)
+    if text in others:
+        raise Mistake(f"expected other texts than {text!r} to compare it with, but it is among them; leave it out.")
+    return explain_images(retrieved, [read(path)], method=method, against=others)[0]
+
+
+def explain_images(
+    retrieved: TextRetrieved,
+    photographs: Sequence[PIL.Image.Image],
+    *,
+    method: str | Method = "exact",
+    against: Sequence[str] = (),
+) -> Explanation:
+    """Explain the similarity of each photograph to the text, all in one batch. Errors as ``explain_text``."""
+    encoder, text = retrieved.encoder, retrieved.text
+    supports = {text: retrieved.embedding[None], **(text_supports(encoder, list(against)) if against else {})}
+    similarity = retrieved.bank.similarity
+    compared = compare(encoder, encoder.preprocess(list(photographs)), supports, similarity)
+    rivals = list(against) or None
+    return explain_compared(compared, method, Choice(similarity=similarity, target=text, against=rivals))
+
+
+def _row_of(retrieved: TextRetrieved, target: Asked) -> int:
+    found, bank = retrieved.neighbors, retrieved.bank
+    neighbors, _, places = joined(bank, retrieved.embedding, found, [target], (), allowed=retrieved.allowed)
+    return int(neighbors.indices[places[0]])
