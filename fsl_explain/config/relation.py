@@ -7,6 +7,7 @@ from episodes.errors import Mistake
 from fsl_explain.config.names import RELATION
 
 
+@runtime_checkable
 class Compares(Protocol):
     """Settings that name a similarity."""
 
