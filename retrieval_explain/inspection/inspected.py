@@ -205,7 +205,8 @@ def _vote(retrieved: Retrieved, rule: Vote) -> VoteAnswer | None:
     present = labels.unique()
     compared = retrieved.compared_by_class
     choice = Choice(over_all(rule, retrieved.neighbors), retrieved.bank.similarity)
-    asked = VOTE_METHODS if len(present) > 1 else VOTE_METHODS[1:]
+    usual = VOTE_METHODS if retrieved.encoder.tokens is None else VOTE_METHODS[:2]  # others are of pooled maps
+    asked = usual if len(present) > 1 else usual[1:]
     methods = [name for name in asked if METHODS[name].takes(retrieved.bank.compared_by)]
     found = {method: explain_compared(compared, method, choice)[0] for method in methods}
     places, valid = places_of(labels, present)

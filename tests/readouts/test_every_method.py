@@ -2,6 +2,7 @@
 
 import re
 
+import jaxtyping
 import pytest
 import torch
 from decision_parts import OPTIONS
@@ -19,6 +20,12 @@ READOUTS = {
 }
 CASES = [(name, readout) for name, readouts in READOUTS.items() for readout in readouts]
 ANSWERING = {"exact", "contrast", "log-probability", "verification", "eigen-cam", "lafam"}
+
+
+@pytest.fixture(autouse=True)
+def unchecked_shapes(monkeypatch):
+    """The receipts' tests check the shapes of the same calls."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 def answer(encoder, query, supports, method):

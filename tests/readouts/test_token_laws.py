@@ -1,5 +1,6 @@
 """What must hold of cells whatever the weights are, and the same network in three libraries."""
 
+import jaxtyping
 import pytest
 import torch
 from copied_weights import OF_DINOV2, OF_TORCHVISION, OF_VIT, copied
@@ -14,6 +15,12 @@ VALUES = {
     "torchvision vit": lambda name: name.endswith("in_proj_weight"),
     "open_clip vit": lambda name: name.endswith("in_proj_weight"),
 }
+
+
+@pytest.fixture(autouse=True)
+def unchecked_shapes(monkeypatch):
+    """The receipts' tests check the shapes of the same calls."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 def explained(network, readout, query=None, size=(32, 32), **choice):

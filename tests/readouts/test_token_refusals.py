@@ -1,5 +1,6 @@
 """Networks that compute otherwise than their parts say, readouts that are not there, and mutants that are noticed."""
 
+import jaxtyping
 import pytest
 import torch
 from token_networks import module, of_timm, of_transformers, shaken, timm_eva, timm_vit, token_encoder, token_images
@@ -11,6 +12,12 @@ from fsl_explain.backbones.tokens import blocks
 from fsl_explain.heads import block_layers
 from fsl_explain.heads.linearization import Diagonal
 from fsl_explain.readouts import block as frozen_block
+
+
+@pytest.fixture(autouse=True)
+def unchecked_shapes(monkeypatch):
+    """The receipts' tests check the shapes of the same calls."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 def of_blocks(kind):

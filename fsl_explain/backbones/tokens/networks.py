@@ -4,7 +4,7 @@ What is found here is a claim. The first image that is read checks it against th
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,6 +16,18 @@ from fsl_explain.readouts.block import Block
 
 CLASS, DISTILLATION, REGISTERS = "class token", "distillation token", "registers"
 Output = Callable[[Any], Tensor | None]
+
+
+def _nothing(_pool: nn.Module) -> Block | None:
+    return None
+
+
+def _tensor(output: Any) -> Tensor | None:
+    return output if isinstance(output, Tensor) else None
+
+
+def _first(output: Any) -> Tensor | None:
+    return _tensor(output[0] if isinstance(output, tuple) else output)
 
 
 @dataclass(frozen=True)
@@ -30,10 +42,10 @@ class TokenNetwork:
     norm_after: nn.Module | None = None  # behind a mean of patches
     queries: tuple[int, ...] = (0,)  # the tokens of a class readout
     pool: nn.Module | None = None  # attention pooling with a latent query
-    pool_block: Callable[[nn.Module], Block | None] = lambda _: None  # the layers of that
+    pool_block: Callable[[nn.Module], Block | None] = _nothing  # the layers of that
     apart: bool = False  # whether the blocks are given the class token apart from the patches, as CaiT's are
     batch_first: bool = True
-    outcome: Output = field(default=lambda output: output if isinstance(output, Tensor) else None)
+    outcome: Output = _tensor
     classifiers: tuple[nn.Module, ...] = ()  # what they read is the embedding, where the output is of classes
 
     @property
@@ -154,7 +166,7 @@ def _of_open_clip(network: Any) -> TokenNetwork | None:
         own=own,
         after=after,
         batch_first=bool(getattr(blocks[0].attn, "batch_first", True)),
-        outcome=lambda output: output[0] if isinstance(output, tuple) else output,
+        outcome=_first,
     )
 
 

@@ -28,9 +28,7 @@ class PooledMapsReading(TokenReading):
     """What is read of a convolutional network with attention pooling: its last maps, and what each cell wrote."""
 
     def __init__(self, network: nn.Module, pool: nn.Module, readout: str | None, description: str) -> None:
-        parts = TokenNetwork(
-            blocks=(pool,), roles=(), norm=nn.Identity(), own=POOLED, pool=pool, pool_block=lambda _: None
-        )
+        parts = TokenNetwork(blocks=(pool,), roles=(), norm=nn.Identity(), own=POOLED, pool=pool)
         super().__init__(network, parts, POOLED if readout is None else readout, description)
 
     def read(self, images: Float[Tensor, "batch color height width"]) -> Read:
