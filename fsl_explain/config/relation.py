@@ -1,12 +1,13 @@
 """A relation module among the settings: a similarity whose weights are a file of their own."""
 
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from episodes.errors import Mistake
 from fsl_explain.config.names import RELATION
 
 
+@runtime_checkable
 class Compares(Protocol):
     """Settings that name a similarity."""
 
