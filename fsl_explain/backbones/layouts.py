@@ -112,6 +112,18 @@ def found_layout(
     return found
 
 
+def expect_several_cells(
+    maps: Float[Tensor, "batch channel h w"], images: Float[Tensor, "batch color height width"], source: str
+) -> None:
+    """Refuse maps of one cell of larger images, such as a pooling gives. Raises: ``ValueError``."""
+    if maps.shape[-2:].numel() == 1 and images.shape[-2:].numel() > 1:
+        raise Mistake(
+            f"expected maps of several cells from {source}, but got one for images of {images.shape[-2]}×"
+            f"{images.shape[-1]}, which has no places to explain; name a layer before the pooling, or say "
+            f"layout={FIRST!r} where one cell is meant."
+        )
+
+
 def _by_modules(layer: nn.Module) -> str | None:
     """Return the layout that the last module that shapes the output always gives."""
     shaping = _shaping(layer)

@@ -8,7 +8,14 @@ from torch import Tensor, nn
 
 from episodes.errors import Mistake
 from fsl_explain.backbones.capture import activation_of, evaluating, outcome_from
-from fsl_explain.backbones.layouts import checked_layout, expect_values, found_layout, in_order, out_of_order
+from fsl_explain.backbones.layouts import (
+    checked_layout,
+    expect_several_cells,
+    expect_values,
+    found_layout,
+    in_order,
+    out_of_order,
+)
 from fsl_explain.backbones.tail import Tail
 from fsl_explain.backbones.wrappers import on_one_device
 
@@ -55,7 +62,10 @@ class Reading:
         source = f"the {'network' if self.layer is None else 'layer'} {type(layer).__name__}"
         checked = expect_values(values, source, len(images), self.layout)
         if self.layout is None:
-            self.layout = found_layout(checked, images, layer, self._probed)
+            found = found_layout(checked, images, layer, self._probed)
+            if self.layer is not None:
+                expect_several_cells(in_order(checked, found, source), images, source)
+            self.layout = found
         return in_order(checked, self.layout, source)
 
     def _probed(self, images: Tensor) -> Any:

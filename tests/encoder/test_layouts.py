@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from fsl_explain import Encoder, explain
+from fsl_explain import Encoder, Mistake, explain
 from fsl_explain.explainers.methods.class_logit import class_logit_map
 
 
@@ -145,3 +145,11 @@ def test_swin_transformers_give_their_channels(layer, channels):
     found = encoder(torch.rand(1, 3, 64, 64))
     assert found.maps.shape[1] == found.embedding.shape[-1] == channels
     assert found.maps.shape[2] == found.maps.shape[3]
+
+
+def test_one_cell_has_no_places_unless_it_is_meant():
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1))
+    batch = torch.randn(2, 3, 12, 12, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(Mistake, match="expected maps of several cells from the layer AdaptiveAvgPool2d, but got one"):
+        Encoder.wrap(network, "1")(batch)
+    assert Encoder.wrap(network, "1", layout="channels-first")(batch).maps.shape == (2, 4, 1, 1)
