@@ -4,8 +4,8 @@
 
 One row an architecture and readout, with random weights drawn so that attention is uneven: how far the embedding is
 from the network's own output, relative to its norm; the residual of a contrast's receipt relative to the sum of the
-absolute terms, in float32 and float64; and the time of the explanation over one forward pass of the network on one
-image, both medians measured in turn. ``integrated`` runs the network again for every step.
+absolute terms, in float32 and float64; and the time of the explanation over one forward pass of the network on the
+same images, one unless ``--batch`` says more, both medians measured in turn. ``integrated`` runs the network again for every step.
 """
 
 import argparse
@@ -157,7 +157,7 @@ def cost(encoder: fsl_explain.Encoder, query: Tensor, compared: Compared, repeat
     return statistics.median(explained[1:]) / statistics.median(passes[1:])
 
 
-def rows(name: str, repeats: int) -> Iterator[str]:
+def rows(name: str, repeats: int, batch: int) -> Iterator[str]:
     """Measure an architecture, one row a readout."""
     build, readouts, size = NETWORKS[name]
     made = shaken(build())
@@ -176,7 +176,8 @@ def rows(name: str, repeats: int) -> Iterator[str]:
                 own, ours = own_output(encoder, query), encoder(query).embedding
                 apart = float((ours - own).norm() / own.norm()) if own is not None and own.shape == ours.shape else None
                 share = explanation.query.share_of_cells or 0.0
-                ratio = cost(encoder, query, compare(encoder, query, embedded), repeats)
+                asked = torch.randn(batch, 3, size, size, generator=draw)
+                ratio = cost(encoder, asked, compare(encoder, asked, embedded), repeats)
         agrees = "another" if apart is None or apart > 1e-2 else f"{apart:.0e}"
         grid = "×".join(map(str, explanation.cells.shape))
         yield (
@@ -196,6 +197,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="architectures; all of them without any")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--batch", type=int, default=1, help="images of which the cost is measured together")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
@@ -204,7 +206,7 @@ def main() -> None:
         f"{'cost':>7}"
     )
     for name in options.names or NETWORKS:
-        for row in rows(name, options.repeats):
+        for row in rows(name, options.repeats, options.batch):
             print(row, flush=True)
 
 
