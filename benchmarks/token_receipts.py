@@ -5,7 +5,8 @@
 One row an architecture and readout, with random weights drawn so that attention is uneven: how far the embedding is
 from the network's own output, relative to its norm; the residual of a contrast's receipt relative to the sum of the
 absolute terms, in float32 and float64; and the time of the explanation over one forward pass of the network on the
-same images, one unless ``--batch`` says more, both medians measured in turn. ``integrated`` runs the network again for every step.
+same images, one unless ``--batch`` says more, both medians measured in turn. ``integrated`` runs the network again for
+every step.
 """
 
 import argparse
@@ -167,7 +168,7 @@ def rows(name: str, repeats: int, batch: int) -> Iterator[str]:
         found = {}
         for dtype in (torch.float32, torch.float64):
             made.to(dtype)
-            encoder = wrapped(name, made, readout)
+            encoder = wrapped(name, made, readout, dtype)
             query, supports = images[:1].to(dtype), images[1:].to(dtype)
             embedded = encoder(supports).embedding.unflatten(0, (2, 2))
             explanation = fsl_explain.explain(encoder, query, embedded, method="contrast")[0]
@@ -186,11 +187,14 @@ def rows(name: str, repeats: int, batch: int) -> Iterator[str]:
         )
 
 
-def wrapped(name: str, made: nn.Module, readout: str | None) -> fsl_explain.Encoder:
+def wrapped(name: str, made: nn.Module, readout: str | None, dtype: torch.dtype) -> fsl_explain.Encoder:
     """Return an encoder of tokens, or of a timm network's last maps with what it does behind them."""
     if readout is not None:
         return fsl_explain.Encoder.wrap(made, readout=readout)
-    return fsl_explain.Encoder.named(f"timm:{name.removeprefix('timm ')}")
+    encoder = fsl_explain.Encoder.named(f"timm:{name.removeprefix('timm ')}")
+    shaken(encoder.network).to(dtype)
+    encoder.head.to(dtype)
+    return encoder
 
 
 def main() -> None:
