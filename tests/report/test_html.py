@@ -113,7 +113,8 @@ def test_receipts_show_the_numbers_and_say_so_in_words(reader):
         *("score", f"{float(exact.score):.6f}"),
     ]
     assert receipt[8:12:2] == ["residual |score − sum|", "residual / Σ|terms|"]
-    assert receipt[12] == "Adds up to the score."
+    assert receipt[12] == "share of Σ|terms| that the cells hold"
+    assert receipt[14] == "Adds up to the score."
     assert reader.texts.count("Adds up to the score.") == 4
     assert "Largest channels (weights of Eq. 15, which do not add up to the score)" in reader.texts
     assert re.search(r"Does not add up to the score\. By design: these are the weights of Eq\. 15", reader.text)
