@@ -19,6 +19,7 @@ MAY_BE_POSITIONAL = {
     "occlusion_method": {"options"},  # its only argument
     "relax_method": {"options"},  # what the method is made of
     "Encoder.wrap": {"layer"},  # what is read of the network
+    "RelationNetwork.load": {"shots"},  # of which its file is
     "explain": {"query", "bank"},  # data; a text takes the place of the query
     "MemoryBank.from_embeddings": {"labels"},  # data, as long as the embeddings
     "MemoryBank.append": {"labels"},

@@ -1,7 +1,7 @@
 """Texts as supports: prompts by class, embedded by the encoder's text tower."""
 
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -11,13 +11,12 @@ from torch import Tensor
 
 from episodes.errors import Mistake, WrongType
 from fsl_explain.encoder import Encoder
-from fsl_explain.explainers.support_groups import Supports
 
 Group: TypeAlias = str | Sequence[str] | Tensor | np.ndarray
 Text: TypeAlias = str | Sequence[str] | Mapping[str, Group]
 
 
-def supports_of(encoder: Encoder, supports: Supports | None, text: Text | None) -> Supports:
+def supports_of(encoder: Encoder, supports: Any, text: Text | None) -> Any:
     """Return the supports that are given, or the embeddings of texts.
 
     Raises: ``ValueError`` for both or none; as ``text_supports``.
@@ -27,7 +26,7 @@ def supports_of(encoder: Encoder, supports: Supports | None, text: Text | None) 
             "expected supports or text to compare with, but got "
             f"{'none of them' if supports is None else 'both'}; give one of the two."
         )
-    return text_supports(encoder, text) if text is not None else supports  # type: ignore[return-value] # one is given
+    return text_supports(encoder, text) if text is not None else supports
 
 
 def text_supports(encoder: Encoder, text: object) -> dict[str, Float[Tensor, "shot embedding"]]:

@@ -4,7 +4,7 @@ import jaxtyping
 import pytest
 import torch
 from decision_parts import ADD_UP, QUICK_RULES, TAKEN_BY, similarities_of
-from tiny_encoder import CHANNELS, HEADS, images, random_head, tiny_encoder
+from tiny_encoder import HEADS, images, random_head, tiny_encoder, width_of
 
 from fsl_explain import Encoder, explain
 from fsl_explain.explainers.choice import Choice
@@ -73,7 +73,7 @@ def assert_adds_up(explanation, tolerance):
 @pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("pooling", POOLINGS)
 def test_every_combination_adds_up(pooling, head, dtype):
-    encoder = tiny_encoder(random_head(head, CHANNELS * 12 if pooling == "flatten" else CHANNELS), pooling, dtype)
+    encoder = tiny_encoder(random_head(head, width_of(pooling)), pooling, dtype)
     compared = compare(encoder, images(2, seed=10, dtype=dtype), ragged_supports(dtype))
     similarities = similarities_of(compared.features.embedding.shape[-1])
     for name, rule in QUICK_RULES.items():

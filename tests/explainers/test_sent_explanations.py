@@ -8,6 +8,7 @@ import pytest
 import torch
 from decision_parts import OPTIONS
 from test_saved_explanations import OwnRule, OwnSimilarity, made
+from tiny_encoder import OF_MAPS
 
 from fsl_explain import correspondence, support_audit
 from fsl_explain.explainers import METHODS
@@ -23,7 +24,7 @@ def test_a_pickle_and_a_copy_keep_what_has_no_name(copied):
         support_audit(copied(made(rule=unpicklable)))
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", OF_MAPS)
 def test_every_method_can_be_sent_to_another_process(name):
     sent = pickle.loads(pickle.dumps(METHODS[name]))
     assert torch.equal(made(sent, **OPTIONS.get(name, {})).saliency, made(name, **OPTIONS.get(name, {})).saliency)

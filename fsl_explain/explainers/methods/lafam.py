@@ -14,6 +14,7 @@ from fsl_explain.explainers.normalization import min_max_map, upsample
 from fsl_explain.explainers.question import Question
 
 ROUNDING = 1e-4
+VARYING = 1e-2  # of the root mean square; a picture of one color gives flat maps, too
 
 
 def mean_activation_map(maps: Float[Tensor, "*batch channel h w"]) -> Float[Tensor, "*batch h w"]:
@@ -25,14 +26,14 @@ def mean_map(maps: Float[Tensor, "*batch channel h w"]) -> Float[Tensor, "*batch
     """Return the mean activation map of maps that have one.
 
     Behind a layer norm without gains every cell has the same mean over channels, and what is left of the mean map is
-    rounding: its range is below 1e-4 of the maps' root mean square, though the maps differ from cell to cell.
+    rounding: its range is below 1e-4 of what the maps themselves differ by from cell to cell.
 
     Raises: ``ValueError`` where that is so of all the maps.
     """
     found = mean_activation_map(maps)
     varying = (maps - maps.mean(dim=(-2, -1), keepdim=True)).square().mean(dim=(-3, -2, -1)).sqrt()
-    size = maps.square().mean(dim=(-3, -2, -1)).sqrt()
-    alike = (found.amax(dim=(-2, -1)) - found.amin(dim=(-2, -1)) <= ROUNDING * size) & (varying > ROUNDING * size)
+    size, span = maps.square().mean(dim=(-3, -2, -1)).sqrt(), found.amax(dim=(-2, -1)) - found.amin(dim=(-2, -1))
+    alike = (span > 0) & (span <= ROUNDING * varying) & (varying > VARYING * size)
     if bool(alike.all()) and alike.numel() > 0:
         raise Mistake(
             "expected activation maps whose mean over channels differs from cell to cell, but it is the same in all "

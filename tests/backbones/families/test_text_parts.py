@@ -50,7 +50,7 @@ def test_a_file_with_a_part_of_the_text_tower_is_refused(tmp_path):
     del state["ln_final.weight"]
     torch.save(state, path)
     with pytest.raises(
-        Mistake, match=r"to hold the text tower beside the image tower, it misses .* 1 of its tensors .ln_final"
+        Mistake, match=r"to hold the text tower beside the image tower, but it misses .* 1 of its tensors .ln_final"
     ):
         Encoder.named(f"open_clip:{NAME}", checkpoint=path)
 

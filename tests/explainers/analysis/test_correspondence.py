@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 import torch
-from tiny_encoder import HEADS, images, random_head, tiny_encoder
+from tiny_encoder import HEADS, images, random_head, tiny_encoder, width_of
 
 from fsl_explain import correspondence, explain
 from fsl_explain.explainers.analysis.correspondence import tables
@@ -27,7 +27,7 @@ def some_mahalanobis(dimensions):
 @pytest.mark.parametrize("pooling", POOLINGS)
 @pytest.mark.parametrize("head", HEADS)
 def test_tables_sum_to_the_score_and_their_margins_to_the_maps(head, pooling, dtype, tolerance):
-    encoder = tiny_encoder(random_head(head), pooling, dtype)
+    encoder = tiny_encoder(random_head(head, width_of(pooling)), pooling, dtype)
     queries, supports = images(2, seed=10, dtype=dtype), ragged_supports(dtype)
     dimensions = encoder(queries).embedding.shape[-1]
     for similarity in (*SIMILARITIES, some_mahalanobis(dimensions)):

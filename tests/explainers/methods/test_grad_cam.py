@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from sklearn.linear_model import LogisticRegression as SklearnLogisticRegression
-from tiny_encoder import IMAGE, images, random_head, tiny_encoder
+from tiny_encoder import IMAGE, images, random_head, tiny_encoder, width_of
 
 from fsl_explain import explain
 from fsl_explain.classifiers import KnnVote
@@ -69,7 +69,7 @@ BY_HAND = {
 @pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("pooling", POOLINGS)
 def test_equals_autograd_by_hand(pooling, head, score, rule, similarity):
-    encoder, query = tiny_encoder(random_head(head), pooling), images(seed=60)
+    encoder, query = tiny_encoder(random_head(head, width_of(pooling)), pooling), images(seed=60)
     embedded = {name: encoder(shots).embedding for name, shots in SUPPORTS.items()}
     maps = encoder(query[None]).maps.clone().requires_grad_()
     logits = score(encoder.head(POOLINGS[pooling](maps))[0], embedded)
