@@ -21,6 +21,7 @@ from fsl_explain.backbones.prepared import Prepared, Preprocess
 from fsl_explain.backbones.reading import Reading
 from fsl_explain.backbones.tail import IGNORE, NETWORK, Tail
 from fsl_explain.backbones.text import Prompted, TextTower
+from fsl_explain.backbones.tokens.integrated import INTEGRATED, patches_apart
 from fsl_explain.backbones.tokens.recognizing import tokens_of
 from fsl_explain.backbones.weights.checkpoint import check_usable
 from fsl_explain.config import EncoderConfig, HeadConfig
@@ -72,10 +73,12 @@ class Encoder(Prepared, Prompted):
         text: TextTower | None = None,
     ) -> None:
         self.inference, self.text = inference, text
+        self.description = description or type(network).__name__
+        if readout == INTEGRATED:
+            network, layer, layout, tail, readout = patches_apart(network, layer, self.description)
         self.pooling: Pooling = by_network(pooling, layer) if tail == NETWORK else POOLINGS.find(pooling)
         self.head = nn.Identity() if head is None else module_in_full_precision(head)
         self.transform: Preprocess = preprocess or direct_resize(224, IMAGENET_MEAN, IMAGENET_STD)
-        self.description = description or type(network).__name__
         check_usable(network, self.description)
         self.network, self.layer = for_inference(network, layer, inference)
         warn_of_mixing(self.network, self.head, owner=self.description)
@@ -137,7 +140,8 @@ class Encoder(Prepared, Prompted):
             own.description = f"{name} ({own.description})"
             return own
         config = HeadConfig(kind="none") if isinstance(head, nn.Module) else head
-        built: NamedNetwork = build_named(name, path, head=config, tail=tail, readout=readout, **architecture)
+        own_readout = None if readout == INTEGRATED else readout
+        built: NamedNetwork = build_named(name, path, head=config, tail=tail, readout=own_readout, **architecture)
         layer = None if built.layer is None else find_layer(built.network, built.layer)
         weights = built.weights if inference == "eager" else f"{built.weights}, {inference}"
         encoder = cls(
@@ -212,7 +216,8 @@ class Encoder(Prepared, Prompted):
         A network of tokens needs no layer: ``readout`` says how its embedding comes about, None as the network itself
         makes it. ``class``, the class token's stream, ``class-direct`` and ``class-last`` are three ways to split
         the same embedding; ``mean`` is that of the patches, ``class+mean`` both behind each other, and
-        ``attention-pool`` that of a latent query.
+        ``attention-pool`` that of a latent query. ``integrated`` takes the patches as they are last read, behind
+        a norm, and integrates over all that the network does behind them.
 
         Images are resized to 224×224 and normalized with ImageNet's statistics unless ``preprocess``,
         from a PIL image to a (3, H, W) tensor, says otherwise. A network may read any number of channels; pictures

@@ -36,7 +36,7 @@ def _decides_by_its_scores(name: str) -> str:
     return name
 
 
-Readout = Literal["class", "class-direct", "class-last", "mean", "class+mean", "attention-pool"]
+Readout = Literal["class", "class-direct", "class-last", "mean", "class+mean", "attention-pool", "integrated"]
 """How the embedding of a network of tokens comes about."""
 SimilarityName = Annotated[str, named(SIMILARITIES)]
 LearnedSimilarityName = Annotated[str, named(SIMILARITIES, RELATION)]

@@ -229,20 +229,28 @@ class TokenReading:
         return StreamTrace(Plan(STREAM, (), (), grid, (block,)), (normalized,))
 
     def grid(self, images: Tensor, tokens: Tensor) -> tuple[int, int]:
-        """Return the grid of the patches: that of the first strided convolution, or of the image's own shape."""
-        count, (height, width) = tokens.shape[1] - len(self.parts.roles), images.shape[-2:]
-        for layer in self.network.modules():
-            if isinstance(layer, nn.Conv2d) and layer.stride == layer.kernel_size:
-                rows, columns = height // layer.stride[0], width // layer.stride[1]
-                if rows * columns == count:
-                    return rows, columns
-        rows = round((count * height / width) ** 0.5)
-        if rows == 0 or count % rows or abs(rows * width - count // rows * height) > max(height, width):
-            raise Mistake(
-                f"expected {self.description} to give a grid of tokens, but {count} of them make none of an image of "
-                f"{height}×{width}; name the layer to explain."
-            )
-        return rows, count // rows
+        """Return the grid of the patches among tokens."""
+        return grid_of(self.network, images, tokens.shape[1] - len(self.parts.roles), self.description)
+
+
+def grid_of(network: nn.Module, images: Tensor, count: int, description: str) -> tuple[int, int]:
+    """Return the grid of so many patches: that of the first strided convolution, or of the image's own shape.
+
+    Raises: ``ValueError`` where they make none.
+    """
+    height, width = images.shape[-2:]
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d) and layer.stride == layer.kernel_size:
+            rows, columns = height // layer.stride[0], width // layer.stride[1]
+            if rows * columns == count:
+                return rows, columns
+    rows = round((count * height / width) ** 0.5)
+    if rows == 0 or count % rows or abs(rows * width - count // rows * height) > max(height, width):
+        raise Mistake(
+            f"expected {description} to give a grid of tokens, but {count} of them make none of an image of "
+            f"{height}×{width}; name the layer to explain."
+        )
+    return rows, count // rows
 
 
 def _tokens(value: Any) -> Tensor:
