@@ -107,7 +107,8 @@ def _facts(network: Encoder, rule: str, similarity: str) -> dict[str, str]:
 
 
 def _usual_methods(network: Encoder, classes: tuple[str, ...], similarity: Similarity) -> tuple[str, ...]:
-    by_paper = ("fam", "lafam") if has_projection(network.head) else ("lafam",)
+    integrated = network.reading.tail.is_network
+    by_paper = () if integrated else ("fam", "lafam") if has_projection(network.head) else ("lafam",)
     usual = (*(("contrast",) if len(classes) > 1 else ()), "exact", *by_paper)
     return tuple(name for name in usual if find_method(name).takes(similarity))
 

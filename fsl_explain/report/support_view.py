@@ -92,8 +92,8 @@ def receipt_title(explanation: Explanation) -> str:
 
 
 def linked_picture(explanation: Explanation, query_title: str | None = None) -> Picture | None:
-    """Draw the regions that met; None where the supports' photographs were not given."""
-    if explanation.support_images is None:
+    """Draw the regions that met; None where the supports' photographs were not given, or no pairs of cells add up."""
+    if explanation.support_images is None or explanation.query.steps is not None:
         return None
     drawn = Image.open(BytesIO(as_png(draw(explanation, query_title=query_title), dpi=2 * LINKED_WIDTH // SIDE)))
     colors = torch.from_numpy(np.array(drawn.convert("RGB"))).float() / 255

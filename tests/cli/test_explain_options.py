@@ -70,3 +70,14 @@ def test_a_mistake_is_one_sentence(folder, tmp_path, capsys, options, sentence):
     assert sentence in errors
     assert "Traceback" not in errors
     assert not (tmp_path / "page.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("readout", "words"), [("class", "class token"), ("mean", "bias"), ("integrated", "integrated, ")]
+)
+def test_a_transformer_is_explained_by_a_readout(folder, tmp_path, capsys, readout, words):
+    query, out = folder / "red" / "0.png", tmp_path / "page.html"
+    options = ("--encoder", "demo-vit", "--readout", readout, "--out", str(out))
+    assert run(["explain", str(query), "--support", str(folder), *options]) == 0
+    assert words in capsys.readouterr().out
+    assert out.exists()
