@@ -1,5 +1,6 @@
 from .analysis.correspondence import Correspondence, correspondence
 from .analysis.counterfactual import Counterfactual, counterfactual
+from .analysis.heads_and_blocks import heads_and_blocks
 from .analysis.support_audit import SupportAudit, support_audit
 from .explaining import explain, saliency
 from .explanation import Explanation, load_explanation
@@ -21,6 +22,7 @@ __all__ = [
     "correspondence",
     "counterfactual",
     "explain",
+    "heads_and_blocks",
     "load_explanation",
     "occlusion_method",
     "relax",

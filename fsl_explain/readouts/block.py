@@ -56,13 +56,12 @@ class FrozenBlock:
 
     def on_tokens(
         self, gradient: Float[Tensor, "*queries query channel"]
-    ) -> tuple[Float[Tensor, "... token"], Float[Tensor, "... query channel"] | None]:
-        """Return what each token writes along a gradient, and the gradient at the queries' own tokens."""
+    ) -> tuple[Float[Tensor, "... head token"], Float[Tensor, "... query channel"] | None]:
+        """Return what each head writes of each token along a gradient, and the gradient at the queries' own tokens."""
         heads = self.out.pull_back(gradient).unflatten(-1, self.value.shape[:2])
         pulled = torch.einsum("...qhw,hwd->...hqd", heads, self.value)
-        written = (self.attention * (pulled.flatten(-3, -2) @ self.read.mT).unflatten(-2, pulled.shape[-3:-1])).sum(
-            dim=(-3, -2)
-        )
+        read = (pulled.flatten(-3, -2) @ self.read.mT).unflatten(-2, pulled.shape[-3:-1])
+        written = (self.attention * read).sum(dim=-2)
         if self.norm is None:
             return written, None
         own = torch.einsum("...hqo,...hqd->...od", self.attention[..., self.queries], pulled)

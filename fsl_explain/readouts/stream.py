@@ -10,7 +10,7 @@ Three exact ways to say who wrote a class token, all of one kind, with attention
 Attention that pools, with a latent query, is a stream of one block that starts from nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -73,19 +73,28 @@ class StreamTrace:
     @torch.no_grad()
     def spread(self, weights: Float[Tensor, "*queries channel"]) -> Float[Tensor, "... h w"]:
         """Pull one weight a channel back through the blocks, and sum what each patch wrote along it."""
+        total = sum(written.sum(dim=-2) for written in self._backwards(weights))
+        assert isinstance(total, Tensor)  # a plan has blocks
+        cells: Tensor = total[..., len(self.plan.roles) :].unflatten(-1, self.grid)
+        return cells
+
+    @torch.no_grad()
+    def by_head(self, weights: Float[Tensor, "*queries channel"]) -> Float[Tensor, "... block head h w"]:
+        """Return what each head of each block wrote of each patch, which sums to ``spread``; the last block is last."""
+        parts = [written[..., len(self.plan.roles) :] for written in self._backwards(weights)]
+        cells: Tensor = torch.stack(parts[::-1], dim=-3).unflatten(-1, self.grid)
+        return cells
+
+    def _backwards(self, weights: Float[Tensor, "*queries channel"]) -> Iterator[Float[Tensor, "... head token"]]:
         count = max(1, len(self.plan.queries))
         gradient = weights.to(self.tokens[0].dtype).unflatten(-1, (count, -1))
-        total: Tensor | None = None
         for block in reversed(self._frozen):
             if block.mlp is not None and self.plan.way != DIRECT:
                 gradient = gradient + block.mlp.pull_back(gradient)
             written, own = block.on_tokens(gradient)
-            total = written if total is None else total + written
+            yield written
             if self.plan.carries and own is not None:
                 gradient = gradient + own
-        assert total is not None  # a plan has blocks
-        cells: Tensor = total[..., len(self.plan.roles) :].unflatten(-1, self.grid)
-        return cells
 
     def addends(self) -> Float[Tensor, "*batch channel h w"]:
         """Return what each patch wrote into each channel."""
