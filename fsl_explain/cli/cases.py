@@ -14,11 +14,12 @@ from fsl_explain.encoder import Encoder
 from fsl_explain.evaluation.measurement import Chunk
 from fsl_explain.evaluation.query_figures import figures_of
 from fsl_explain.explainers.analysis.counterfactual import EDITS, counterfactual_of
-from fsl_explain.explainers.choice import Choice
+from fsl_explain.explainers.choice import Choice, find_similarity
 from fsl_explain.explainers.compared import Compared, compare
 from fsl_explain.explainers.explaining import explain_compared
 from fsl_explain.explainers.methods.named import find_method
 from fsl_explain.report import Case
+from fsl_explain.similarities.traits import has_form
 
 CASES_ON_A_PAGE = 4
 
@@ -51,13 +52,16 @@ def make_case(
         query_name=query_name,
         support_names=support_names or {},
         prompts=prompts or {},
-        counterfactuals=tuple(counterfactual_of(compared, choice, edit) for edit in _edits(compared)),
+        counterfactuals=tuple(counterfactual_of(compared, choice, edit) for edit in _edits(compared, choice)),
     )
 
 
-def _edits(compared: Compared) -> tuple[str, ...]:
+def _edits(compared: Compared, choice: Choice) -> tuple[str, ...]:
     """Return the edits of cells to look for; only cells that have maps of their own are removed or replaced."""
-    if len(compared.supports.classes) < 2 or compared.encoder.reading.tail.is_network:
+    integrated = compared.encoder.reading.tail.is_network or not has_form(
+        find_similarity(choice.similarity, compared.supports)
+    )
+    if len(compared.supports.classes) < 2 or integrated:
         return ()
     return EDITS if compared.supports.features is not None else ("remove",)
 
