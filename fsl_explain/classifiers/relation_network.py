@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isqrt
 from pathlib import Path
-from typing import ClassVar, NoReturn
 
 import torch
 import torch.nn.functional as F
@@ -19,8 +18,7 @@ from torch import Tensor
 
 from episodes.errors import Mistake
 from fsl_explain.backbones.weights.checkpoint import check_finite, read_state
-from fsl_explain.similarities.learned import WHY
-from fsl_explain.similarities.traits import Traits
+from fsl_explain.similarities.learned import WithoutForm
 
 OF_A_BLOCK = ("0.weight", "0.bias", "1.weight", "1.bias", "1.running_mean", "1.running_var")
 NAMES = (
@@ -32,7 +30,7 @@ EPS = 1e-5  # of batch normalization
 
 
 @dataclass(frozen=True)
-class RelationNetwork:
+class RelationNetwork(WithoutForm):
     """The relation, in (0, 1), of flattened maps by a relation module; larger is more alike.
 
     An encoder for it has ``pooling="flatten"``, square maps and no head. Of several shots the paper sums the maps of a
@@ -43,7 +41,6 @@ class RelationNetwork:
 
     weights: Mapping[str, Tensor]
     shots: int = 1
-    traits: ClassVar[Traits] = Traits(has_form=False, sums_over_channels=False)
 
     @classmethod
     def load(cls, path: str | Path, shots: int = 1) -> "RelationNetwork":
@@ -86,18 +83,6 @@ class RelationNetwork:
         )
         return relations.to(query.dtype).reshape(first.shape)
 
-    def contributions(self, query: Tensor, support: Tensor) -> NoReturn:  # noqa: ARG002 - of every similarity
-        """Refuse: it is no sum over channels. Raises: ``ValueError``."""
-        raise Mistake(WHY)
-
-    def form(self, query: Tensor, support: Tensor) -> NoReturn:  # noqa: ARG002
-        """Refuse: it is linear in neither side. Raises: ``ValueError``."""
-        raise Mistake(WHY)
-
-    def prototype_weights(self, supports: Tensor, valid: Tensor) -> NoReturn:  # noqa: ARG002
-        """Refuse: its value of a mean is no sum of its values. Raises: ``ValueError``."""
-        raise Mistake(WHY)
-
     def _relations(self, convolved: Float[Tensor, "pair channel h w"]) -> Float[Tensor, "pair"]:
         first = self._rest_of_block("layer1", convolved)
         second = F.conv2d(first, self._of("layer2.0.weight", first), self._of("layer2.0.bias", first))
@@ -114,7 +99,7 @@ class RelationNetwork:
         return F.max_pool2d(F.batch_norm(values, mean, variance, gain, shift, eps=EPS).relu(), 2)
 
     def _of(self, name: str, like: Tensor) -> Tensor:
-        """Return a parameter where values are, in single precision unless it is double itself."""
+        """Return a parameter on the device of values."""
         return self.weights[name].to(like.device)
 
     def _maps(self, embeddings: Float[Tensor, "*images numbers"]) -> Float[Tensor, "image channel h w"]:

@@ -16,21 +16,10 @@ WHY = (
 )
 
 
-@dataclass(frozen=True)
-class LearnedSimilarity:
-    """The similarity that a function gives every query (…, query, J) with every gallery embedding (…, gallery, J').
+class WithoutForm:
+    """What a learned similarity has not: anything that is linear in the embeddings is refused in one sentence."""
 
-    Larger is more alike. It must be differentiable with PyTorch by both, from which decisions by it are explained.
-    """
-
-    function: Callable[[Tensor, Tensor], Tensor]
     traits: ClassVar[Traits] = Traits(has_form=False, sums_over_channels=False)
-
-    def pairwise(
-        self, query: Float[Tensor, "*#batch query channel"], gallery: Float[Tensor, "*#batch gallery channel"]
-    ) -> Float[Tensor, "*batch query gallery"]:
-        """Return the function's values."""
-        return self.function(query, gallery)
 
     def contributions(self, query: Tensor, support: Tensor) -> NoReturn:  # noqa: ARG002 - of every similarity
         """Refuse: it is no sum over channels. Raises: ``ValueError``."""
@@ -43,3 +32,19 @@ class LearnedSimilarity:
     def prototype_weights(self, supports: Tensor, valid: Tensor) -> NoReturn:  # noqa: ARG002
         """Refuse: its value of a mean is no sum of its values. Raises: ``ValueError``."""
         raise Mistake(WHY)
+
+
+@dataclass(frozen=True)
+class LearnedSimilarity(WithoutForm):
+    """The similarity that a function gives every query (…, query, J) with every gallery embedding (…, gallery, J').
+
+    Larger is more alike. It must be differentiable with PyTorch by both, from which decisions by it are explained.
+    """
+
+    function: Callable[[Tensor, Tensor], Tensor]
+
+    def pairwise(
+        self, query: Float[Tensor, "*#batch query channel"], gallery: Float[Tensor, "*#batch gallery channel"]
+    ) -> Float[Tensor, "*batch query gallery"]:
+        """Return the function's values."""
+        return self.function(query, gallery)
