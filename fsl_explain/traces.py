@@ -52,6 +52,18 @@ class Trace(Protocol):
         ...
 
 
+def weighted_sum(
+    maps: Float[Tensor, "*batch channel h w"], weights: Float[Tensor, "*queries channel"]
+) -> Float[Tensor, "... h w"]:
+    """Sum maps over channels with one weight a channel; leading dimensions broadcast.
+
+    One matrix product per map: the leading dimensions that only the weights have are its rows, so that many
+    queries of the same maps copy none of them.
+    """
+    leading = torch.broadcast_shapes(weights.shape[:-1], maps.shape[:-3])
+    return torch.einsum("...n,...nhw->...hw", weights.to(maps.dtype).expand(*leading, -1), maps)
+
+
 @dataclass(frozen=True)
 class Addends:
     """A trace that is written out: one addend a cell and channel."""
@@ -71,8 +83,7 @@ class Addends:
 
     def spread(self, weights: Float[Tensor, "*queries channel"]) -> Float[Tensor, "... h w"]:
         """Sum each cell's addend over channels with one weight a channel."""
-        leading = torch.broadcast_shapes(weights.shape[:-1], self.maps.shape[:-3])
-        return torch.einsum("...n,...nhw->...hw", weights.to(self.maps.dtype).expand(*leading, -1), self.maps)
+        return weighted_sum(self.maps, weights)
 
     def addends(self) -> Float[Tensor, "*batch channel h w"]:
         """Return what each cell wrote."""

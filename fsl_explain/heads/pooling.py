@@ -14,6 +14,7 @@ from torch import Tensor
 
 from episodes.errors import Mistake
 from fsl_explain.heads.softmax_integral import log_mean_exp, softmax_integral
+from fsl_explain.traces import weighted_sum
 
 
 @runtime_checkable
@@ -41,18 +42,6 @@ def is_linear_in_maps(pooling: Pooling) -> bool:
     A pooling that does not say so, by an attribute of this name, is not taken to be.
     """
     return bool(getattr(pooling, "is_linear_in_maps", False))
-
-
-def weighted_sum(
-    maps: Float[Tensor, "*batch channel h w"], weights: Float[Tensor, "*queries channel"]
-) -> Float[Tensor, "... h w"]:
-    """Sum maps over channels with one weight a channel; leading dimensions broadcast.
-
-    One matrix product per map: the leading dimensions that only the weights have are its rows, so that many
-    queries of the same maps copy none of them.
-    """
-    leading = torch.broadcast_shapes(weights.shape[:-1], maps.shape[:-3])
-    return torch.einsum("...n,...nhw->...hw", weights.to(maps.dtype).expand(*leading, -1), maps)
 
 
 @dataclass(frozen=True)

@@ -125,7 +125,7 @@ def queries_behind(
     """Return the query tokens as they leave a block, nothing frozen: derivatives pass through all of it."""
     read, beta = _without_bias(block.norm, tokens)
     rows = _attention(block, tokens, read, queries)
-    values = _in_heads(block.value(read if beta is None else read + beta), block.heads)
+    values = in_heads(block.value(read if beta is None else read + beta), block.heads)
     written: Tensor = module_in_full_precision(block.out)((rows @ values).transpose(-3, -2).flatten(-2))
     after = written if block.latent is not None else tokens[..., list(queries), :] + written
     return after if block.mlp is None else after + module_in_full_precision(block.mlp)(after)
@@ -140,7 +140,7 @@ def _attention(block: Block, tokens: Tensor, read: Tensor, queries: tuple[int, .
         moved = torch.einsum("...hqw,hwd->...hqd", asked, weight)
         products = (moved.flatten(-3, -2) @ read.mT).unflatten(-2, moved.shape[-3:-1])
     else:
-        keys = _in_heads(block.key(normalize(block.norm, tokens)), block.heads)
+        keys = in_heads(block.key(normalize(block.norm, tokens)), block.heads)
         keys = keys if block.key_norm is None else normalize(block.key_norm, keys)
         keys = keys if block.rotate is None else block.rotate(keys)
         products = asked @ keys.mT
@@ -153,7 +153,7 @@ def _queries(block: Block, tokens: Tensor, queries: tuple[int, ...]) -> Tensor:
         asked = block.latent.to(tokens).expand(*tokens.shape[:-2], -1, -1)
     else:
         asked = normalize(block.norm, tokens[..., list(queries), :])
-    heads = _in_heads(asked if block.query is None else block.query(asked), block.heads)
+    heads = in_heads(asked if block.query is None else block.query(asked), block.heads)
     heads = heads if block.query_norm is None else normalize(block.query_norm, heads)
     if block.rotate is None or block.latent is not None:
         return heads
@@ -163,7 +163,8 @@ def _queries(block: Block, tokens: Tensor, queries: tuple[int, ...]) -> Tensor:
     return rotated
 
 
-def _in_heads(values: Float[Tensor, "*batch token channel"], heads: int) -> Float[Tensor, "*batch head token width"]:
+def in_heads(values: Float[Tensor, "*batch token channel"], heads: int) -> Float[Tensor, "*batch head token width"]:
+    """Split the channels of tokens between heads."""
     split: Tensor = values.unflatten(-1, (heads, -1)).transpose(-3, -2)
     return split
 

@@ -1,13 +1,14 @@
 """Poolings over tokens: of cells that are normalized first, and of none where a token was read out instead."""
 
 from dataclasses import dataclass
+from typing import NoReturn
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from episodes.errors import Mistake
 from fsl_explain.heads.named import pooling_name
-from fsl_explain.heads.pooling import Pooling, weighted_sum
+from fsl_explain.heads.pooling import Pooling
 
 OF_ONE_EMBEDDING = {"class-direct": "class", "class-last": "class"}
 """Readouts that split the embedding of another one in another way."""
@@ -65,21 +66,20 @@ class NoPooling:
     def __repr__(self) -> str:
         return f"none, read out as {OF_ONE_EMBEDDING.get(self.readout, self.readout)}"
 
-    def __call__(self, maps: Float[Tensor, "*batch channel h w"]) -> Float[Tensor, "*batch channel"]:  # noqa: ARG002
-        """Raise ``ValueError``."""
+    def __call__(self, maps: Tensor) -> NoReturn:  # noqa: ARG002 - the signature of every pooling
+        """Refuse. Raises: ``ValueError``."""
+        self._refuse()
+
+    def shares(self, maps: Tensor) -> NoReturn:  # noqa: ARG002
+        """Refuse. Raises: ``ValueError``."""
+        self._refuse()
+
+    def spread(self, maps: Tensor, weights: Tensor) -> NoReturn:  # noqa: ARG002
+        """Refuse. Raises: ``ValueError``."""
+        self._refuse()
+
+    def _refuse(self) -> NoReturn:
         raise Mistake(
             f"expected an embedding that is pooled from the maps, but this encoder reads it out as {self.readout!r}; "
             "use exact, contrast or a method for tokens, or an encoder with readout='mean'."
         )
-
-    def shares(self, maps: Float[Tensor, "*batch channel h w"]) -> Float[Tensor, "*batch channel h w"]:
-        """Raise ``ValueError``."""
-        return self(maps)
-
-    def spread(
-        self,
-        maps: Float[Tensor, "*batch channel h w"],
-        weights: Float[Tensor, "*queries channel"],  # noqa: ARG002
-    ) -> Float[Tensor, "... h w"]:
-        """Raise ``ValueError``."""
-        return weighted_sum(maps, self(maps))

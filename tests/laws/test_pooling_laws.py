@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from references import pooling as reference
 
 from fsl_explain.heads import POOLINGS, GeneralizedMeanPooling, LogSumExpPooling, Pooling
-from fsl_explain.heads.pooling import weighted_sum
 from fsl_explain.heads.softmax_integral import BLOCK, log_mean_exp, softmax_integral
+from fsl_explain.traces import weighted_sum
 
 SHARPNESS = [0.001, 0.01, 1.0, 10.0, 100.0, 1000.0]
 ONE_A_MAP = {name: pooling for name, pooling in POOLINGS.items() if name != "flatten"}

@@ -19,6 +19,7 @@ from fsl_explain.backbones.tokens.reading import POOLED, Read, TokenReading
 from fsl_explain.backbones.wrappers import on_one_device
 from fsl_explain.devices import at_hand, in_full_precision
 from fsl_explain.heads.block_layers import Affine
+from fsl_explain.readouts.block import in_heads
 from fsl_explain.traces import Addends
 
 POSITIONS, BIASES = "positions", "biases"
@@ -74,12 +75,12 @@ def addends_of(pool: nn.Module, maps: Float[Tensor, "batch channel h w"]) -> Add
     cells = maps.flatten(2).mT
     positions = _positions(pool, maps)
     tokens = torch.cat([cells.mean(dim=1, keepdim=True), cells], dim=1) + positions
-    asked, keys = _in_heads(query(tokens[:, :1]), heads), _in_heads(key(tokens), heads)
+    asked, keys = in_heads(query(tokens[:, :1]), heads), in_heads(key(tokens), heads)
     attention = (asked @ keys.mT * asked.shape[-1] ** -0.5).softmax(dim=-1)[..., 0, :]  # (batch, head, 1 + cells)
     held = attention[..., 1:] + attention[..., :1] / cells.shape[1]
     linear = Affine(value.weight)
-    by_cell = (held[..., None] * _in_heads(linear(cells), heads)).transpose(1, 2).flatten(2)
-    by_place = torch.einsum("bht,htd->bhd", attention, _in_heads(linear(positions), heads)).flatten(1)
+    by_cell = (held[..., None] * in_heads(linear(cells), heads)).transpose(1, 2).flatten(2)
+    by_place = torch.einsum("bht,htd->bhd", attention, in_heads(linear(positions), heads)).flatten(1)
     zero = by_place.new_zeros(by_place.shape)
     bias = zero if value.bias is None else zero + value.bias.to(zero)
     after = Affine(out.weight)
@@ -116,8 +117,3 @@ def _positions(pool: Any, maps: Float[Tensor, "batch channel h w"]) -> Float[Ten
     grid = found[1:].mT.reshape(1, -1, *side)
     larger = resized(grid, size=(height, width), mode="bicubic", antialias=True)
     return torch.cat([found[:1], larger.flatten(2)[0].mT])
-
-
-def _in_heads(values: Float[Tensor, "*batch token channel"], heads: int) -> Float[Tensor, "*batch head token width"]:
-    split: Tensor = values.unflatten(-1, (heads, -1)).transpose(-3, -2)
-    return split

@@ -14,7 +14,7 @@ from fsl_explain.explainers.method import Attribution, Method
 from fsl_explain.explainers.methods.altered_queries import ranges, scores_of
 from fsl_explain.explainers.methods.map_gradients import attribute_supports, saliency
 from fsl_explain.explainers.question import Question, expect_addends, expect_one_value_a_map
-from fsl_explain.heads.pooling import weighted_sum
+from fsl_explain.traces import weighted_sum
 
 EMBEDDINGS_AT_ONCE = 1024
 

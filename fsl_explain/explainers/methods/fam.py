@@ -13,8 +13,8 @@ from fsl_explain.explainers.method import Attribution, Method, SupportAttributio
 from fsl_explain.explainers.normalization import min_max, min_max_map, upsample
 from fsl_explain.explainers.question import Question, expect_addends, expect_one_value_a_map
 from fsl_explain.heads import Center, L2Normalize
-from fsl_explain.heads.pooling import weighted_sum
 from fsl_explain.similarities import Similarity
+from fsl_explain.traces import weighted_sum
 
 
 def contribution_weights(

@@ -14,7 +14,7 @@ from fsl_explain.explainers.methods.altered_queries import masked_scores, pixels
 from fsl_explain.explainers.methods.map_gradients import attribute_supports, saliency
 from fsl_explain.explainers.normalization import min_max_map, upsample
 from fsl_explain.explainers.question import Question
-from fsl_explain.heads.pooling import weighted_sum
+from fsl_explain.traces import weighted_sum
 
 BATCH_SIZE = 32
 

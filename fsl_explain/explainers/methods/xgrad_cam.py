@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from fsl_explain.explainers.methods.map_gradients import ActivationMap, gradient_cam
-from fsl_explain.heads.pooling import weighted_sum
+from fsl_explain.traces import weighted_sum
 
 
 def xgrad_cam(

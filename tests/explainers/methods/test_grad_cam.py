@@ -10,7 +10,7 @@ from fsl_explain import explain
 from fsl_explain.classifiers import KnnVote
 from fsl_explain.explainers.methods.grad_cam import channel_gradients
 from fsl_explain.heads import POOLINGS
-from fsl_explain.heads.pooling import weighted_sum
+from fsl_explain.traces import weighted_sum
 
 HEADS = ["none", "linear", "linear-l2", "mlp", "gelu-mlp", "batch-norm", "layer-norm"]
 SUPPORTS = {"a": images(2, seed=61), "b": images(3, seed=62), "c": images(1, seed=63)}
