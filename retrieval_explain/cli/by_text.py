@@ -8,31 +8,11 @@ from fsl_explain.cli.progress import note, say, show_table
 from fsl_explain.evaluation import Table
 from fsl_explain.report import Page
 from retrieval_explain.cli.opened import UNKNOWN, labels_given, open_bank_for
+from retrieval_explain.cli.remarks import remarks
 from retrieval_explain.decisions.text_queries import TextRetrieved, retrieve_text
 from retrieval_explain.inspection.text_inspection import TextInspection, inspect_text
 from retrieval_explain.inspection.text_page import write_text_inspection
 from retrieval_explain.store.row_filter import allowed_rows
-
-
-def found_by_text(
-    text: str,
-    bank: Path,
-    wanted: int,
-    classes: tuple[str, ...],
-    ids: tuple[int, ...],
-    index: str | None,
-    encoder: str,
-    checkpoint: Path | None,
-    pooling: str | None,
-    readout: str | None,
-) -> TextRetrieved:
-    """Open a bank and search it by a text, for as many images as are wanted, or all where there are fewer."""
-    opened, network = open_bank_for(bank, encoder, checkpoint, pooling, readout, index, wanted)
-    note(f"Searching {len(opened)} images for “{text}” …")
-    among = labels_given(opened, classes)
-    allowed = allowed_rows(opened.entries, len(opened), among, ids or None)
-    left = len(opened) if allowed is None else int(allowed.sum())
-    return retrieve_text(network, text, opened, k=min(wanted, left), classes=among, ids=ids or None)
 
 
 def run(
@@ -51,7 +31,12 @@ def run(
 ) -> None:
     """Search, explain the first images, print them with their receipts and write the page."""
     wanted = max(explained, gallery)
-    retrieved = found_by_text(text, bank, wanted, classes, ids, index, encoder, checkpoint, pooling, readout)
+    opened, network = open_bank_for(bank, encoder, checkpoint, pooling, readout, index, wanted)
+    note(f"Searching {len(opened)} images for “{text}” …")
+    among = labels_given(opened, classes)
+    allowed = allowed_rows(opened.entries, len(opened), among, ids or None)
+    left = len(opened) if allowed is None else int(allowed.sum())
+    retrieved = retrieve_text(network, text, opened, k=min(wanted, left), classes=among, ids=ids or None)
     found = inspect_text(retrieved, explained=explained, gallery=gallery)
     first = found.gallery[0]
     label = f", {first.label}" if first.label else ""
@@ -90,10 +75,4 @@ def _print(found: TextInspection) -> None:
         )
         for one in found.gallery
     )
-    faults = tuple(f"#{one.rank}: no map, because {one.fault}" for one in found.gallery if one.fault)
-    changed = tuple(
-        f"#{pair.shown.rank} has changed since the bank was built; now it has {float(pair.explanation.score):.6f}."
-        for pair in found.matches
-        if not pair.agrees
-    )
-    show_table(Table(f"Most similar to “{found.retrieved.text}”", columns, rows, (*faults, *changed)))
+    show_table(Table(f"Most similar to “{found.retrieved.text}”", columns, rows, remarks(found.gallery, found.matches)))

@@ -16,6 +16,7 @@ from retrieval_explain.cli.opened import (
     open_query,
     rows_to_leave_out,
 )
+from retrieval_explain.cli.remarks import remarks
 from retrieval_explain.cli.written_neighbors import write_json
 from retrieval_explain.decisions.explained_neighbors import Retrieved, retrieve
 from retrieval_explain.inspection.expected import why_not_first
@@ -103,13 +104,7 @@ def _print(found: Inspection, asked: Query) -> None:
     rows = tuple(
         (str(one.rank), f"{one.similarity:.6f}", one.label or UNKNOWN, one.path or UNKNOWN) for one in found.gallery
     )
-    faults = tuple(f"#{one.rank}: no maps, because {one.fault}" for one in found.gallery if one.fault)
-    changed = tuple(
-        f"#{pair.shown.rank} has changed since the bank was built; now it has {float(pair.explanation.score):.6f}."
-        for pair in found.pairs
-        if not pair.agrees
-    )
-    show_table(Table(f"Most similar to {asked.words}", columns, rows, (*faults, *changed)))
+    show_table(Table(f"Most similar to {asked.words}", columns, rows, remarks(found.gallery, found.pairs)))
     if found.vote is None:
         return
     main = next(iter(found.vote.explanations.values()))
