@@ -120,7 +120,7 @@ def expect_several_cells(
         raise Mistake(
             f"expected maps of several cells from {source}, but got one for images of {images.shape[-2]}×"
             f"{images.shape[-1]}, which has no places to explain; name a layer before the pooling, or say "
-            f"layout={FIRST!r} where one cell is meant."
+            f"layout={FIRST!r} or tail='ignore' where one cell is meant."
         )
 
 

@@ -63,7 +63,7 @@ class Reading:
         checked = expect_values(values, source, len(images), self.layout)
         if self.layout is None:
             found = found_layout(checked, images, layer, self._probed)
-            if self.layer is not None:
+            if self.layer is not None and not self.tail.is_answered:
                 expect_several_cells(in_order(checked, found, source), images, source)
             self.layout = found
         return in_order(checked, self.layout, source)

@@ -38,7 +38,8 @@ class Tail:
         if tail is not None and tail not in TAILS:
             raise unknown_name("tail", tail, TAILS)
         self.description = description
-        self.told = silent or tail is not None
+        self.is_answered = tail is not None
+        self.told = silent or self.is_answered
         self.is_network = tail == NETWORK
         self.outcome: Any = None
         self._read: Tensor | None = None

@@ -152,4 +152,5 @@ def test_one_cell_has_no_places_unless_it_is_meant():
     batch = torch.randn(2, 3, 12, 12, generator=torch.Generator().manual_seed(0))
     with pytest.raises(Mistake, match="expected maps of several cells from the layer AdaptiveAvgPool2d, but got one"):
         Encoder.wrap(network, "1")(batch)
-    assert Encoder.wrap(network, "1", layout="channels-first")(batch).maps.shape == (2, 4, 1, 1)
+    for meant in ({"layout": "channels-first"}, {"tail": "ignore"}):
+        assert Encoder.wrap(network, "1", **meant)(batch).maps.shape == (2, 4, 1, 1)
