@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from episodes.errors import Mistake
 from fsl_explain.backbones.placement import deciding_tensor
 from fsl_explain.backbones.reading import Reading
-from fsl_explain.backbones.tail import IGNORE, Tail
+from fsl_explain.backbones.tail import IGNORE, NETWORK, Tail
 from fsl_explain.devices import in_full_precision, precise
 from fsl_explain.encoder import Encoder, expect_encoder
 from fsl_explain.heads import Center
@@ -48,7 +48,8 @@ def centered_by(encoder: Encoder, center: Center, of: str) -> Encoder:
     changed.head = nn.Sequential(*layers, center if place is None else center.to(place.device))
     changed.centered_on = of
     changed.description = f"{encoder.description}, centered on the mean of {of}"
-    told = Tail(changed.description, IGNORE, silent=True)  # whoever has embeddings to center on has been told
+    goes_on = NETWORK if encoder.reading.tail.is_network else IGNORE  # who has embeddings to center on has been told
+    told = Tail(changed.description, goes_on, silent=True)
     changed.reading = Reading(encoder.network, encoder.layer, encoder.reading.layout, told)
     return changed
 

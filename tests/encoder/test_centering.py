@@ -134,3 +134,10 @@ def test_a_bank_of_another_encoder_or_of_one_image_is_refused(photographs):
         centered_on(encoder, photographs / "images")
     with pytest.raises(ValueError, match="expected a bank of at least 2 images to center on, but got 1"):
         centered_on(encoder, MemoryBank.from_embeddings(torch.ones(1, CHANNELS)))
+
+
+def test_a_network_that_goes_on_by_itself_still_does():
+    encoder = Encoder.named("demo-vit", readout="integrated")
+    batch = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    own = encoder(batch).embedding
+    torch.testing.assert_close(centered(encoder, own)(batch).embedding, own - own.mean(dim=0))
