@@ -4,15 +4,11 @@ Embeddings of pooled maps without negative values share a large mean, so that al
 different references; minus the mean they show what one image has and others have not.
 """
 
-import copy
-
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from episodes.errors import Mistake
 from fsl_explain.backbones.placement import deciding_tensor
-from fsl_explain.backbones.reading import Reading
-from fsl_explain.backbones.tail import IGNORE, NETWORK, Tail
 from fsl_explain.devices import in_full_precision, precise
 from fsl_explain.encoder import Encoder, expect_encoder
 from fsl_explain.heads import Center
@@ -44,13 +40,9 @@ def centered_by(encoder: Encoder, center: Center, of: str) -> Encoder:
     """Return an encoder that goes on to a center; ``of`` says in words whose mean that is."""
     place, head = deciding_tensor(encoder.network), encoder.head
     layers = list(head) if isinstance(head, nn.Sequential) else [] if isinstance(head, nn.Identity) else [head]
-    changed = copy.copy(encoder)
-    changed.head = nn.Sequential(*layers, center if place is None else center.to(place.device))
+    changed = encoder.with_head(nn.Sequential(*layers, center if place is None else center.to(place.device)))
     changed.centered_on = of
     changed.description = f"{encoder.description}, centered on the mean of {of}"
-    goes_on = NETWORK if encoder.reading.tail.is_network else IGNORE  # who has embeddings to center on has been told
-    told = Tail(changed.description, goes_on, silent=True)
-    changed.reading = Reading(encoder.network, encoder.layer, encoder.reading.layout, told)
     return changed
 
 

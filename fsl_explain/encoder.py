@@ -1,6 +1,7 @@
 """Encoders: from images to activation maps, pooled values and embeddings, with the network left untouched."""
 
 from collections.abc import Callable
+from copy import copy
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -252,6 +253,14 @@ class Encoder(Prepared, Prompted):
                 found = Features(maps.detach(), pooled, module_at_hand(self.head)(pooled.clone()))
                 self.reading.tail.compare(found.maps, found.embedding)
         return found
+
+    def with_head(self, head: nn.Module) -> "Encoder":
+        """Return an encoder of the same network whose embeddings come from another head, which was meant."""
+        changed = copy(self)
+        changed.head = head
+        told = Tail(self.description, NETWORK if self.reading.tail.is_network else IGNORE, silent=True)
+        changed.reading = Reading(self.network, self.layer, self.reading.layout, told)
+        return changed
 
     def run(self, forward: Callable[[Tensor], Found], images: Float[Tensor, "batch color height width"]) -> Found:
         """Call a forward pass with images on the network's device, in its dtype, channels last if it bears that.

@@ -1,11 +1,8 @@
 """``fsl-explain mosaics``."""
 
-from copy import copy
 from pathlib import Path
 
 from episodes import LabeledImages
-from fsl_explain.backbones.reading import Reading
-from fsl_explain.backbones.tail import Tail
 from fsl_explain.cli.cases import make_case
 from fsl_explain.cli.from_settings import mosaics_of, relation_or_named, sizes_of
 from fsl_explain.cli.measuring import opened
@@ -68,10 +65,7 @@ def _examples(
     settings: MosaicsConfig, encoder: Encoder, dataset: LabeledImages, store: MosaicStore
 ) -> tuple[Case, ...]:
     """Explain the first mosaics under the last head, as pages show any query; the frame is the right tile."""
-    with_head = copy(encoder)
-    with_head.head = fitted_head(settings.mosaics.heads[-1], store, settings.mosaics.seed).float()
-    told = Tail(encoder.description, None, silent=True)  # the head is what was asked for
-    with_head.reading = Reading(encoder.network, encoder.layer, encoder.reading.layout, told)
+    with_head = encoder.with_head(fitted_head(settings.mosaics.heads[-1], store, settings.mosaics.seed).float())
     _, drawn = draw_mosaics(dataset, sizes_of(settings.mosaics))
     return tuple(
         _example(settings, with_head, dataset, mosaic, number) for number, mosaic in enumerate(drawn[:EXAMPLES])
