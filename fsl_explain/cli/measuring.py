@@ -4,7 +4,6 @@ A command says what it measures, and what its page shows; all else stands here.
 """
 
 import functools
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -27,7 +26,7 @@ from fsl_explain.config.settings import RunConfig
 from fsl_explain.config.strict import without_places
 from fsl_explain.encoder import Encoder
 from fsl_explain.evaluation.results.read_back import CENTERED_ON, LEFT_OUT, RANDOM_PARTS, caveats_of
-from fsl_explain.evaluation.results.saved_maps import MAPS
+from fsl_explain.evaluation.results.saved_maps import MAPS, remove_maps
 from fsl_explain.evaluation.results.written import (
     UNFINISHED,
     Columns,
@@ -121,7 +120,7 @@ class Opened:
         write_tables(out, summary, columns, {"index.html": render_page(page)})
         remove_partial(out)
         if maps is None:
-            shutil.rmtree(out / MAPS, ignore_errors=True)
+            remove_maps(out / MAPS)
         else:
             note(f"Maps: {maps}, for fsl_explain.evaluation.load_maps({str(out)!r})")
         note(f"Results: {out / 'summary.json'} and, for people, {out / 'index.html'}")

@@ -89,6 +89,22 @@ def maps_written(folder: Path | None, about: About) -> Iterator[Taken]:
     written.finish(about)
 
 
+def remove_maps(folder: Path) -> None:
+    """Remove the maps of an earlier run and their index, and nothing else that lies there; none is fine.
+
+    Raises: as ``load_maps`` for an index that is damaged.
+    """
+    index = folder / INDEX
+    if not index.is_file():
+        return
+    names = load_maps(folder.parent).index[FILE].to_pylist()
+    for name in dict.fromkeys(names):
+        (folder / Path(name).name).unlink(missing_ok=True)
+    index.unlink()
+    if not any(folder.iterdir()):
+        folder.rmdir()
+
+
 def about_images(
     dataset: LabeledImages,
     queries: Int[Tensor, "query"],

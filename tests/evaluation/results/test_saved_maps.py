@@ -15,6 +15,7 @@ from fsl_explain.evaluation import evaluate_episodes, load_maps
 from fsl_explain.evaluation.comparison.label_free import compare_label_free
 from fsl_explain.evaluation.comparison.with_supports import compare_maps
 from fsl_explain.evaluation.kept_maps import kept_maps
+from fsl_explain.evaluation.results.saved_maps import remove_maps
 from fsl_explain.explainers.methods.named import METHODS
 from retrieval_explain.cli import app as retrieving
 from retrieval_explain.evaluation.retrieval_evaluation import evaluate_bank
@@ -118,6 +119,16 @@ def test_files_of_a_run_before_are_removed(evaluated):
     saved = load_maps(folder)
     assert set(saved.index["episode"].to_pylist()) <= {0, 1, 2}
     assert {file.name for file in (folder / "maps").glob("*.safetensors")} == set(saved.index["file"].to_pylist())
+
+
+def test_only_maps_are_removed(evaluated):
+    _, results = evaluated(count=3)
+    folder = results / "maps"
+    (folder / "notes.txt").write_text("mine")
+    remove_maps(folder)
+    assert [file.name for file in folder.iterdir()] == ["notes.txt"]
+    remove_maps(folder)
+    assert (folder / "notes.txt").exists()
 
 
 def test_maps_are_found_by_what_the_index_says(evaluated):
