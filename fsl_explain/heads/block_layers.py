@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from fsl_explain.heads.linearization import Dense, Diagonal, Stage, chain_of, secant_gains, stages_of
+from fsl_explain.heads.linearization import Dense, Diagonal, Stage, chain_of, secant_gains, stages_along, stages_of
 
 
 class Residual(nn.Module):
@@ -200,13 +200,13 @@ class Averaged:
 
 @stages_of.register
 def _(layer: Residual, values: Tensor) -> list[Stage]:
-    return [Branch(tuple(chain_of([layer.branch], values)[0]))]
+    return [Branch(tuple(stages_along([layer.branch], values)))]
 
 
 @stages_of.register
 def _(layer: Gated, values: Tensor) -> list[Stage]:
     gate = layer.activation(chain_of([layer.gate], values)[1])
-    return [*chain_of([layer.value], values)[0], Diagonal(gate)]
+    return [*stages_along([layer.value], values), Diagonal(gate)]
 
 
 @stages_of.register

@@ -4,7 +4,7 @@ Each layer of a head is one ``Stage``; a head is the chain of its stages. A new 
 supported by registering one function with ``stages_of``.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import singledispatch
 from typing import Protocol, runtime_checkable
@@ -145,7 +145,7 @@ def linearize(head: nn.Module, pooled: Float[Tensor, "*batch channel"]) -> Linea
 
     Raises: ``ValueError`` for a layer that is not supported, naming those that are.
     """
-    return linearized(head, pooled)[0]
+    return Linearization(tuple(stages_along([head], pooled)), pooled)
 
 
 def linearized(
@@ -170,26 +170,47 @@ def stages_of(layer: nn.Module, values: Tensor) -> list[Stage]:  # noqa: ARG001 
     )
 
 
+def stages_along(layers: Sequence[nn.Module], values: Float[Tensor, "*batch channel"]) -> list[Stage]:
+    """Return the stages of layers behind each other at the values that enter them; the last is not applied."""
+    return _along(layers, values)[0]
+
+
 def chain_of(
     layers: Sequence[nn.Module], values: Float[Tensor, "*batch channel"]
 ) -> tuple[list[Stage], Float[Tensor, "*batch out"]]:
     """Return the stages of layers behind each other at the values that enter them, and what leaves them."""
+    stages, last, entering = _along(layers, values)
+    return stages, _applied(last, entering)
+
+
+def _along(layers: Sequence[nn.Module], values: Tensor) -> tuple[list[Stage], list[Stage], Tensor]:
+    """Return the stages, those of the last layer alone, and the values that enter that."""
     stages: list[Stage] = []
+    last: list[Stage] = []
+    for layer in _each(layers):
+        values = _applied(last, values)
+        last = stages_of(layer, values)
+        stages += last
+    return stages, last, values
+
+
+def _each(layers: Iterable[nn.Module]) -> Iterator[nn.Module]:
     for layer in layers:
         if type(layer) is nn.Sequential:
-            inner, values = chain_of(list(layer), values)
-            stages += inner
-            continue
-        added = stages_of(layer, values)
-        for stage in added:
-            values = stage.forward(values)
-        stages += added
-    return stages, values
+            yield from _each(layer)
+        else:
+            yield layer
+
+
+def _applied(stages: Sequence[Stage], values: Tensor) -> Tensor:
+    for stage in stages:
+        values = stage.forward(values)
+    return values
 
 
 @stages_of.register
 def _(layer: nn.Sequential, values: Tensor) -> list[Stage]:
-    return chain_of(list(layer), values)[0]
+    return stages_along(list(layer), values)
 
 
 @stages_of.register(nn.Identity)
