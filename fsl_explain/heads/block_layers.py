@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from fsl_explain.heads.linearization import Dense, Diagonal, Stage, chain_of, secant_gains, stages_along, stages_of
+from fsl_explain.heads.linearization import chain_of, secant_gains, stages_along, stages_of
+from fsl_explain.heads.stages import Dense, Diagonal, Stage
 
 
 class Residual(nn.Module):

@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from fsl_explain.heads.linearization import Dense, Stage, stages_of
+from fsl_explain.heads.linearization import stages_of
+from fsl_explain.heads.stages import Dense, Stage
 
 POOLINGS_OF_MEANS = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AvgPool2d)
 WITHOUT_EFFECT = (nn.Identity, nn.Flatten, nn.modules.dropout._DropoutNd, *POOLINGS_OF_MEANS)

@@ -10,7 +10,7 @@ from episodes.errors import Mistake
 from fsl_explain import Encoder, explain
 from fsl_explain.backbones.tokens import blocks
 from fsl_explain.heads import block_layers
-from fsl_explain.heads.linearization import Diagonal
+from fsl_explain.heads.stages import Diagonal
 from fsl_explain.readouts import block as frozen_block
 
 
