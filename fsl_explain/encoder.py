@@ -13,6 +13,7 @@ from episodes import direct_resize
 from episodes.errors import Mistake, WrongType
 from fsl_explain.backbones.batch_dependence import warn_of_mixing
 from fsl_explain.backbones.capture import evaluating, find_layer, turn_at
+from fsl_explain.backbones.drawn_finer import DrawnFiner
 from fsl_explain.backbones.inference_modes import for_inference
 from fsl_explain.backbones.named import IMAGENET_MEAN, IMAGENET_STD, build_named
 from fsl_explain.backbones.named_network import NamedNetwork
@@ -37,7 +38,7 @@ __all__ = ["Encoder", "Features", "Preprocess", "expect_encoder", "in_full_preci
 Found = TypeVar("Found")
 
 
-class Encoder(Prepared, Prompted):
+class Encoder(Prepared, Prompted, DrawnFiner):
     """A network seen as images → activation maps → pooled → embedding.
 
     Calling it runs in eval mode without gradients, on the network's own device and in its own dtype, and gives the
@@ -245,12 +246,13 @@ class Encoder(Prepared, Prompted):
         with evaluating(self.network, self.head):
             if self.tokens is not None:
                 return self.tokens.features(self.run(self.tokens.read, images), self.pooling, self.head)
-            maps = at_hand(self.run(self.reading.maps, images))
+            read, finer = self._read_finer(images)
+            maps = at_hand(read)
             with torch.autocast(maps.device.type, enabled=False):
                 maps = in_full_precision(maps)
                 pooled = self.reading.tail.pooled(maps, self.pooling)
                 # a copy, because a head may begin with a layer that overwrites its input
-                found = Features(maps.detach(), pooled, module_at_hand(self.head)(pooled.clone()))
+                found = Features(maps.detach(), pooled, module_at_hand(self.head)(pooled.clone()), finer=finer)
                 self.reading.tail.compare(found.maps, found.embedding)
         return found
 

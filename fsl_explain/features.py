@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from fsl_explain.devices import precise
+from fsl_explain.finer import Finer, one_behind_another
 from fsl_explain.traces import Trace, behind_each_other, indexed, unflattened
 
 
@@ -19,19 +20,25 @@ class Features:
     pooled: Float[Tensor, "*batch pooled"]  # Z, of as many values as there are maps, unless it is made otherwise
     embedding: Float[Tensor, "*batch embedding"]  # Z' = head(Z), which the similarity compares
     trace: Trace | None = None  # who wrote Z; None: the pooling of the maps says it
+    finer: Finer | None = None  # what draws the maps' cells on a finer grid
 
     def __getitem__(self, index: Any) -> "Features":
         """Index the leading dimensions of all alike."""
-        return Features(self.maps[index], self.pooled[index], self.embedding[index], indexed(self.trace, index))
+        finer = None if self.finer is None else self.finer.of([part[index] for part in self.finer.parts()])
+        trace = indexed(self.trace, index)
+        return Features(self.maps[index], self.pooled[index], self.embedding[index], trace, finer)
 
     def in_float64(self) -> "Features":
         """Return pooled values and embeddings in float64; the maps, much larger, stay as they are."""
-        return Features(self.maps, precise(self.pooled), precise(self.embedding), self.trace)
+        return Features(self.maps, precise(self.pooled), precise(self.embedding), self.trace, self.finer)
 
     def unflatten(self, *leading: int) -> "Features":
         """Give the one leading dimension the shape ``leading``."""
         maps, pooled, embedding = (value.unflatten(0, leading) for value in (self.maps, self.pooled, self.embedding))
-        return Features(maps, pooled, embedding, unflattened(self.trace, leading))
+        finer = None
+        if self.finer is not None:
+            finer = self.finer.of([part.unflatten(0, leading) for part in self.finer.parts()])
+        return Features(maps, pooled, embedding, unflattened(self.trace, leading), finer)
 
 
 def joined(parts: list[Features]) -> Features:
@@ -39,4 +46,5 @@ def joined(parts: list[Features]) -> Features:
     maps, pooled, embedding = (
         torch.cat([getattr(part, name) for part in parts]) for name in ("maps", "pooled", "embedding")
     )
-    return Features(maps, pooled, embedding, behind_each_other([part.trace for part in parts]))
+    trace = behind_each_other([part.trace for part in parts])
+    return Features(maps, pooled, embedding, trace, one_behind_another([part.finer for part in parts]))

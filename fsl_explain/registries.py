@@ -46,6 +46,17 @@ POOLINGS: Registry[Any] = Registry(
         "flatten": "fsl_explain.heads.flatten:FLATTEN",
     },
 )
+PULLBACKS: Registry[Any] = Registry(
+    "pullback",
+    {
+        "abs": "fsl_explain.pullback.rules:ABSOLUTE",
+        "gamma": "fsl_explain.pullback.rules:GAMMA",
+        "gamma-by-depth": "fsl_explain.pullback.rules:GAMMA_BY_DEPTH",
+        "gamma-shared": "fsl_explain.pullback.rules:SHARED_GAMMA",
+        "epsilon": "fsl_explain.pullback.rules:EPSILON",
+        "z-plus": "fsl_explain.pullback.rules:POSITIVE",
+    },
+)
 TRIVIAL_MAPS = {
     "all-ones": "fsl_explain.explainers.methods.baselines:ALL_ONES",
     "centered-gaussian": "fsl_explain.explainers.methods.baselines:CENTERED_GAUSSIAN",

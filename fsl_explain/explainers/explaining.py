@@ -19,18 +19,19 @@ from fsl_explain.explainers.explanation import Explanation
 from fsl_explain.explainers.method import Attribution, Method, SupportAttribution
 from fsl_explain.explainers.methods import class_logit, eigen_cam, lafam, map_gradients
 from fsl_explain.explainers.methods.exact import support_addends
-from fsl_explain.explainers.methods.named import find_method, name_of
+from fsl_explain.explainers.methods.named import METHODS, find_method, name_of
 from fsl_explain.explainers.methods.relax import RelaxOptions, relax
 from fsl_explain.explainers.methods.relax import saliency as scaled_importance
 from fsl_explain.explainers.prompts import Text, scale_of, supports_of
 from fsl_explain.explainers.question import Question
 from fsl_explain.explainers.sides import QuerySide, SupportSide
 from fsl_explain.explainers.support_groups import Supports, embedded
+from fsl_explain.pullback.rules import PullbackRule
 from fsl_explain.similarities import Similarity
 
 LABEL_FREE = {
-    "lafam": lambda maps, size, mode: lafam.saliency(lafam.mean_map(maps), size, mode),
-    "eigen-cam": lambda maps, size, mode: map_gradients.saliency(eigen_cam.principal_map(maps), size, mode),
+    "lafam": lambda found, size, mode: lafam.saliency(lafam.redistributed(found), size, mode),
+    "eigen-cam": lambda found, size, mode: map_gradients.saliency(eigen_cam.principal_map(found.maps), size, mode),
 }
 MASKED_AT_RANDOM = ("relax", "u-relax")
 
@@ -48,6 +49,9 @@ def explain(
     against: Against = None,
     scale: float | None = None,
     threshold: float | None = None,
+    detail: int = 0,
+    biases: str = "drawn",
+    pullback: str | PullbackRule = "abs",
 ) -> Explanation:
     """Explain why a query is given a class by its similarity to the supports.
 
@@ -64,15 +68,30 @@ def explain(
     such as ``KnnVote(k=20)`` and ``Mahalanobis.fit(embeddings)``.
     ``target`` is a class index or name, the predicted class if None. ``against`` serves ``contrast``: a
     class, a list of classes (the mean of their scores), ``"others"``, or None for the best-scoring rival.
+    ``detail`` draws the cells finer: each step doubles the grid of the network's last maps, on both sides, and cells
+    and bias still add up to the score; ``Encoder.with_detail`` says how, and what ``biases`` and ``pullback`` are.
 
     Raises: ``ValueError``, ``LookupError`` or ``TypeError`` for input that does not fit, in one sentence.
     """
     expect_encoder(encoder, "encoder, query, supports")
+    if detail != 0:
+        _expect_drawn_finer(method)
+        encoder = encoder.with_detail(detail, biases, pullback)
     factor = scale_of(encoder, scale, text)
     choice = Choice(rule, similarity, target, against, factor, None if threshold is None else float(threshold))
     given = supports_of(encoder, supports, text)
     explanation = explain_compared(compare(encoder, query, given, similarity), method, choice)
     return explanation if query.dim() == 4 else explanation[0]
+
+
+def _expect_drawn_finer(method: str | Method) -> None:
+    explainer = find_method(method)
+    if not explainer.draws_finer:
+        finer = ", ".join(name for name, one in METHODS.items() if one.draws_finer)
+        raise Mistake(
+            f"detail draws the cells of {finer} finer, but method is {name_of(method)!r}, whose map is of another "
+            "kind; drop detail."
+        )
 
 
 def explain_compared(compared: Compared, method: str | Method, choice: Choice) -> Explanation:
@@ -163,7 +182,7 @@ def saliency(
         enlarged = scaled_importance(found.importance if method == "relax" else found.certain_importance, size)
         enlarged = enlarged.to(torch.promote_types(batch.dtype, torch.float32))
     else:
-        enlarged = LABEL_FREE[method](embedded(encoder, batch).maps, size, interpolation).cpu()
+        enlarged = LABEL_FREE[method](embedded(encoder, batch), size, interpolation).cpu()
     return enlarged if image.dim() == 4 else enlarged[0]
 
 

@@ -46,6 +46,7 @@ class Method:
     ranks: bool = False  # these numbers rank the channels, and are not made to add up to the score
     by_channel: bool = False  # needs a similarity that is a sum over channels
     pools: bool = False  # pools other maps than the image's, so the embedding must be pooled from maps
+    draws_finer: bool = False  # its cells can be carried back to finer maps
     name: str = ""  # of a method that is no entry of METHODS, for the explanation
     tabled: "Method | None" = None  # the form that a paper measures, where it differs from the one for looking at
 

@@ -1,5 +1,6 @@
 """What an explainer is asked: one decision per query, and the combination of class scores to explain."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -9,9 +10,11 @@ from torch import Tensor
 
 from episodes.errors import Mistake
 from fsl_explain.classifiers import Rule, SupportSet, Weights, compared_with, pairwise_to_supports
+from fsl_explain.devices import precise
 from fsl_explain.encoder import Encoder, Features
 from fsl_explain.explainers.explained_score import ExplainedScore
 from fsl_explain.explainers.tails import Tail
+from fsl_explain.finer import OWN_BIASES, Drawn
 from fsl_explain.heads import Pooling
 from fsl_explain.similarities import Similarity
 
@@ -101,6 +104,54 @@ class Question:
         if features.trace is None:
             return self.pooling.spread(features.maps, weights)
         return features.trace.spread(weights)
+
+    def drawn(self, features: Features, weights: Float[Tensor, "*queries pooled"]) -> Drawn:
+        """Draw what each cell wrote into the pooled values, as ``spread``, on the finest grid that there is."""
+        if features.finer is None:
+            return Drawn(self.spread(features, weights), None)
+        shares, weights = self.addends(features), weights.to(features.maps.dtype)
+        return features.finer.drawn(
+            shares, weights.reshape(*weights.shape[:-1], shares.shape[-3], *self._cells(features))
+        )
+
+    def addends(self, features: Features) -> Float[Tensor, "*batch channel h w"]:
+        """Return what each cell and map wrote into the pooled values, each of which one map alone makes.
+
+        Raises: ``ValueError`` for a pooling that makes other values of the maps.
+        """
+        if features.pooled.shape[-1] == features.maps.shape[-3]:
+            return self.pooling.shares(features.maps)
+        if not hasattr(self.pooling, "by_channel"):
+            raise Mistake(
+                f"detail needs pooled values of one map each, but {type(self.pooling).__name__} makes "
+                f"{features.pooled.shape[-1]} of {features.maps.shape[-3]} maps; use detail=0."
+            )
+        return features.maps  # each a pooled value of its own
+
+    def _cells(self, features: Features) -> tuple[int, int]:
+        one_each = features.pooled.shape[-1] == features.maps.shape[-3]
+        return (1, 1) if one_each else (features.maps.shape[-2], features.maps.shape[-1])
+
+    def _pooled(self, features: Features, part: Float[Tensor, "*batch channel h w"]) -> Float[Tensor, "*batch pooled"]:
+        """Return what addends, or parts of them, make of the pooled values."""
+        one_each = features.pooled.shape[-1] == features.maps.shape[-3]
+        return (part.sum(dim=(-2, -1)) if one_each else part.flatten(start_dim=-3)).to(features.pooled)
+
+    def held(self, features: Features) -> Float[Tensor, "*batch pooled"]:
+        """Return what the cells that are drawn hold of the pooled values; ``named`` says what the rest is."""
+        if features.trace is not None:
+            return features.trace.held.to(features.pooled)
+        if features.finer is None or not features.finer.is_apart:
+            return features.pooled
+        return self._pooled(features, precise(self.addends(features)) * features.finer.reach())
+
+    def named(self, features: Features) -> Mapping[str, Float[Tensor, "*batch pooled"]]:
+        """Return what no cell that is drawn holds of the pooled values, each part by what it stands for."""
+        if features.trace is not None:
+            return {name: value.to(features.pooled) for name, value in features.trace.named.items()}
+        if features.finer is None or not features.finer.is_apart:
+            return {}
+        return {OWN_BIASES: self._pooled(features, precise(self.addends(features)) * (1 - features.finer.reach()))}
 
     def shares(self, features: Features) -> Float[Tensor, "*batch channel h w"]:
         """Return what each cell wrote into the pooled values."""

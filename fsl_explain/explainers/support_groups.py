@@ -141,7 +141,7 @@ def _detached(features: Features) -> Features:
     )
     trace = features.trace
     kept = None if trace is None else trace.of([at_hand(part).detach() for part in trace.parts()])
-    return Features(maps, pooled, embedding, kept)
+    return Features(maps, pooled, embedding, kept, features.finer)
 
 
 def _check_embeddings(groups: Mapping[str, Tensor], channels: int, encoder: Encoder) -> None:

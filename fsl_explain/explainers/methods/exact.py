@@ -35,10 +35,10 @@ def attribute(question: Question) -> Attribution:
     head = linearize(question.head, question.query.pooled)
     pulled = head.pull_back(reference)
     beside = (weights * form.along_support(supports)).sum(dim=(-2, -1))
-    named = {name: (value * pulled).sum(dim=-1) for name, value in named_parts(question.query).items()}
+    named = {name: (value * pulled).sum(dim=-1) for name, value in question.named(question.query).items()}
     return Attribution(
-        contributions=question.by_channel(held(question.query) * pulled),
-        cells=question.spread(question.query, pulled),
+        contributions=question.by_channel(question.held(question.query) * pulled),
+        cells=question.drawn(question.query, pulled).cells,
         bias=sum(named.values(), (reference * head.offset).sum(dim=-1) + beside + question.constant),
         named=named,
     )
@@ -62,9 +62,9 @@ def attribute_supports(question: Question) -> SupportAttribution:
         on_biases = on_biases + (form.support_slope * head.offset).sum(dim=-1)
     bias = (weights * (on_biases + form.along_query(query))).sum(dim=(-2, -1))
     pulled = head.pull_back(references)
-    for value in named_parts(features).values():
+    for value in question.named(features).values():
         bias = bias + (value * pulled).sum(dim=(-3, -2, -1))
-    return SupportAttribution(cells=question.spread(features, pulled), bias=bias + question.constant)
+    return SupportAttribution(cells=question.drawn(features, pulled).cells, bias=bias + question.constant)
 
 
 def support_addends(
@@ -79,7 +79,7 @@ def support_addends(
         return integrated.support_addends(question)
     head = linearize(question.head, question.query.pooled)
     beside = head.offset
-    for value in named_parts(question.query).values():
+    for value in question.named(question.query).values():
         beside = beside + head.push_forward(value[..., None, :]).squeeze(-2)
     form, weights = pair_form(question), question.weights.supports
     on_cells, on_bias = (_on_references(question, form, part) for part in (question.query.embedding - beside, beside))
@@ -99,13 +99,8 @@ def _on_references(
     )
 
 
-def held(features: Features) -> Float[Tensor, "*batch channel"]:
-    """Return what the cells hold of the pooled values: all of it, unless a trace says otherwise."""
-    return features.pooled if features.trace is None else features.trace.held.to(features.pooled)
-
-
 def named_parts(features: Features) -> Mapping[str, Float[Tensor, "*batch channel"]]:
-    """Return what no cell holds of the pooled values, each part by what it stands for."""
+    """Return what no cell of the last maps holds of the pooled values, each part by what it stands for."""
     found = {} if features.trace is None else features.trace.named
     return {name: value.to(features.pooled) for name, value in found.items()}
 
@@ -115,7 +110,11 @@ def pair_form(question: Question) -> Form:
     return question.similarity.form(question.query.embedding[..., None, None, :], question.supports.embeddings)
 
 
-EXACT = Method(attribute, attribute_supports, upsample_sum_kept, signed=True)
-CONTRAST = Method(attribute, attribute_supports, upsample_sum_kept, signed=True, explains="contrast")
-LOG_PROBABILITY = Method(attribute, attribute_supports, upsample_sum_kept, signed=True, explains="log-probability")
-VERIFICATION = Method(attribute, attribute_supports, upsample_sum_kept, signed=True, explains="verification")
+EXACT = Method(attribute, attribute_supports, upsample_sum_kept, signed=True, draws_finer=True)
+CONTRAST = Method(attribute, attribute_supports, upsample_sum_kept, signed=True, draws_finer=True, explains="contrast")
+LOG_PROBABILITY = Method(
+    attribute, attribute_supports, upsample_sum_kept, signed=True, draws_finer=True, explains="log-probability"
+)
+VERIFICATION = Method(
+    attribute, attribute_supports, upsample_sum_kept, signed=True, draws_finer=True, explains="verification"
+)

@@ -102,7 +102,7 @@ def attribute(question: Question) -> Attribution:
     bias = _stacked(question, at_zero)
     return Attribution(
         contributions=addends.sum(dim=(-2, -1)),
-        cells=addends.sum(dim=-3).to(question.query.maps.dtype),
+        cells=_drawn(question.query, addends).to(question.query.maps.dtype),
         bias=bias,
         named={AT_ZERO: bias},
         steps=_stacked(question, [torch.tensor(one.steps) for one in found]),
@@ -117,11 +117,12 @@ def attribute_supports(question: Question) -> SupportAttribution:
     features = _with_maps(question)
     cells, biases = [], []
     for asked in _asked(question):
-        found = features.maps.new_zeros(*asked.weights.shape, *features.maps.shape[-2:])
+        grid = features.maps.shape[-2:] if features.finer is None else features.finer.grid
+        found = features.maps.new_zeros(*asked.weights.shape, *grid)
         bias = asked.constant
         for which in _groups(asked):
             part: Integrated = integrate(*asked.on_supports(which))
-            found[which] = part.addends.sum(dim=1).to(found)
+            found[which] = _drawn(features[which], part.addends).to(found)
             bias = bias + part.at_zero
         cells.append(found)
         biases.append(bias)
@@ -142,6 +143,18 @@ def support_addends(
         held.append(asked.weights * (similarities - at_zero))
         beside.append(asked.weights * at_zero)
     return _stacked(question, held), _stacked(question, beside)
+
+
+def _drawn(features: Features, addends: Float[Tensor, "*batch channel h w"]) -> Float[Tensor, "*batch _h _w"]:
+    """Sum addends over channels, on the finest grid that there is."""
+    if features.finer is None:
+        return addends.sum(dim=-3)
+    if features.finer.is_apart:
+        raise Mistake(
+            "biases='apart' needs embeddings that are sums over cells, but what lies behind these maps is integrated; "
+            "use biases='drawn'."
+        )
+    return features.finer.drawn(addends, addends.new_ones(addends.shape[-3], 1, 1)).cells
 
 
 def _asked(question: Question) -> Iterator[_Asked]:

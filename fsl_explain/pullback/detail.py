@@ -1,0 +1,138 @@
+"""Forward passes that are written down, so that their last maps can be drawn finer."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from episodes.errors import Mistake
+from episodes.naming import unknown_name
+from fsl_explain.devices import at_hand
+from fsl_explain.pullback.finer_maps import FinerMaps, Manner, Recorded
+from fsl_explain.pullback.module_names import module_at
+from fsl_explain.pullback.operations import layers, moves, single_values  # noqa: F401 # they enter a table
+from fsl_explain.pullback.places import Grid, finer_than
+from fsl_explain.pullback.program import WayBack, way_back
+from fsl_explain.pullback.recording import Fineness, recorded
+from fsl_explain.pullback.rules import PullbackRule
+from fsl_explain.pullback.steps import NotFollowed
+
+BIASES = ("drawn", "apart")
+KEPT_BYTES = 512 * 2**20
+"""What the values of a batch may take; beyond, only its images are kept, and run again."""
+
+MapsOf = Callable[[Tensor], Tensor]
+
+
+class Run(Protocol):
+    """How a forward pass is run: images go where the network is, and other threads wait."""
+
+    def __call__(self, forward: Callable[[Tensor], Any], images: Tensor) -> Any:
+        """Call a forward pass with placed images."""
+        ...
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """How fine maps shall be: doublings of the grid, what is done with biases, and the rule of linear layers.
+
+    Raises: ``ValueError`` or ``LookupError`` for what is not one of these.
+    """
+
+    detail: int
+    biases: str
+    rule: PullbackRule
+
+    def __post_init__(self) -> None:
+        if isinstance(self.detail, bool) or not isinstance(self.detail, int) or self.detail < 1:
+            raise Mistake(
+                f"expected detail as a whole number, how often the grid is doubled, but got {self.detail!r}; use 0 for "
+                "the network's last maps."
+            )
+        if self.biases not in BIASES:
+            raise unknown_name("way with biases", str(self.biases), BIASES)
+
+
+class Detail:
+    """Reads maps with all that is needed to draw them finer; keeps, for each size of images, how that is done."""
+
+    def __init__(self, wanted: Wanted, description: str, network: nn.Module) -> None:
+        """Begin with no size known."""
+        self.wanted, self.description, self.network = wanted, description, network
+        self._manners: dict[tuple[int, ...], Manner] = {}
+
+    def read(self, run: Run, maps_of: MapsOf, images: Tensor) -> tuple[Float[Tensor, "batch channel h w"], FinerMaps]:
+        """Return the last maps of images, and what draws them finer.
+
+        Raises: ``ValueError`` for a detail beyond the images themselves, and for a network that cannot be followed,
+        with the name of the module.
+        """
+        later = self.later(run, maps_of, images)
+        if len(images) * later.manner.bytes_each > KEPT_BYTES:
+            maps: Tensor = run(maps_of, images)
+            return maps, later
+        maps, found = self._recorded(run, maps_of, images, later.manner.last)
+        return maps, FinerMaps(later.manner, later.images, found.way, found.values)
+
+    def later(self, run: Run, maps_of: MapsOf, images: Tensor) -> FinerMaps:
+        """Return what draws the last maps of images finer, which are run when it is asked to. Raises: as ``read``."""
+        size = tuple(images.shape[1:])
+        if size not in self._manners:
+            self._manners[size] = self._manner(run, maps_of, images[:1].detach())
+        return FinerMaps(self._manners[size], images.detach())
+
+    def _manner(self, run: Run, maps_of: MapsOf, image: Tensor) -> Manner:
+        """Find out, with one image, how maps of its size are made finer, and that they can be."""
+        maps: Tensor = run(maps_of, image)
+        last, pixels = (maps.shape[-2], maps.shape[-1]), (image.shape[-2], image.shape[-1])
+        most = 0
+        while finer_than(pixels, last, most + 1):
+            most += 1
+        if self.wanted.detail > most:
+            raise Mistake(
+                f"expected a detail of at most {most} for maps of {last[0]}×{last[1]} cells of images of "
+                f"{pixels[0]}×{pixels[1]} pixels, but got {self.wanted.detail}."
+            )
+        _, found = self._recorded(run, maps_of, image, last)
+
+        def again(images: Tensor) -> Recorded:
+            return self._recorded(run, maps_of, images, last)[1]
+
+        manner = Manner(
+            self.wanted.rule, self.wanted.biases == "apart", last, found.way.grid, found.bytes_each(), again
+        )
+        shares = at_hand(maps)
+        try:
+            FinerMaps(manner, image, found.way, found.values).drawn(shares, shares.new_ones(1, 1, 1))
+        except NotFollowed as error:
+            raise self._refusal(error, run, maps_of, image) from error
+        return manner
+
+    def _recorded(self, run: Run, maps_of: MapsOf, images: Tensor, last: Grid) -> tuple[Tensor, Recorded]:
+        fineness = Fineness(last, self.wanted.detail)
+        maps: Tensor
+        try:
+            maps, (way, values) = run(partial(_forward, maps_of, fineness, self.wanted.rule), images)
+        except NotFollowed as error:
+            raise self._refusal(error, run, maps_of, images[:1]) from error
+        return maps, Recorded(way, values, len(images))
+
+    def _refusal(self, error: NotFollowed, run: Run, maps_of: MapsOf, image: Tensor) -> Mistake:
+        with module_at(self.network, error.call) as found:
+            run(maps_of, image)
+        where = f" of the module {found[0]}" if found else ""
+        return Mistake(
+            f"{self.description}: expected a network that can be followed back to finer maps, but relevance comes to "
+            f"{error.operation}{where}, which it cannot pass; use a lower detail, or detail=0."
+        )
+
+
+def _forward(
+    maps_of: MapsOf, fineness: Fineness, rule: PullbackRule, placed: Tensor
+) -> tuple[Tensor, tuple[WayBack, tuple[Tensor, ...]]]:
+    with recorded(placed, fineness) as recording:
+        maps = maps_of(placed)
+    return maps, way_back(recording, maps, rule)

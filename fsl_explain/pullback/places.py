@@ -1,0 +1,79 @@
+"""Where the cells lie in a tensor, and cells brought from one grid to another with their sum kept."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+Grid = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Place:
+    """The grid of a tensor of whole batches, and how it lies.
+
+    ``maps`` is (batch, channel, h, w) or (batch, channel, h·w); ``rows`` is (batch, h, w, channel), (batch, h·w,
+    channel) or (batch·h·w, channel).
+    """
+
+    grid: Grid
+    order: Literal["maps", "rows"]
+
+    def of_shape(self, shape: tuple[int, ...], batch: int) -> "Place | None":
+        """Return the place where values of this order have been given another shape, None where it is lost."""
+        height, width = self.grid
+        if self.order == "maps":
+            kept = shape[2:] in ((height, width), (height * width,)) and shape[0] == batch
+        else:
+            kept = shape[:-1] in ((batch, height, width), (batch, height * width), (batch * height * width,))
+        return self if kept else None
+
+    def permuted(self, dims: tuple[int, ...], dim: int) -> "Place | None":
+        """Return the place after a permutation of the dimensions, None where it is lost."""
+        to_rows, to_maps = ((0, 2, 3, 1), (0, 2, 1)), ((0, 3, 1, 2), (0, 2, 1))
+        if dims == tuple(range(dim)):
+            return self
+        if self.order == "maps" and dims in to_rows:
+            return Place(self.grid, "rows")
+        if self.order == "rows" and dims in to_maps:
+            return Place(self.grid, "maps")
+        return None
+
+    def cells(self, values: Tensor, batch: int) -> Float[Tensor, "batch h w"]:
+        """Sum values over their channels."""
+        height, width = self.grid
+        if self.order == "maps":
+            return values.reshape(batch, -1, height, width).sum(dim=1)
+        return values.reshape(batch, height, width, -1).sum(dim=-1)
+
+
+def regridded(cells: Float[Tensor, "*batch h w"], grid: Grid) -> Float[Tensor, "*batch _h _w"]:
+    """Bring cells to another grid over the same image; each is spread evenly over its area, so that the sum stays."""
+    if tuple(cells.shape[-2:]) == grid:
+        return cells
+    rows, columns = (overlaps(have, want).to(cells) for have, want in zip(cells.shape[-2:], grid, strict=True))
+    return rows @ cells @ columns.mT
+
+
+@lru_cache(maxsize=64)
+def overlaps(have: int, want: int) -> Float[Tensor, "want have"]:
+    """Return the part of each of ``have`` equal intervals that lies in each of ``want``; columns sum to 1."""
+    old = torch.arange(have + 1, dtype=torch.float64, device="cpu") / have
+    new = torch.arange(want + 1, dtype=torch.float64, device="cpu") / want
+    low = torch.maximum(old[None, :-1], new[:-1, None])
+    high = torch.minimum(old[None, 1:], new[1:, None])
+    parts = (high - low).clamp(min=0) * have
+    return parts / parts.sum(dim=0, keepdim=True)
+
+
+def finer_than(grid: Grid, last: Grid, detail: int) -> bool:
+    """Say whether a grid is at least ``detail`` doublings finer than the last one, where strides round up."""
+    return all(have >= 2**detail * (side - 1) + 1 and have > side for have, side in zip(grid, last, strict=True))
+
+
+def doubled(last: Grid, detail: int) -> Grid:
+    """Return the last grid with its sides doubled ``detail`` times."""
+    return last[0] * 2**detail, last[1] * 2**detail

@@ -1,0 +1,205 @@
+"""A forward pass written down as steps, operation by operation, by watching what PyTorch is asked to compute.
+
+Nothing of the network is changed or replaced, and no architecture is known: every operation on what depends on the
+images is seen, those of functions and scripts, too. Operations at grids that are as fine as it is asked for are not
+kept. What cannot be followed is kept as such, and is refused when relevance comes to it.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from fsl_explain.pullback.linear_steps import rows_of
+from fsl_explain.pullback.places import Grid, Place, finer_than
+from fsl_explain.pullback.steps import Node, Refused, Step
+
+
+@dataclass(frozen=True)
+class Fineness:
+    """How fine the maps shall be: doublings of the last grid."""
+
+    last: Grid
+    detail: int
+
+    def reached(self, grid: Grid) -> bool:
+        """Say whether a grid is as fine."""
+        return finer_than(grid, self.last, self.detail)
+
+    def depth(self, grid: Grid | None) -> int:
+        """Return how many doublings of the grid lie behind one of this size."""
+        depth = 0
+        while grid is not None and depth < self.detail and finer_than(grid, self.last, depth + 1):
+            depth += 1
+        return depth
+
+
+class Recording(TorchDispatchMode):
+    """The steps of one forward pass of placed images, and the values that they need."""
+
+    def __init__(self, images: Tensor, fineness: Fineness) -> None:
+        """Begin with the images as the first node."""
+        super().__init__()  # type: ignore[no-untyped-call] # of PyTorch
+        self.images, self.fineness = len(images), fineness
+        self.steps: list[Step] = []
+        self.values: list[Tensor] = []
+        self.versions: list[tuple[Tensor, int]] = []
+        self.calls = 0
+        self._nodes = WeakTensorKeyDictionary()
+        self.mark(images, (), Place((images.shape[-2], images.shape[-1]), "maps"))
+
+    def __torch_dispatch__(
+        self, func: Any, types: tuple[type, ...], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Compute, and write down what was done to tensors that depend on the images."""
+        given = kwargs or {}
+        self.calls += 1
+        followed = [one for one in _tensors((args, given)) if one in self._nodes]
+        if not followed:
+            return func(*args, **given)
+        call = Call(self, func, args, given, followed, [self._nodes[one] for one in followed], self.calls)
+        recorder = recorder_of(func)
+        before = recorder(call) if recorder is not None else None
+        outcome = func(*args, **given)
+        if func._schema.is_mutable:
+            self._lose_bases(call)
+        if before is None:
+            self.refuse(call, outcome)
+        else:
+            before(outcome)
+        return outcome
+
+    def node(self, tensor: object) -> Node | None:
+        """Return the node of a tensor that depends on the images."""
+        found: Node | None = self._nodes.get(tensor) if isinstance(tensor, Tensor) else None
+        return found
+
+    def mark(self, tensor: Tensor, inputs: tuple[Node, ...], place: Place | None, is_gate: bool = False) -> Node:
+        """Make the node of a tensor. It is where relevance ends, if its grid is as fine as it is asked for."""
+        rows = rows_of(tensor.shape, self.images)
+        shape = (0, *tensor.shape[1:]) if rows is None else (rows, *tensor.shape[1:])
+        ends = place is not None and self.fineness.reached(place.grid)
+        node = Node(shape, place, is_gate, is_source=ends or not inputs)
+        self._nodes[tensor] = node
+        return node
+
+    def write(self, step: Step) -> None:
+        """Keep a step, unless relevance ends at what it makes."""
+        if not step.output.is_source:
+            self.steps.append(step)
+
+    def keep(self, tensor: Tensor, *, may_change: bool = False) -> int:
+        """Keep a tensor with the images first; return its number."""
+        rows = rows_of(tensor.shape, self.images)
+        assert rows is not None  # only of nodes that have images first
+        if may_change:
+            self.versions.append((tensor, tensor._version))
+        self.values.append(tensor.detach().unflatten(0, (self.images, rows)))
+        return len(self.values) - 1
+
+    def refuse(self, call: "Call", outcome: Any) -> None:
+        """Keep an operation as one that cannot be followed."""
+        for made in _tensors(outcome):
+            if made.is_floating_point():
+                self.steps.append(Refused(tuple(call.nodes), self.mark(made, tuple(call.nodes), None), *call.names))
+
+    def _lose_bases(self, call: "Call") -> None:
+        """Where a view is overwritten, what it is a view of has other values than were written down."""
+        for argument, given in zip(call.func._schema.arguments, call.args, strict=False):
+            written = argument.alias_info is not None and argument.alias_info.is_write
+            base = given._base if written and isinstance(given, Tensor) else None
+            if base is not None and base in self._nodes:
+                self.steps.append(Refused((), self.mark(base, (self._nodes[base],), None), *call.names))
+
+
+@dataclass(frozen=True)
+class Call:
+    """One operation on tensors that depend on the images, before it is computed."""
+
+    recording: Recording
+    func: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    followed: list[Tensor]
+    nodes: list[Node]
+    number: int
+
+    @property
+    def names(self) -> tuple[int, str]:
+        """Its number in the forward pass, and what PyTorch calls it."""
+        return self.number, str(self.func.overloadpacket).removeprefix("aten.")
+
+    @property
+    def has_images_first(self) -> bool:
+        """Whether all that it reads has images first."""
+        return all(node.shape[0] > 0 for node in self.nodes)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """All arguments by the names of PyTorch's own schema, defaults included."""
+        schema = self.func._schema.arguments
+        found = {one.name: one.default_value for one in schema if one.has_default_value()}
+        found.update({one.name: value for one, value in zip(schema, self.args, strict=False)})
+        return found | self.kwargs
+
+
+Finish = Callable[[Any], None]
+Recorder = Callable[[Call], Finish | None]
+_RECORDERS: dict[Any, Recorder] = {}
+
+
+def records(*operations: str) -> Callable[[Recorder], Recorder]:
+    """Say that a function writes down operations of PyTorch by name; it is called before they are computed.
+
+    It returns what is to be done with the outcome, or None where the operation cannot be followed.
+    """
+
+    def put(recorder: Recorder) -> Recorder:
+        for name in operations:
+            packet = getattr(torch.ops.aten, name, None)  # a release of PyTorch may lack one
+            if packet is not None:
+                _RECORDERS[packet] = recorder
+        return recorder
+
+    return put
+
+
+FALLBACKS: list[Recorder] = []
+"""What is tried, in this order, for operations without a recorder of their own."""
+
+
+def recorder_of(func: Any) -> Recorder | None:
+    """Return who writes down an operation."""
+    found = _RECORDERS.get(func.overloadpacket)
+    return found if found is not None else _fallback
+
+
+def _fallback(call: Call) -> Finish | None:
+    for recorder in FALLBACKS:
+        finish = recorder(call)
+        if finish is not None:
+            return finish
+    return None
+
+
+def _tensors(found: Any) -> Iterator[Tensor]:
+    if isinstance(found, Tensor):
+        yield found
+    elif isinstance(found, list | tuple):
+        for one in found:
+            yield from _tensors(one)
+    elif isinstance(found, dict):
+        yield from _tensors(list(found.values()))
+
+
+@contextmanager
+def recorded(images: Tensor, fineness: Fineness) -> Iterator[Recording]:
+    """Write down what is computed of placed images while the block runs."""
+    recording = Recording(images, fineness)
+    with recording:
+        yield recording
