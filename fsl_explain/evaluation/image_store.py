@@ -14,6 +14,7 @@ from episodes.errors import Mistake
 from fsl_explain.batches import slices
 from fsl_explain.encoder import Encoder, Features
 from fsl_explain.evaluation.run_identity import arrays_hash
+from fsl_explain.finer import Finer
 from fsl_explain.traces import Trace, behind_each_other, indexed, written_out
 
 Advance = Callable[[int], None]
@@ -36,6 +37,7 @@ class ImageStore:
     boxes: Float[Tensor, "image 4"]
     row_of: Int[Tensor, "dataset"]  # row of each data set index, or -1
     trace: Trace | None = None  # of a readout that is no pooling of the maps, written out
+    finer: Callable[[Tensor], Finer | None] | None = None  # what draws the maps of images finer
 
     def images(self, rows: Int[Tensor, "batch"]) -> Float[Tensor, "batch color height width"]:
         """Return preprocessed images by row, ready for the encoder."""
@@ -50,7 +52,8 @@ class ImageStore:
         """Return features by row, pooled values and embeddings in float64."""
         maps = self.maps[rows].permute(0, 3, 1, 2)
         pooled, embeddings = self.pooled[rows].double(), self.embeddings[rows].double()
-        return Features(maps, pooled, embeddings, indexed(self.trace, rows))
+        finer = None if self.finer is None else self.finer(self.images(rows))
+        return Features(maps, pooled, embeddings, indexed(self.trace, rows), finer)
 
 
 def embed_unique(
@@ -68,7 +71,7 @@ def embed_unique(
             chunk = unique[part].tolist()
             batch = list(readers.map(lambda index: _read(encoder, dataset, index), chunk))
             found = encoder(torch.stack([image.pixels for image in batch]))
-            features.append(replace(found, trace=written_out(found.trace)))
+            features.append(replace(found, trace=written_out(found.trace), finer=None))
             prepared += batch
             advance(len(batch))
     row_of = torch.full((len(dataset),), -1)
@@ -83,6 +86,7 @@ def embed_unique(
         boxes=torch.stack([_box(image) for image in prepared]),
         row_of=row_of,
         trace=behind_each_other([part.trace for part in features]),
+        finer=encoder.finer,
     )
 
 

@@ -88,9 +88,9 @@ class OneHead:
 
     def _measure_batch(self, method: Method, part: slice) -> dict[str, Float[Tensor, "batch"]]:
         target = self.store.target[part]
-        question = self._question(method, part, target)
+        question = self.question(method, part, target)
         attribution = method.attribute(question)
-        swapped = method.attribute(self._question(method, part, self.store.other[part]))
+        swapped = method.attribute(self.question(method, part, self.store.other[part]))
         values = {
             "saliency": self._saliency(method, attribution),
             "mask": self.store.masks[target],
@@ -103,12 +103,15 @@ class OneHead:
         height, width = self.store.masks.shape[-2:]
         return method.saliency(attribution.cells, (height, width))
 
-    def _question(self, method: Method, part: slice, target: Int[Tensor, "batch"]) -> Question:
+    def question(self, method: Method, part: slice, target: Int[Tensor, "batch"]) -> Question:
+        """Ask a method about some mosaics: the lead of the target's reference over the others'."""
         pooled = self.store.pooled[part].double()
         references = self._embed(self.store.crops[self.store.references[part]])[:, :, None]
         supports = SupportSet(references, torch.ones(references.shape[:-1], dtype=torch.bool), TILE_NAMES)
-        trace = indexed(self.store.trace, part)
-        query, by = Features(self.store.maps[part], pooled, self._embed(pooled), trace), self.by
+        trace, finer = indexed(self.store.trace, part), None
+        if self.encoder is not None and self.encoder.detail is not None:
+            finer = self.encoder.finer(self.store.images(self.encoder, part))
+        query, by = Features(self.store.maps[part], pooled, self._embed(pooled), trace, finer), self.by
         scores = by.rule.class_scores(query.embedding, supports, by.similarity)
         decided = Decided(by.rule, by.similarity, scores, scores, target)
         reading = PooledHead(self.pooling, self.head)

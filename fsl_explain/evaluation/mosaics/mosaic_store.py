@@ -192,6 +192,6 @@ def _embed_pictures(
         pixels = mosaic_pixels(encoder, pictures[part], side)
         size = (pixels.shape[-2], pixels.shape[-1])
         found = encoder(pixels)
-        features.append(replace(found, trace=written_out(found.trace)))
+        features.append(replace(found, trace=written_out(found.trace), finer=None))
         report("embedding mosaics", len(pixels), count)
     return features, size

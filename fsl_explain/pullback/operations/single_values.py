@@ -109,7 +109,7 @@ def _is_pointwise(call: Call) -> bool:
 
 
 _AS_IF_POINTWISE = (
-    "clone", "_to_copy", "contiguous", "detach", "alias", "lift_fresh", "dropout", "native_dropout", "_prelu_kernel",
+    "clone", "_to_copy", "contiguous", "detach", "alias", "lift_fresh", "dropout", "native_dropout", "_prelu_kernel", "hardswish", "hardswish_",
     "prelu", "rrelu_with_noise", "to", "_conj", "positive",
 )  # fmt: skip
 
