@@ -39,11 +39,11 @@ class Finer(Protocol):
         ...
 
     def drawn(
-        self, shares: Float[Tensor, "*batch channel h w"], factors: Float[Tensor, "*queries channel _h _w"]
+        self, shares: Float[Tensor, "*batch channel h w"], factors: Float[Tensor, "*queries _channel _h _w"]
     ) -> Drawn:
         """Carry back the shares of cells and channels, times factors of each channel, or of each cell and channel.
 
-        Leading dimensions broadcast; ``_h`` and ``_w`` are 1 or those of the cells.
+        Leading dimensions broadcast; ``_channel``, ``_h`` and ``_w`` are 1 or those of the shares.
         """
         ...
 

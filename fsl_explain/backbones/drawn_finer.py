@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from copy import copy
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
@@ -16,6 +16,7 @@ from fsl_explain.pullback.named import PULLBACKS
 from fsl_explain.pullback.rules import PullbackRule
 
 Found = TypeVar("Found")
+Own = TypeVar("Own", bound="DrawnFiner")
 
 
 class DrawnFiner:
@@ -31,7 +32,7 @@ class DrawnFiner:
         """Call a forward pass; an encoder says how."""
         raise NotImplementedError
 
-    def with_detail(self, detail: int, biases: str = "drawn", pullback: str | PullbackRule = "abs") -> Self:
+    def with_detail(self: Own, detail: int, biases: str = "drawn", pullback: str | PullbackRule = "abs") -> Own:
         """Return an encoder of the same network whose cells are drawn on a finer grid; decisions stay the same.
 
         Each step of ``detail`` doubles the grid of the last maps: 1 draws 14×14 cells for maps of 7×7, 2 draws 28×28;

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -27,6 +27,7 @@ KEPT_BYTES = 512 * 2**20
 MapsOf = Callable[[Tensor], Tensor]
 
 
+@runtime_checkable
 class Run(Protocol):
     """How a forward pass is run: images go where the network is, and other threads wait."""
 
@@ -121,9 +122,8 @@ class Detail:
         return maps, Recorded(way, values, len(images))
 
     def _refusal(self, error: NotFollowed, run: Run, maps_of: MapsOf, image: Tensor) -> Mistake:
-        with module_at(self.network, error.call) as found:
-            run(maps_of, image)
-        where = f" of the module {found[0]}" if found else ""
+        found = run(lambda placed: module_at(self.network, error.call, partial(maps_of, placed)), image)
+        where = "" if found is None else f" of the module {found}"
         return Mistake(
             f"{self.description}: expected a network that can be followed back to finer maps, but relevance comes to "
             f"{error.operation}{where}, which it cannot pass; use a lower detail, or detail=0."

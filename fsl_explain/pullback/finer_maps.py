@@ -66,7 +66,7 @@ class FinerMaps:
         return self.manner.is_apart
 
     def drawn(
-        self, shares: Float[Tensor, "*batch channel h w"], factors: Float[Tensor, "*queries channel _h _w"]
+        self, shares: Float[Tensor, "*batch channel h w"], factors: Float[Tensor, "*queries _channel _h _w"]
     ) -> Drawn:
         """Carry back the shares of cells and channels, times factors of each channel, or of each cell and channel."""
         own = self.images.shape[:-3]

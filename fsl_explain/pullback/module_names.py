@@ -1,6 +1,6 @@
 """The name of the module in which an operation of a forward pass stands."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -28,10 +28,15 @@ class _Counting(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+def module_at(network: nn.Module, call: int, forward: Callable[[], object]) -> str | None:
+    """Return name and type of the module that runs at an operation of a forward pass of a network, None for none."""
+    with _hooked(network, _Counting(call)) as counting:
+        forward()
+    return counting.found[0] if counting.found else None
+
+
 @contextmanager
-def module_at(network: nn.Module, call: int) -> Iterator[list[str]]:
-    """Find the module that runs at an operation of the forward pass in the block; the list gets its name and type."""
-    counting = _Counting(call)
+def _hooked(network: nn.Module, counting: _Counting) -> Iterator[_Counting]:
     with ExitStack() as hooks:
         for name, module in network.named_modules():
             if isinstance(module, torch.jit.ScriptModule):
@@ -46,4 +51,4 @@ def module_at(network: nn.Module, call: int) -> Iterator[list[str]]:
             hooks.callback(module.register_forward_pre_hook(begin).remove)
             hooks.callback(module.register_forward_hook(end, always_call=True).remove)
         with counting:
-            yield counting.found
+            yield counting

@@ -47,7 +47,8 @@ class Values:
 
     def __getitem__(self, index: int) -> Tensor:
         """Return one as the network had it, rows of images together."""
-        return in_full_precision(self.tensors[index].flatten(0, 1))
+        rows = self.tensors[index].flatten(0, 1)
+        return in_full_precision(rows) if rows.is_floating_point() else rows
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from fsl_explain.explainers.method import Attribution, Method, SupportAttributio
 from fsl_explain.explainers.methods import integrated
 from fsl_explain.explainers.normalization import upsample_sum_kept
 from fsl_explain.explainers.question import Question
+from fsl_explain.finer import OWN_BIASES
 from fsl_explain.heads import linearize
 from fsl_explain.similarities import Form, effective_reference, inner_product
 
@@ -35,10 +36,13 @@ def attribute(question: Question) -> Attribution:
     head = linearize(question.head, question.query.pooled)
     pulled = head.pull_back(reference)
     beside = (weights * form.along_support(supports)).sum(dim=(-2, -1))
-    named = {name: (value * pulled).sum(dim=-1) for name, value in question.named(question.query).items()}
+    named = {name: (value * pulled).sum(dim=-1) for name, value in named_parts(question.query).items()}
+    drawn = question.drawn(question.query, pulled)
+    if drawn.apart is not None:
+        named[OWN_BIASES] = drawn.apart.to(pulled)
     return Attribution(
         contributions=question.by_channel(question.held(question.query) * pulled),
-        cells=question.drawn(question.query, pulled).cells,
+        cells=drawn.cells,
         bias=sum(named.values(), (reference * head.offset).sum(dim=-1) + beside + question.constant),
         named=named,
     )
@@ -62,9 +66,12 @@ def attribute_supports(question: Question) -> SupportAttribution:
         on_biases = on_biases + (form.support_slope * head.offset).sum(dim=-1)
     bias = (weights * (on_biases + form.along_query(query))).sum(dim=(-2, -1))
     pulled = head.pull_back(references)
-    for value in question.named(features).values():
+    for value in named_parts(features).values():
         bias = bias + (value * pulled).sum(dim=(-3, -2, -1))
-    return SupportAttribution(cells=question.drawn(features, pulled).cells, bias=bias + question.constant)
+    drawn = question.drawn(features, pulled)
+    if drawn.apart is not None:
+        bias = bias + drawn.apart.to(pulled).sum(dim=(-2, -1))
+    return SupportAttribution(cells=drawn.cells, bias=bias + question.constant)
 
 
 def support_addends(

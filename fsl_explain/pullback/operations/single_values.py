@@ -109,8 +109,8 @@ def _is_pointwise(call: Call) -> bool:
 
 
 _AS_IF_POINTWISE = (
-    "clone", "_to_copy", "contiguous", "detach", "alias", "lift_fresh", "dropout", "native_dropout", "_prelu_kernel", "hardswish", "hardswish_",
-    "prelu", "rrelu_with_noise", "to", "_conj", "positive",
+    *("clone", "_to_copy", "contiguous", "detach", "alias", "lift_fresh", "dropout", "native_dropout", "to", "_conj"),
+    *("prelu", "_prelu_kernel", "rrelu_with_noise", "hardswish", "hardswish_", "positive"),
 )  # fmt: skip
 
 FALLBACKS.append(_pointwise)
