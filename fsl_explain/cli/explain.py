@@ -71,7 +71,7 @@ def run(
     supports = given.supports(network)
     network = as_set(network, center, lambda: embeddings_of(network, supports))
     compared = compare(network, network.preprocess([image])[0], supports, similarity)
-    usual = _usual_methods(network, given.classes, find_similarity(similarity, compared.supports))
+    usual = _usual_methods(network, given.classes, find_similarity(similarity, compared))
     case = make_case(
         "The decision",
         compared,
