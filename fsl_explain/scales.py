@@ -164,13 +164,13 @@ def seen_at(encoder: Sees, scales: Sequence[int] | None, weights: Sequence[float
     return encoder
 
 
-def decided_by(encoder: Scaled, similarity: Similarity) -> Similarity:
-    """Return the similarity by which images that an encoder embeds are compared: a mean over its scales, if it has any.
+def compared_at(scales: Scales | None, similarity: Similarity) -> Similarity:
+    """Return the similarity of images seen at scales, the mean over them; None: at one.
 
-    Raises: ``ValueError`` for a similarity at scales that are not the encoder's.
+    Raises: ``ValueError`` for a similarity at other scales.
     """
-    if encoder.scales is not None:
-        return encoder.scales.similarity(similarity)
+    if scales is not None:
+        return scales.similarity(similarity)
     if isinstance(similarity, AtScales):
         words = Scales(similarity.sides, similarity.weights).words
         raise Mistake(f"expected an encoder at {words}, as the similarity is; use encoder.at_scales.")
@@ -201,7 +201,7 @@ class PooledAtEachScale:
     def _refusal(self) -> Mistake:
         return Mistake(
             "this method pools the maps again, but at several scales those of each are pooled on a grid of their own; "
-            "use pooling='gap', or method='exact' or 'contrast', or explain one scale at a time."
+            "use method='exact' or 'contrast', explain one scale at a time, or average the maps with pooling='gap'."
         )
 
 

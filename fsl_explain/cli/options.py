@@ -8,6 +8,7 @@ from cyclopts import Parameter
 from episodes.naming import unknown_name
 from episodes.registry import Registry
 from fsl_explain.config.names import Readout
+from fsl_explain.config.scales import scales_from_text
 from fsl_explain.registries import (
     ENCODERS,
     METHODS,
@@ -24,7 +25,7 @@ FITTED = "mahalanobis"
 """The similarity that is fitted on the supports."""
 
 
-def each(check: Callable[[str], str]) -> Callable[[object, object], None]:
+def each(check: Callable[[str], object]) -> Callable[[object, object], None]:
     """Return the check of an option whose value is a name, several or none."""
 
     def checked(_hint: object, given: object) -> None:
@@ -112,8 +113,26 @@ ReadoutName = Annotated[
         help=f"Of networks of tokens: {', '.join(READOUTS)}; that of the network itself unless given.",
     ),
 ]
+ScalesText = Annotated[
+    str | None,
+    Parameter(
+        name="--scales",
+        validator=each(scales_from_text),
+        help="Sides at which each image is seen, such as 224,448: the decision is the mean of those at each. Weights "
+        "are written 224:1,448:3.",
+    ),
+]
 SimilarityName = Annotated[str, one_of(SIMILARITIES)]
-FittedSimilarityName = Annotated[str, one_of(SIMILARITIES, "{} (fitted on the supports).", FITTED)]
+FittedScalesText = Annotated[
+    str | None,
+    Parameter(
+        name="--scales",
+        validator=each(scales_from_text),
+        help="Sides at which each image is seen, such as 224,448: the decision is the mean of those at each. Weights "
+        "are written 224:1,448:3.",
+    ),
+]
+SimilarityName = Annotated[str, one_of(SIMILARITIES, "{} (fitted on the supports).", FITTED)]
 RuleName = Annotated[str, one_of(RULES)]
 MethodNames = Annotated[
     tuple[str, ...],

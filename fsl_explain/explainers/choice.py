@@ -14,7 +14,7 @@ from fsl_explain.explainers.compared import Compared
 from fsl_explain.explainers.contrast_weights import Against, ClassReference, class_index
 from fsl_explain.explainers.explained_score import Quantity
 from fsl_explain.explainers.question import Pixels, Question
-from fsl_explain.scales import Scales, decided_by
+from fsl_explain.scales import Scales, compared_at
 from fsl_explain.similarities import SIMILARITIES, AtScales, Mahalanobis, Similarity
 
 
@@ -61,13 +61,13 @@ def find_rule(rule: str | Rule) -> Rule:
 def find_similarity(similarity: str | Similarity, compared: Compared) -> Similarity:
     """Return a similarity by name, or the one given, as a mean over scales where the encoder has some.
 
-    ``mahalanobis`` is fitted on the supports, at each scale alone. Raises: as ``fsl_explain.scales.decided_by``.
+    ``mahalanobis`` is fitted on the supports, at each scale alone. Raises: as ``fsl_explain.scales.compared_at``.
     """
     if similarity == "mahalanobis":
         return _fitted(compared.supports, compared.encoder.scales)
     if isinstance(similarity, str) and similarity not in SIMILARITIES:
         raise unknown_name("similarity", similarity, [*SIMILARITIES, "mahalanobis"])
-    return decided_by(compared.encoder, SIMILARITIES.find(similarity))
+    return compared_at(compared.encoder.scales, SIMILARITIES.find(similarity))
 
 
 def _fitted(supports: SupportSet, scales: Scales | None) -> Similarity:

@@ -15,7 +15,7 @@ from fsl_explain.encoder import Encoder, Features
 from fsl_explain.explainers.accepted_images import expected_colors, takes
 from fsl_explain.explainers.support_groups import Supports, embedded, expect_preprocessed, gathered
 from fsl_explain.heads.direction import length
-from fsl_explain.scales import decided_by
+from fsl_explain.scales import compared_at
 from fsl_explain.similarities import SIMILARITIES, Similarity, is_without, similarity_name
 
 NEARLY = 1e-3  # of the norm of an embedding: images of one batch and of another differ by rounding
@@ -119,7 +119,7 @@ def _check_embeddings(
         first = named(int(wrong.nonzero()[0, 0]))
         raise Mistake(f"the embedding of {first} is NaN or infinite; check the encoder's weights and this image.")
     found = SIMILARITIES.get(similarity) if isinstance(similarity, str) else similarity
-    found = None if found is None else decided_by(encoder, found)
+    found = None if found is None else compared_at(encoder.scales, found)
     zero = None if found is None else is_without(found, embeddings)
     if found is not None and zero is not None and bool(zero.any()):
         name, first = similarity_name(found) or "such", named(int(zero.nonzero()[0, 0]))

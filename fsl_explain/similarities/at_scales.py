@@ -16,6 +16,7 @@ from torch import Tensor
 
 from episodes.errors import Mistake
 from fsl_explain import registries
+from fsl_explain.config.scales import scales_from_text
 from fsl_explain.registries import AT
 from fsl_explain.similarities.form import Form, SideBySideForms
 from fsl_explain.similarities.similarity import Similarity
@@ -154,16 +155,13 @@ def mean_weights(sides: Sequence[int], weights: Sequence[float] | None) -> tuple
 def composed(name: str) -> AtScales | None:
     """Return the similarity of a name such as ``cosine@224,448``; None where the name says none."""
     plain, _, scales = name.partition(AT)
+    if AT in scales or plain not in registries.SIMILARITIES:
+        return None
     try:
-        pairs = [
-            (int(side), float(weight or 1)) for side, _, weight in (one.partition(":") for one in scales.split(","))
-        ]
-        if plain not in registries.SIMILARITIES or AT in scales:
-            return None
-        sides, weights = zip(*pairs, strict=True)
-        return AtScales.of(registries.SIMILARITIES[plain], sides, weights)
+        sides, weights = scales_from_text(scales)
     except ValueError:
         return None
+    return AtScales.of(registries.SIMILARITIES[plain], sides, weights)
 
 
 def _plain(similarity: Similarity, query: Tensor, support: Tensor) -> Form:

@@ -125,7 +125,7 @@ def test_class_scores_are_the_mean_of_those_at_each_scale(similarity, rule, quer
     assert_equal(RULES[rule].class_scores(query, whole, similarity), expected, 1e-11)
 
 
-@pytest.mark.parametrize("weights", [None, (1, 3), (0.1, 0.2), (1 / 3, 2 / 3)])
+@pytest.mark.parametrize("weights", [None, (1.0, 3.0), (0.1, 0.2), (1 / 3, 2 / 3)])
 @pytest.mark.parametrize("plain", SIMILARITIES)
 def test_it_is_found_again_by_its_name(plain, weights):
     made = AtScales.of(SIMILARITIES[plain], SIDES, weights)

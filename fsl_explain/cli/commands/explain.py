@@ -13,6 +13,7 @@ from fsl_explain.cli.options import (
     PoolingName,
     ReadoutName,
     RuleName,
+    ScalesText,
     Texts,
 )
 from fsl_explain.config.center import named_center
@@ -28,6 +29,7 @@ def explain(
     checkpoint: Path | None = None,
     pooling: PoolingName = None,
     readout: ReadoutName = None,
+    scales: ScalesText = None,
     center: Center = None,
     method: MethodNames = (),
     rule: RuleName = "mean-similarity",
@@ -102,6 +104,7 @@ def explain(
         checkpoint=checkpoint,
         pooling=pooling,
         readout=readout,
+        scales=scales,
         center=chosen,
         methods=method,
         rule=rule,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from episodes.errors import Mistake
 from fsl_explain.cli.manners import check_input, check_output_file
-from fsl_explain.cli.options import EncoderName, Neighborhood, PoolingName, ReadoutName
+from fsl_explain.cli.options import EncoderName, Neighborhood, PoolingName, ReadoutName, ScalesText
 from fsl_explain.registries import NEIGHBOR_RULES
 from retrieval_explain.cli.options import Box, BoxFormatName, Classes, Ids, IndexName, VoteName
 from retrieval_explain.cli.query_options import check_asked
@@ -33,6 +33,7 @@ def inspect(
     checkpoint: Path | None = None,
     pooling: PoolingName = None,
     readout: ReadoutName = None,
+    scales: ScalesText = None,
 ) -> None:
     """Explain why images of a bank came back for a query: regions that met, channels, the vote and its receipt.
 
@@ -91,7 +92,9 @@ def inspect(
     if text is not None:
         from retrieval_explain.cli.by_text import run as run_by_text
 
-        run_by_text(text, bank, out, explained, gallery, classes, ids, index, encoder, checkpoint, pooling, readout)
+        run_by_text(
+            text, bank, out, explained, gallery, classes, ids, index, encoder, checkpoint, pooling, readout, scales
+        )
         return
 
     from retrieval_explain.cli.inspect import run
@@ -118,4 +121,5 @@ def inspect(
         checkpoint=checkpoint,
         pooling=pooling,
         readout=readout,
+        scales=scales,
     )
