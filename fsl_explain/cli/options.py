@@ -123,16 +123,7 @@ ScalesText = Annotated[
     ),
 ]
 SimilarityName = Annotated[str, one_of(SIMILARITIES)]
-FittedScalesText = Annotated[
-    str | None,
-    Parameter(
-        name="--scales",
-        validator=each(scales_from_text),
-        help="Sides at which each image is seen, such as 224,448: the decision is the mean of those at each. Weights "
-        "are written 224:1,448:3.",
-    ),
-]
-SimilarityName = Annotated[str, one_of(SIMILARITIES, "{} (fitted on the supports).", FITTED)]
+FittedSimilarityName = Annotated[str, one_of(SIMILARITIES, "{} (fitted on the supports).", FITTED)]
 RuleName = Annotated[str, one_of(RULES)]
 MethodNames = Annotated[
     tuple[str, ...],

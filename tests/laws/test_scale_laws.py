@@ -148,7 +148,7 @@ def test_other_names_are_none_of_a_similarity(name):
 def test_heads_side_by_side_are_linearized_as_each_is(name, pooled):
     """G z + b is the output, by the stages and from both ends, also where each scale has a head of its own."""
     heads = [(random_head(name, seed=seed) or torch.nn.Identity()).double() for seed in (1, 1, 2)]
-    head = PerScale(heads)
+    head = PerScale(heads).requires_grad_(False)
     expected = torch.cat([one(part) for one, part in zip(heads, pooled.clone().chunk(3, dim=-1), strict=True)], dim=-1)
     found = linearize(head, pooled)
     assert_equal(found.push_forward(pooled[:, None])[:, 0] + found.offset, expected, 1e-9)
