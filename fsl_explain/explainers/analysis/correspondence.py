@@ -177,7 +177,11 @@ def tables(question: Question) -> Float[Tensor, "*batch way shot cells _cells"]:
 
 def _tables(evidence: Evidence, chosen: tuple[slice, slice]) -> tuple[Tensor, Addends]:
     """Return the tables of the chosen supports of one query, and what they are made of."""
-    _expect_single_supports(evidence)
+    if _compares_means(evidence):
+        raise Mistake(
+            "a correspondence is of one support, but here those of a class are compared as their mean, at each scale "
+            "in another way; use rule='mean-similarity', or give one prototype image a class."
+        )
     addends = evidence.addends(chosen)
     one_sided = evidence.embedding[..., None, None, :]
     form = there(evidence.similarity).form(one_sided, evidence.supports.embeddings[chosen])
@@ -185,13 +189,14 @@ def _tables(evidence: Evidence, chosen: tuple[slice, slice]) -> tuple[Tensor, Ad
     return evidence.weights[chosen][..., None, None] * form.table(left, right), addends
 
 
-def _expect_single_supports(evidence: Evidence) -> None:
-    """Refuse supports that are compared as one, whose addends are no form of each. Raises: ``ValueError``."""
-    rule, supports = evidence.rule, evidence.supports
-    if isinstance(rule, Missing) or isinstance(evidence.similarity, Missing):
-        return
-    if compared_with(rule, supports, evidence.similarity) is not supports and bool((supports.valid.sum(-1) > 1).any()):
-        raise Mistake(
-            "a correspondence is of one support, but here those of a class are compared as their mean, at each scale "
-            "in another way; use rule='mean-similarity', or give one prototype image a class."
-        )
+def compares_means(explanation: Explanation) -> bool:
+    """Say whether the supports of a class are compared as their mean, so that no pairs of cells add up to one's."""
+    return _compares_means(explanation.evidence)
+
+
+def _compares_means(evidence: Evidence) -> bool:
+    rule, similarity, supports = evidence.rule, evidence.similarity, evidence.supports
+    if isinstance(rule, Missing) or isinstance(similarity, Missing):
+        return False
+    several = bool((supports.valid.sum(dim=-1) > 1).any())
+    return several and compared_with(rule, supports, similarity) is not supports
