@@ -33,7 +33,7 @@ from fsl_explain.heads import POOLINGS, Pooling
 from fsl_explain.heads.by_network import by_network
 from fsl_explain.heads.per_scale import per_scale
 from fsl_explain.registries import is_own_encoder
-from fsl_explain.scales import Scaled
+from fsl_explain.scales import Scaled, seen_at
 
 __all__ = ["Encoder", "Features", "Preprocess", "expect_encoder", "in_full_precision"]
 
@@ -183,8 +183,8 @@ class Encoder(Scaled, Prepared, Prompted, DrawnFiner):
             **config.read,
             **config.architecture,
         )
-        placed = encoder.to(device)
-        return placed if config.scales is None else placed.at_scales(config.scales, config.scale_weights)
+        finer = encoder.to(device).with_detail(config.detail, config.biases)
+        return seen_at(finer, config.scales, config.scale_weights)
 
     def to(self, device: str | torch.device) -> "Encoder":
         """Move the network, the head, a pooling and a text tower to a device, in place, and return the encoder.

@@ -19,6 +19,7 @@ from episodes.errors import Mistake, WrongType
 from fsl_explain.backbones.preprocessing import square_side
 from fsl_explain.features import Features
 from fsl_explain.heads import GlobalAveragePooling, Pooling
+from fsl_explain.heads.finer_at_scales import FinerAtScales
 from fsl_explain.heads.finest_grid import PooledTrace, finest, maps_on_grid, on_finest_grid
 from fsl_explain.heads.per_scale import per_scale
 from fsl_explain.similarities import AtScales, Similarity
@@ -103,21 +104,34 @@ class Scales:
         with torch.autocast(found[0].maps.device.type, enabled=False):
             pooled = torch.cat([one.pooled for one in found], dim=-1)
             maps = torch.cat([maps_on_grid(one.maps, grid) for one in found], dim=-3)
-            return Features(maps, pooled, head(pooled.clone()), None if plain else on_finest_grid(traces))
+            trace = None if plain else on_finest_grid(traces)
+            return Features(maps, pooled, head(pooled.clone()), trace, _finer(found, pooling))
 
     def _seen(self, encoder: Callable[[Tensor], Features], images: Tensor, side: int) -> Features:
         seen = at_side(images, side)
         try:
             return encoder(seen)
         except (RuntimeError, AssertionError, ValueError, IndexError) as error:
-            own = seen.shape == images.shape and isinstance(error, ValueError)
-            if own or isinstance(error, torch.OutOfMemoryError):
+            if isinstance(error, Mistake | torch.OutOfMemoryError):
                 raise
             size = "×".join(map(str, seen.shape[-2:]))
             raise Mistake(
                 f"expected a network that takes images of any size, but this one does not take {size}, the scale "
                 f"{side}: {_first_line(error)}; leave this scale out, or use a network without a fixed size."
             ) from error
+
+
+def _finer(found: Sequence[Features], pooling: Pooling) -> FinerAtScales | None:
+    """Return what draws the maps of all scales finer. Raises: ``ValueError`` for a pooling of other than whole maps."""
+    finers = [one.finer for one in found if one.finer is not None]
+    if not finers:
+        return None
+    if found[0].pooled.shape[-1] != found[0].maps.shape[-3]:
+        raise Mistake(
+            f"detail at several scales needs one pooled value a map, but {type(pooling).__name__} makes "
+            f"{found[0].pooled.shape[-1]} of {found[0].maps.shape[-3]}; use pooling='gap', or detail=0."
+        )
+    return FinerAtScales(pooling, tuple(one.maps for one in found), tuple(finers))
 
 
 class Scaled:

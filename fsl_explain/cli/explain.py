@@ -42,6 +42,8 @@ def run(
     pooling: str | None,
     readout: str | None,
     scales: str | None,
+    detail: int,
+    biases: str,
     center: CenterConfig | None,
     methods: tuple[str, ...],
     rule: str,
@@ -65,7 +67,7 @@ def run(
         against=None if not against else "others" if against == ("others",) else list(against),
         threshold=threshold,
     )
-    network = named_encoder(encoder, checkpoint, pooling, readout, scales)
+    network = named_encoder(encoder, checkpoint, pooling, readout, scales, detail, biases)
     choice = replace(choice, scale=scale_of(network, scale, text or None))
     check_trained(encoder, network.random)
     say_random(network)

@@ -7,8 +7,18 @@ from fsl_explain.encoder import Encoder
 
 
 def named_encoder(
-    encoder: str, checkpoint: Path | None, pooling: str | None, readout: str | None, scales: str | None
+    encoder: str,
+    checkpoint: Path | None,
+    pooling: str | None,
+    readout: str | None,
+    scales: str | None,
+    detail: int = 0,
+    biases: str = "drawn",
 ) -> Encoder:
-    """Build an encoder by name, which sees images at scales where some are given. Raises: as ``Encoder.named``."""
+    """Build an encoder by name, which sees images at the scales, and draws maps with the detail, that are asked for.
+
+    Raises: as ``Encoder.named``, ``with_detail`` and ``at_scales``.
+    """
     found = Encoder.named(encoder, checkpoint=checkpoint, pooling=pooling, readout=readout)
-    return found if scales is None else found.at_scales(*scales_from_text(scales))
+    finer = found.with_detail(detail, biases)
+    return finer if scales is None else finer.at_scales(*scales_from_text(scales))

@@ -20,6 +20,7 @@ from fsl_explain.registries import (
     family_names,
 )
 
+BIASES = ("drawn", "apart")
 READOUTS: tuple[str, ...] = get_args(Readout)
 FITTED = "mahalanobis"
 """The similarity that is fitted on the supports."""
@@ -120,6 +121,20 @@ ScalesText = Annotated[
         validator=each(scales_from_text),
         help="Sides at which each image is seen, such as 224,448: the decision is the mean of those at each. Weights "
         "are written 224:1,448:3.",
+    ),
+]
+Detail = Annotated[
+    int,
+    Parameter(
+        help="Draw maps finer: each step doubles the grid of the network's last maps, and all still adds up; 0 draws "
+        "these as they are.",
+    ),
+]
+BiasesName = Annotated[
+    str,
+    Parameter(
+        validator=each(among_names("way with biases", BIASES)),
+        help="Of --detail: drawn, where they act, or apart, as a part of the bias.",
     ),
 ]
 SimilarityName = Annotated[str, one_of(SIMILARITIES)]

@@ -70,6 +70,12 @@ class EncoderConfig(Settings):
         None, description="Sides at which each image is seen, such as [224, 448]; None: as it is prepared."
     )
     scale_weights: tuple[float, ...] | None = Field(None, description="The weight of each scale; None: equal ones.")
+    detail: int = Field(
+        0, ge=0, le=8, description="How often the grid of the last maps is doubled for maps that can be; 0: as it is."
+    )
+    biases: Literal["drawn", "apart"] = Field(
+        "drawn", description="What the network's own biases carry is drawn with a detail, or stays apart."
+    )
     seen_classes: Literal["refuse", "allow"] = Field(
         "refuse", description="What an evaluation does where it meets classes that the weights were trained on."
     )
@@ -87,7 +93,9 @@ class EncoderConfig(Settings):
         return architecture
 
     @model_validator(mode="after")
-    def _have_weights_of_scales(self) -> "EncoderConfig":
+    def _fit_scales_and_detail(self) -> "EncoderConfig":
+        if self.biases == "apart" and not self.detail:
+            raise Mistake("biases = 'apart' is of finer maps, but detail is 0; give detail = 1, or leave biases out")
         if self.scale_weights is not None and len(self.scale_weights) != len(self.scales or ()):
             raise Mistake(
                 f"expected a weight for each of {len(self.scales or ())} scales, but got {len(self.scale_weights)}; "

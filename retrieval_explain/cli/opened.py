@@ -49,13 +49,15 @@ def open_bank_for(
     scales: str | None,
     index: str | None,
     k: int | None,
+    detail: int = 0,
+    biases: str = "drawn",
 ) -> tuple[MemoryBank, Encoder]:
     """Open a bank and the encoder that made it, with an index where one is asked for.
 
     Raises: ``ValueError`` for an encoder that did not make the bank.
     """
     bank = MemoryBank.load(directory)
-    network = named_encoder(encoder, checkpoint, pooling, readout, scales)
+    network = named_encoder(encoder, checkpoint, pooling, readout, scales, detail, biases)
     bank.expect_encoder(network)
     say_random(network)
     if index is None:

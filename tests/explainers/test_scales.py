@@ -9,6 +9,7 @@ from tiny_encoder import OF_MAPS, images, random_head, tiny_encoder
 from fsl_explain import (
     METHODS,
     POOLINGS,
+    Encoder,
     LearnedSimilarity,
     correspondence,
     counterfactual,
@@ -18,6 +19,7 @@ from fsl_explain import (
     support_audit,
 )
 from fsl_explain.explainers.methods.lafam import mean_activation_map
+from fsl_explain.finer import OWN_BIASES
 from fsl_explain.heads.finest_grid import on_grid
 from fsl_explain.registries import TOKEN_METHODS
 
@@ -214,3 +216,55 @@ def test_mahalanobis_is_fitted_at_each_scale():
     alone = each_scale(encoder, query, supports, similarity="mahalanobis", target=0)
     expected = sum(a * one.score for a, one in zip(WEIGHTS, alone, strict=True))
     torch.testing.assert_close(found.score, expected)
+
+
+@pytest.mark.parametrize("pooling", ["gap", "gmp"])
+@pytest.mark.parametrize("biases", ["drawn", "apart"])
+@pytest.mark.parametrize("sides", [(16, 32), (16, 20)])
+def test_finer_maps_at_scales_are_those_of_each_on_the_finest_grid(sides, biases, pooling):
+    """Also where the grids do not divide one another; the receipt holds, on both sides."""
+    encoder = Encoder.wrap(two_poolings(), pooling=pooling, head=random_head("linear", 5).double(), tail="ignore")
+    generator = torch.Generator().manual_seed(0)
+    query, supports = (torch.randn(*shape, 3, 16, 16, generator=generator).double() for shape in ((2,), (2, 2)))
+    options = {"detail": 1, "biases": biases, "target": 0}
+    found = explain(encoder, query, supports, scales=sides, **options)
+    alone = [explain(encoder, resized(query, side), resized(supports, side), **options) for side in sides]
+    for name in ("cells", "support_cells"):
+        grid = (sides[1] // 2, sides[1] // 2)
+        expected = sum(on_grid(getattr(one, name), grid) for one in alone) / 2
+        torch.testing.assert_close(getattr(found, name), expected)
+    for total in (
+        found.cells.sum((-2, -1)) + found.bias,
+        found.contributions.sum(-1) + found.bias,
+        found.support_cells.sum((-4, -3, -2, -1)) + found.support_bias,
+    ):
+        torch.testing.assert_close(total, found.score, rtol=0, atol=1e-12)
+    assert list(found.named) == ([OWN_BIASES] if biases == "apart" else [])
+
+
+def test_detail_and_scales_may_be_asked_for_in_either_order():
+    encoder = Encoder.wrap(two_poolings(), tail="ignore")
+    batch = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)).double()
+    first, second = encoder.at_scales((16, 32)).with_detail(1), encoder.with_detail(1).at_scales((16, 32))
+    for one in (first, second):
+        assert one(batch).finer.grid == (16, 16)
+        assert one.with_detail(0)(batch).finer is None
+    torch.testing.assert_close(first(batch).embedding, encoder.at_scales((16, 32))(batch).embedding)
+
+
+def test_lafam_is_redistributed_at_every_scale():
+    encoder = Encoder.wrap(two_poolings(), tail="ignore")
+    batch = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)).double()
+    supports = batch[None].transpose(0, 1)
+    found = explain(encoder, batch, supports + 1, method="lafam", scales=(16, 32), detail=1)
+    coarse = explain(encoder, batch, supports + 1, method="lafam", scales=(16, 32))
+    torch.testing.assert_close(found.cells.sum((-2, -1)), coarse.cells.sum((-2, -1)))
+    assert found.cells.shape == (2, 16, 16)
+
+
+def two_poolings():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        layers = (torch.nn.Conv2d(3, 4, 3, padding=1), torch.nn.ReLU(), torch.nn.MaxPool2d(2))
+        more = (torch.nn.Conv2d(4, 5, 3, padding=1), torch.nn.ReLU(), torch.nn.MaxPool2d(2))
+        return torch.nn.Sequential(*layers, *more).double().eval()

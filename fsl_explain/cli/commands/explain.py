@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from episodes.errors import Mistake
-from fsl_explain.cli.manners import check_input, check_output_file
+from fsl_explain.cli.manners import check_detail, check_input, check_output_file
 from fsl_explain.cli.options import (
+    BiasesName,
     Center,
+    Detail,
     EncoderName,
     FittedSimilarityName,
     MethodNames,
@@ -30,6 +32,8 @@ def explain(
     pooling: PoolingName = None,
     readout: ReadoutName = None,
     scales: ScalesText = None,
+    detail: Detail = 0,
+    biases: BiasesName = "drawn",
     center: Center = None,
     method: MethodNames = (),
     rule: RuleName = "mean-similarity",
@@ -77,6 +81,7 @@ def explain(
         List broken support images on stderr and go on without them; otherwise they are a mistake.
     """
     check_output_file(out)
+    check_detail(detail, biases)
     _check_compared_with(
         support, text, {"--shots": shots is not None, "--skip-broken": skip_broken, "--center": center}
     )
@@ -105,6 +110,8 @@ def explain(
         pooling=pooling,
         readout=readout,
         scales=scales,
+        detail=detail,
+        biases=biases,
         center=chosen,
         methods=method,
         rule=rule,

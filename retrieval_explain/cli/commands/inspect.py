@@ -3,8 +3,16 @@
 from pathlib import Path
 
 from episodes.errors import Mistake
-from fsl_explain.cli.manners import check_input, check_output_file
-from fsl_explain.cli.options import EncoderName, Neighborhood, PoolingName, ReadoutName, ScalesText
+from fsl_explain.cli.manners import check_detail, check_input, check_output_file
+from fsl_explain.cli.options import (
+    BiasesName,
+    Detail,
+    EncoderName,
+    Neighborhood,
+    PoolingName,
+    ReadoutName,
+    ScalesText,
+)
 from fsl_explain.registries import NEIGHBOR_RULES
 from retrieval_explain.cli.options import Box, BoxFormatName, Classes, Ids, IndexName, VoteName
 from retrieval_explain.cli.query_options import check_asked
@@ -34,6 +42,8 @@ def inspect(
     pooling: PoolingName = None,
     readout: ReadoutName = None,
     scales: ScalesText = None,
+    detail: Detail = 0,
+    biases: BiasesName = "drawn",
 ) -> None:
     """Explain why images of a bank came back for a query: regions that met, channels, the vote and its receipt.
 
@@ -81,6 +91,7 @@ def inspect(
     if json is not None and expected is None:
         raise Mistake("expected an image or a class for the JSON file to be about, but got none; add --expected.")
     check_output_file(out)
+    check_detail(detail, biases)
     if json is not None:
         check_output_file(json)
     check_input(bank, "the folder of a bank")
@@ -93,7 +104,21 @@ def inspect(
         from retrieval_explain.cli.by_text import run as run_by_text
 
         run_by_text(
-            text, bank, out, explained, gallery, classes, ids, index, encoder, checkpoint, pooling, readout, scales
+            text=text,
+            bank=bank,
+            out=out,
+            explained=explained,
+            gallery=gallery,
+            classes=classes,
+            ids=ids,
+            index=index,
+            encoder=encoder,
+            checkpoint=checkpoint,
+            pooling=pooling,
+            readout=readout,
+            scales=scales,
+            detail=detail,
+            biases=biases,
         )
         return
 
@@ -122,4 +147,6 @@ def inspect(
         pooling=pooling,
         readout=readout,
         scales=scales,
+        detail=detail,
+        biases=biases,
     )
