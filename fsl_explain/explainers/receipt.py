@@ -61,8 +61,8 @@ def disagreement(scales: Sequence[ScaleLine]) -> str:
     """Return one sentence where scales alone decide differently; "" where they agree, or it is not known."""
     if len({line.chosen for line in scales}) < 2:
         return ""
-    told = ", ".join(f"{line.side} pixels {shown(line.chosen)}" for line in scales)
-    return f"The scales decide differently: alone, {told}."
+    *first, last = [f"at {line.side} pixels {shown(line.chosen)}" for line in scales]
+    return f"The scales decide differently: alone, {', '.join(first)} and {last}."
 
 
 @dataclass(frozen=True)

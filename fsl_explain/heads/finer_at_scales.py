@@ -48,7 +48,7 @@ class FinerAtScales:
         return torch.cat([part.sum(dim=(-2, -1)) for part in parts], dim=-1)
 
     def drawn(
-        self, shares: Float[Tensor, "*batch channel h w"], factors: Float[Tensor, "*queries channel _h _w"]
+        self, shares: Float[Tensor, "*batch channel h w"], factors: Float[Tensor, "*queries _channel _h _w"]
     ) -> Drawn:
         """Carry back shares on the finest grid of the last maps, times factors of each channel or cell.
 

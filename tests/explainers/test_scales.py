@@ -94,7 +94,7 @@ def test_one_sentence_says_where_the_scales_decide_differently(tmp_path):
     for index in (int(apart.int().argmax()), int((~apart).int().argmax())):
         one = batch[index]
         first, second = (f"class {label}" for label in batch.scales.labels[index].tolist())
-        told = f"The scales decide differently: alone, 6 pixels {first}, 10 pixels {second}."
+        told = f"The scales decide differently: alone, at 6 pixels {first} and at 10 pixels {second}."
         assert (told in str(one.receipt())) == (told in repr(one)) == bool(apart[index])
     one.save(tmp_path / "one.safetensors")
     again = load_explanation(tmp_path / "one.safetensors")
@@ -223,7 +223,7 @@ def test_mahalanobis_is_fitted_at_each_scale():
 @pytest.mark.parametrize("sides", [(16, 32), (16, 20)])
 def test_finer_maps_at_scales_are_those_of_each_on_the_finest_grid(sides, biases, pooling):
     """Also where the grids do not divide one another; the receipt holds, on both sides."""
-    encoder = Encoder.wrap(two_poolings(), pooling=pooling, head=random_head("linear", 5).double(), tail="ignore")
+    encoder = Encoder.wrap(two_halvings(), pooling=pooling, head=random_head("linear", 5).double(), tail="ignore")
     generator = torch.Generator().manual_seed(0)
     query, supports = (torch.randn(*shape, 3, 16, 16, generator=generator).double() for shape in ((2,), (2, 2)))
     options = {"detail": 1, "biases": biases, "target": 0}
@@ -243,7 +243,7 @@ def test_finer_maps_at_scales_are_those_of_each_on_the_finest_grid(sides, biases
 
 
 def test_detail_and_scales_may_be_asked_for_in_either_order():
-    encoder = Encoder.wrap(two_poolings(), tail="ignore")
+    encoder = Encoder.wrap(two_halvings(), tail="ignore")
     batch = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)).double()
     first, second = encoder.at_scales((16, 32)).with_detail(1), encoder.with_detail(1).at_scales((16, 32))
     for one in (first, second):
@@ -253,7 +253,7 @@ def test_detail_and_scales_may_be_asked_for_in_either_order():
 
 
 def test_lafam_is_redistributed_at_every_scale():
-    encoder = Encoder.wrap(two_poolings(), tail="ignore")
+    encoder = Encoder.wrap(two_halvings(), tail="ignore")
     batch = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)).double()
     supports = batch[None].transpose(0, 1)
     found = explain(encoder, batch, supports + 1, method="lafam", scales=(16, 32), detail=1)
@@ -262,9 +262,8 @@ def test_lafam_is_redistributed_at_every_scale():
     assert found.cells.shape == (2, 16, 16)
 
 
-def two_poolings():
+def two_halvings():
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        layers = (torch.nn.Conv2d(3, 4, 3, padding=1), torch.nn.ReLU(), torch.nn.MaxPool2d(2))
-        more = (torch.nn.Conv2d(4, 5, 3, padding=1), torch.nn.ReLU(), torch.nn.MaxPool2d(2))
-        return torch.nn.Sequential(*layers, *more).double().eval()
+        first, second = torch.nn.Conv2d(3, 4, 2, stride=2), torch.nn.Conv2d(4, 5, 2, stride=2)
+        return torch.nn.Sequential(first, torch.nn.ReLU(), second, torch.nn.ReLU()).double().eval()
