@@ -1,6 +1,7 @@
 """``retrieval-explain inspect``."""
 
 from pathlib import Path
+from typing import Any
 
 from episodes.errors import Mistake
 from fsl_explain.cli.manners import check_detail, check_input, check_output_file
@@ -100,26 +101,14 @@ def inspect(
     if checkpoint is not None:
         check_input(checkpoint, "a checkpoint")
 
+    made_by: dict[str, Any] = {"encoder": encoder, "checkpoint": checkpoint, "pooling": pooling, "readout": readout}
+    made_by |= {"scales": scales, "detail": detail, "biases": biases}
+    shown: dict[str, Any] = {"bank": bank, "out": out, "explained": explained, "gallery": gallery, "classes": classes}
+    shown |= {"ids": ids, "index": index}
     if text is not None:
         from retrieval_explain.cli.by_text import run as run_by_text
 
-        run_by_text(
-            text=text,
-            bank=bank,
-            out=out,
-            explained=explained,
-            gallery=gallery,
-            classes=classes,
-            ids=ids,
-            index=index,
-            encoder=encoder,
-            checkpoint=checkpoint,
-            pooling=pooling,
-            readout=readout,
-            scales=scales,
-            detail=detail,
-            biases=biases,
-        )
+        run_by_text(text=text, **shown, **made_by)
         return
 
     from retrieval_explain.cli.inspect import run
@@ -127,26 +116,14 @@ def inspect(
     assert query is not None
     run(
         query=query,
-        bank=bank,
-        out=out,
         expected=expected,
         json=json,
         k=k,
         rule=rule,
         temperature=temperature,
-        explained=explained,
-        gallery=gallery,
         box=box,
         box_format=box_format,
-        classes=classes,
-        ids=ids,
         leave_self_out=leave_self_out,
-        index=index,
-        encoder=encoder,
-        checkpoint=checkpoint,
-        pooling=pooling,
-        readout=readout,
-        scales=scales,
-        detail=detail,
-        biases=biases,
+        **shown,
+        **made_by,
     )
