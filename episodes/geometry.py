@@ -92,6 +92,19 @@ def geometry_of_sizes(resize: int | tuple[int, int], crop: int | tuple[int, int]
     return Geometry((resize,) if isinstance(resize, int) else tuple(resize), square)
 
 
+def known_geometry(
+    own: Geometry | None, resize: int | tuple[int, int] | None, crop: int | tuple[int, int] | None
+) -> Geometry:
+    """Return the geometry that is said, or else a preprocessing's own. Raises: ``ValueError`` where it is not known."""
+    found = own if resize is None else geometry_of_sizes(resize, crop)
+    if found is None:
+        raise Mistake(
+            "expected a preprocessing whose resizing and cropping are known, but this one does not show them; "
+            "give resize=, the shorter side or (height, width) in pixels, and crop= where it cuts the center."
+        )
+    return found
+
+
 def made_of(step: object, given: Any, expected: Tensor) -> bool:
     """Whether a step that is a plain function makes of an image what is expected."""
     if not isinstance(step, FunctionType | v1.Lambda | v2.Lambda):

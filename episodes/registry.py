@@ -5,7 +5,7 @@ first asked for, so that names can be listed and checked before anything heavy i
 """
 
 import sys
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from importlib import import_module
 from typing import Generic, TypeVar, overload
 
@@ -20,16 +20,25 @@ class Registry(MutableMapping[str, Member], Generic[Member]):
     """Members of one kind by name, in the order in which they were registered.
 
     ``registry["name"] = member`` adds one; a member is what the kind's protocol says, or the text of its place.
+    ``composed`` makes members of others, from names that are none of theirs: it returns None where a name says nothing.
     """
 
-    def __init__(self, kind: str, members: Mapping[str, Member | str]) -> None:
+    def __init__(
+        self,
+        kind: str,
+        members: Mapping[str, Member | str],
+        composed: Callable[[str], Member | None] = lambda _name: None,
+    ) -> None:
         self.kind = kind
         self._members: dict[str, Member | str] = dict(members)
+        self._composed = composed
 
     def __getitem__(self, name: str) -> Member:
         """Return a member by name. Raises: ``LookupError`` with the nearest names."""
         if name not in self:
             raise unknown_name(self.kind, str(name), self)
+        if name not in self._members:
+            return self._composed(name)  # type: ignore[return-value] # which made it a member
         member = self._members[name]
         if isinstance(member, str):
             module, _, attribute = member.partition(":")
@@ -42,7 +51,8 @@ class Registry(MutableMapping[str, Member], Generic[Member]):
         self._members[name] = member
 
     def __delitem__(self, name: str) -> None:
-        self[name]
+        if name not in self._members:
+            raise unknown_name(self.kind, str(name), self)
         del self._members[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -52,7 +62,7 @@ class Registry(MutableMapping[str, Member], Generic[Member]):
         return len(self._members)
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and name in self._members
+        return isinstance(name, str) and (name in self._members or self._composed(name) is not None)
 
     def __or__(self, others: Mapping[str, Member]) -> dict[str, Member]:
         """Return the members and others as a plain dict; this registry stays as it is."""
@@ -109,7 +119,9 @@ class Registry(MutableMapping[str, Member], Generic[Member]):
         if isinstance(member, str):
             return self.checked(member)
         loaded = (name for name, known in self._members.items() if not isinstance(known, str) or _is_loaded(known))
-        return next((name for name in loaded if _same(self[name], member)), None)
+        known = next((name for name in loaded if _same(self[name], member)), None)
+        own = getattr(member, "composed_name", None)  # of a member that was made of others
+        return own if known is None and own in self else known
 
 
 def _is_loaded(place: str) -> bool:

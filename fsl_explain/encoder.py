@@ -31,14 +31,16 @@ from fsl_explain.devices import at_hand, in_full_precision, module_at_hand, modu
 from fsl_explain.features import Features
 from fsl_explain.heads import POOLINGS, Pooling
 from fsl_explain.heads.by_network import by_network
+from fsl_explain.heads.per_scale import per_scale
 from fsl_explain.registries import is_own_encoder
+from fsl_explain.scales import Scaled, seen_at
 
 __all__ = ["Encoder", "Features", "Preprocess", "expect_encoder", "in_full_precision"]
 
 Found = TypeVar("Found")
 
 
-class Encoder(Prepared, Prompted, DrawnFiner):
+class Encoder(Scaled, Prepared, Prompted, DrawnFiner):
     """A network seen as images → activation maps → pooled → embedding.
 
     Calling it runs in eval mode without gradients, on the network's own device and in its own dtype, and gives the
@@ -181,7 +183,8 @@ class Encoder(Prepared, Prompted, DrawnFiner):
             **config.read,
             **config.architecture,
         )
-        return encoder.to(device)
+        finer = encoder.to(device).with_detail(config.detail, config.biases)
+        return seen_at(finer, config.scales, config.scale_weights)
 
     def to(self, device: str | torch.device) -> "Encoder":
         """Move the network, the head, a pooling and a text tower to a device, in place, and return the encoder.
@@ -243,6 +246,9 @@ class Encoder(Prepared, Prompted, DrawnFiner):
 
     def __call__(self, images: Float[Tensor, "batch color height width"]) -> Features:
         """Return activation maps, pooled values and embeddings of a batch of preprocessed images."""
+        if self.scales is not None:
+            with evaluating(self.head):
+                return self.scales.features(self.single, self.single.pooling, module_at_hand(self.head), images)
         with evaluating(self.network, self.head):
             if self.tokens is not None:
                 return self.tokens.features(self.run(self.tokens.read, images), self.pooling, self.head)
@@ -259,7 +265,7 @@ class Encoder(Prepared, Prompted, DrawnFiner):
     def with_head(self, head: nn.Module) -> "Encoder":
         """Return an encoder of the same network whose embeddings come from another head, which was meant."""
         changed = copy(self)
-        changed.head = head
+        changed.head = head if self.scales is None else per_scale(head, len(self.scales.sides))
         told = Tail(self.description, NETWORK if self.reading.tail.is_network else IGNORE, silent=True)
         changed.reading = Reading(self.network, self.layer, self.reading.layout, told)
         return changed

@@ -6,9 +6,20 @@ list; ``named`` in each package has them with the protocol of their members.
 """
 
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any
 
 from episodes.registry import Registry
+
+AT = "@"
+"""Stands between the name of a similarity and the scales at which it is taken, as in ``cosine@224,448``."""
+
+
+def _at_scales(name: str) -> Any:
+    if AT not in name:
+        return None
+    return import_module("fsl_explain.similarities.at_scales").composed(name)
+
 
 SIMILARITIES: Registry[Any] = Registry(
     "similarity",
@@ -17,6 +28,7 @@ SIMILARITIES: Registry[Any] = Registry(
         "inner-product": "fsl_explain.similarities.inner_product",
         "euclidean": "fsl_explain.similarities.euclidean",
     },
+    _at_scales,
 )
 VOTES = {
     "knn-vote": "fsl_explain.classifiers.knn_vote:KNN_VOTE",

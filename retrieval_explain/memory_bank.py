@@ -15,6 +15,7 @@ from episodes.naming import unknown_name
 from fsl_explain.batches import check_batch_size
 from fsl_explain.encoder import Encoder
 from fsl_explain.progress import Report, silent
+from fsl_explain.scales import compared_at
 from fsl_explain.similarities import Similarity, named_similarity, similarity_name, traits_of
 from retrieval_explain.ranking.neighbors import Neighbors, Rows, RowsInMemory, blocks
 from retrieval_explain.search.index import build_index, flat, search
@@ -107,7 +108,8 @@ class MemoryBank:
         ``report`` is told the stage, the images done since its last call, and all images. Errors as
         ``from_embeddings`` and ``bank_building.build_on_disk``.
         """
-        similarity, images = similarity_name(similarity) or similarity, as_images(dataset)
+        similarity, images = compared_at(encoder.scales, named_similarity(similarity)), as_images(dataset)
+        similarity = similarity_name(similarity) or similarity
         check_batch_size(batch_size)
         if directory is not None:
             build_on_disk(encoder, images, directory, storable_name(similarity), dtype, batch_size, resume, report)

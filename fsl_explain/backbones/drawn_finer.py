@@ -10,6 +10,7 @@ from episodes.errors import Mistake
 from fsl_explain.backbones.capture import evaluating
 from fsl_explain.backbones.reading import Reading
 from fsl_explain.backbones.tokens.reading import TokenReading
+from fsl_explain.finer import Finer
 from fsl_explain.pullback.detail import Detail, Wanted
 from fsl_explain.pullback.finer_maps import FinerMaps
 from fsl_explain.pullback.named import PULLBACKS
@@ -27,6 +28,7 @@ class DrawnFiner:
     reading: Reading
     tokens: TokenReading | None
     detail: Detail | None = None
+    single: Any = None  # the same encoder of images at one scale, where they are seen at several
 
     def run(self, forward: Callable[[Tensor], Found], images: Tensor) -> Found:
         """Call a forward pass; an encoder says how."""
@@ -46,6 +48,10 @@ class DrawnFiner:
         tokens; the first images show whether the network can be followed.
         """
         changed = copy(self)
+        if self.single is not None:
+            changed.single = self.single.with_detail(detail, biases, pullback)
+            changed.detail = changed.single.detail
+            return changed
         changed.detail = None
         if detail == 0 and not isinstance(detail, bool):
             return changed
@@ -58,10 +64,13 @@ class DrawnFiner:
         changed.detail = Detail(Wanted(detail, biases, rule), self.description, self.network)
         return changed
 
-    def finer(self, images: Tensor) -> FinerMaps | None:
+    def finer(self, images: Tensor) -> Finer | None:
         """Return what draws the last maps of images finer, for images whose features are known; nothing is kept."""
         if self.detail is None:
             return None
+        if self.single is not None:
+            seen: Any = self
+            return seen(images).finer
         return self.detail.later(self._run_again, self.reading.maps, images)
 
     def _read_finer(self, images: Tensor) -> tuple[Tensor, FinerMaps | None]:

@@ -89,11 +89,13 @@ class Prompted:
     text: TextTower | None
     description: str
     centered_on: str
+    text_copies: int = 1  # how often an embedding stands in that of a prompt: once for each scale of the images
 
     def embed_text(self, prompts: Sequence[str]) -> Float[Tensor, "prompt embedding"]:
         """Return the embeddings of a list of prompts as the text tower makes them, of any norm.
 
-        It runs in eval mode without gradients, some prompts at a time.
+        Where images are seen at several scales, each of them is compared with the same text, which stands there once
+        for each. It runs in eval mode without gradients, some prompts at a time.
 
         Raises: ``ValueError`` for an encoder without a text tower or with centered embeddings, for no prompt, an empty
         or too long a one; ``TypeError`` for anything but texts.
@@ -108,7 +110,7 @@ class Prompted:
                 "expected images embedded as the text tower embeds prompts, but they are centered on the "
                 f"mean of {self.centered_on}; use the encoder as it was before."
             )
-        return self.text.embed(prompts)
+        return self.text.embed(prompts).repeat(1, self.text_copies)
 
 
 @dataclass(frozen=True)

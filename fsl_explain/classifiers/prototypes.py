@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from fsl_explain.classifiers.decision import SupportSet, Weights, every_valid
-from fsl_explain.similarities import Similarity, has_form
+from fsl_explain.similarities import Similarity, weighs_supports
 from fsl_explain.similarities.similarity import uniform_weights
 
 SPREAD = "spread of the supports around their prototypes"
@@ -33,17 +33,18 @@ def weights(
 ) -> Weights:
     """Write each class's score as a weighted sum of similarities, as the similarity says it can.
 
-    Where it is not linear in the supports they have equal parts in the similarity to their mean.
+    Where it is not linear in the supports, or each scale weighs them otherwise, they have equal parts in the
+    similarity to their mean.
     """
-    if not has_form(similarity):
+    if not weighs_supports(similarity):
         return Weights(class_weights[..., None] * uniform_weights(supports.embeddings, supports.valid), {})
     on_supports, constant = similarity.prototype_weights(supports.embeddings, supports.valid)
     return Weights(class_weights[..., None] * on_supports, {SPREAD: (class_weights * constant).sum(dim=-1)})
 
 
 def compared_with(supports: SupportSet, similarity: Similarity) -> SupportSet:
-    """Return the prototype in the place of each support where the similarity is not linear in the supports."""
-    if has_form(similarity):
+    """Return the prototype in the place of each support where the similarity to it is no sum of similarities."""
+    if weighs_supports(similarity):
         return supports
     means = (uniform_weights(supports.embeddings, supports.valid)[..., None] * supports.embeddings).sum(dim=-2)
     return replace(supports, embeddings=means[..., None, :].expand(supports.embeddings.shape))

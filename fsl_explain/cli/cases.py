@@ -58,9 +58,7 @@ def make_case(
 
 def _edits(compared: Compared, choice: Choice) -> tuple[str, ...]:
     """Return the edits of cells to look for; only cells that have maps of their own are removed or replaced."""
-    integrated = compared.encoder.reading.tail.is_network or not has_form(
-        find_similarity(choice.similarity, compared.supports)
-    )
+    integrated = compared.encoder.reading.tail.is_network or not has_form(find_similarity(choice.similarity, compared))
     if len(compared.supports.classes) < 2 or integrated:
         return ()
     return EDITS if compared.supports.features is not None else ("remove",)

@@ -14,6 +14,7 @@ from fsl_explain.cli.centering import as_set
 from fsl_explain.cli.compared_with import compared_with, embeddings_of
 from fsl_explain.cli.manners import check_trained
 from fsl_explain.cli.measuring import say_random
+from fsl_explain.cli.named_encoder import named_encoder
 from fsl_explain.cli.progress import note, say, show_table
 from fsl_explain.config.center import CenterConfig
 from fsl_explain.encoder import Encoder
@@ -40,6 +41,9 @@ def run(
     checkpoint: Path | None,
     pooling: str | None,
     readout: str | None,
+    scales: str | None,
+    detail: int,
+    biases: str,
     center: CenterConfig | None,
     methods: tuple[str, ...],
     rule: str,
@@ -63,7 +67,7 @@ def run(
         against=None if not against else "others" if against == ("others",) else list(against),
         threshold=threshold,
     )
-    network = Encoder.named(encoder, checkpoint=checkpoint, pooling=pooling, readout=readout)
+    network = named_encoder(encoder, checkpoint, pooling, readout, scales, detail, biases)
     choice = replace(choice, scale=scale_of(network, scale, text or None))
     check_trained(encoder, network.random)
     say_random(network)
@@ -71,7 +75,7 @@ def run(
     supports = given.supports(network)
     network = as_set(network, center, lambda: embeddings_of(network, supports))
     compared = compare(network, network.preprocess([image])[0], supports, similarity)
-    usual = _usual_methods(network, given.classes, find_similarity(similarity, compared.supports))
+    usual = _usual_methods(network, given.classes, find_similarity(similarity, compared))
     case = make_case(
         "The decision",
         compared,

@@ -135,3 +135,11 @@ def _check_writable(folder: Path) -> None:
         raise Mistake(f"expected a folder to write to, but {there} is a file; choose another --out.")
     if not os.access(there, os.W_OK | os.X_OK):
         raise Mistake(f"expected a folder to write to, but {there} is read-only; choose another --out.")
+
+
+def check_detail(detail: int, biases: str) -> None:
+    """Refuse a detail below 0, and biases apart without one. Raises: ``ValueError``."""
+    if detail < 0:
+        raise Mistake(f"expected --detail of at least 0, how often the grid is doubled, but got {detail}.")
+    if biases != "drawn" and not detail:
+        raise Mistake(f"--biases {biases} is of finer maps, but --detail is 0; give --detail 1, or drop it.")

@@ -41,7 +41,7 @@ def row_of_decision(
     maps, signed = {}, []
     for name in dict.fromkeys((*SHOWN, *quick, BASELINE)):
         method = find_method(name)
-        if not method.takes(find_similarity(choice.similarity, compared.supports)) or not method.needs_no_option:
+        if not method.takes(find_similarity(choice.similarity, compared)) or not method.needs_no_option:
             continue
         explanation = explain_compared(compared, name, choice.meant_for(method.explains))[0]
         maps[name] = explanation.saliency

@@ -8,6 +8,7 @@ from cyclopts import Parameter
 from episodes.naming import unknown_name
 from episodes.registry import Registry
 from fsl_explain.config.names import Readout
+from fsl_explain.config.scales import scales_from_text
 from fsl_explain.registries import (
     ENCODERS,
     METHODS,
@@ -19,12 +20,13 @@ from fsl_explain.registries import (
     family_names,
 )
 
+BIASES = ("drawn", "apart")
 READOUTS: tuple[str, ...] = get_args(Readout)
 FITTED = "mahalanobis"
 """The similarity that is fitted on the supports."""
 
 
-def each(check: Callable[[str], str]) -> Callable[[object, object], None]:
+def each(check: Callable[[str], object]) -> Callable[[object, object], None]:
     """Return the check of an option whose value is a name, several or none."""
 
     def checked(_hint: object, given: object) -> None:
@@ -110,6 +112,29 @@ ReadoutName = Annotated[
     Parameter(
         validator=each(among_names("readout", READOUTS)),
         help=f"Of networks of tokens: {', '.join(READOUTS)}; that of the network itself unless given.",
+    ),
+]
+ScalesText = Annotated[
+    str | None,
+    Parameter(
+        name="--scales",
+        validator=each(scales_from_text),
+        help="Sides at which each image is seen, such as 224,448: the decision is the mean of those at each. Weights "
+        "are written 224:1,448:3.",
+    ),
+]
+Detail = Annotated[
+    int,
+    Parameter(
+        help="Draw maps finer: each step doubles the grid of the network's last maps, and all still adds up; 0 draws "
+        "these as they are.",
+    ),
+]
+BiasesName = Annotated[
+    str,
+    Parameter(
+        validator=each(among_names("way with biases", BIASES)),
+        help="Of --detail: drawn, where they act, or apart, as a part of the bias.",
     ),
 ]
 SimilarityName = Annotated[str, one_of(SIMILARITIES)]

@@ -66,6 +66,16 @@ class EncoderConfig(Settings):
     inference: Literal["eager", "folded", "bf16"] = Field(
         "eager", description="eager; folded: batch normalization inside the convolutions; bf16: that in bfloat16."
     )
+    scales: tuple[int, ...] | None = Field(
+        None, description="Sides at which each image is seen, such as [224, 448]; None: as it is prepared."
+    )
+    scale_weights: tuple[float, ...] | None = Field(None, description="The weight of each scale; None: equal ones.")
+    detail: int = Field(
+        0, ge=0, le=8, description="How often the grid of the last maps is doubled for maps that can be; 0: as it is."
+    )
+    biases: Literal["drawn", "apart"] = Field(
+        "drawn", description="What the network's own biases carry is drawn with a detail, or stays apart."
+    )
     seen_classes: Literal["refuse", "allow"] = Field(
         "refuse", description="What an evaluation does where it meets classes that the weights were trained on."
     )
@@ -81,6 +91,17 @@ class EncoderConfig(Settings):
         if isinstance(side, int | float) and not 1 <= side <= WIDEST:
             raise Mistake(f"expected a size of 1 to {WIDEST:,} pixels, but got {side}")
         return architecture
+
+    @model_validator(mode="after")
+    def _fit_scales_and_detail(self) -> "EncoderConfig":
+        if self.biases == "apart" and not self.detail:
+            raise Mistake("biases = 'apart' is of finer maps, but detail is 0; give detail = 1, or leave biases out")
+        if self.scale_weights is not None and len(self.scale_weights) != len(self.scales or ()):
+            raise Mistake(
+                f"expected a weight for each of {len(self.scales or ())} scales, but got {len(self.scale_weights)}; "
+                "give as many scale_weights as scales, or none"
+            )
+        return self
 
     @property
     def read(self) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from fsl_explain.classifiers import RULES, Rule, named_rule
+from fsl_explain.scales import Scales, compared_at
 from fsl_explain.similarities import SIMILARITIES, Similarity
 
 
@@ -14,9 +15,13 @@ class DecidedBy:
     chosen_similarity: str | Similarity
 
     @classmethod
-    def of(cls, rule: str | Rule, similarity: str | Similarity) -> "DecidedBy":
-        """Check the names. Raises: ``LookupError`` with the nearest ones."""
-        found = cls(RULES.name_of(rule) or rule, SIMILARITIES.name_of(similarity) or similarity)
+    def of(cls, rule: str | Rule, similarity: str | Similarity, scales: Scales | None = None) -> "DecidedBy":
+        """Check the names; of images seen at ``scales`` the similarity is the mean over them.
+
+        Raises: ``LookupError`` with the nearest names; ``ValueError`` for a similarity at other scales.
+        """
+        compared = compared_at(scales, SIMILARITIES.find(similarity))
+        found = cls(RULES.name_of(rule) or rule, SIMILARITIES.name_of(compared) or compared)
         _ = found.rule, found.similarity
         return found
 

@@ -75,7 +75,7 @@ def evaluate_episodes(
     drawn = _drawn(dataset, sampler, episodes)
     chosen = with_baselines(methods, encoder.pooling)
     shown = find_figures(figures, NEEDS_OF_DECISIONS, "an evaluation of episodes")
-    decided_by = DecidedBy.of(rule, similarity)
+    decided_by = DecidedBy.of(rule, similarity, encoder.scales)
     settings = {
         "methods": [*chosen, [one for one in methods if not isinstance(one, str)]],
         "figures": [identity(figure) for figure in shown],
@@ -118,7 +118,7 @@ def accuracy_over_episodes(
     check_batch_size(batch_size)
     drawn = _drawn(dataset, sampler, episodes)
     store = _embedded(encoder, dataset, drawn, batch_size, silent)
-    return DecidedEpisodes(store, DecidedBy.of(rule, similarity), batch_size).decide(drawn)[0].accuracy
+    return DecidedEpisodes(store, DecidedBy.of(rule, similarity, encoder.scales), batch_size).decide(drawn)[0].accuracy
 
 
 def _drawn(dataset: LabeledImages, sampler: EpisodeSampler | None, count: int) -> list[Episode]:

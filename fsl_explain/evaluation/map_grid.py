@@ -22,7 +22,8 @@ from fsl_explain.explainers.compared import Compared
 from fsl_explain.explainers.explaining import explain_compared
 from fsl_explain.explainers.method import Method
 from fsl_explain.explainers.methods.named import find_method
-from fsl_explain.similarities import SIMILARITIES
+from fsl_explain.scales import compared_at
+from fsl_explain.similarities import SIMILARITIES, Similarity
 
 ROWS_AT_ONCE = 65536  # of a gallery that is searched
 
@@ -154,7 +155,7 @@ class _Gallery:
         return cls(embeddings, labels, classes, _own_places(dataset, searched))
 
     def nearest(
-        self, queries: Float[Tensor, "query channel"], own: Int[Tensor, "query"], similarity: str, k: int
+        self, queries: Float[Tensor, "query channel"], own: Int[Tensor, "query"], similarity: Similarity, k: int
     ) -> tuple[Int[Tensor, "_k"], ...]:
         """Return the k nearest rows of each query but its own, nearest first, ties by row; block by block."""
         best = torch.empty(len(queries), 0, dtype=torch.long)
@@ -162,7 +163,7 @@ class _Gallery:
         for part in slices(len(self.embeddings), ROWS_AT_ONCE):
             block = self.embeddings[part].double()
             rows = torch.arange(part.start, part.stop).expand(len(queries), -1)
-            scores = SIMILARITIES[similarity].pairwise(queries, block).masked_fill(rows == own[:, None], -torch.inf)
+            scores = similarity.pairwise(queries, block).masked_fill(rows == own[:, None], -torch.inf)
             values, rows = torch.cat([values, scores], dim=1), torch.cat([best, rows], dim=1)
             values, order = values.sort(dim=1, descending=True, stable=True)
             values, best = values[:, :k], rows.gather(1, order)[:, :k]
@@ -198,7 +199,7 @@ class _Model:
             return cls(encoder, dataset, store, None, {}, decision)
         found, images = _Gallery.of(encoder, dataset, gallery or dataset, size), [one.image for one in asked]
         embeddings = store.embeddings[store.row_of[images]].double()
-        nearest = found.nearest(embeddings, found.place[images], decision.similarity, decision.k)
+        nearest = found.nearest(embeddings, found.place[images], _similarity(encoder, decision), decision.k)
         return cls(encoder, dataset, store, found, dict(zip(images, nearest, strict=True)), decision)
 
     @property
@@ -210,7 +211,7 @@ class _Model:
         """Return the label that the model gives the image."""
         supports, labels = self._supports(asked)
         embedding = self.store.embeddings[self.store.row_of[[asked.image]]].double()
-        similarity = SIMILARITIES[self.decision.similarity]
+        similarity = _similarity(self.encoder, self.decision)
         scores = self.decision.named.decision_scores(embedding, supports, similarity)[0]
         return labels[int(decide(scores, supports.classes).label)]
 
@@ -246,6 +247,10 @@ class _Model:
         index = torch.nn.utils.rnn.pad_sequence(groups, batch_first=True, padding_value=-1)
         supports = gallery.embeddings[index.clamp(min=0)].double()
         return SupportSet(supports, index >= 0, tuple(gallery.classes[label] for label in labels)), labels
+
+
+def _similarity(encoder: Encoder, decision: GridDecision) -> Similarity:
+    return compared_at(encoder.scales, SIMILARITIES[decision.similarity])
 
 
 def _own_places(dataset: LabeledImages, gallery: LabeledImages) -> Int[Tensor, "dataset"]:

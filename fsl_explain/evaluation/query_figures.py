@@ -44,6 +44,6 @@ def figures_of(
 
 
 def _score(compared: Compared, embedding: Tensor, choice: Choice, target: int) -> Float[Tensor, ""]:
-    similarity = find_similarity(choice.similarity, compared.supports)
+    similarity = find_similarity(choice.similarity, compared)
     scores = find_rule(choice.rule).class_scores(embedding, compared.supports, similarity)
     return torch.as_tensor(scores[0, target]).cpu()

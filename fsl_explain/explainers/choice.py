@@ -14,7 +14,8 @@ from fsl_explain.explainers.compared import Compared
 from fsl_explain.explainers.contrast_weights import Against, ClassReference, class_index
 from fsl_explain.explainers.explained_score import Quantity
 from fsl_explain.explainers.question import Pixels, Question
-from fsl_explain.similarities import SIMILARITIES, Mahalanobis, Similarity
+from fsl_explain.scales import Scales, compared_at
+from fsl_explain.similarities import SIMILARITIES, AtScales, Mahalanobis, Similarity
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def ask(compared: Compared, choice: Choice, explains: Quantity = "score") -> Que
 
     Raises: ``LookupError`` for an unknown name; ``ValueError`` for a target that nothing voted for.
     """
-    rule, similarity = find_rule(choice.rule), find_similarity(choice.similarity, compared.supports)
+    rule, similarity = find_rule(choice.rule), find_similarity(choice.similarity, compared)
     query, supports = compared.features, compared.supports
     scores = rule.class_scores(query.embedding, supports, similarity)
     ranking = rule.decision_scores(query.embedding, supports, similarity)
@@ -57,17 +58,25 @@ def find_rule(rule: str | Rule) -> Rule:
     return named_rule(rule) if isinstance(rule, str) else RULES.find(rule)
 
 
-def find_similarity(similarity: str | Similarity, supports: SupportSet) -> Similarity:
-    """Return a similarity by name, or the one given; ``mahalanobis`` is fitted on the supports."""
-    if not isinstance(similarity, str):
-        return SIMILARITIES.find(similarity)
+def find_similarity(similarity: str | Similarity, compared: Compared) -> Similarity:
+    """Return a similarity by name, or the one given, as a mean over scales where the encoder has some.
+
+    ``mahalanobis`` is fitted on the supports, at each scale alone. Raises: as ``fsl_explain.scales.compared_at``.
+    """
     if similarity == "mahalanobis":
-        labels = torch.arange(len(supports.classes))[:, None].expand(supports.valid.shape)
-        real = supports.valid.cpu()
-        return Mahalanobis.fit(supports.embeddings[supports.valid], labels[real])
-    if similarity not in SIMILARITIES:
+        return _fitted(compared.supports, compared.encoder.scales)
+    if isinstance(similarity, str) and similarity not in SIMILARITIES:
         raise unknown_name("similarity", similarity, [*SIMILARITIES, "mahalanobis"])
-    return SIMILARITIES[similarity]
+    return compared_at(compared.encoder.scales, SIMILARITIES.find(similarity))
+
+
+def _fitted(supports: SupportSet, scales: Scales | None) -> Similarity:
+    labels = torch.arange(len(supports.classes))[:, None].expand(supports.valid.shape)[supports.valid.cpu()]
+    embeddings = supports.embeddings[supports.valid]
+    if scales is None:
+        return Mahalanobis.fit(embeddings, labels)
+    parts = embeddings.chunk(len(scales.sides), dim=-1)
+    return AtScales(tuple(Mahalanobis.fit(part, labels) for part in parts), scales.sides, scales.weights)
 
 
 def _targets(

@@ -14,8 +14,9 @@ from fsl_explain.classifiers import SupportSet
 from fsl_explain.encoder import Encoder, Features
 from fsl_explain.explainers.accepted_images import expected_colors, takes
 from fsl_explain.explainers.support_groups import Supports, embedded, expect_preprocessed, gathered
-from fsl_explain.heads.direction import is_zero, length
-from fsl_explain.similarities import SIMILARITIES, Similarity, similarity_name, traits_of
+from fsl_explain.heads.direction import length
+from fsl_explain.scales import compared_at
+from fsl_explain.similarities import SIMILARITIES, Similarity, is_without, similarity_name
 
 NEARLY = 1e-3  # of the norm of an embedding: images of one batch and of another differ by rounding
 
@@ -57,10 +58,13 @@ def compare(
     queries = as_batch(query, encoder)
     features = embedded(encoder, queries).in_float64()
     found, support_images = gathered(encoder, supports, features.embedding.shape[-1])
-    _check_embeddings(features.embedding, similarity, lambda query: f"query {query}")
+    _check_embeddings(features.embedding, encoder, similarity, lambda query: f"query {query}")
     shots = found.embeddings.shape[1]
     _check_embeddings(
-        found.embeddings.flatten(0, 1), similarity, lambda i: f"support {i % shots} of {found.classes[i // shots]}"
+        found.embeddings.flatten(0, 1),
+        encoder,
+        similarity,
+        lambda i: f"support {i % shots} of {found.classes[i // shots]}",
     )
     if warn_of_own and support_images is not None:
         _warn_of_own_images(queries, features.embedding, found, support_images)
@@ -105,15 +109,19 @@ def as_batch(images: Tensor, encoder: Encoder) -> Float[Tensor, "batch color hei
 
 
 def _check_embeddings(
-    embeddings: Float[Tensor, "image channel"], similarity: str | Similarity, named: Callable[[int], str]
+    embeddings: Float[Tensor, "image channel"],
+    encoder: Encoder,
+    similarity: str | Similarity,
+    named: Callable[[int], str],
 ) -> None:
     wrong = ~torch.isfinite(embeddings).all(dim=-1)
     if bool(wrong.any()):
         first = named(int(wrong.nonzero()[0, 0]))
         raise Mistake(f"the embedding of {first} is NaN or infinite; check the encoder's weights and this image.")
     found = SIMILARITIES.get(similarity) if isinstance(similarity, str) else similarity
-    zero = is_zero(embeddings)
-    if found is not None and traits_of(found).zero_has_none and bool(zero.any()):
+    found = None if found is None else compared_at(encoder.scales, found)
+    zero = None if found is None else is_without(found, embeddings)
+    if found is not None and zero is not None and bool(zero.any()):
         name, first = similarity_name(found) or "such", named(int(zero.nonzero()[0, 0]))
         raise Mistake(f"the embedding of {first} is zero, which has no {name} similarity; use another image.")
 

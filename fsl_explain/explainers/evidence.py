@@ -18,7 +18,7 @@ from fsl_explain.classifiers import RULES, Rule, SupportSet
 from fsl_explain.encoder import Features
 from fsl_explain.explainers.question import Question, expect_addends
 from fsl_explain.heads import linearize
-from fsl_explain.similarities import SIMILARITIES, Mahalanobis, Similarity
+from fsl_explain.similarities import SIMILARITIES, Mahalanobis, Similarity, similarity_name
 
 EVERY = (slice(None), slice(None))
 PRECISION = "mahalanobis"
@@ -236,9 +236,9 @@ def _similarity_facts(similarity: Similarity | Missing) -> dict[str, Any]:
         return {"missing": similarity.why}
     if isinstance(similarity, Mahalanobis):
         return {"name": PRECISION}
-    for name, known in SIMILARITIES.items():
-        if known is similarity:
-            return {"name": name}
+    name = similarity_name(similarity)
+    if name is not None:
+        return {"name": name}
     why = f"the decision's own similarity {type(similarity).__name__} has no name and was not saved; ask before saving."
     return {"missing": why}
 

@@ -1,5 +1,6 @@
 """The main road: from a query and its supports to an explanation of the decision."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from math import nan
 
@@ -27,6 +28,7 @@ from fsl_explain.explainers.question import Question
 from fsl_explain.explainers.sides import QuerySide, SupportSide
 from fsl_explain.explainers.support_groups import Supports, embedded
 from fsl_explain.pullback.rules import PullbackRule
+from fsl_explain.scales import seen_at
 from fsl_explain.similarities import Similarity
 
 LABEL_FREE = {
@@ -52,6 +54,8 @@ def explain(
     detail: int = 0,
     biases: str = "drawn",
     pullback: str | PullbackRule = "abs",
+    scales: Sequence[int] | None = None,
+    scale_weights: Sequence[float] | None = None,
 ) -> Explanation:
     """Explain why a query is given a class by its similarity to the supports.
 
@@ -70,6 +74,9 @@ def explain(
     class, a list of classes (the mean of their scores), ``"others"``, or None for the best-scoring rival.
     ``detail`` draws the cells finer: each step doubles the grid of the network's last maps, on both sides, and cells
     and bias still add up to the score; ``Encoder.with_detail`` says how, and what ``biases`` and ``pullback`` are.
+    ``scales`` are sides at which every image is seen, such as ``(224, 448)``: the decision is then the mean of those at
+    each scale, with equal ``scale_weights`` unless given, and the receipt has a line for each; see
+    ``Encoder.at_scales``, which says what a tensor of one size can and cannot give.
 
     Raises: ``ValueError``, ``LookupError`` or ``TypeError`` for input that does not fit, in one sentence.
     """
@@ -77,6 +84,7 @@ def explain(
     if detail != 0:
         _expect_drawn_finer(method)
         encoder = encoder.with_detail(detail, biases, pullback)
+    encoder = seen_at(encoder, scales, scale_weights)
     factor = scale_of(encoder, scale, text)
     choice = Choice(rule, similarity, target, against, factor, None if threshold is None else float(threshold))
     given = supports_of(encoder, supports, text)

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from episodes.errors import Mistake, UnknownName, WrongType
-from episodes.geometry import Geometry, geometry_of_sizes
+from episodes.geometry import Geometry, known_geometry
 from fsl_explain.brief import brief
 from fsl_explain.classifiers import Decision
 from fsl_explain.explainers import explanation_file
@@ -22,6 +22,7 @@ from fsl_explain.explainers.evidence import Evidence, unnamed
 from fsl_explain.explainers.question import Question
 from fsl_explain.explainers.receipt import Integration, Receipt, support_lines
 from fsl_explain.explainers.saved_explanation import parts_of, taken_apart
+from fsl_explain.explainers.scale_shares import ScaleShares, arrays_of, scale_shares, scales_in_words
 from fsl_explain.explainers.sides import SHOWN, QuerySide, SupportSide, as_array
 from fsl_explain.image_batch import picture
 
@@ -128,6 +129,11 @@ class Explanation:
         return self.evidence.asked
 
     @property
+    def scales(self) -> ScaleShares | None:
+        """What each scale has to do with a decision that is the mean over several; None for any other."""
+        return scale_shares(self.evidence)
+
+    @property
     def residual(self) -> Float[Tensor, "*batch"]:
         """|score - (Σ contributions + bias)|: rounding for exact and contrast, what a method leaves out otherwise."""
         return (self.score - self.contributions.sum(dim=-1) - self.bias).abs()
@@ -165,7 +171,8 @@ class Explanation:
         named = {name: float(value) for name, value in self.named.items()}
         share = self.query.share_of_cells if self.signed else None
         found = Integration.of(self.query.steps, self.cells, lines)
-        return Receipt(lines, constants, float(self.exact_score), named, share, found)
+        scales = () if self.scales is None else self.scales.lines(self.decision.classes)
+        return Receipt(lines, constants, float(self.exact_score), named, share, found, scales)
 
     def plot(self) -> "Figure":
         """Draw the query, its map, and the supports that were compared with it."""
@@ -190,6 +197,7 @@ class Explanation:
             "absolute_sum": self.absolute_sum,
             **{name: getattr(self, name) for name in SHOWN},
             **{f"named.{name}": value for name, value in self.named.items()},
+            **arrays_of(self.scales),
         }
         return {name: as_array(value) for name, value in found.items() if value is not None}
 
@@ -209,12 +217,7 @@ class Explanation:
         Raises: ``ValueError`` for a batch, or where the geometry is not known or not that of the map.
         """
         self._expect_one()
-        geometry = self.geometry if resize is None else geometry_of_sizes(resize, crop)
-        if geometry is None:
-            raise Mistake(
-                "expected a preprocessing whose resizing and cropping are known, but this one does not show them; "
-                "give resize=, the shorter side or (height, width) in pixels, and crop= where it cuts the center."
-            )
+        geometry = known_geometry(self.geometry, resize, crop)
         turned = picture(photograph, "the photograph")
         return geometry.back(self.saliency.float(), (turned.height, turned.width))
 
@@ -250,7 +253,7 @@ class Explanation:
         return load_explanation(path)
 
     def __repr__(self) -> str:
-        return brief(self)
+        return f"{brief(self)} {scales_in_words(self.scales, self.decision.classes)}".rstrip()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _put_together, (*taken_apart(self), unnamed(self.evidence))

@@ -16,6 +16,7 @@ from fsl_explain.explainers.explained_score import ExplainedScore
 from fsl_explain.explainers.tails import Tail
 from fsl_explain.finer import OWN_BIASES, Drawn
 from fsl_explain.heads import Pooling
+from fsl_explain.heads.finer_at_scales import FinerAtScales
 from fsl_explain.similarities import Similarity
 
 
@@ -109,6 +110,8 @@ class Question:
         """Draw what each cell wrote into the pooled values, as ``spread``, on the finest grid that there is."""
         if features.finer is None:
             return Drawn(self.spread(features, weights), None)
+        if isinstance(features.finer, FinerAtScales):
+            return features.finer.spread(weights)
         shares, weights = self.addends(features), weights.to(features.maps.dtype)
         return features.finer.drawn(
             shares, weights.reshape(*weights.shape[:-1], shares.shape[-3], *self._cells(features))
@@ -139,6 +142,8 @@ class Question:
 
     def held(self, features: Features) -> Float[Tensor, "*batch pooled"]:
         """Return what the cells that are drawn hold of the pooled values; ``named`` says what the rest is."""
+        if isinstance(features.finer, FinerAtScales):
+            return features.finer.held().to(features.pooled) if features.finer.is_apart else features.pooled
         if features.trace is not None:
             return features.trace.held.to(features.pooled)
         if features.finer is None or not features.finer.is_apart:
@@ -147,6 +152,9 @@ class Question:
 
     def named(self, features: Features) -> Mapping[str, Float[Tensor, "*batch pooled"]]:
         """Return what no cell that is drawn holds of the pooled values, each part by what it stands for."""
+        if isinstance(features.finer, FinerAtScales):
+            rest = features.pooled - self.held(features)
+            return {OWN_BIASES: rest} if features.finer.is_apart else {}
         if features.trace is not None:
             return {name: value.to(features.pooled) for name, value in features.trace.named.items()}
         if features.finer is None or not features.finer.is_apart:

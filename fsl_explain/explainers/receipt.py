@@ -43,6 +43,29 @@ def support_lines(classes: Sequence[str], supports: SupportSide) -> tuple[Suppor
 
 
 @dataclass(frozen=True)
+class ScaleLine:
+    """One scale's part of a decision that is the mean over several."""
+
+    side: int  # of the images in pixels
+    weight: float  # a_s
+    score: float  # Δ_s = Σ_k w_k S_ks
+    chosen: str  # the class that this scale alone decides; "" where the rule is not known
+
+    @property
+    def amount(self) -> float:
+        """The addend a_s Δ_s."""
+        return self.weight * self.score
+
+
+def disagreement(scales: Sequence[ScaleLine]) -> str:
+    """Return one sentence where scales alone decide differently; "" where they agree, or it is not known."""
+    if len({line.chosen for line in scales}) < 2:
+        return ""
+    *first, last = [f"at {line.side} pixels {shown(line.chosen)}" for line in scales]
+    return f"The scales decide differently: alone, {', '.join(first)} and {last}."
+
+
+@dataclass(frozen=True)
 class Integration:
     """How the cells' shares were found where they have no exact form."""
 
@@ -73,6 +96,7 @@ class Receipt:
     named: Mapping[str, float] = field(default_factory=dict)  # parts of the bias, by what they stand for
     share_of_cells: float | None = None  # Σ|cells| of Σ|cells| + Σ|named| + |the rest of the bias|
     integration: Integration | None = None  # None: the cells' shares are exact
+    scales: tuple[ScaleLine, ...] = ()  # of a decision at several scales: Σ amounts + constants = score
 
     @property
     def supports(self) -> float:
@@ -126,11 +150,30 @@ class Receipt:
         share = self.residual / self.absolute_sum if self.absolute_sum > 0 else 0.0
         rows.append(f"{'residual':{width}}  {'':11}  {'':11}  {self.residual:11.1e}  ({share:.1e} of Σ|addends|)")
         rows += [] if self.share_of_cells is None else [f"the cells hold {self.share_of_cells:.0%} of Σ|terms|"]
+        rows += self._scale_rows(width)
         return "\n".join(rows)
 
     def largest_first(self) -> tuple[SupportLine, ...]:
         """The supports from the largest absolute addend to the smallest."""
         return tuple(sorted(self.lines, key=lambda line: -abs(line.amount)))
+
+    @property
+    def residual_of_scales(self) -> float:
+        """|score - (Σ of the scales' amounts + constants)|: rounding, if they add up."""
+        return abs(self.score - sum(line.amount for line in self.scales) - sum(self.constants.values()))
+
+    def _scale_rows(self, width: int) -> list[str]:
+        if not self.scales:
+            return []
+        head = f"{'at each scale':{width}}  {'weight':>11}  {'its score':>11}  {'= amount':>11}  its choice"
+        rows = [
+            f"{f'{line.side} pixels':{width}}  {line.weight:+11.6f}  {line.score:+11.6f}  {line.amount:+11.6f}  "
+            f"{shown(line.chosen)}".rstrip()
+            for line in self.scales
+        ]
+        rest = f"{'residual of the scales':{width}}  {'':11}  {'':11}  {self.residual_of_scales:11.1e}"
+        word = disagreement(self.scales)
+        return [head, *rows, rest, *([word] if word else [])]
 
     def _shown(self) -> tuple[SupportLine, ...]:
         return self.lines if len(self.lines) <= SHOWN else self.largest_first()[:SHOWN]

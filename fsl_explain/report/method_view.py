@@ -46,6 +46,7 @@ class MethodView:
     legend: Legend
     channels: Channels | None
     receipt: Receipt | None
+    grid: str  # how many cells the map has
     not_split: str = NOT_SPLIT
 
 
@@ -61,7 +62,13 @@ def method_view(name: str, explanation: Explanation, image: str = "the query") -
         legend=legend(explanation),
         channels=_channels(explanation) if splits_the_score(explanation) else None,
         receipt=receipt(explanation),
+        grid=_grid(explanation),
     )
+
+
+def _grid(explanation: Explanation) -> str:
+    cells, pixels = tuple(explanation.cells.shape), tuple(explanation.saliency.shape)
+    return "" if cells == pixels else f"{cells[0]}×{cells[1]} cells."
 
 
 def legend(explanation: Explanation) -> Legend:

@@ -50,9 +50,20 @@ def receipt(explanation: Explanation) -> Receipt | None:
     residual, size = float(explanation.residual), float(explanation.absolute_sum)
     lines.append(("residual |score − sum|", scientific(residual)))
     lines.append(("residual / Σ|terms|", scientific(residual / size) if size > 0 else "–"))
+    lines += _at_each_scale(explanation, places)
     if share is not None:
         lines.append(("share of Σ|terms| that the cells hold", f"{share:.0%}"))
     return Receipt(tuple(lines), adds_up(explanation), _verdict(explanation))
+
+
+def _at_each_scale(explanation: Explanation, places: int) -> list[tuple[str, str]]:
+    """Return the addend of each scale to the score, of a method that splits the score itself."""
+    shares = explanation.scales if explanation.signed else None
+    lines = () if shares is None else shares.lines(explanation.decision.classes)
+    return [
+        (f"at {line.side} pixels, {line.weight:.3g} × {fixed(line.score, places)}", fixed(line.amount, places))
+        for line in lines
+    ]
 
 
 def _integrated(explanation: Explanation) -> str:

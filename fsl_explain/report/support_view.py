@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from fsl_explain.explainers import Explanation, Receipt
+from fsl_explain.explainers.analysis.correspondence import compares_means
 from fsl_explain.explainers.analysis.support_audit import support_audit
 from fsl_explain.pictures.linked_regions import SIDE, draw
 from fsl_explain.pictures.picture import as_png
@@ -15,6 +16,7 @@ from fsl_explain.report.bars import Bars, bars
 from fsl_explain.report.heatmap import Picture, picture
 from fsl_explain.report.numbers import decimals, fixed, scientific
 from fsl_explain.report.page import Case
+from fsl_explain.report.scale_view import ScaleView, scale_view
 from fsl_explain.report.wording import rival_words
 
 SHOWN_SUPPORTS = 16
@@ -29,6 +31,7 @@ class SupportReceipt:
     bars: Bars
     total: str
     linked: Picture | None
+    scales: ScaleView | None  # of a decision at several
 
 
 def decided_by_supports(case: Case) -> Explanation:
@@ -52,6 +55,7 @@ def support_receipt(case: Case) -> SupportReceipt:
         f"{fixed(receipt.score, places, plus=True)} (residual {scientific(receipt.residual)}, "
         f"{scientific(share)} of the absolute addends).",
         linked=linked_picture(explanation),
+        scales=scale_view(receipt),
     )
 
 
@@ -93,7 +97,7 @@ def receipt_title(explanation: Explanation) -> str:
 
 def linked_picture(explanation: Explanation, query_title: str | None = None) -> Picture | None:
     """Draw the regions that met; None where the supports' photographs were not given, or no pairs of cells add up."""
-    if explanation.support_images is None or explanation.query.steps is not None:
+    if explanation.support_images is None or explanation.query.steps is not None or compares_means(explanation):
         return None
     drawn = Image.open(BytesIO(as_png(draw(explanation, query_title=query_title), dpi=2 * LINKED_WIDTH // SIDE)))
     colors = torch.from_numpy(np.array(drawn.convert("RGB"))).float() / 255

@@ -1,12 +1,16 @@
 from . import cosine, euclidean, inner_product
+from .at_scales import AtScales
+from .form import AnyForm, Form, effective_reference
 from .learned import LearnedSimilarity
 from .mahalanobis import Mahalanobis
 from .named import SIMILARITIES, named_similarity, similarity_name
-from .similarity import Form, Similarity, effective_reference
-from .traits import InFloat32, Traits, has_form, traits_of
+from .similarity import Similarity
+from .traits import InFloat32, Traits, has_form, is_without, traits_of, weighs_supports
 
 __all__ = [
     "SIMILARITIES",
+    "AnyForm",
+    "AtScales",
     "Form",
     "InFloat32",
     "LearnedSimilarity",
@@ -18,7 +22,9 @@ __all__ = [
     "euclidean",
     "has_form",
     "inner_product",
+    "is_without",
     "named_similarity",
     "similarity_name",
     "traits_of",
+    "weighs_supports",
 ]

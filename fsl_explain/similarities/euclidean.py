@@ -4,7 +4,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from fsl_explain.similarities.similarity import Form, uniform_weights
+from fsl_explain.similarities.form import Form
+from fsl_explain.similarities.similarity import uniform_weights
 from fsl_explain.similarities.traits import InFloat32, Traits, unchanged
 
 

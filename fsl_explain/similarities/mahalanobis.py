@@ -10,7 +10,7 @@ from torch import Tensor
 
 from episodes.errors import Mistake
 from fsl_explain.similarities import euclidean
-from fsl_explain.similarities.similarity import Form
+from fsl_explain.similarities.form import Form
 from fsl_explain.similarities.traits import Traits
 
 

@@ -2,6 +2,7 @@
 
 from episodes.registry import Registry
 from fsl_explain import registries
+from fsl_explain.similarities.at_scales import AtScales
 from fsl_explain.similarities.similarity import Similarity
 
 __all__ = ["SIMILARITIES", "named_similarity", "similarity_name"]
@@ -17,4 +18,8 @@ def named_similarity(similarity: str | Similarity) -> Similarity:
 def similarity_name(similarity: str | Similarity) -> str | None:
     """Return the name of a similarity that was given by name or as an object, or None for one without a name."""
     found = named_similarity(similarity)
-    return next((name for name, known in SIMILARITIES.items() if known is found), None)
+    return next((name for name, known in SIMILARITIES.items() if known is found), None) or _composed(found)
+
+
+def _composed(similarity: Similarity) -> str | None:
+    return similarity.composed_name if isinstance(similarity, AtScales) else None

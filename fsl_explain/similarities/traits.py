@@ -8,9 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
+from fsl_explain.heads.direction import is_zero
 from fsl_explain.similarities.similarity import Similarity
 
 Transform = Callable[[Tensor], Tensor]
@@ -59,6 +61,8 @@ class Traits:
     in_float32: InFloat32 | None = None
     sums_over_channels: bool = True  # False: it has no ``contributions``
     has_form: bool = True  # False: it is not linear in either side even with gains frozen, as a learned one
+    weighs_supports: bool = True  # False: it has no ``prototype_weights``, and compares with the mean support itself
+    parts: int = 1  # embeddings that stand behind each other and are compared each alone
 
     @property
     def transform(self) -> Transform | None:
@@ -75,6 +79,19 @@ def traits_of(similarity: Similarity) -> Traits:
 def has_form(similarity: Similarity) -> bool:
     """Say whether a similarity can be written as a ``Form``; a learned one, or one with ``pairwise`` alone, cannot."""
     return traits_of(similarity).has_form and hasattr(similarity, "form")
+
+
+def weighs_supports(similarity: Similarity) -> bool:
+    """Say whether the similarity to a mean of supports can be written as a weighted sum of those to each."""
+    return has_form(similarity) and traits_of(similarity).weighs_supports
+
+
+def is_without(similarity: Similarity, embeddings: Float[Tensor, "*batch channel"]) -> Bool[Tensor, "*batch"]:
+    """Return which embeddings have no such similarity because they, or one of their parts, are zero."""
+    traits = traits_of(similarity)
+    if not traits.zero_has_none or embeddings.shape[-1] % traits.parts:
+        return torch.zeros(embeddings.shape[:-1], dtype=torch.bool, device=embeddings.device)
+    return is_zero(embeddings.unflatten(-1, (traits.parts, -1))).any(dim=-1)
 
 
 def unchanged(values: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch channel"]:

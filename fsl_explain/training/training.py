@@ -90,6 +90,11 @@ def objective_of(encoder: Encoder, dataset: LabeledImages, config: TrainingConfi
             "training needs a network that returns its activation maps and a known preprocessing, such as conv4net; "
             "choose one."
         )
+    if encoder.scales is not None:
+        raise Mistake(
+            "training sees images of one size, but this encoder sees them at several; drop scales from [encoder], and "
+            "give them where its decisions are explained."
+        )
     embedder = Embedder(encoder, PRECISIONS.get(config.run.precision))
     objective = _objective(embedder, dataset, config, encoder.image_size)
     objective.draw(0)  # refuses a batch larger than the data

@@ -6,9 +6,9 @@ from episodes import ImageFiles, ImageFolder, LabeledImages, find_images
 from fsl_explain.cli.broken import without_broken
 from fsl_explain.cli.manners import check_trained
 from fsl_explain.cli.measuring import say_random
+from fsl_explain.cli.named_encoder import named_encoder
 from fsl_explain.cli.progress import note, progress_bars, say
 from fsl_explain.config import read_config
-from fsl_explain.encoder import Encoder
 from retrieval_explain.memory_bank import MemoryBank
 from retrieval_explain.search.index_limits import check_enough
 from retrieval_explain.settings import BankEvaluationConfig
@@ -24,6 +24,7 @@ def run(
     checkpoint: Path | None,
     pooling: str | None,
     readout: str | None,
+    scales: str | None,
     similarity: str,
     dtype: str,
     batch_size: int,
@@ -41,7 +42,7 @@ def run(
         dataset = without_broken(dataset)
     if index is not None and not append:
         check_enough(index, len(dataset))
-    network = Encoder.named(encoder, checkpoint=checkpoint, pooling=pooling, readout=readout)
+    network = named_encoder(encoder, checkpoint, pooling, readout, scales)
     check_trained(encoder, network.random)
     say_random(network)
     note(f"Embedding {len(dataset)} images of {len(dataset.classes) or 'no'} classes with {network.description} …")

@@ -28,10 +28,13 @@ def run(
     checkpoint: Path | None,
     pooling: str | None,
     readout: str | None,
+    scales: str | None,
+    detail: int,
+    biases: str,
 ) -> None:
     """Search, explain the first images, print them with their receipts and write the page."""
     wanted = max(explained, gallery)
-    opened, network = open_bank_for(bank, encoder, checkpoint, pooling, readout, index, wanted)
+    opened, network = open_bank_for(bank, encoder, checkpoint, pooling, readout, scales, index, wanted, detail, biases)
     note(f"Searching {len(opened)} images for “{text}” …")
     among = labels_given(opened, classes)
     allowed = allowed_rows(opened.entries, len(opened), among, ids or None)

@@ -45,10 +45,13 @@ def run(
     checkpoint: Path | None,
     pooling: str | None,
     readout: str | None,
+    scales: str | None,
+    detail: int,
+    biases: str,
 ) -> None:
     """Search, explain the first neighbors, print the vote and write the page."""
     vote = named_vote(rule, k, temperature)
-    opened, network = open_bank_for(bank, encoder, checkpoint, pooling, readout, index, k)
+    opened, network = open_bank_for(bank, encoder, checkpoint, pooling, readout, scales, index, k, detail, biases)
     asked = open_query(query, network, box, box_format)
     note(f"Searching {len(opened)} images for {asked.words} …")
     among = labels_given(opened, classes)

@@ -14,6 +14,7 @@ from episodes import read_image
 from episodes.box_formats import Box
 from episodes.errors import Mistake
 from fsl_explain.cli.measuring import say_random
+from fsl_explain.cli.named_encoder import named_encoder
 from fsl_explain.cli.progress import note
 from fsl_explain.encoder import Encoder
 from retrieval_explain.inspection.query_region import cut_region, region_edges
@@ -45,15 +46,18 @@ def open_bank_for(
     checkpoint: Path | None,
     pooling: str | None,
     readout: str | None,
+    scales: str | None,
     index: str | None,
     k: int | None,
+    detail: int = 0,
+    biases: str = "drawn",
 ) -> tuple[MemoryBank, Encoder]:
     """Open a bank and the encoder that made it, with an index where one is asked for.
 
     Raises: ``ValueError`` for an encoder that did not make the bank.
     """
     bank = MemoryBank.load(directory)
-    network = Encoder.named(encoder, checkpoint=checkpoint, pooling=pooling, readout=readout)
+    network = named_encoder(encoder, checkpoint, pooling, readout, scales, detail, biases)
     bank.expect_encoder(network)
     say_random(network)
     if index is None:

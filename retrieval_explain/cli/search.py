@@ -34,10 +34,11 @@ def run(
     checkpoint: Path | None,
     pooling: str | None,
     readout: str | None,
+    scales: str | None,
     out: Path | None,
 ) -> None:
     """Search, print the neighbors, and write them where asked to."""
-    opened, network = open_bank_for(bank, encoder, checkpoint, pooling, readout, index, k)
+    opened, network = open_bank_for(bank, encoder, checkpoint, pooling, readout, scales, index, k)
     among = labels_given(opened, classes)
     if query is None:
         words = f"“{text}”"

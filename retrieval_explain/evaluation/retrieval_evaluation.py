@@ -32,7 +32,8 @@ from fsl_explain.evaluation.run_identity import arrays_hash, contents_hash, indi
 from fsl_explain.explainers.method import Method
 from fsl_explain.heads import Pooling
 from fsl_explain.progress import Report, silent
-from fsl_explain.similarities import Similarity
+from fsl_explain.scales import compared_at
+from fsl_explain.similarities import Similarity, named_similarity
 from retrieval_explain.decisions.chosen_classes import choose
 from retrieval_explain.decisions.questions import Voted
 from retrieval_explain.evaluation.bank_gallery import BankGallery
@@ -110,7 +111,7 @@ def evaluate_bank(
     """
     expect_encoder(encoder, "encoder, data set")
     check_measuring(masking, iou_threshold, batch_size)
-    deciding = Deciding.of(rules, k, temperature, similarity)
+    deciding = Deciding.of(rules, k, temperature, compared_at(encoder.scales, named_similarity(similarity)))
     chosen = measured_methods(methods, encoder.pooling)
     shown = find_figures(figures, NEEDS_OF_DECISIONS, "an evaluation of a bank")
     measuring = Measuring(masking, iou_threshold, shown, keeps_maps=maps is not None)

@@ -15,6 +15,7 @@ from fsl_explain.report.heatmap import Picture, photograph
 from fsl_explain.report.html import render, write_html
 from fsl_explain.report.method_view import MethodView, method_view
 from fsl_explain.report.numbers import decimals, figure, fixed, scientific
+from fsl_explain.report.scale_view import ScaleView, scale_view
 from fsl_explain.report.support_view import linked_picture
 from retrieval_explain.inspection.expected import Expectation
 from retrieval_explain.inspection.expected_view import PairView, expected_view, neighbor_map
@@ -55,6 +56,7 @@ class VoteView:
     title: str
     addends: Bars
     total: str
+    scales: ScaleView | None  # of a vote at several
     methods: tuple[MethodView, ...]
     figures: Table
 
@@ -161,6 +163,7 @@ def _vote_view(vote: VoteAnswer) -> VoteView:
             symmetric=True,
         ),
         total=total,
+        scales=scale_view(main.receipt()),
         methods=tuple(method_view(name, explanation) for name, explanation in vote.explanations.items()),
         figures=_figures(vote),
     )

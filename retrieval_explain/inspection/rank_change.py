@@ -23,7 +23,7 @@ from fsl_explain.explainers.analysis.flipping_cells import (
 from fsl_explain.explainers.choice import Choice, ask
 from fsl_explain.explainers.compared import Compared, visible
 from fsl_explain.explainers.question import Question
-from fsl_explain.similarities import traits_of
+from fsl_explain.similarities import is_without
 from retrieval_explain.decisions.explained_neighbors import Retrieved
 from retrieval_explain.ranking.exact_ranks import rows_ahead
 
@@ -150,9 +150,7 @@ def _first_that_reaches(
     found = similarity.pairwise(embeddings, supports)
     rounding = ROUNDING * torch.finfo(question.query.maps.dtype).eps * found.abs().amax(dim=-1, keepdim=True)
     before = (found[:, 1:] >= found[:, :1] - rounding).sum(dim=-1)  # a lead within rounding is none
-    usable = embeddings.isfinite().all(dim=-1)
-    if traits_of(similarity).zero_has_none:
-        usable &= (embeddings != 0).any(dim=-1)
+    usable = embeddings.isfinite().all(dim=-1) & ~is_without(similarity, embeddings)
     before = before.masked_fill(~usable, supports.shape[0])
     best = supports.shape[0] + len(retrieved.bank)
     for count in before.argsort(stable=True)[:1].tolist():  # the most hopeful one, where none reaches it

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from jaxtyping import Bool, Float, Int64, Shaped
 
 from episodes.errors import Mistake
-from fsl_explain.similarities import SIMILARITIES, named_similarity, traits_of
+from fsl_explain.similarities import SIMILARITIES, Traits, named_similarity, traits_of
 from retrieval_explain.store.given_labels import LARGEST, SMALLEST
 from retrieval_explain.store.manifest import NUMBERS
 from retrieval_explain.store.text_sizes import LONGEST
@@ -43,15 +43,19 @@ def without_similarity(
 ) -> tuple[Bool[np.ndarray, "row"], str]:
     """Return which rows no search could rank, and what they are: NaN, infinity and, for the cosine and its like, zero.
 
-    The check is of the numbers as stored: zero is a row whose every number is. A similarity that has no name here may
-    have one for zero.
+    The check is of the numbers as stored: zero is a row whose every number is, or those of one scale. A similarity that
+    has no name here may have one for zero.
     """
+    traits = traits_of(named_similarity(similarity)) if similarity in SIMILARITIES else Traits()
+    parts = stored.reshape(len(stored), 1 if stored.shape[1] % traits.parts else traits.parts, -1)
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        squared = np.einsum("rc,rc->r", stored, stored, dtype=np.float32, casting="same_kind")
-    zero_has_none = similarity in SIMILARITIES and traits_of(named_similarity(similarity)).zero_has_none
-    wrong = ~np.isfinite(squared) | (squared == 0)  # all that may be wrong, in one pass; few are looked at again
-    looked_at = stored[wrong]
-    wrong[wrong] = ~np.isfinite(looked_at).all(axis=1) | (zero_has_none & (looked_at == 0).all(axis=1))
+        squared = np.einsum("rpc,rpc->rp", parts, parts, dtype=np.float32, casting="same_kind")
+    zero_has_none = traits.zero_has_none
+    # all that may be wrong, in one pass; few are looked at again
+    wrong: np.ndarray = (~np.isfinite(squared) | (squared == 0)).any(axis=1)
+    looked_at = parts[wrong]
+    zero = (looked_at == 0).all(axis=2).any(axis=1)
+    wrong[wrong] = ~np.isfinite(looked_at).all(axis=(1, 2)) | (zero_has_none & zero)
     return (
         wrong,
         f"{'zero or ' if zero_has_none else ''}not finite{' in float16' if stored.dtype == np.float16 else ''}",

@@ -22,7 +22,7 @@ ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
 def fingerprint(encoder: Encoder) -> str:
-    """Return twelve hex digits of the SHA-256 of an encoder's weights, layer, pooling and head.
+    """Return twelve hex digits of the SHA-256 of an encoder's weights, layer, pooling, head and scales.
 
     It is the same on every device. Weights in another precision are other weights.
     """
@@ -38,6 +38,8 @@ def fingerprint(encoder: Encoder) -> str:
         for line in _tensors(pooling.state_dict()):
             digest.update(line)
     digest.update(f"layer {layer} pooling {_stable(pooling)}".encode())
+    if encoder.scales is not None:
+        digest.update(f"scales {encoder.scales.sides} weights {encoder.scales.weights}".encode())
     return digest.hexdigest()[:12]
 
 

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from episodes.errors import Mistake, WrongType
 from fsl_explain.classifiers.neighborhood import DEFAULT_K
-from fsl_explain.heads.direction import is_zero
-from fsl_explain.similarities import Similarity, named_similarity, traits_of
+from fsl_explain.similarities import Similarity, is_without, named_similarity, traits_of
 from retrieval_explain.store.similarity_names import words_of
 
 Given: TypeAlias = Tensor | np.ndarray | Sequence[Any]
@@ -50,10 +49,9 @@ def check_rows(
 
     Raises: ``ValueError`` that says how many there are, and names the first.
     """
-    zero_has_none = traits_of(named_similarity(similarity)).zero_has_none
-    bad = ~embeddings.isfinite().all(dim=-1)
-    if zero_has_none:
-        bad |= is_zero(embeddings)
+    compared = named_similarity(similarity)
+    zero_has_none = traits_of(compared).zero_has_none
+    bad = ~embeddings.isfinite().all(dim=-1) | is_without(compared, embeddings)
     if not bad.any():
         return
     first = int(bad.nonzero()[0, 0])

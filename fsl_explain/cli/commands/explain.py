@@ -4,15 +4,18 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from episodes.errors import Mistake
-from fsl_explain.cli.manners import check_input, check_output_file
+from fsl_explain.cli.manners import check_detail, check_input, check_output_file
 from fsl_explain.cli.options import (
+    BiasesName,
     Center,
+    Detail,
     EncoderName,
     FittedSimilarityName,
     MethodNames,
     PoolingName,
     ReadoutName,
     RuleName,
+    ScalesText,
     Texts,
 )
 from fsl_explain.config.center import named_center
@@ -28,6 +31,9 @@ def explain(
     checkpoint: Path | None = None,
     pooling: PoolingName = None,
     readout: ReadoutName = None,
+    scales: ScalesText = None,
+    detail: Detail = 0,
+    biases: BiasesName = "drawn",
     center: Center = None,
     method: MethodNames = (),
     rule: RuleName = "mean-similarity",
@@ -75,6 +81,7 @@ def explain(
         List broken support images on stderr and go on without them; otherwise they are a mistake.
     """
     check_output_file(out)
+    check_detail(detail, biases)
     _check_compared_with(
         support, text, {"--shots": shots is not None, "--skip-broken": skip_broken, "--center": center}
     )
@@ -102,6 +109,9 @@ def explain(
         checkpoint=checkpoint,
         pooling=pooling,
         readout=readout,
+        scales=scales,
+        detail=detail,
+        biases=biases,
         center=chosen,
         methods=method,
         rule=rule,

@@ -89,7 +89,7 @@ def compare_maps(
     options = RelaxOptions(seed=seed, batch_size=batch_size) if relax is None else relax
     chosen = compared_methods(methods, options)
     shown = find_figures(figures, NEEDS_OF_COMPARISONS, "a comparison of maps")
-    decided_by, supports = DecidedBy.of(rule, similarity), draw_supports(dataset, shots, seed)
+    decided_by, supports = DecidedBy.of(rule, similarity, encoder.scales), draw_supports(dataset, shots, seed)
     report("embedding images", 0, len(dataset))
     every = range(len(dataset))
     store = embed_unique(

@@ -24,6 +24,7 @@ from fsl_explain.explainers.asking import Decided, Options, PooledHead, ask_abou
 from fsl_explain.explainers.method import Attribution, Method
 from fsl_explain.explainers.question import Pixels, Question
 from fsl_explain.heads import Pooling
+from fsl_explain.heads.per_scale import PerScale
 from fsl_explain.traces import indexed
 
 MOSAICS_IN_A_BATCH = 50
@@ -132,8 +133,18 @@ def _residual(question: Question, attribution: Attribution) -> Float[Tensor, "ba
 
 
 def fitted_head(name: str, store: MosaicStore, seed: int = 0) -> nn.Module:
-    """Fit a head on the crops that appear in no mosaic, behind the layers of a token readout where there are such."""
+    """Fit a head on the crops that appear in no mosaic, behind the layers of a token readout where there are such.
+
+    Of images seen at several scales each has a head of its own.
+    """
     pooled, labels = store.crops[store.fitting].double(), store.labels[store.fitting]
+    if store.scales is None:
+        return _fitted(name, store, pooled, labels, seed)
+    parts = pooled.chunk(len(store.scales.sides), dim=-1)
+    return PerScale([_fitted(name, store, part, labels, seed) for part in parts])
+
+
+def _fitted(name: str, store: MosaicStore, pooled: Tensor, labels: Tensor, seed: int) -> nn.Module:
     if store.readout_head is None:
         return find_head(name)(pooled, labels, seed)
     own = deepcopy(store.readout_head).double()

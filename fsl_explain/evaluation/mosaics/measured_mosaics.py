@@ -100,7 +100,7 @@ def evaluate_mosaics(
         )
     chosen = measured_methods(methods, pooling)
     heads = check_heads(heads)
-    decided_by = DecidedBy.of("mean-similarity", similarity)  # of one reference a class: its similarity itself
+    decided_by = DecidedBy.of("mean-similarity", similarity, store.scales)  # of one reference a class: that itself
     settings = {"heads": [*heads, seed], "methods": [*chosen, *methods], "similarity": decided_by.chosen_similarity}
     parts = list(_parts(heads, chosen, settings))
     running = engine_for(engine, partial, "" if partial is None else _hash(store, pooling, settings))

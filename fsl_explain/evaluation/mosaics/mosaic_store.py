@@ -27,6 +27,7 @@ from fsl_explain.evaluation.mosaics.mosaic_images import (
     tile_masks,
 )
 from fsl_explain.progress import Report, silent
+from fsl_explain.scales import Scales
 from fsl_explain.traces import Trace, behind_each_other, written_out
 
 USUAL = MosaicSizes()
@@ -49,6 +50,7 @@ class MosaicStore:
     masks: Bool[Tensor, "tile height width"]
     trace: Trace | None = None  # of the mosaics, for a readout that is no pooling of the maps; written out
     readout_head: nn.Module | None = None  # what a token readout does behind its pooled values
+    scales: Scales | None = None  # at which all images were seen
     crop_pixels: UInt8[Tensor, "crop side side 3"] | None = None  # of each crop in a mosaic, half as wide as that
     crop_rows: Int[Tensor, "mosaic tile"] | None = None  # which of them each tile is
 
@@ -65,7 +67,7 @@ class MosaicStore:
             if isinstance(value, nn.Module):
                 yield from value.state_dict().values()
             else:
-                yield from (value,) if isinstance(value, Tensor) else () if value is None else value.parts()
+                yield from (value,) if isinstance(value, Tensor) else value.parts() if isinstance(value, Trace) else ()
 
 
 def draw_mosaics(dataset: LabeledImages, sizes: MosaicSizes = USUAL) -> tuple[Parts, list[Mosaic]]:
@@ -111,6 +113,7 @@ def embed_mosaics(
         masks=tile_masks(*size),
         trace=behind_each_other([part.trace for part in features]),
         readout_head=None if encoder.tokens is None else deepcopy(encoder.tokens.head).cpu(),
+        scales=encoder.scales,
         crop_pixels=torch.from_numpy(np.stack([np.asarray(small[index].convert("RGB")) for index in in_mosaics])),
         crop_rows=torch.from_numpy(rows.reshape(tiles.shape)),
     )

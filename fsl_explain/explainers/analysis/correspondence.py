@@ -14,8 +14,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from episodes.errors import Mistake, UnknownName
+from fsl_explain.classifiers import compared_with
 from fsl_explain.explainers.contrast_weights import ClassReference, class_index
-from fsl_explain.explainers.evidence import EVERY, Addends, Evidence, evidence_of, there
+from fsl_explain.explainers.evidence import EVERY, Addends, Evidence, Missing, evidence_of, there
 from fsl_explain.explainers.explanation import Explanation, expect_explanation
 from fsl_explain.explainers.question import Question
 
@@ -176,16 +177,26 @@ def tables(question: Question) -> Float[Tensor, "*batch way shot cells _cells"]:
 
 def _tables(evidence: Evidence, chosen: tuple[slice, slice]) -> tuple[Tensor, Addends]:
     """Return the tables of the chosen supports of one query, and what they are made of."""
+    if _compares_means(evidence):
+        raise Mistake(
+            "a correspondence is of one support, but here those of a class are compared as their mean, at each scale "
+            "in another way; use rule='mean-similarity', or give one prototype image a class."
+        )
     addends = evidence.addends(chosen)
     one_sided = evidence.embedding[..., None, None, :]
     form = there(evidence.similarity).form(one_sided, evidence.supports.embeddings[chosen])
     left, right = addends.query[..., None, None, :, :], addends.supports
-    moved = right if form.metric is None else right @ form.metric.T
-    table = form.scale[..., None, None] * (left @ moved.transpose(-1, -2))
-    if form.query_slope is not None:
-        table[..., -1] += (left @ form.query_slope[..., None]).squeeze(-1)
-    if form.support_slope is not None:
-        table[..., -1, :] += (right @ form.support_slope[..., None]).squeeze(-1)
-    if form.constant is not None:
-        table[..., -1, -1] += form.constant
-    return evidence.weights[chosen][..., None, None] * table, addends
+    return evidence.weights[chosen][..., None, None] * form.table(left, right), addends
+
+
+def compares_means(explanation: Explanation) -> bool:
+    """Say whether the supports of a class are compared as their mean, so that no pairs of cells add up to one's."""
+    return _compares_means(explanation.evidence)
+
+
+def _compares_means(evidence: Evidence) -> bool:
+    rule, similarity, supports = evidence.rule, evidence.similarity, evidence.supports
+    if isinstance(rule, Missing) or isinstance(similarity, Missing):
+        return False
+    several = bool((supports.valid.sum(dim=-1) > 1).any())
+    return several and compared_with(rule, supports, similarity) is not supports

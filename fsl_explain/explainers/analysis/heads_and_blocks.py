@@ -32,6 +32,6 @@ def heads_and_blocks(explanation: Explanation) -> Float[Tensor, "block head h w"
             "expected exact or contrast of an embedding that a class token or attention pooling gathered, but got "
             f"{explanation.method} of another; use readout='class', 'class-direct', 'class-last' or 'attention-pool'."
         )
-    reference = effective_reference(pair_form(question), question.weights.supports, question.supports.embeddings)
+    reference = effective_reference(pair_form(question), question.weights.supports, question.compared.embeddings)
     pulled = linearize(question.head, question.query.pooled).pull_back(reference)
     return trace.by_head(pulled).cpu()

@@ -61,6 +61,11 @@ def class_logit_map(
     """
     if method not in FORMULAS:
         raise unknown_name("method for a class logit", method, FORMULAS)
+    if encoder.scales is not None:
+        raise Mistake(
+            f"a class logit is of one scale, but {encoder.description} sees each image more than once; use the encoder "
+            "without scales."
+        )
     with torch.inference_mode(False), evaluating(encoder.network):
         leaf, found, in_order = encoder.run(partial(_maps_and_logits, encoder), images)
         logits = _checked(found, encoder)

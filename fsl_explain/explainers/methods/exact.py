@@ -5,13 +5,11 @@ Notation: g = Σ_k w_k (M_k q'_k + u_k) is the effective reference, G and b the 
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from jaxtyping import Float
 from torch import Tensor
 
 from episodes.errors import Mistake
-from fsl_explain.classifiers import pairwise_to_supports
 from fsl_explain.encoder import Features
 from fsl_explain.explainers.method import Attribution, Method, SupportAttribution
 from fsl_explain.explainers.methods import integrated
@@ -19,7 +17,7 @@ from fsl_explain.explainers.normalization import upsample_sum_kept
 from fsl_explain.explainers.question import Question
 from fsl_explain.finer import OWN_BIASES
 from fsl_explain.heads import linearize
-from fsl_explain.similarities import Form, effective_reference, inner_product
+from fsl_explain.similarities import AnyForm, effective_reference
 
 
 def attribute(question: Question) -> Attribution:
@@ -31,7 +29,7 @@ def attribute(question: Question) -> Attribution:
     """
     if question.tail is not None:
         return integrated.attribute(question)
-    weights, form, supports = question.weights.supports, pair_form(question), question.supports.embeddings
+    weights, form, supports = question.weights.supports, pair_form(question), question.compared.embeddings
     reference = effective_reference(form, weights, supports)
     head = linearize(question.head, question.query.pooled)
     pulled = head.pull_back(reference)
@@ -58,12 +56,7 @@ def attribute_supports(question: Question) -> SupportAttribution:
     weights, form, query = question.weights.supports, pair_form(question), question.query.embedding[..., None, None, :]
     references = weights[..., None] * form.on_support(query)
     head = linearize(question.head, features.pooled)
-    moved = question.query.embedding if form.metric is None else question.query.embedding @ form.metric
-    on_biases = form.scale * pairwise_to_supports(
-        moved, replace(question.supports, embeddings=head.offset), inner_product
-    )
-    if form.support_slope is not None:
-        on_biases = on_biases + (form.support_slope * head.offset).sum(dim=-1)
+    on_biases = form.with_supports(question.query.embedding, head.offset)
     bias = (weights * (on_biases + form.along_query(query))).sum(dim=(-2, -1))
     pulled = head.pull_back(references)
     for value in named_parts(features).values():
@@ -88,22 +81,9 @@ def support_addends(
     beside = head.offset
     for value in question.named(question.query).values():
         beside = beside + head.push_forward(value[..., None, :]).squeeze(-2)
-    form, weights = pair_form(question), question.weights.supports
-    on_cells, on_bias = (_on_references(question, form, part) for part in (question.query.embedding - beside, beside))
-    return weights * on_cells, weights * (on_bias + form.along_support(question.supports.embeddings))
-
-
-def _on_references(
-    question: Question, form: Form, part: Float[Tensor, "*batch embedding"]
-) -> Float[Tensor, "*batch way shot"]:
-    """Return (M_k q'_k + u_k)·x for a part x of the query's embedding, without writing the references out."""
-    supports = question.supports
-    if form.metric is not None:
-        supports = replace(supports, embeddings=supports.embeddings @ form.metric.T)
-    products = form.scale * pairwise_to_supports(part, supports, inner_product)
-    return (
-        products if form.query_slope is None else products + (form.query_slope * part[..., None, None, :]).sum(dim=-1)
-    )
+    form, weights, supports = pair_form(question), question.weights.supports, question.compared.embeddings
+    on_cells, on_bias = (form.with_query(part, supports) for part in (question.query.embedding - beside, beside))
+    return weights * on_cells, weights * (on_bias + form.along_support(supports))
 
 
 def named_parts(features: Features) -> Mapping[str, Float[Tensor, "*batch channel"]]:
@@ -112,9 +92,12 @@ def named_parts(features: Features) -> Mapping[str, Float[Tensor, "*batch channe
     return {name: value.to(features.pooled) for name, value in found.items()}
 
 
-def pair_form(question: Question) -> Form:
-    """Write the similarity of the query to each of its supports as linear in either side."""
-    return question.similarity.form(question.query.embedding[..., None, None, :], question.supports.embeddings)
+def pair_form(question: Question) -> AnyForm:
+    """Write the similarity of the query to each of its supports as linear in either side.
+
+    Where all supports of a class are compared as one, it is that to all of them.
+    """
+    return question.similarity.form(question.query.embedding[..., None, None, :], question.compared.embeddings)
 
 
 EXACT = Method(attribute, attribute_supports, upsample_sum_kept, signed=True, draws_finer=True)

@@ -13,6 +13,7 @@ from fsl_explain.explainers.method import Attribution, Method, SupportAttributio
 from fsl_explain.explainers.normalization import min_max, min_max_map, upsample
 from fsl_explain.explainers.question import Question, expect_addends, expect_one_value_a_map
 from fsl_explain.heads import Center, L2Normalize
+from fsl_explain.heads.per_scale import PerScale
 from fsl_explain.similarities import Similarity
 from fsl_explain.traces import weighted_sum
 
@@ -42,8 +43,12 @@ def project(weights: Float[Tensor, "*batch embedding"], head: nn.Module) -> Floa
 
     W is the linear layer of the embedding z' = z W (Eq. 16); its bias plays no part in the paper.
     An L2 normalization behind it scales an image's weights alike and leaves Eq. 12 unchanged. A center is a bias. Of a
-    layer normalization, the gain multiplies; its mean and its scale move or scale all weights alike, too.
+    layer normalization, the gain multiplies; its mean and its scale move or scale all weights alike, too. Of an image
+    seen at several scales the channels of each go back through its own head.
     """
+    if isinstance(head, PerScale):
+        parts = zip(head.heads, weights.chunk(len(head.heads), dim=-1), strict=True)
+        return torch.cat([project(part, one) for one, part in parts], dim=-1)
     for layer in reversed(_linear_layers(head)):
         if layer.weight is not None:
             matrix = layer.weight.detach().to(weights.dtype)
@@ -54,7 +59,8 @@ def project(weights: Float[Tensor, "*batch embedding"], head: nn.Module) -> Floa
 def has_projection(head: nn.Module) -> bool:
     """Whether Eq. 18 carries weights through a head."""
     try:
-        _linear_layers(head)
+        for one in head.heads if isinstance(head, PerScale) else [head]:
+            _linear_layers(one)
     except Mistake:
         return False
     return True

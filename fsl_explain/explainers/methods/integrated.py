@@ -18,7 +18,7 @@ from fsl_explain.explainers.method import Attribution, SupportAttribution
 from fsl_explain.explainers.methods.straight_path import Integrated, StraightPath, integrate
 from fsl_explain.explainers.question import Question
 from fsl_explain.explainers.tails import Tail
-from fsl_explain.similarities import Form, has_form
+from fsl_explain.similarities import AnyForm, has_form
 
 AT_ZERO = "Δ(0)"
 """The score of a query whose maps are zero: what no cell holds."""
@@ -38,7 +38,7 @@ class _Asked:
         """The supports with a say."""
         return self.weights != 0
 
-    def frozen(self, supports: Float[Tensor, "support embedding"]) -> Form | None:
+    def frozen(self, supports: Float[Tensor, "support embedding"]) -> AnyForm | None:
         """Return the form of the similarity to supports, each a class of its own, or None where there is none."""
         similarity, query = self.question.similarity, self.question.query.embedding
         return similarity.form(query[None, None], supports[:, None]) if has_form(similarity) else None
@@ -48,7 +48,7 @@ class _Asked:
     ) -> Float[Tensor, "node support"]:
         """Return the similarity to supports of what stands in the place of the query."""
         form = self.frozen(supports)
-        if form is None or form.query_slope is not None:
+        if form is None or form.moves_with_query:
             return self.question.similarity.pairwise(queries, supports)
         references, beside = form.on_query(supports[:, None]), form.along_support(supports[:, None])
         return queries @ _flat(references, supports).mT + _flat(beside, supports[:, 0])
@@ -79,7 +79,7 @@ class _Asked:
         query, form = question.query.embedding[None], self.frozen(question.compared.embeddings[which])
 
         def score(embeddings: Float[Tensor, "node image embedding"]) -> Float[Tensor, "node"]:
-            if form is not None and form.support_slope is None:
+            if form is not None and not form.moves_with_support:
                 references, beside = form.on_support(query[None]), form.along_query(query[None])
                 products = (embeddings * _flat(references, embeddings[0])).sum(dim=-1)
                 return (products + _flat(beside, embeddings[0, :, 0])) @ weights.clone()

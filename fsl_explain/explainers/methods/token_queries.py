@@ -40,7 +40,12 @@ def ask_in_parts(question: Question, ask: Asked) -> Attribution:
 
 
 def reading_of(encoder: Encoder) -> TokenReading:
-    """Return how an encoder's tokens are read. Raises: ``ValueError`` for an encoder of other maps."""
+    """Return how an encoder's tokens are read. Raises: ``ValueError`` for an encoder of other maps, or at scales."""
+    if encoder.scales is not None:
+        raise Mistake(
+            f"this method reads the attention of one forward pass, but {encoder.description} sees each image more than "
+            "once; use exact or contrast, or explain one scale at a time."
+        )
     if encoder.tokens is None:
         raise Mistake(
             f"this method reads the tokens of a vision transformer, but {encoder.description} is read out from "

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from episodes.errors import Mistake
 from fsl_explain.cli.manners import check_input
-from fsl_explain.cli.options import EncoderName, Neighborhood, PoolingName, ReadoutName, SimilarityName
+from fsl_explain.cli.options import EncoderName, Neighborhood, PoolingName, ReadoutName, ScalesText, SimilarityName
 from retrieval_explain.cli.options import DtypeName, IndexName
 
 
@@ -16,6 +16,7 @@ def build(
     checkpoint: Path | None = None,
     pooling: PoolingName = None,
     readout: ReadoutName = None,
+    scales: ScalesText = None,
     similarity: SimilarityName = "cosine",
     dtype: DtypeName = "float32",
     batch_size: int = 8,
@@ -79,6 +80,7 @@ def build(
         checkpoint=checkpoint,
         pooling=pooling,
         readout=readout,
+        scales=scales,
         similarity=similarity,
         dtype=dtype,
         batch_size=batch_size,

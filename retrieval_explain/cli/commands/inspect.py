@@ -1,10 +1,19 @@
 """``retrieval-explain inspect``."""
 
 from pathlib import Path
+from typing import Any
 
 from episodes.errors import Mistake
-from fsl_explain.cli.manners import check_input, check_output_file
-from fsl_explain.cli.options import EncoderName, Neighborhood, PoolingName, ReadoutName
+from fsl_explain.cli.manners import check_detail, check_input, check_output_file
+from fsl_explain.cli.options import (
+    BiasesName,
+    Detail,
+    EncoderName,
+    Neighborhood,
+    PoolingName,
+    ReadoutName,
+    ScalesText,
+)
 from fsl_explain.registries import NEIGHBOR_RULES
 from retrieval_explain.cli.options import Box, BoxFormatName, Classes, Ids, IndexName, VoteName
 from retrieval_explain.cli.query_options import check_asked
@@ -33,6 +42,9 @@ def inspect(
     checkpoint: Path | None = None,
     pooling: PoolingName = None,
     readout: ReadoutName = None,
+    scales: ScalesText = None,
+    detail: Detail = 0,
+    biases: BiasesName = "drawn",
 ) -> None:
     """Explain why images of a bank came back for a query: regions that met, channels, the vote and its receipt.
 
@@ -80,6 +92,7 @@ def inspect(
     if json is not None and expected is None:
         raise Mistake("expected an image or a class for the JSON file to be about, but got none; add --expected.")
     check_output_file(out)
+    check_detail(detail, biases)
     if json is not None:
         check_output_file(json)
     check_input(bank, "the folder of a bank")
@@ -88,10 +101,14 @@ def inspect(
     if checkpoint is not None:
         check_input(checkpoint, "a checkpoint")
 
+    made_by: dict[str, Any] = {"encoder": encoder, "checkpoint": checkpoint, "pooling": pooling, "readout": readout}
+    made_by |= {"scales": scales, "detail": detail, "biases": biases}
+    shown: dict[str, Any] = {"bank": bank, "out": out, "explained": explained, "gallery": gallery, "classes": classes}
+    shown |= {"ids": ids, "index": index}
     if text is not None:
         from retrieval_explain.cli.by_text import run as run_by_text
 
-        run_by_text(text, bank, out, explained, gallery, classes, ids, index, encoder, checkpoint, pooling, readout)
+        run_by_text(text=text, **shown, **made_by)
         return
 
     from retrieval_explain.cli.inspect import run
@@ -99,23 +116,14 @@ def inspect(
     assert query is not None
     run(
         query=query,
-        bank=bank,
-        out=out,
         expected=expected,
         json=json,
         k=k,
         rule=rule,
         temperature=temperature,
-        explained=explained,
-        gallery=gallery,
         box=box,
         box_format=box_format,
-        classes=classes,
-        ids=ids,
         leave_self_out=leave_self_out,
-        index=index,
-        encoder=encoder,
-        checkpoint=checkpoint,
-        pooling=pooling,
-        readout=readout,
+        **shown,
+        **made_by,
     )

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from fsl_explain.cli.manners import check_input, check_output_file
-from fsl_explain.cli.options import EncoderName, Neighborhood, PoolingName, ReadoutName
+from fsl_explain.cli.options import EncoderName, Neighborhood, PoolingName, ReadoutName, ScalesText
 from retrieval_explain.cli.options import Box, BoxFormatName, Classes, Ids, IndexName
 from retrieval_explain.cli.query_options import check_asked
 from retrieval_explain.cli.written_neighbors import check_ending
@@ -25,6 +25,7 @@ def search(
     checkpoint: Path | None = None,
     pooling: PoolingName = None,
     readout: ReadoutName = None,
+    scales: ScalesText = None,
     out: Path | None = None,
 ) -> None:
     """List the images of a bank that are most similar to a query image, to a region of it, or to a text.
@@ -78,5 +79,6 @@ def search(
         checkpoint=checkpoint,
         pooling=pooling,
         readout=readout,
+        scales=scales,
         out=out,
     )

@@ -1,0 +1,263 @@
+"""Several sides of one image, seen by the same network, whose similarities are averaged: Δ = Σ_s a_s Δ_s.
+
+The larger the image, the smaller a part of it each cell of the last maps sees; the smaller, the more of the scene.
+"""
+
+from collections.abc import Callable, Sequence
+from copy import copy
+from dataclasses import dataclass
+from typing import Any, NoReturn, TypeVar, cast
+
+import torch
+import torch.nn.functional as F
+import torchvision.transforms as v1
+from jaxtyping import Float
+from torch import Tensor
+from torchvision.transforms import v2
+
+from episodes.errors import Mistake, WrongType
+from fsl_explain.backbones.preprocessing import square_side
+from fsl_explain.features import Features
+from fsl_explain.heads import GlobalAveragePooling, Pooling
+from fsl_explain.heads.finer_at_scales import FinerAtScales
+from fsl_explain.heads.finest_grid import PooledTrace, finest, maps_on_grid, on_finest_grid
+from fsl_explain.heads.per_scale import per_scale
+from fsl_explain.similarities import AtScales, Similarity
+from fsl_explain.similarities.at_scales import mean_weights
+
+Sees = TypeVar("Sees", bound="Scaled")
+LARGEST_SIDE = 8192
+MOST_SCALES = 8
+
+
+@dataclass(frozen=True)
+class Scales:
+    """Sides in pixels at which an image is seen, and their weights in the mean, which sum to 1.
+
+    The side is that of square images; of others it is the shorter one, and the aspect ratio stays.
+    """
+
+    sides: tuple[int, ...]
+    weights: tuple[float, ...]
+
+    @classmethod
+    def of(cls, sides: Sequence[int], weights: Sequence[float] | None = None) -> "Scales":
+        """Check sides and weights; equal weights unless given, of which only the ratios count.
+
+        Raises: ``ValueError`` for sides below 1 or twice the same, too many, or weights that do not fit; ``TypeError``
+        for what are no whole numbers.
+        """
+        given = [sides] if isinstance(sides, int) else list(sides)
+        if not all(isinstance(side, int) and not isinstance(side, bool) for side in given):
+            raise WrongType(f"expected scales in whole pixels, such as (224, 448), but got {given}.")
+        if not 1 <= len(given) <= MOST_SCALES or len(set(given)) < len(given):
+            raise Mistake(f"expected 1 to {MOST_SCALES} different scales, such as (224, 448), but got {given}.")
+        if not all(1 <= side <= LARGEST_SIDE for side in given):
+            raise Mistake(f"expected scales of 1 to {LARGEST_SIDE} pixels, such as (224, 448), but got {given}.")
+        return cls(tuple(given), mean_weights(given, weights))
+
+    @property
+    def words(self) -> str:
+        """Name the scales: ``scales 224 and 448``, with their weights where these differ."""
+        equal = len(set(self.weights)) == 1
+        named = [str(s) if equal else f"{s} (weight {a:.3g})" for s, a in zip(self.sides, self.weights, strict=True)]
+        return f"scale{'s' if len(named) > 1 else ''} {' and '.join(named)}"
+
+    def similarity(self, similarity: Similarity) -> Similarity:
+        """Return the mean over these scales of a similarity; one of these very scales stays as it is.
+
+        Raises: ``ValueError`` for a similarity at other scales.
+        """
+        if not isinstance(similarity, AtScales):
+            return AtScales.of(similarity, self.sides, self.weights)
+        if (similarity.sides, similarity.weights) != (self.sides, self.weights):
+            raise Mistake(
+                f"expected a similarity at {self.words}, as the encoder sees images, but got one at "
+                f"{Scales(similarity.sides, similarity.weights).words}; use encoder.at_scales with those."
+            )
+        return similarity
+
+    def features(
+        self,
+        encoder: Callable[[Tensor], Features],
+        pooling: Pooling,
+        head: Callable[[Tensor], Tensor],
+        images: Float[Tensor, "batch color height width"],
+    ) -> Features:
+        """Return the features of images at all scales: pooled values behind each other, and what a head makes of them.
+
+        ``encoder`` sees images of one size, and ``pooling`` is its own. Maps are on the finest of the grids, each
+        cell with the mean of what lies under it.
+
+        Raises: ``ValueError`` for a network that does not take a side, or whose pooled values differ in number.
+        """
+        found = [self._seen(encoder, images, side) for side in self.sides]
+        widths = [one.pooled.shape[-1] for one in found]
+        if len(set(widths)) > 1:
+            raise Mistake(
+                f"expected as many pooled values at every scale, but {type(pooling).__name__} makes "
+                f"{' and '.join(map(str, widths))} at {self.words}; use pooling='gap'."
+            )
+        grid = finest([(one.maps.shape[-2], one.maps.shape[-1]) for one in found])
+        traces = [one.trace or PooledTrace(pooling, one.maps, one.pooled) for one in found]
+        plain = isinstance(pooling, GlobalAveragePooling) and all(one.trace is None for one in found)
+        with torch.autocast(found[0].maps.device.type, enabled=False):
+            pooled = torch.cat([one.pooled for one in found], dim=-1)
+            maps = torch.cat([maps_on_grid(one.maps, grid) for one in found], dim=-3)
+            trace = None if plain else on_finest_grid(traces)
+            return Features(maps, pooled, head(pooled.clone()), trace, _finer(found, pooling))
+
+    def _seen(self, encoder: Callable[[Tensor], Features], images: Tensor, side: int) -> Features:
+        seen = at_side(images, side)
+        try:
+            return encoder(seen)
+        except (RuntimeError, AssertionError, ValueError, IndexError) as error:
+            if isinstance(error, Mistake | torch.OutOfMemoryError):
+                raise
+            size = "×".join(map(str, seen.shape[-2:]))
+            raise Mistake(
+                f"expected a network that takes images of any size, but this one does not take {size}, the scale "
+                f"{side}: {_first_line(error)}; leave this scale out, or use a network without a fixed size."
+            ) from error
+
+
+def _finer(found: Sequence[Features], pooling: Pooling) -> FinerAtScales | None:
+    """Return what draws the maps of all scales finer. Raises: ``ValueError`` for a pooling of other than whole maps."""
+    finers = [one.finer for one in found if one.finer is not None]
+    if not finers:
+        return None
+    if found[0].pooled.shape[-1] != found[0].maps.shape[-3]:
+        raise Mistake(
+            f"detail at several scales needs one pooled value a map, but {type(pooling).__name__} makes "
+            f"{found[0].pooled.shape[-1]} of {found[0].maps.shape[-3]}; use pooling='gap', or detail=0."
+        )
+    return FinerAtScales(pooling, tuple(one.maps for one in found), tuple(finers))
+
+
+class Scaled:
+    """What is seen at several scales, by the same network as at one."""
+
+    scales: Scales | None = None  # None: images are seen as they are given
+    single: Any = None  # the same encoder without scales, where there are some
+
+    def at_scales(self: Sees, scales: Sequence[int], weights: Sequence[float] | None = None) -> Sees:
+        """Return an encoder that sees every image at several sides and puts the embeddings behind each other.
+
+        ``scales`` are the sides of square images in pixels, of others the shorter one, the aspect ratio kept. Images
+        are resized to each; ``preprocess`` prepares photographs at the largest. A tensor of 224 pixels holds no more
+        detail at 448: it only makes the network's field of view smaller. A decision is the mean of those at each
+        scale, with equal ``weights`` unless given: similarities by name are averaged over the scales. Cells have the
+        finest grid. The network and the head are shared, each scale has the head alone.
+
+        Raises: ``ValueError`` or ``TypeError`` for scales or weights that do not fit, and for an encoder whose
+        embedding is integrated. A network that takes one size alone is refused when it sees another.
+        """
+        single: Any = self if self.single is None else self.single
+        chosen = Scales.of(scales, weights)
+        if single.reading.tail.is_network:
+            raise Mistake(
+                f"expected embeddings that are sums over cells, but those of {single.description} are what its network "
+                "returns and are integrated, which takes one scale; leave out tail='network' or readout='integrated'."
+            )
+        changed = copy(single)
+        changed.single, changed.scales, changed.text_copies = single, chosen, len(chosen.sides)
+        changed.head = per_scale(single.head, len(chosen.sides))
+        changed.transform = prepared_at(single.transform, max(chosen.sides))
+        if not isinstance(single.pooling, GlobalAveragePooling):
+            changed.pooling = PooledAtEachScale(single.pooling)
+        changed.description = f"{single.description}, at {chosen.words}"
+        return cast("Sees", changed)
+
+
+def seen_at(encoder: Sees, scales: Sequence[int] | None, weights: Sequence[float] | None = None) -> Sees:
+    """Return an encoder at scales, or as it is where none are given. Raises: as ``at_scales``; for weights alone."""
+    if scales is not None:
+        return encoder.at_scales(scales, weights)
+    if weights is not None:
+        raise Mistake("expected weights of scales together with the scales, but got the weights alone; give both.")
+    return encoder
+
+
+def compared_at(scales: Scales | None, similarity: Similarity) -> Similarity:
+    """Return the similarity of images seen at scales, the mean over them; None: at one.
+
+    Raises: ``ValueError`` for a similarity at other scales.
+    """
+    if scales is not None:
+        return scales.similarity(similarity)
+    if isinstance(similarity, AtScales):
+        words = Scales(similarity.sides, similarity.weights).words
+        raise Mistake(f"expected an encoder at {words}, as the similarity is; use encoder.at_scales.")
+    return similarity
+
+
+@dataclass(frozen=True)
+class PooledAtEachScale:
+    """The pooling of an encoder at scales that pools the maps of each scale on its own grid.
+
+    The maps of all scales on one grid are not what was pooled, so that they are not pooled again.
+    """
+
+    pooling: Pooling
+
+    def __call__(self, maps: Tensor) -> NoReturn:  # noqa: ARG002 - of every pooling
+        """Refuse. Raises: ``ValueError``."""
+        raise self._refusal()
+
+    def shares(self, maps: Tensor) -> NoReturn:  # noqa: ARG002 - of every pooling
+        """Refuse. Raises: ``ValueError``."""
+        raise self._refusal()
+
+    def spread(self, maps: Tensor, weights: Tensor) -> NoReturn:  # noqa: ARG002 - of every pooling
+        """Refuse. Raises: ``ValueError``."""
+        raise self._refusal()
+
+    def _refusal(self) -> Mistake:
+        return Mistake(
+            "this method pools the maps again, but at several scales those of each are pooled on a grid of their own; "
+            "use method='exact' or 'contrast', explain one scale at a time, or average the maps with pooling='gap'."
+        )
+
+
+def at_side(
+    images: Float[Tensor, "batch color height width"], side: int
+) -> Float[Tensor, "batch color _height _width"]:
+    """Resize images so that their shorter side is ``side`` pixels, bilinear and without aliasing; aspect kept."""
+    height, width = images.shape[-2:]
+    factor = side / min(height, width)
+    size = (max(1, round(height * factor)), max(1, round(width * factor)))
+    if size == (height, width):
+        return images
+    precise = images if images.dtype == torch.float64 else images.float()
+    return F.interpolate(precise, size=size, mode="bilinear", align_corners=False, antialias=True).to(images.dtype)
+
+
+def prepared_at(transform: Any, side: int) -> Any:
+    """Return a preprocessing of torchvision that makes square images of another side, with all else the same.
+
+    What is resized before it is cut keeps its ratio to it. One that does not show its side stays as it is.
+    """
+    usual = square_side(transform)
+    return transform if usual is None or usual == side else _enlarged(transform, side / usual)
+
+
+def _enlarged(step: Any, factor: float) -> Any:
+    if isinstance(step, v2.Compose | v1.Compose):
+        return type(step)([_enlarged(part, factor) for part in step.transforms])
+    if isinstance(step, torch.nn.Sequential):
+        return torch.nn.Sequential(*(_enlarged(part, factor) for part in step))
+    if isinstance(step, v2.Resize | v1.Resize):
+        more = {"max_size": None if step.max_size is None else round(step.max_size * factor)}
+        return type(step)(_larger(step.size, factor), step.interpolation, antialias=step.antialias, **more)
+    if isinstance(step, v2.CenterCrop | v1.CenterCrop):
+        return type(step)(_larger(step.size, factor))
+    return step
+
+
+def _larger(size: Any, factor: float) -> Any:
+    found = [round(side * factor) for side in ([size] if isinstance(size, int) else size)]
+    return found[0] if isinstance(size, int) else found
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).strip().splitlines()[0].rstrip(".")
