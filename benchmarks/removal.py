@@ -1,7 +1,7 @@
 """Which map tells what the model does: real drops of the lead when regions of photographs are removed.
 
     python benchmarks/removal.py [--config configs/live/compare-pets.toml] [--images 100] [--removal blur mean patch]
-    python benchmarks/removal.py --methods contrast grad-cam --head none --grid 14 --ask random --out results/removal.json
+    python benchmarks/removal.py --methods contrast grad-cam --head none --grid 14 --ask random --out removal.json
 
 The data, the encoder, the rule and the shots are those of a comparison's configuration; the head is fitted on images
 that are neither supports nor judged. Regions are the cells of a square grid. For every image the network is asked for
@@ -44,9 +44,12 @@ from fsl_explain.evaluation.image_store import embed_unique
 from fsl_explain.evaluation.mosaics.fitted_heads import fit_head
 from fsl_explain.evaluation.results.read_back import StoredResults
 from fsl_explain.evaluation.tables.paired_table import comparison_table, difference_table
-from fsl_explain.explainers.method import Method
+from fsl_explain.explainers.method import Attribution, Method
+from fsl_explain.explainers.methods.altered_queries import pixels_of
 from fsl_explain.explainers.methods.named import METHODS, TRIVIAL
 from fsl_explain.explainers.methods.relax import RelaxOptions, relax_method
+from fsl_explain.explainers.normalization import upsample
+from fsl_explain.explainers.question import Question
 from fsl_explain.registries import REMOVALS, TOKEN_METHODS
 from fsl_explain.report.table_formats import as_markdown
 
@@ -56,6 +59,7 @@ ASKED = ("random", "single", "shapley")
 FIGURES = find_figures(OF_ALL_REMOVALS, ("saliency", *(f"{one}_removals" for one in ASKED)), "this benchmark")
 SLOW = ("occlusion", "relax", "u-relax", "score-cam", "ablation-cam")
 UNTRAINED = "untrained network"
+Kept = dict[tuple[str, int], Tensor]
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,15 @@ class Reading:
     decides_alike: bool = True
 
 
+def edges(question: Question) -> Attribution:
+    """Return how much the brightness of each pixel differs from its neighbors: what any photograph has."""
+    gray = pixels_of(question).images.mean(dim=-3)
+    down, across = (gray.diff(dim=axis, append=gray.narrow(axis, -1, 1)) for axis in (-2, -1))
+    undefined = question.undefined
+    return Attribution(undefined, torch.hypot(down, across), undefined[..., 0])
+
+
+EDGES = replace(METHODS["all-ones"], attribute=edges, saliency=upsample, name="edges")
 READINGS = {"": Reading("", lambda encoder: encoder)}
 """By what stands before the method in a row; a line adds one."""
 
@@ -90,24 +103,22 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     settings = read_config(options.config, ComparisonConfig)
-    measured, names = (
-        {},
-        [figure.name for figure in FIGURES if {f"{one}_removals" for one in options.ask} & set(figure.needs)],
-    )
+    measured, yardstick = {}, Yardstick(settings, options)
     for how in options.removal:
         removals = RegionRemovals(options.grid, options.draws, options.pairs, how, options.seed)
-        figures = Yardstick(settings, options, removals).rows()
+        figures = yardstick.rows(removals)
         measured[how] = {row: {name: values.tolist() for name, values in found.items()} for row, found in figures}
+        names = [figure.name for figure in yardstick.figures]
         print_tables(measured[how], names, f"{options.config.stem}, {how}", options.against)
     if options.out is not None:
         options.out.write_text(json.dumps(measured))
 
 
 class Yardstick:
-    """The judged images of one data set, and every map of them under one way of removing."""
+    """The judged images of one data set, and every map of them."""
 
-    def __init__(self, settings: ComparisonConfig, options: argparse.Namespace, removals: RegionRemovals) -> None:
-        self.settings, self.options, self.removals = settings, options, removals
+    def __init__(self, settings: ComparisonConfig, options: argparse.Namespace) -> None:
+        self.settings, self.options = settings, options
         asked = {f"{one}_removals" for one in options.ask}
         self.figures = tuple(figure for figure in FIGURES if asked & set(figure.needs))
         self.dataset: LabeledImages = settings.data.open()
@@ -117,20 +128,22 @@ class Yardstick:
         self.judged, self.fitting = np.sort(shuffled[: options.images]), np.sort(shuffled[options.images :])
         self.encoder = self.under_head(Encoder.from_config(settings.encoder, device=settings.run.device))
 
-    def rows(self) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    def rows(self, removals: RegionRemovals) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
         """Yield each row's name and its figures, one value an image; a map that does not apply is told of."""
         own = self.decisions(self.encoder)
-        asked = RemovedRegions(self.encoder, own, self.removals, self.settings.run.batch_size, self.passes("", own))
+        asked = RemovedRegions(
+            self.encoder, own, removals, self.settings.run.batch_size, self.passes("", removals, own)
+        )
         for name in self.options.readings:
             reading = READINGS[name]
             encoder = reading.made_of(self.encoder)
             decisions = own if not name else self.decisions(encoder)
             alike = asked
             if not reading.decides_alike:
-                known = self.passes(name, decisions)
+                known = self.passes(name, removals, decisions)
                 alike = replace(asked, encoder=encoder, decisions=decisions, kept=known)
             for row, method in methods_of(self.options.methods, self.options.relax_masks).items():
-                if name and row in TRIVIAL:
+                if name and row in (*TRIVIAL, EDGES.name):
                     continue
                 yield from self.row(f"{name} {row}".strip(), method, encoder, decisions, alike)
                 self.keep(name if alike is not asked else "", alike)
@@ -141,6 +154,7 @@ class Yardstick:
     def row(
         self, name: str, method: Method, encoder: Encoder, decisions: ComparedDecisions, asked: RemovedRegions
     ) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+        """Yield one row, or nothing where the map does not apply, which is told on stderr."""
         every = torch.ones(len(self.judged), dtype=torch.bool)
         curves = Curves(self.settings.maps.steps, self.settings.maps.removed, 0.2)
         work = MapWork(encoder, decisions, {name: method}, self.figures, every, curves, asked)
@@ -156,12 +170,14 @@ class Yardstick:
         means = ", ".join(
             f"{figure} {np.nanmean(values):.3f}" for figure, values in figures.items() if not_empty(values)
         )
-        print(f"{self.removals.removal}, {name}: {means or 'says nothing'}", file=sys.stderr, flush=True)
+        print(f"{asked.removals.removal}, {name}: {means or 'says nothing'}", file=sys.stderr, flush=True)
         yield name, figures
 
-    def passes(self, reading: str, decisions: ComparedDecisions) -> dict[tuple[str, int], Tensor]:
+    def passes(
+        self, reading: str, removals: RegionRemovals, decisions: ComparedDecisions
+    ) -> dict[tuple[str, int], Tensor]:
         """Return what an earlier run asked of these images, if it decided them alike."""
-        path = self._place(reading)
+        path = self._place(reading, removals)
         if path is None or not path.is_file():
             return {}
         known = torch.load(path, weights_only=True)
@@ -171,13 +187,13 @@ class Yardstick:
 
     def keep(self, reading: str, asked: RemovedRegions) -> None:
         """Keep what was asked for a later run."""
-        path = self._place(reading)
+        path = self._place(reading, asked.removals)
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
             torch.save({"whole": asked.decisions.scores, "kept": asked.kept}, path)
 
-    def _place(self, reading: str) -> Path | None:
-        one, options = self.removals, self.options
+    def _place(self, reading: str, one: RegionRemovals) -> Path | None:
+        options = self.options
         name = f"{options.config.stem}-{options.head}-{options.images}-{one.removal}-{one.grid}-{one.draws}-{one.pairs}"
         return None if options.passes is None else options.passes / f"{name}-{one.seed}-{reading or 'plain'}.pt"
 
@@ -208,8 +224,8 @@ def usual_methods() -> Iterator[str]:
 
 
 def methods_of(names: list[str], masks: int) -> Mapping[str, Method]:
-    """Return the maps by row: each as it is, each that explains a score also of the lead, and those that see nothing."""
-    found = dict(named_methods([*names, *TRIVIAL]).in_tables)
+    """Return the maps by row: each as it is, of the lead too where it explains a score, and those that see nothing."""
+    found = {**named_methods([*names, *TRIVIAL]).in_tables, EDGES.name: EDGES}
     for name, certain in {"relax": False, "u-relax": True}.items():
         if name in found:
             found[name] = relax_method(RelaxOptions(masks=masks), certain=certain)
