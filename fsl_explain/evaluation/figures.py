@@ -112,6 +112,7 @@ _REGISTERED = (
     Figure("accuracy", "Accuracy %", None, ()),
     Figure("removal_correlation", "Removed sets", f"{_CURVES}:correlation", _REMOVED, 1.0),
     Figure("removal_rank_correlation", "Removed sets, rank", f"{_CURVES}:rank_correlation", _REMOVED, 1.0),
+    Figure("removal_partial_correlation", "At equal size", f"{_CURVES}:partial_correlation", _REMOVED, 1.0),
     Figure("infidelity", "Infidelity %", f"{_CURVES}:infidelity", _REMOVED, higher_is_better=False),
     Figure("single_removal_correlation", "One region", f"{_CURVES}:correlation", _ALONE, 1.0),
     Figure("single_removal_rank_correlation", "One region, rank", f"{_CURVES}:rank_correlation", _ALONE, 1.0),
@@ -184,7 +185,7 @@ OF_DECISIONS = (
     "pointing_game",
 )
 """What an evaluation of decisions measures unless told otherwise: of episodes, and of a bank."""
-OF_REMOVALS = ("removal_correlation", "removal_rank_correlation", "infidelity")
+OF_REMOVALS = ("removal_correlation", "removal_rank_correlation", "removal_partial_correlation", "infidelity")
 """Whether maps tell what the model does when random sets of regions are removed."""
 OF_ALL_REMOVALS = (
     *OF_REMOVALS,

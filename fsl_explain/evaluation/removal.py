@@ -42,6 +42,12 @@ def rank_correlation(saliency: Float[Tensor, "batch height width"], removed: Rem
     return metrics.removal_rank_correlation(removed.claimed(saliency), removed.drops)
 
 
+def partial_correlation(saliency: Float[Tensor, "batch height width"], removed: RemovedSets) -> Float[Tensor, "batch"]:
+    """Return their correlation with the number of removed regions held still. Larger is better."""
+    sizes = removed.sets.sum(dim=2).double()
+    return metrics.removal_partial_correlation(removed.claimed(saliency), removed.drops, sizes)
+
+
 def infidelity(saliency: Float[Tensor, "batch height width"], removed: RemovedSets) -> Float[Tensor, "batch"]:
     """Return the share of the squared drops that maps leave unexplained at their best scale. Smaller is better."""
     return metrics.infidelity(removed.claimed(saliency), removed.drops)

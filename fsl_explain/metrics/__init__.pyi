@@ -47,7 +47,7 @@ from .regions import (
     shapley_values,
     without_regions,
 )
-from .removal_agreement import infidelity, removal_correlation, removal_rank_correlation
+from .removal_agreement import infidelity, removal_correlation, removal_partial_correlation, removal_rank_correlation
 from .removal_curves import RemovalCurve, Side, deletion, insertion
 
 __all__ = [
@@ -99,6 +99,7 @@ __all__ = [
     "relevance_mass_accuracy",
     "relevance_rank_accuracy",
     "removal_correlation",
+    "removal_partial_correlation",
     "removal_rank_correlation",
     "removed_pixels",
     "removed_sums",

@@ -30,6 +30,33 @@ def test_correlations_are_those_of_scipy():
         assert float(metrics.removal_rank_correlation(claimed, drops)[row]) == pytest.approx(spearman)
 
 
+def test_the_partial_correlation_is_that_of_what_a_line_over_the_sizes_leaves():
+    claimed, drops = drawn(4, 15), drawn(4, 15, seed=1)
+    sizes = torch.randint(1, 9, (4, 15), generator=torch.Generator().manual_seed(2)).double()
+    found = metrics.removal_partial_correlation(claimed, drops, sizes)
+    for row in range(4):
+        line = np.stack([np.ones(15), sizes[row].numpy()], axis=1)
+        left = [
+            one[row].numpy() - line @ np.linalg.lstsq(line, one[row].numpy(), rcond=None)[0] for one in (claimed, drops)
+        ]
+        assert float(found[row]) == pytest.approx(stats.pearsonr(*left).statistic)
+
+
+@given(st.floats(-50, 50), st.integers(0, 99))
+def test_counting_regions_adds_nothing_at_equal_size(share, seed):
+    claimed, drops = drawn(3, 9, seed=seed), drawn(3, 9, seed=seed + 100)
+    sizes = torch.randint(1, 9, (3, 9), generator=torch.Generator().manual_seed(seed)).double()
+    found = metrics.removal_partial_correlation(claimed, drops, sizes)
+    torch.testing.assert_close(metrics.removal_partial_correlation(claimed + share * sizes, drops, sizes), found)
+    torch.testing.assert_close(metrics.removal_partial_correlation(claimed, drops + share * sizes, sizes), found)
+    for counting in (sizes, 0.1 * sizes - 7):
+        assert bool(metrics.removal_partial_correlation(counting, drops, sizes).isnan().all())
+    alike = torch.full_like(sizes, 4)
+    torch.testing.assert_close(
+        metrics.removal_partial_correlation(claimed, drops, alike), metrics.removal_correlation(claimed, drops)
+    )
+
+
 def test_infidelity_is_the_least_squared_error_over_scales():
     claimed, drops = drawn(6, 10), drawn(6, 10, seed=1) + 0.5
     found = metrics.infidelity(claimed, drops)

@@ -21,7 +21,8 @@ AGAINST = "lafam"
 WHAT_REMOVALS_SAY = (
     "Regions of each image were removed, and the network was asked what was left of the lead over the runner-up. "
     "Removed sets: the correlation of what a map holds in each set of regions with what the lead lost. A map of all "
-    "ones counts regions; – stands where a map is the same everywhere and makes no claim.",
+    "ones counts regions, which alone reaches its figure; at equal size, the partial correlation, that number is held "
+    "still, and – stands where a map is the same everywhere and makes no claim.",
     "Infidelity: the share of the squared drops that a map leaves unexplained at its best scale; 100: all of them.",
 )
 WHAT_TELLS_APART = (

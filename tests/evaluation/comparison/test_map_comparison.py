@@ -166,7 +166,7 @@ def test_tables_summary_and_columns(measured):
     assert [row[0] for row in tables[0].rows] == list(measured.methods)
     removals, differences = removal_tables(measured, "digits", "net")
     assert removals.title == "digits: what removing regions really does, 4 images"
-    assert removals.columns == ("method", "Removed sets ↑", "Removed sets, rank ↑", "Infidelity % ↓")
+    assert removals.columns == ("method", "Removed sets ↑", "Removed sets, rank ↑", "At equal size ↑", "Infidelity % ↓")
     assert [row[0] for row in removals.rows] == list(measured.methods)
     assert len(differences.rows) == len(measured.methods) - 1
     assert "relax" not in [row[0] for row in tables[1].rows]

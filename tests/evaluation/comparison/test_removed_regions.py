@@ -76,6 +76,7 @@ def test_trivial_maps_do_not():
         assert float(found["removal_correlation"].abs().max()) < 0.9
         assert float(found["infidelity"].min()) > 0.2
     ones = measured(*linear(), "all-ones")
+    assert bool(ones["removal_partial_correlation"].isnan().all())
     assert bool(ones["single_removal_correlation"].isnan().all())
     assert bool(ones["shapley_correlation"].isnan().all())
 
