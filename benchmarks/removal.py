@@ -80,7 +80,7 @@ def edges(question: Question) -> Attribution:
 
 
 EDGES = replace(METHODS["all-ones"], attribute=edges, saliency=upsample, name="edges")
-READINGS = {"": Reading("", lambda encoder: encoder)}
+READINGS = {one.name: one for one in (Reading("", lambda encoder: encoder),)}
 """By what stands before the method in a row; a line adds one."""
 
 
@@ -89,6 +89,7 @@ def main() -> None:
     parser.add_argument("--config", type=Path, default=CONFIG)
     parser.add_argument("--images", type=int, default=100)
     parser.add_argument("--head", default="class-pca")
+    parser.add_argument("--fit", type=int, help="images that the head is fitted on; all that are left by default")
     parser.add_argument("--methods", nargs="+", default=[*usual_methods()])
     parser.add_argument("--readings", nargs="+", default=[*READINGS], choices=READINGS)
     parser.add_argument("--removal", nargs="+", default=["blur"], choices=REMOVALS)
@@ -125,7 +126,9 @@ class Yardstick:
         self.supports = draw_supports(self.dataset, settings.maps.shots, settings.maps.seed)
         left = np.setdiff1d(np.arange(len(self.dataset)), self.supports.flatten().numpy())
         shuffled = np.random.default_rng(options.seed).permutation(left)
-        self.judged, self.fitting = np.sort(shuffled[: options.images]), np.sort(shuffled[options.images :])
+        self.judged = np.sort(shuffled[: options.images])
+        self.fitting = np.sort(shuffled[options.images :][: options.fit])
+        self.decided: dict[str, ComparedDecisions] = {}
         self.encoder = self.under_head(Encoder.from_config(settings.encoder, device=settings.run.device))
 
     def rows(self, removals: RegionRemovals) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
@@ -198,7 +201,12 @@ class Yardstick:
         return None if options.passes is None else options.passes / f"{name}-{one.seed}-{reading or 'plain'}.pt"
 
     def decisions(self, encoder: Encoder) -> ComparedDecisions:
-        """Embed supports and judged images, and decide."""
+        """Embed supports and judged images, and decide; once for each encoder, by its description."""
+        if encoder.description not in self.decided:
+            self.decided[encoder.description] = self._decisions(encoder)
+        return self.decided[encoder.description]
+
+    def _decisions(self, encoder: Encoder) -> ComparedDecisions:
         queries, maps = torch.from_numpy(self.judged), self.settings.maps
         images = [*self.judged.tolist(), *self.supports.flatten().tolist()]
         store = embed_unique(encoder, self.dataset, images, self.settings.run.batch_size, lambda _done: None)
@@ -242,7 +250,9 @@ def untrained(encoder: Encoder) -> Encoder:
     for module in guess.network.modules():
         if callable(reset := getattr(module, "reset_parameters", None)):
             reset()
-    return guess.with_head(nn.Identity())
+    found = guess.with_head(nn.Identity())
+    found.description = f"{encoder.description}, {UNTRAINED}"
+    return found
 
 
 def not_empty(values: np.ndarray) -> bool:
