@@ -75,7 +75,7 @@ def tiles_of(asked: OneHead) -> tuple[Tensor, Tensor]:
     """Return the tile of each contrast map's maximum, and the tile of its largest sum."""
     pointed, heaviest = [], []
     for part in slices(len(asked.store.target), 25):
-        question = asked._question(CONTRAST, part, asked.store.target[part])
+        question = asked.question(CONTRAST, part, asked.store.target[part])
         saliency = asked._saliency(CONTRAST, CONTRAST.attribute(question))
         pointed.append(torch.stack([saliency[:, mask].amax(dim=1) for mask in asked.store.masks], 1).argmax(dim=1))
         heaviest.append(metrics.region_sums(saliency, 2).argmax(dim=1))
@@ -114,7 +114,7 @@ def strongest_other(values: Float[Tensor, "mosaic tile"], right: Tensor) -> Tens
 def leads_without(asked: OneHead, encoder: Encoder, place: int, how: str, batch_size: int) -> Float[Tensor, "subset"]:
     """Return the lead of one mosaic's reference over the other three without each set of tiles."""
     part = slice(place, place + 1)
-    question = asked._question(CONTRAST, part, asked.store.target[part])
+    question = asked.question(CONTRAST, part, asked.store.target[part])
     image = asked.store.images(encoder, part)
     beside = (place + int(np.random.default_rng(place).integers(1, len(asked.store.target)))) % len(asked.store.target)
     other = asked.store.images(encoder, slice(beside, beside + 1))

@@ -64,7 +64,10 @@ Kept = dict[tuple[str, int], Tensor]
 
 @dataclass(frozen=True)
 class Reading:
-    """One way to read the network: how it is made of the encoder, and whether its decision is the encoder's own."""
+    """One way to read the network: how it is made of the encoder, and whether its decision is the encoder's own.
+
+    Where it is, only maps that are then drawn finer have a row, judged by the same drops.
+    """
 
     name: str
     made_of: Callable[[Encoder], Encoder]
@@ -80,7 +83,15 @@ def edges(question: Question) -> Attribution:
 
 
 EDGES = replace(METHODS["all-ones"], attribute=edges, saliency=upsample, name="edges")
-READINGS = {one.name: one for one in (Reading("", lambda encoder: encoder),)}
+READINGS = {
+    one.name: one
+    for one in (
+        Reading("", lambda encoder: encoder),
+        Reading("detail 1:", lambda encoder: encoder.with_detail(1)),
+        Reading("detail 1, apart:", lambda encoder: encoder.with_detail(1, "apart")),
+        Reading("detail 2:", lambda encoder: encoder.with_detail(2)),
+    )
+}
 """By what stands before the method in a row; a line adds one."""
 
 
@@ -128,7 +139,6 @@ class Yardstick:
         shuffled = np.random.default_rng(options.seed).permutation(left)
         self.judged = np.sort(shuffled[: options.images])
         self.fitting = np.sort(shuffled[options.images :][: options.fit])
-        self.decided: dict[str, ComparedDecisions] = {}
         self.encoder = self.under_head(Encoder.from_config(settings.encoder, device=settings.run.device))
 
     def rows(self, removals: RegionRemovals) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
@@ -139,17 +149,18 @@ class Yardstick:
         )
         for name in self.options.readings:
             reading = READINGS[name]
-            encoder = reading.made_of(self.encoder)
-            decisions = own if not name else self.decisions(encoder)
-            alike = asked
+            encoder, decisions, judge = reading.made_of(self.encoder), own, asked
             if not reading.decides_alike:
+                decisions = self.decisions(encoder)
                 known = self.passes(name, removals, decisions)
-                alike = replace(asked, encoder=encoder, decisions=decisions, kept=known)
+                judge = replace(asked, encoder=encoder, decisions=decisions, kept=known)
+            elif name:
+                decisions = replace(own, store=replace(own.store, finer=encoder.finer))
             for row, method in methods_of(self.options.methods, self.options.relax_masks).items():
-                if name and row in (*TRIVIAL, EDGES.name):
+                if name and (row in (*TRIVIAL, EDGES.name) or (reading.decides_alike and not method.draws_finer)):
                     continue
-                yield from self.row(f"{name} {row}".strip(), method, encoder, decisions, alike)
-                self.keep(name if alike is not asked else "", alike)
+                yield from self.row(f"{name} {row}".strip(), method, encoder, decisions, judge)
+                self.keep("" if reading.decides_alike else name, judge)
         guess = untrained(self.encoder)
         frozen = replace(self.decisions(guess), scores=own.scores)
         yield from self.row(UNTRAINED, METHODS["contrast"], guess, frozen, asked)
@@ -201,12 +212,7 @@ class Yardstick:
         return None if options.passes is None else options.passes / f"{name}-{one.seed}-{reading or 'plain'}.pt"
 
     def decisions(self, encoder: Encoder) -> ComparedDecisions:
-        """Embed supports and judged images, and decide; once for each encoder, by its description."""
-        if encoder.description not in self.decided:
-            self.decided[encoder.description] = self._decisions(encoder)
-        return self.decided[encoder.description]
-
-    def _decisions(self, encoder: Encoder) -> ComparedDecisions:
+        """Embed supports and judged images, and decide."""
         queries, maps = torch.from_numpy(self.judged), self.settings.maps
         images = [*self.judged.tolist(), *self.supports.flatten().tolist()]
         store = embed_unique(encoder, self.dataset, images, self.settings.run.batch_size, lambda _done: None)
@@ -250,9 +256,7 @@ def untrained(encoder: Encoder) -> Encoder:
     for module in guess.network.modules():
         if callable(reset := getattr(module, "reset_parameters", None)):
             reset()
-    found = guess.with_head(nn.Identity())
-    found.description = f"{encoder.description}, {UNTRAINED}"
-    return found
+    return guess.with_head(nn.Identity())
 
 
 def not_empty(values: np.ndarray) -> bool:
