@@ -96,7 +96,6 @@ def compare_maps(
     options = RelaxOptions(seed=seed, batch_size=batch_size) if relax is None else relax
     chosen = compared_methods(methods, options)
     shown = find_figures(figures, NEEDS_OF_COMPARISONS, "a comparison of maps")
-    regions = RegionRemovals(seed=seed) if removals is None else removals
     decided_by, supports = DecidedBy.of(rule, similarity), draw_supports(dataset, shots, seed)
     report("embedding images", 0, len(dataset))
     every = range(len(dataset))
@@ -106,6 +105,7 @@ def compare_maps(
     queries = _queries(dataset, supports)
     sampled = sampled_places(len(queries), sample, seed)
     decisions = ComparedDecisions.of(store, decided_by, dataset.classes, supports, queries, seed)
+    regions = RegionRemovals(seed=seed) if removals is None else removals
     settings = {
         "methods": [*chosen, options, [one for one in methods if not isinstance(one, str)]],
         "figures": [identity(figure) for figure in shown],
