@@ -116,6 +116,15 @@ MASKINGS: Registry[Any] = Registry(
         "blur": "fsl_explain.metrics.masking:blurred",
     },
 )
+REMOVALS: Registry[Any] = Registry(
+    "removal",
+    {
+        "blur": "fsl_explain.metrics.regions:own_blur",
+        "mean": "fsl_explain.metrics.regions:own_mean",
+        "patch": "fsl_explain.metrics.regions:other_patch",
+    },
+)
+"""What the pixels of a removed region become."""
 MOSAIC_HEADS: Registry[Any] = Registry(
     "head",
     {

@@ -19,6 +19,7 @@ from fsl_explain.evaluation.comparison.compared_images import MapComparison, com
 from fsl_explain.evaluation.comparison.comparison_tables import (
     comparison_columns,
     comparison_tables,
+    removal_tables,
     summarize_comparison,
 )
 from fsl_explain.evaluation.mosaics.mosaic_table import mosaic_tables, summarize_mosaics
@@ -40,7 +41,8 @@ def run(
     with made.measuring(out, resume) as (partial, report):
         first = _mosaics(settings, made, report)
         measured = comparison_of(settings, made.encoder, made.dataset, partial, report, maps)
-    tables = made.show((*first, *comparison_tables(measured, title, settings.encoder.name)))
+    removals = removal_tables(measured, title, settings.encoder.name)
+    tables = made.show((*removals, *first, *comparison_tables(measured, title, settings.encoder.name)))
     if out is None:
         return
     rows, cases = _examples(settings, made, measured)
@@ -79,6 +81,7 @@ def _facts(settings: ComparisonConfig, dataset: LabeledImages, measured: MapComp
         "Accuracy": f"{100 * float(correct):.1f} %; maps of all decisions are judged",
         "RELAX": f"{maps.relax_masks} masks an image",
         "Curves": f"{maps.steps} steps, removed pixels become {maps.removed}",
+        "Removals": f"{maps.removal_draws} sets of {maps.removal_grid}×{maps.removal_grid} regions, {maps.removal}",
         "Seed": str(maps.seed),
     }
 

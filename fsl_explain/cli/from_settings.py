@@ -15,9 +15,10 @@ from fsl_explain.config.settings import DecisionConfig, EpisodesConfig, RunConfi
 from fsl_explain.encoder import Encoder
 from fsl_explain.evaluation.comparison.compared_images import MapComparison
 from fsl_explain.evaluation.comparison.label_free import compare_label_free
+from fsl_explain.evaluation.comparison.removed_regions import RegionRemovals
 from fsl_explain.evaluation.comparison.with_supports import compare_maps
 from fsl_explain.evaluation.episodes import accuracy_over_episodes, evaluate_episodes
-from fsl_explain.evaluation.figures import OF_DECISIONS, Figure
+from fsl_explain.evaluation.figures import OF_COMPARED_MAPS, OF_DECISIONS, OF_MAPS, OF_REFERENCES, Figure
 from fsl_explain.evaluation.grid_choice import GridDecision, Shown
 from fsl_explain.evaluation.map_grid import MapGrid, map_grid
 from fsl_explain.evaluation.measurement import Chunk
@@ -117,6 +118,7 @@ def comparison_of(
         encoder,
         dataset,
         methods=maps.methods,
+        figures=OF_COMPARED_MAPS if maps.removal_draws else (*OF_REFERENCES, *OF_MAPS),
         rule=maps.rule,
         similarity=maps.similarity,
         shots=maps.shots,
@@ -125,12 +127,20 @@ def comparison_of(
         relax=relax,
         steps=maps.steps,
         removed=maps.removed,
+        removals=removals_of(maps),
         batch_size=run.batch_size,
         partial=partial,
         maps=saved,
         engine=run.engine,
         report=report,
     )
+
+
+def removals_of(maps: MapsConfig) -> RegionRemovals | None:
+    """Return which regions are removed; None where none are."""
+    if not maps.removal_draws:
+        return None
+    return RegionRemovals(maps.removal_grid, maps.removal_draws, removal=maps.removal, seed=maps.seed)
 
 
 def relax_of(maps: MapsConfig, run: RunConfig) -> RelaxOptions:

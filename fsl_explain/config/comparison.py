@@ -8,11 +8,11 @@ from fsl_explain.config.center import CENTER, CenterConfig
 from fsl_explain.config.data import DataConfig
 from fsl_explain.config.encoder import EncoderConfig
 from fsl_explain.config.mosaics import MosaicSizesConfig
-from fsl_explain.config.names import ComparedMethodName, MaskingName, ScoringRuleName, SimilarityName
+from fsl_explain.config.names import ComparedMethodName, MaskingName, RemovalName, ScoringRuleName, SimilarityName
 from fsl_explain.config.numbers import LARGEST_SEED, MOST, MOST_AT_ONCE
 from fsl_explain.config.settings import RunConfig
 from fsl_explain.config.strict import Settings
-from fsl_explain.registries import MASKINGS, RULES, SIMILARITIES
+from fsl_explain.registries import MASKINGS, REMOVALS, RULES, SIMILARITIES
 
 
 class MapsConfig(Settings):
@@ -39,6 +39,14 @@ class MapsConfig(Settings):
         "official", description="lafam: LaFAM's simplified masks; with 2,048 as many as a ResNet-50 has channels."
     )
     steps: int = Field(4, ge=1, le=MOST_AT_ONCE, description="Steps of the insertion and deletion curves.")
+    removal_draws: int = Field(
+        60,
+        ge=0,
+        le=MOST_AT_ONCE,
+        description="Random sets of regions removed from each image of the sample, one pass each; 0: none.",
+    )
+    removal_grid: int = Field(7, ge=2, le=MOST_AT_ONCE, description="Regions a side: 7 makes 49 of them.")
+    removal: RemovalName = Field("blur", description=f"What removed regions become: {REMOVALS.listed()}.")
     removed: MaskingName = Field("blur", description=f"What removed pixels become in the curves: {MASKINGS.listed()}.")
 
 

@@ -12,6 +12,7 @@ from fsl_explain.registries import (
     METHODS,
     MOSAIC_HEADS,
     POOLINGS,
+    REMOVALS,
     RULES,
     SIMILARITIES,
     checked_encoder,
@@ -46,6 +47,7 @@ PoolingName = Annotated[str, named(POOLINGS)]
 MethodName = Annotated[str, named(METHODS)]
 ComparedMethodName = Annotated[str, named(METHODS, CLASS_LOGIT)]
 MaskingName = Annotated[str, named(MASKINGS)]
+RemovalName = Annotated[str, named(REMOVALS)]
 MosaicHeadName = Annotated[str, named(MOSAIC_HEADS)]
 EncoderName = Annotated[str, AfterValidator(checked_encoder)]
 

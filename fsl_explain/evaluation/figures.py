@@ -24,10 +24,14 @@ NEEDS = {
     "lead": "a function from images to their lead over the runner-up",
     "side": "images with their maps, and what removed pixels become",
     "steps": "the steps of a curve",
+    "random_removals": "random sets of regions, removed, and what the lead lost by it",
+    "single_removals": "regions, removed one at a time, and what the lead lost by it",
+    "shapley_removals": "regions and the Shapley values of their removal",
 }
 """What the function of a figure can ask for, by the name of the value."""
 PER_QUERY = ("score", "masked_score")
-ON_A_SAMPLE = ("lead", "side", "steps")  # the network is asked again several times an image
+ON_A_SAMPLE = ("lead", "side", "steps", "random_removals", "single_removals", "shapley_removals")
+"""What asks the network again, several times an image."""
 
 
 @dataclass(frozen=True)
@@ -103,8 +107,17 @@ class Figure:
 _METRICS, _CURVES = "fsl_explain.metrics", "fsl_explain.evaluation.removal"
 _MAPS, _SCORES, _TWO = ("saliency",), ("score", "masked_score"), ("saliency", "other_saliency")
 _AGAIN = ("lead", "side", "steps")
+_REMOVED, _ALONE, _SHAPLEY = (("saliency", f"{how}_removals") for how in ("random", "single", "shapley"))
 _REGISTERED = (
     Figure("accuracy", "Accuracy %", None, ()),
+    Figure("removal_correlation", "Removed sets", f"{_CURVES}:correlation", _REMOVED, 1.0),
+    Figure("removal_rank_correlation", "Removed sets, rank", f"{_CURVES}:rank_correlation", _REMOVED, 1.0),
+    Figure("removal_partial_correlation", "At equal size", f"{_CURVES}:partial_correlation", _REMOVED, 1.0),
+    Figure("infidelity", "Infidelity %", f"{_CURVES}:infidelity", _REMOVED, higher_is_better=False),
+    Figure("single_removal_correlation", "One region", f"{_CURVES}:correlation", _ALONE, 1.0),
+    Figure("single_removal_rank_correlation", "One region, rank", f"{_CURVES}:rank_correlation", _ALONE, 1.0),
+    Figure("shapley_correlation", "Shapley", f"{_CURVES}:correlation", _SHAPLEY, 1.0),
+    Figure("shapley_rank_correlation", "Shapley, rank", f"{_CURVES}:rank_correlation", _SHAPLEY, 1.0),
     Figure("average_drop", "AD %", f"{_METRICS}:drops", _SCORES, 1.0, higher_is_better=False),
     Figure("increase_in_confidence", "IC %", f"{_METRICS}:increases", _SCORES, 1.0),
     Figure("proportion", "Proportion %", f"{_METRICS}:proportion"),
@@ -172,6 +185,16 @@ OF_DECISIONS = (
     "pointing_game",
 )
 """What an evaluation of decisions measures unless told otherwise: of episodes, and of a bank."""
+OF_REMOVALS = ("removal_correlation", "removal_rank_correlation", "removal_partial_correlation", "infidelity")
+"""Whether maps tell what the model does when random sets of regions are removed."""
+OF_ALL_REMOVALS = (
+    *OF_REMOVALS,
+    "single_removal_correlation",
+    "single_removal_rank_correlation",
+    "shapley_correlation",
+    "shapley_rank_correlation",
+)
+"""The same, with regions removed one at a time, and their Shapley values."""
 OF_REFERENCES = ("reference_correlation", "insertion", "deletion")
 """What tells maps apart: another reference, and the lead while pixels are removed."""
 OF_MAPS = (
@@ -183,7 +206,7 @@ OF_MAPS = (
     "sparseness",
 )
 """What a comparison measures of every map: LaFAM's six, which ``metrics.map_figures`` makes from one sort."""
-OF_COMPARED_MAPS = (*OF_REFERENCES, *OF_MAPS)
+OF_COMPARED_MAPS = (*OF_REMOVALS, *OF_REFERENCES, *OF_MAPS)
 OF_MOSAICS = ("hit", "energy", "correlation")
 
 

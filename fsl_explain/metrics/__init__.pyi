@@ -1,5 +1,6 @@
 from .bounding_box import intersection_over_union, largest_component_boxes
 from .completeness import completeness_error
+from .derived_seed import derived_seed
 from .faithfulness import (
     average_drop,
     average_drop_excluded,
@@ -34,6 +35,19 @@ from .randomization import (
     reference_randomization,
     weight_randomization,
 )
+from .regions import (
+    each_alone,
+    random_orders,
+    random_sets,
+    region_of_pixels,
+    region_sums,
+    removed_sums,
+    replacement,
+    sets_along,
+    shapley_values,
+    without_regions,
+)
+from .removal_agreement import infidelity, removal_correlation, removal_partial_correlation, removal_rank_correlation
 from .removal_curves import RemovalCurve, Side, deletion, insertion
 
 __all__ = [
@@ -54,10 +68,13 @@ __all__ = [
     "completeness_error",
     "complexity",
     "deletion",
+    "derived_seed",
     "drops",
+    "each_alone",
     "gains",
     "increase_in_confidence",
     "increases",
+    "infidelity",
     "insertion",
     "intersection_over_union",
     "intersections_over_unions",
@@ -74,13 +91,25 @@ __all__ = [
     "normalized_drops",
     "pointing_game",
     "proportion",
+    "random_orders",
+    "random_sets",
     "reference_randomization",
+    "region_of_pixels",
+    "region_sums",
     "relevance_mass_accuracy",
     "relevance_rank_accuracy",
+    "removal_correlation",
+    "removal_partial_correlation",
+    "removal_rank_correlation",
     "removed_pixels",
+    "removed_sums",
+    "replacement",
     "road",
+    "sets_along",
+    "shapley_values",
     "sparseness",
     "stability",
     "top_k_intersection",
     "weight_randomization",
+    "without_regions",
 ]

@@ -16,6 +16,8 @@ shots = 2
 sample = 3
 relax_masks = 6
 steps = 2
+removal_draws = 5
+removal_grid = 3
 [mosaics]
 count = 4
 heads = ["none"]
@@ -33,13 +35,18 @@ def test_a_comparison_is_written_printed_and_laid_out_again(config, tmp_path, ca
     out = tmp_path / "results"
     assert run(["compare", "--config", str(config), "--out", str(out)]) == 0
     printed = capsys.readouterr().out
-    order = [
-        printed.index(title) for title in ("mosaics: maximum in the right tile", "what tells maps apart", "LaFAM's")
-    ]
+    titles = (
+        "what removing regions really does",
+        "mosaics: maximum in the right tile",
+        "what tells maps apart",
+        "LaFAM's",
+    )
+    order = [printed.index(title) for title in titles]
     assert order == sorted(order)
     assert sorted(path.name for path in out.iterdir()) == ["index.html", "queries.parquet", "summary.json"]
     summary = json.loads((out / "summary.json").read_text())
     assert summary["sample"] == 3
+    assert summary["methods"]["exact"]["removal_correlation"]["images"] == 3
     page = (out / "index.html").read_text()
     assert "Example 1" in page
     assert page.index("side by side") < page.index("what tells maps apart") < page.index("LaFAM&#39;s tables")

@@ -21,8 +21,10 @@ def compare(
 ) -> None:
     """Compare explainers on annotated images, as LaFAM's tables do, and show first what tells their maps apart.
 
-    On photographs of one object most maps look alike, and a centered Gaussian does too: so mosaics of several classes,
-    another reference and the margin come first, and on the page a few images with their maps side by side. Every table
+    First of all stands what the network does when random sets of regions are removed: it asks no annotation, and
+    maps.removal_draws forward passes for each image of the sample. On photographs of one object most maps look alike,
+    and a centered Gaussian does too: so mosaics of several classes, another reference and the margin come before the
+    annotation, and on the page a few images with their maps side by side. Every table
     holds the trivial maps; an entry is bold only where a paired bootstrap finds it better than all others. With --out
     the folder gets summary.json, queries.parquet and index.html.
 

@@ -11,13 +11,20 @@ from torch import Tensor
 
 from fsl_explain import metrics
 from fsl_explain.evaluation.comparison.compared_images import MapComparison
-from fsl_explain.evaluation.figures import FIGURES, OF_MAPS, OF_REFERENCES
+from fsl_explain.evaluation.figures import FIGURES, OF_ALL_REMOVALS, OF_MAPS, OF_REFERENCES
 from fsl_explain.evaluation.results.read_back import StoredResults
 from fsl_explain.evaluation.results.written import Columns
 from fsl_explain.evaluation.table import Table
 from fsl_explain.evaluation.tables.paired_table import comparison_table, difference_table
 
 AGAINST = "lafam"
+WHAT_REMOVALS_SAY = (
+    "Regions of each image were removed, and the network was asked what was left of the lead over the runner-up. "
+    "Removed sets: the correlation of what a map holds in each set of regions with what the lead lost. A map of all "
+    "ones counts regions, which alone reaches its figure; at equal size, the partial correlation, that number is held "
+    "still, and – stands where a map is the same everywhere and makes no claim.",
+    "Infidelity: the share of the squared drops that a map leaves unexplained at its best scale; 100: all of them.",
+)
 WHAT_TELLS_APART = (
     "Other reference: the correlation of a method's maps under the predicted class and under another one; at 1 it "
     "looks at the image alone. The two contrasts share no class, which takes four classes: –, where there are fewer.",
@@ -60,9 +67,19 @@ def comparison_tables(measured: MapComparison, title: str, model: str) -> tuple[
     return (*tables, *(difference_table(sample, figures, AGAINST) for figures in (apart, judged) if figures))
 
 
+def removal_tables(measured: MapComparison, title: str, model: str) -> tuple[Table, ...]:
+    """Lay out whether maps tell what removing regions really does, and as differences; nothing where none were."""
+    removals = [name for name in OF_ALL_REMOVALS if name in measured.figures]
+    if not removals:
+        return ()
+    sample, count = results_of(measured, model, measured.sampled), int(measured.sampled.sum())
+    found = comparison_table(f"{title}: what removing regions really does, {count} images", [sample], removals)
+    return _with_notes(found, WHAT_REMOVALS_SAY), difference_table(sample, removals, AGAINST)
+
+
 def _figures(measured: MapComparison) -> tuple[list[str], list[str]]:
     """Return the registered figures that tell maps apart, and those that judge each map: LaFAM's, then any other."""
-    known = [name for name in measured.figures if name in FIGURES]
+    known = [name for name in measured.figures if name in FIGURES and name not in OF_ALL_REMOVALS]
     apart = [name for name in OF_REFERENCES if name in known]
     judged = [name for name in OF_MAPS if name in known]
     return apart, [*judged, *(name for name in known if name not in apart and name not in judged)]

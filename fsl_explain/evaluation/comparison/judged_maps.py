@@ -3,19 +3,18 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from fsl_explain import metrics
-from fsl_explain.classifiers import SupportSet, combined
+from fsl_explain.classifiers import combined
 from fsl_explain.encoder import Encoder
 from fsl_explain.engine import Part
 from fsl_explain.evaluation.asked_for import AskedFor
-from fsl_explain.evaluation.decided_by import DecidedBy
+from fsl_explain.evaluation.comparison.decisions import ComparedDecisions
+from fsl_explain.evaluation.comparison.removed_regions import RemovedRegions
 from fsl_explain.evaluation.figures import OF_MAPS, Figure
-from fsl_explain.evaluation.image_store import ImageStore
 from fsl_explain.evaluation.kept_maps import kept_maps
 from fsl_explain.evaluation.masked_queries import checked_values
 from fsl_explain.explainers.asking import Decided, Options, ask_about
@@ -36,51 +35,6 @@ class Curves:
 
 
 @dataclass(frozen=True)
-class ComparedDecisions:
-    """The queries of a comparison, decided by the supports that all of them share."""
-
-    store: ImageStore
-    by: DecidedBy
-    classes: tuple[str, ...]
-    supports: Int[Tensor, "way shot"]  # data set indices
-    queries: Int[Tensor, "query"]
-    scores: Float[Tensor, "query way"]
-    other: Int[Tensor, "query"]  # a class that is neither the predicted one nor, where there are three, its rival
-
-    @classmethod
-    def of(
-        cls,
-        store: ImageStore,
-        by: DecidedBy,
-        classes: tuple[str, ...],
-        supports: Int[Tensor, "way shot"],
-        queries: Int[Tensor, "query"],
-        seed: int,
-    ) -> "ComparedDecisions":
-        """Decide all queries; ``seed`` draws the other classes."""
-        undecided = torch.empty(len(queries), len(classes), dtype=torch.float64)
-        run = cls(store, by, classes, supports, queries, undecided, queries)
-        scores = run.scores_of(store.embeddings[store.row_of[queries]].double())
-        return cls(store, by, classes, supports, queries, scores, _others(scores, seed))
-
-    @property
-    def predicted(self) -> Int[Tensor, "query"]:
-        """The class of the largest score."""
-        return self.scores.argmax(dim=-1)
-
-    def scores_of(self, embeddings: Float[Tensor, "some embedding"]) -> Float[Tensor, "some way"]:
-        """Return the score of every class for given embeddings."""
-        return self.by.rule.class_scores(embeddings, self.support_set(len(embeddings)), self.by.similarity)
-
-    def support_set(self, queries: int) -> SupportSet:
-        """Return the supports for a number of queries."""
-        embeddings = self.store.embeddings[self.store.row_of[self.supports]].double()
-        valid = torch.ones(self.supports.shape, dtype=torch.bool)
-        shape = (queries, *embeddings.shape)
-        return SupportSet(embeddings.expand(shape), valid.expand(shape[:-1]), self.classes)
-
-
-@dataclass(frozen=True)
 class MapWork:
     """Measures the maps of batches of queries."""
 
@@ -90,6 +44,7 @@ class MapWork:
     figures: tuple[Figure, ...]
     sampled: Bool[Tensor, "query"]
     curves: Curves
+    removed: RemovedRegions
     keeps_maps: bool = False
 
     def __call__(self, part: Part) -> dict[str, Tensor]:
@@ -128,10 +83,18 @@ class MapWork:
             iou_threshold=lambda: self.curves.iou_threshold,
             images=lambda: store.images(rows),
             other_saliency=lambda: self._other_saliency(method, places, rows, saliency),
-            lead=lambda: _Lead.over_the_runner_up(self, places),
+            lead=lambda: _Lead(self, self._weights_of_the_lead(places)),
             side=lambda: self._side(rows, saliency),
             steps=lambda: self.curves.steps,
+            random_removals=lambda: self.removed.random(places, self._weights_of_the_lead(places)),
+            single_removals=lambda: self.removed.single(places, self._weights_of_the_lead(places)),
+            shapley_removals=lambda: self.removed.shapley(places, self._weights_of_the_lead(places)),
         )
+
+    def _weights_of_the_lead(self, places: Int[Tensor, "batch"]) -> Float[Tensor, "batch way"]:
+        """Freeze which two classes are compared: each query's predicted one and its runner-up."""
+        scores = self.decisions.scores[places]
+        return lead_over(scores, scores, scores.argmax(dim=-1), None, self.decisions.classes).class_weights
 
     def _has_other(self, method: Method) -> bool:
         """Tell whether maps under two references can be compared.
@@ -190,21 +153,6 @@ class _Lead:
     work: MapWork
     weights: Float[Tensor, "batch way"]
 
-    @classmethod
-    def over_the_runner_up(cls, work: MapWork, places: Int[Tensor, "batch"]) -> "_Lead":
-        """Freeze which two classes are compared."""
-        scores = work.decisions.scores[places]
-        explained = lead_over(scores, scores, scores.argmax(dim=-1), None, work.decisions.classes)
-        return cls(work, explained.class_weights)
-
     def __call__(self, altered: Float[Tensor, "batch color height width"]) -> Float[Tensor, "batch"]:
         embeddings = self.work.encoder(altered).embedding.cpu().double()
         return combined(self.weights, self.work.decisions.scores_of(embeddings))
-
-
-def _others(scores: Float[Tensor, "query way"], seed: int) -> Int[Tensor, "query"]:
-    way = scores.shape[1]
-    order = scores.argsort(dim=-1, descending=True, stable=True)
-    skipped = 1 if way == 2 else 2
-    drawn = np.random.default_rng(seed).integers(skipped, way, len(scores))
-    return order.gather(1, torch.from_numpy(drawn)[:, None]).squeeze(1)

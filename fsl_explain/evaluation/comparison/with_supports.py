@@ -25,7 +25,9 @@ from fsl_explain.evaluation.comparison.compared_images import (
     draw_supports,
     sampled_places,
 )
-from fsl_explain.evaluation.comparison.judged_maps import ComparedDecisions, Curves, MapWork
+from fsl_explain.evaluation.comparison.decisions import ComparedDecisions
+from fsl_explain.evaluation.comparison.judged_maps import Curves, MapWork
+from fsl_explain.evaluation.comparison.removed_regions import RegionRemovals, RemovedRegions
 from fsl_explain.evaluation.decided_by import DecidedBy
 from fsl_explain.evaluation.figures import OF_COMPARED_MAPS, Figure, find_figures
 from fsl_explain.evaluation.identity import identity
@@ -49,6 +51,9 @@ NEEDS_OF_COMPARISONS = (
     "lead",
     "side",
     "steps",
+    "random_removals",
+    "single_removals",
+    "shapley_removals",
 )
 
 
@@ -66,6 +71,7 @@ def compare_maps(
     relax: RelaxOptions | None = None,
     steps: int = 4,
     removed: str = "blur",
+    removals: RegionRemovals | None = None,
     iou_threshold: float = 0.2,
     batch_size: int = 16,
     partial: Path | None = None,
@@ -76,9 +82,10 @@ def compare_maps(
     """Decide every query and measure every method's map of it.
 
     ``shots`` supports of each class are drawn from ``seed`` and never judged. ``sample`` images are for explainers that
-    ask the network again and for the curves, of ``steps`` steps in which pixels become ``removed``: ``mean``, ``black``
-    or ``blur``. ``relax`` are the options of relax and u-relax; names, objects, ``partial`` and ``maps`` as in
-    ``evaluate_episodes``, but maps of wrong decisions are among them.
+    ask the network again, for the curves, of ``steps`` steps in which pixels become ``removed``: ``mean``, ``black`` or
+    ``blur``, and for ``removals``, the regions that are removed in passes that serve all methods. ``relax`` are the
+    options of relax and u-relax; names, objects, ``partial`` and ``maps`` as in ``evaluate_episodes``, but maps of
+    wrong decisions are among them.
 
     Raises: ``LookupError`` for an unknown name; ``ValueError`` for a value that does not fit, a class without an image
     beside its supports, or fewer than two classes.
@@ -98,17 +105,20 @@ def compare_maps(
     queries = _queries(dataset, supports)
     sampled = sampled_places(len(queries), sample, seed)
     decisions = ComparedDecisions.of(store, decided_by, dataset.classes, supports, queries, seed)
+    regions = RegionRemovals(seed=seed) if removals is None else removals
     settings = {
         "methods": [*chosen, options, [one for one in methods if not isinstance(one, str)]],
         "figures": [identity(figure) for figure in shown],
         "decision": [decided_by.chosen_rule, decided_by.chosen_similarity, supports.tolist(), seed],
         "curves": [steps, removed, iou_threshold, *(["maps"] if maps is not None else [])],
+        "removals": list(vars(regions).values()),
     }
     parts = list(_parts(chosen, sampled, batch_size, settings))
     run = "" if partial is None else run_hash(encoder, dataset, settings, contents=text_hash(*store.contents))
     running = engine_for(engine, partial, run)
     curves = Curves(steps, removed, iou_threshold)
-    make = functools.partial(MapWork, encoder, decisions, chosen, shown, sampled, curves, maps is not None)
+    asked = RemovedRegions(encoder, decisions, regions, batch_size)
+    make = functools.partial(MapWork, encoder, decisions, chosen, shown, sampled, curves, asked, maps is not None)
     empty = {one.name: torch.full((len(chosen), len(queries)), torch.nan).double() for one in shown}
     predicted = [dataset.classes[label] for label in decisions.predicted.tolist()]
     with maps_written(maps, functools.partial(about_images, dataset, queries, predicted)) as taken:

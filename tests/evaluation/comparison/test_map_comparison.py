@@ -12,6 +12,7 @@ from fsl_explain.evaluation.comparison.compared_images import draw_supports
 from fsl_explain.evaluation.comparison.comparison_tables import (
     comparison_columns,
     comparison_tables,
+    removal_tables,
     results_of,
     summarize_comparison,
 )
@@ -128,6 +129,7 @@ def test_what_asks_the_network_again_is_measured_on_the_sample(measured):
     assert torch.equal(relax.isnan(), ~measured.sampled)
     assert torch.equal(measured.figures["insertion"][0].isnan(), ~measured.sampled)
     assert not measured.figures["auc"][measured.methods.index("exact")].isnan().any()
+    assert torch.equal(measured.figures["infidelity"][0].isnan(), ~measured.sampled)
     assert "relax" not in results_of(measured, "net").figures
     assert "relax" in results_of(measured, "net", measured.sampled).figures
 
@@ -146,6 +148,12 @@ def test_an_interrupted_run_goes_on_to_the_same_figures(measured, tmp_path, monk
     assert sorted(path.name for path in tmp_path.iterdir()) == [path.name for path in files]
 
 
+def test_removals_are_left_out_where_none_are_drawn():
+    found = comparison_of(settings_of(methods=("exact",), removal_draws=0), ENCODER, DATASET)
+    assert not any("removal" in name or name == "infidelity" for name in found.figures)
+    assert removal_tables(found, "digits", "net") == ()
+
+
 def test_tables_summary_and_columns(measured):
     tables = comparison_tables(measured, "digits", "net")
     assert [table.title for table in tables] == [
@@ -156,6 +164,11 @@ def test_tables_summary_and_columns(measured):
         "net: difference from lafam",
     ]
     assert [row[0] for row in tables[0].rows] == list(measured.methods)
+    removals, differences = removal_tables(measured, "digits", "net")
+    assert removals.title == "digits: what removing regions really does, 4 images"
+    assert removals.columns == ("method", "Removed sets ↑", "Removed sets, rank ↑", "At equal size ↑", "Infidelity % ↓")
+    assert [row[0] for row in removals.rows] == list(measured.methods)
+    assert len(differences.rows) == len(measured.methods) - 1
     assert "relax" not in [row[0] for row in tables[1].rows]
     summary = summarize_comparison(measured)
     assert summary["methods"]["relax"]["auc"]["images"] == 4
