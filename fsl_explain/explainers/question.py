@@ -14,6 +14,7 @@ from fsl_explain.explainers.explained_score import ExplainedScore
 from fsl_explain.explainers.tails import Tail
 from fsl_explain.heads import Pooling
 from fsl_explain.similarities import Similarity
+from fsl_explain.traces import Along
 
 
 @dataclass(frozen=True)
@@ -98,9 +99,13 @@ class Question:
 
     def spread(self, features: Features, weights: Float[Tensor, "*queries channel"]) -> Float[Tensor, "... h w"]:
         """Sum what each cell wrote into the pooled values of images over channels, with one weight a channel."""
+        return self.along(features, weights).cells
+
+    def along(self, features: Features, weights: Float[Tensor, "*queries channel"]) -> Along:
+        """Return the same with what no cell wrote, each part under its name."""
         if features.trace is None:
-            return self.pooling.spread(features.maps, weights)
-        return features.trace.spread(weights)
+            return Along(self.pooling.spread(features.maps, weights), {})
+        return features.trace.along(weights)
 
     def shares(self, features: Features) -> Float[Tensor, "*batch channel h w"]:
         """Return what each cell wrote into the pooled values."""

@@ -35,12 +35,12 @@ def attribute(question: Question) -> Attribution:
     head = linearize(question.head, question.query.pooled)
     pulled = head.pull_back(reference)
     beside = (weights * form.along_support(supports)).sum(dim=(-2, -1))
-    named = {name: (value * pulled).sum(dim=-1) for name, value in named_parts(question.query).items()}
+    along = question.along(question.query, pulled)
     return Attribution(
         contributions=question.by_channel(held(question.query) * pulled),
-        cells=question.spread(question.query, pulled),
-        bias=sum(named.values(), (reference * head.offset).sum(dim=-1) + beside + question.constant),
-        named=named,
+        cells=along.cells,
+        bias=sum(along.named.values(), (reference * head.offset).sum(dim=-1) + beside + question.constant),
+        named=along.named,
     )
 
 
@@ -61,10 +61,9 @@ def attribute_supports(question: Question) -> SupportAttribution:
     if form.support_slope is not None:
         on_biases = on_biases + (form.support_slope * head.offset).sum(dim=-1)
     bias = (weights * (on_biases + form.along_query(query))).sum(dim=(-2, -1))
-    pulled = head.pull_back(references)
-    for value in named_parts(features).values():
-        bias = bias + (value * pulled).sum(dim=(-3, -2, -1))
-    return SupportAttribution(cells=question.spread(features, pulled), bias=bias + question.constant)
+    along = question.along(features, head.pull_back(references))
+    bias = sum((value.sum(dim=(-2, -1)) for value in along.named.values()), bias + question.constant)
+    return SupportAttribution(cells=along.cells, bias=bias)
 
 
 def support_addends(
@@ -78,9 +77,10 @@ def support_addends(
     if question.tail is not None:
         return integrated.support_addends(question)
     head = linearize(question.head, question.query.pooled)
-    beside = head.offset
-    for value in named_parts(question.query).values():
-        beside = beside + head.push_forward(value[..., None, :]).squeeze(-2)
+    if question.query.trace is None:
+        beside = head.offset
+    else:
+        beside = question.query.embedding - head.push_forward(held(question.query)[..., None, :]).squeeze(-2)
     form, weights = pair_form(question), question.weights.supports
     on_cells, on_bias = (_on_references(question, form, part) for part in (question.query.embedding - beside, beside))
     return weights * on_cells, weights * (on_bias + form.along_support(question.supports.embeddings))
