@@ -54,7 +54,7 @@ class Linearization:
         for stage in reversed(self.stages):
             pulled = stage.transpose(gradient)
             bias = _constant_of(stage, pulled)
-            constant = constant if bias is None else constant + (gradient * bias).sum(dim=-1)
+            constant = constant if bias is None else constant + torch.linalg.vecdot(gradient, bias)
             gradient = pulled
         return gradient, constant
 
@@ -272,8 +272,10 @@ def secant_gains(layer: Callable[[Tensor], Tensor], values: Float[Tensor, "*batc
 
     Nearer to 0 than √ε the gain is that at ±√ε, the derivative but for √ε; times x, it is off by ε.
     """
-    nearest = torch.full_like(values, torch.finfo(values.dtype).eps ** 0.5).copysign(values)
-    points = torch.where(values.abs() < nearest.abs(), nearest, values)
-    at_zero = layer(torch.zeros_like(values)).detach()
+    nearest = torch.finfo(values.dtype).eps ** 0.5
+    points = torch.where(values.abs() < nearest, values.new_tensor(nearest).copysign(values), values)
+    at_zero = layer(values.new_zeros(values.shape[-1:])).detach()
     at_points = layer(points.clone()).detach()  # a copy, for layers that work in place
+    if not at_zero.any():
+        return Diagonal(at_points / points)
     return Diagonal((at_points - at_zero) / points, at_zero)

@@ -83,6 +83,11 @@ class FrozenBlock:
         values = self.value.new_zeros(self.value.shape[:2]) if self.beta is None else self.value @ self.beta
         return values.flatten() if self.value_layer_bias is None else values.flatten() + self.value_layer_bias
 
+    @cached_property
+    def attention_to_queries(self) -> Float[Tensor, "*batch head query query"]:
+        """The queries' attention to themselves and each other."""
+        return picked(self.attention.mT, self.queries).mT
+
     def on_tokens(self, gradient: Float[Tensor, "*queries query channel"]) -> Written:
         """Return what each head writes of each token along a gradient, what the biases do, and what is passed on."""
         pulled_out, bias = self.out.pull_with_bias(gradient)
@@ -91,12 +96,12 @@ class FrozenBlock:
         read = (pulled.flatten(-3, -2) @ self.read.mT).unflatten(-2, pulled.shape[-3:-1])
         written, bias = (self.attention * read).sum(dim=-2), bias.sum(dim=-1)
         if self.beta is not None:
-            bias = bias + (pulled.sum(dim=(-3, -2)) * self.beta).sum(dim=-1)
+            bias = bias + torch.linalg.vecdot(pulled.sum(dim=(-3, -2)), self.beta)
         if self.value_layer_bias is not None:
-            bias = bias + (pulled_out * self.value_layer_bias).sum(dim=(-2, -1))
+            bias = bias + torch.linalg.vecdot(pulled_out, self.value_layer_bias).sum(dim=-1)
         if self.norm is None:
             return Written(written, bias, None)
-        own = torch.einsum("...hqo,...hqd->...od", self.attention[..., self.queries], pulled)
+        own = torch.einsum("...hqo,...hqd->...od", self.attention_to_queries, pulled)
         return Written(written, bias, self.norm.pull_back(own))
 
     def written(
@@ -123,10 +128,10 @@ class FrozenBlock:
     def _read(self, slots: Tensor, streams: Tensor | None, more: int) -> Float[Tensor, "*batch query slots value"]:
         rows = self.attention[..., None, :] * slots
         read = (rows.flatten(-4, -2) @ self.read).unflatten(-2, rows.shape[-4:-1])
-        read = nn.functional.pad(read, (0, 0, 0, more))
+        read = nn.functional.pad(read, (0, 0, 0, more)) if more else read
         if streams is not None and self.norm is not None:
             own = self.norm.push_forward(streams)
-            read = read + torch.einsum("...hqo,...osd->...hqsd", self.attention[..., self.queries], own)
+            read = read + torch.einsum("...hqo,...osd->...hqsd", self.attention_to_queries, own)
         return torch.einsum("...hqsd,hwd->...qshw", read, self.value).flatten(-2)
 
 
@@ -143,7 +148,7 @@ def frozen(
     attention = _attention(block, tokens, read, queries)
     width = block.value.weight.shape[0] // block.heads
     value = block.value.weight.to(read).unflatten(0, (block.heads, width))
-    own = None if block.latent is not None else tokens[..., list(queries), :]
+    own = None if block.latent is not None else picked(tokens, queries)
     after, known = heard.after, {}
     if after is None or not takes_whatever_enters(block.out):
         seen = torch.einsum("...hqt,...td->...hqd", attention, read)
@@ -176,7 +181,7 @@ def queries_behind(
     rows = _attention(block, tokens, read, queries)
     values = in_heads(block.value(read if beta is None else read + beta), block.heads)
     written: Tensor = module_in_full_precision(block.out)((rows @ values).transpose(-3, -2).flatten(-2))
-    after = written if block.latent is not None else tokens[..., list(queries), :] + written
+    after = written if block.latent is not None else picked(tokens, queries) + written
     return after if block.mlp is None else after + module_in_full_precision(block.mlp)(after)
 
 
@@ -201,15 +206,22 @@ def _queries(block: Block, tokens: Tensor, queries: tuple[int, ...]) -> Tensor:
     if block.latent is not None:
         asked = block.latent.to(tokens).expand(*tokens.shape[:-2], -1, -1)
     else:
-        asked = normalize(block.norm, tokens[..., list(queries), :])
+        asked = normalize(block.norm, picked(tokens, queries))
     heads = in_heads(asked if block.query is None else block.query(asked), block.heads)
     heads = heads if block.query_norm is None else normalize(block.query_norm, heads)
     if block.rotate is None or block.latent is not None:
         return heads
     everywhere = heads.new_zeros(*heads.shape[:-2], tokens.shape[-2], heads.shape[-1])
     everywhere[..., list(queries), :] = heads
-    rotated: Tensor = block.rotate(everywhere)[..., list(queries), :]
-    return rotated
+    return picked(block.rotate(everywhere), queries)
+
+
+def picked(tokens: Float[Tensor, "*batch token channel"], places: tuple[int, ...]) -> Tensor:
+    """Return the tokens at some places, without a copy where they stand behind each other."""
+    first = places[0] if places else 0
+    if places == tuple(range(first, first + len(places))):
+        return tokens[..., first : first + len(places), :]
+    return tokens[..., list(places), :]
 
 
 def in_heads(values: Float[Tensor, "*batch token channel"], heads: int) -> Float[Tensor, "*batch head token width"]:

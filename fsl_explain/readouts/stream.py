@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from fsl_explain.readouts.block import UNHEARD, Block, FrozenBlock, Heard, frozen, queries_behind
+from fsl_explain.readouts.block import UNHEARD, Block, FrozenBlock, Heard, frozen, picked, queries_behind
 from fsl_explain.traces import Along
 
 CELLS, BIASES, ITSELF = "cells", "biases", "class token to itself"
@@ -95,7 +95,7 @@ class StreamTrace:
             written[name] = written.get(name, 0) + (start * pulled.start).sum(dim=(-2, -1))
         named = {**written, BIASES: pulled.bias, **pulled.mlps}
         cells: Tensor = total[..., len(self.plan.roles) :].unflatten(-1, self.grid)
-        return Along(cells, {name: value.double() for name, value in named.items()})
+        return Along(cells, {name: value.double().expand(cells.shape[:-2]) for name, value in named.items()})
 
     def spread(self, weights: Float[Tensor, "*queries channel"]) -> Float[Tensor, "... h w"]:
         """Sum each cell's addend over channels with one weight a channel."""
@@ -215,7 +215,7 @@ class StreamTrace:
 
     def _state(self, count: int, starts: list[Tensor]) -> Float[Tensor, "*batch query slots channel"]:
         """Return the streams before the first block: nothing of any slot, the starts, and no biases."""
-        own = self.tokens[0][..., list(self.plan.queries), None, :]
+        own = picked(self.tokens[0], self.plan.queries)[..., None, :]
         nothing = torch.zeros_like(own)
         return torch.cat([*[nothing] * count, *(start[..., None, :] for start in starts), nothing], dim=-2)
 
@@ -223,7 +223,7 @@ class StreamTrace:
         """Return the query tokens as they enter, each under its role, in its own place of the stream."""
         if self._frozen[0].norm is None:
             return {}
-        own = self.tokens[0][..., list(self.plan.queries), :]
+        own = picked(self.tokens[0], self.plan.queries)
         found: dict[str, Tensor] = {}
         for number, at in enumerate(self.plan.queries):
             role = self.plan.roles[at]

@@ -37,8 +37,9 @@ def block_of(module: nn.Module, given: Mapping[str, Any]) -> Block | None:
     out = [*found.pop("out"), *_scale(module, SCALES)]
     chain = [plain_norm(before_mlp), *inner, *_scale(module, SCALES_OF_MLP)]
     activation = inner[1] if isinstance(inner[1], Elementwise) else None
-    layers = {"norm": plain_norm(norm), "out": nn.Sequential(*out), "mlp": nn.Sequential(*chain)}
-    return Block(**layers, activation=activation, **found)
+    return Block(
+        norm=plain_norm(norm), out=nn.Sequential(*out), mlp=nn.Sequential(*chain), activation=activation, **found
+    )
 
 
 def listened_to(module: nn.Module) -> tuple[nn.Module | None, nn.Module | None]:

@@ -80,9 +80,10 @@ def _listen(parts: TokenNetwork, place: int, ran: Ran) -> ExitStack:
             values = values if parts.batch_first else values.transpose(0, 1)
             found.append(at_hand(values[:, list(parts.queries)]))
 
-    if norm is not None and first is not None:
-        after, inside = ran.after.setdefault(place, []), ran.inside.setdefault(place, [])
+    after, inside = ran.after.setdefault(place, []), ran.inside.setdefault(place, [])
+    if norm is not None:
         hooks.callback(norm.register_forward_pre_hook(lambda _, given: keep(after, given[0])).remove)
+    if first is not None:
         hooks.callback(first.register_forward_hook(lambda *of: keep(inside, of[-1])).remove)
     return hooks
 
