@@ -59,7 +59,7 @@ def run(network: nn.Module, parts: TokenNetwork, images: Tensor, followed: range
             hooks.callback(parts.pool.register_forward_hook(lambda *of: ran.pooled.append(of[-1])).remove)
         for layer in parts.classifiers:
             hooks.callback(layer.register_forward_pre_hook(lambda _, of: ran.classified.append(of[0])).remove)
-        ran.output = on_one_device(network)(images)
+        ran.output = on_one_device(network)(images, **parts.more(images))
     expected = len(parts.blocks)
     if len(ran.entered) != expected:
         raise Mistake(
