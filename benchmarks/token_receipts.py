@@ -5,8 +5,9 @@
 One row an architecture and readout, with random weights drawn so that attention is uneven: how far the embedding is
 from the network's own output, relative to its norm; the residual of a contrast's receipt relative to the sum of the
 absolute terms, in float32 and float64; and the time of the explanation over one forward pass of the network on the
-same images, one unless ``--batch`` says more, both medians measured in turn. ``integrated`` runs the network again for
-every step.
+same images, one unless ``--batch`` says more, both medians measured in turn. ``weights`` is the time to multiply every
+matrix of the blocks once with one vector, over the same pass: a class readout of one image needs that about twice, for
+channels forwards and for cells backwards. ``integrated`` runs the network again for every step.
 """
 
 import argparse
@@ -143,9 +144,14 @@ def fresh(compared: Compared) -> Compared:
     return replace(compared, features=replace(compared.features, trace=again))
 
 
-def cost(encoder: fsl_explain.Encoder, query: Tensor, compared: Compared, repeats: int) -> float:
-    """Return the time of a contrast's cells, channels and named addends over that of the network's forward pass."""
-    passes, explained = [], []
+def cost(encoder: fsl_explain.Encoder, query: Tensor, compared: Compared, repeats: int) -> tuple[float, float]:
+    """Return the time of a contrast's cells, channels and named addends over that of the network's forward pass, and
+    that of reading the blocks' weights once.
+    """
+    passes, explained, reads = [], [], []
+    blocks = [] if encoder.tokens is None else encoder.tokens.parts.blocks
+    matrices = [values.detach() for block in blocks for values in block.parameters() if values.dim() == 2]
+    vectors = {width: torch.randn(width) for width in {len(matrix.T) for matrix in matrices}}
     for _ in range(repeats + 1):
         with torch.no_grad():
             begun = time.perf_counter()
@@ -155,7 +161,12 @@ def cost(encoder: fsl_explain.Encoder, query: Tensor, compared: Compared, repeat
         begun = time.perf_counter()
         METHODS["contrast"].attribute(question)
         explained.append(time.perf_counter() - begun)
-    return statistics.median(explained[1:]) / statistics.median(passes[1:])
+        begun = time.perf_counter()
+        for matrix in matrices:
+            torch.mv(matrix, vectors[len(matrix.T)])
+        reads.append(time.perf_counter() - begun)
+    over = statistics.median(passes[1:])
+    return statistics.median(explained[1:]) / over, statistics.median(reads[1:]) / over
 
 
 def rows(name: str, repeats: int, batch: int) -> Iterator[str]:
@@ -178,12 +189,12 @@ def rows(name: str, repeats: int, batch: int) -> Iterator[str]:
                 apart = float((ours - own).norm() / own.norm()) if own is not None and own.shape == ours.shape else None
                 share = explanation.query.share_of_cells or 0.0
                 asked = torch.randn(batch, 3, size, size, generator=draw)
-                ratio = cost(encoder, asked, compare(encoder, asked, embedded), repeats)
+                ratio, read = cost(encoder, asked, compare(encoder, asked, embedded), repeats)
         agrees = "another" if apart is None or apart > 1e-2 else f"{apart:.0e}"
         grid = "×".join(map(str, explanation.cells.shape))
         yield (
             f"{name:37} {readout or 'pooled maps':15} {agrees:>8} {found[torch.float32]:9.0e} "
-            f"{found[torch.float64]:9.0e} {share:6.0%} {grid:>7} {ratio:7.2f}"
+            f"{found[torch.float64]:9.0e} {share:6.0%} {grid:>7} {ratio:7.2f} {read:7.2f}"
         )
 
 
@@ -207,7 +218,7 @@ def main() -> None:
     torch.set_num_threads(1)
     print(
         f"{'architecture':37} {'readout':15} {'own':>8} {'float32':>9} {'float64':>9} {'cells':>6} {'grid':>7} "
-        f"{'cost':>7}"
+        f"{'cost':>7} {'weights':>7}"
     )
     for name in options.names or NETWORKS:
         for row in rows(name, options.repeats, options.batch):

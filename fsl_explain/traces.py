@@ -16,6 +16,14 @@ from torch import Tensor
 from episodes.errors import Mistake
 
 
+@dataclass(frozen=True)
+class Along:
+    """What each cell, and each part with a name, holds of the pooled values times one weight a channel."""
+
+    cells: Float[Tensor, "... h w"]
+    named: Mapping[str, Float[Tensor, "..."]]
+
+
 @runtime_checkable
 class Trace(Protocol):
     """Who wrote the pooled values of images, with any leading dimensions."""
@@ -37,6 +45,10 @@ class Trace(Protocol):
 
     def spread(self, weights: Float[Tensor, "*queries channel"]) -> Float[Tensor, "... h w"]:
         """Sum each cell's addend over channels with one weight a channel; leading dimensions broadcast."""
+        ...
+
+    def along(self, weights: Float[Tensor, "*queries channel"]) -> Along:
+        """Return the same with the named addends, each summed over channels with the same weights."""
         ...
 
     def addends(self) -> Float[Tensor, "*batch channel h w"]:
@@ -85,6 +97,11 @@ class Addends:
         """Sum each cell's addend over channels with one weight a channel."""
         return weighted_sum(self.maps, weights)
 
+    def along(self, weights: Float[Tensor, "*queries channel"]) -> Along:
+        """Return the same with the named addends, each summed over channels with the same weights."""
+        named = {name: (value * weights.to(value)).sum(dim=-1) for name, value in self.named.items()}
+        return Along(self.spread(weights), named)
+
     def addends(self) -> Float[Tensor, "*batch channel h w"]:
         """Return what each cell wrote."""
         return self.maps
@@ -127,9 +144,17 @@ class SideBySide:
 
     def spread(self, weights: Float[Tensor, "*queries channel"]) -> Float[Tensor, "... h w"]:
         """Sum each cell's addend over channels with one weight a channel."""
+        return self.along(weights).cells
+
+    def along(self, weights: Float[Tensor, "*queries channel"]) -> Along:
+        """Return the same with the named addends, a part of several traces summed."""
         widths = [trace.held.shape[-1] for trace in self.traces]
-        found = [t.spread(part) for t, part in zip(self.traces, weights.split(widths, dim=-1), strict=True)]
-        return torch.stack(torch.broadcast_tensors(*found)).sum(dim=0)
+        found = [t.along(part) for t, part in zip(self.traces, weights.split(widths, dim=-1), strict=True)]
+        cells = torch.stack(torch.broadcast_tensors(*(one.cells for one in found))).sum(dim=0)
+        named: dict[str, Tensor] = {}
+        for name, value in (item for one in found for item in one.named.items()):
+            named[name] = named[name] + value if name in named else value
+        return Along(cells, named)
 
     def addends(self) -> Float[Tensor, "*batch channel h w"]:
         """Return what each cell wrote."""

@@ -1,6 +1,5 @@
 """What an explainer is asked: one decision per query, and the combination of class scores to explain."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -14,10 +13,11 @@ from fsl_explain.devices import precise
 from fsl_explain.encoder import Encoder, Features
 from fsl_explain.explainers.explained_score import ExplainedScore
 from fsl_explain.explainers.tails import Tail
-from fsl_explain.finer import OWN_BIASES, Drawn
+from fsl_explain.finer import OWN_BIASES
 from fsl_explain.heads import Pooling
 from fsl_explain.heads.finer_at_scales import FinerAtScales
 from fsl_explain.similarities import Similarity
+from fsl_explain.traces import Along
 
 
 @dataclass(frozen=True)
@@ -102,20 +102,25 @@ class Question:
 
     def spread(self, features: Features, weights: Float[Tensor, "*queries channel"]) -> Float[Tensor, "... h w"]:
         """Sum what each cell wrote into the pooled values of images over channels, with one weight a channel."""
-        if features.trace is None:
-            return self.pooling.spread(features.maps, weights)
-        return features.trace.spread(weights)
+        return self.along(features, weights).cells
 
-    def drawn(self, features: Features, weights: Float[Tensor, "*queries pooled"]) -> Drawn:
-        """Draw what each cell wrote into the pooled values, as ``spread``, on the finest grid that there is."""
+    def along(self, features: Features, weights: Float[Tensor, "*queries channel"]) -> Along:
+        """Return the same with what no cell wrote, each part under its name."""
+        if features.trace is None:
+            return Along(self.pooling.spread(features.maps, weights), {})
+        return features.trace.along(weights)
+
+    def drawn(self, features: Features, weights: Float[Tensor, "*queries pooled"]) -> Along:
+        """Return what ``along`` does, the cells on the finest grid that there is."""
         if features.finer is None:
-            return Drawn(self.spread(features, weights), None)
+            return self.along(features, weights)
         if isinstance(features.finer, FinerAtScales):
-            return features.finer.spread(weights)
-        shares, weights = self.addends(features), weights.to(features.maps.dtype)
-        return features.finer.drawn(
-            shares, weights.reshape(*weights.shape[:-1], shares.shape[-3], *self._cells(features))
-        )
+            found = features.finer.spread(weights)
+        else:
+            shares, weights = self.addends(features), weights.to(features.maps.dtype)
+            factors = weights.reshape(*weights.shape[:-1], shares.shape[-3], *self._cells(features))
+            found = features.finer.drawn(shares, factors)
+        return Along(found.cells, {} if found.apart is None else {OWN_BIASES: precise(found.apart)})
 
     def addends(self, features: Features) -> Float[Tensor, "*batch channel h w"]:
         """Return what each cell and map wrote into the pooled values, each of which one map alone makes.
@@ -135,31 +140,21 @@ class Question:
         one_each = features.pooled.shape[-1] == features.maps.shape[-3]
         return (1, 1) if one_each else (features.maps.shape[-2], features.maps.shape[-1])
 
-    def _pooled(self, features: Features, part: Float[Tensor, "*batch channel h w"]) -> Float[Tensor, "*batch pooled"]:
-        """Return what addends, or parts of them, make of the pooled values."""
-        one_each = features.pooled.shape[-1] == features.maps.shape[-3]
-        return (part.sum(dim=(-2, -1)) if one_each else part.flatten(start_dim=-3)).to(features.pooled)
+    def holds_apart(self, features: Features) -> bool:
+        """Say whether parts of the pooled values are held by no cell that is drawn."""
+        return features.trace is not None if features.finer is None else features.finer.is_apart
 
     def held(self, features: Features) -> Float[Tensor, "*batch pooled"]:
-        """Return what the cells that are drawn hold of the pooled values; ``named`` says what the rest is."""
-        if isinstance(features.finer, FinerAtScales):
-            return features.finer.held().to(features.pooled) if features.finer.is_apart else features.pooled
-        if features.trace is not None:
+        """Return what the cells that are drawn hold of the pooled values."""
+        if features.finer is None and features.trace is not None:
             return features.trace.held.to(features.pooled)
         if features.finer is None or not features.finer.is_apart:
             return features.pooled
-        return self._pooled(features, precise(self.addends(features)) * features.finer.reach())
-
-    def named(self, features: Features) -> Mapping[str, Float[Tensor, "*batch pooled"]]:
-        """Return what no cell that is drawn holds of the pooled values, each part by what it stands for."""
         if isinstance(features.finer, FinerAtScales):
-            rest = features.pooled - self.held(features)
-            return {OWN_BIASES: rest} if features.finer.is_apart else {}
-        if features.trace is not None:
-            return {name: value.to(features.pooled) for name, value in features.trace.named.items()}
-        if features.finer is None or not features.finer.is_apart:
-            return {}
-        return {OWN_BIASES: self._pooled(features, precise(self.addends(features)) * (1 - features.finer.reach()))}
+            return features.finer.held().to(features.pooled)
+        reached = precise(self.addends(features)) * features.finer.reach()
+        one_each = self._cells(features) == (1, 1)
+        return (reached.sum(dim=(-2, -1)) if one_each else reached.flatten(start_dim=-3)).to(features.pooled)
 
     def shares(self, features: Features) -> Float[Tensor, "*batch channel h w"]:
         """Return what each cell wrote into the pooled values."""

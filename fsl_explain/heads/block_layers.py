@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from fsl_explain.heads.linearization import chain_of, secant_gains, stages_along, stages_of
+from fsl_explain.heads.linearization import chain_of, secant_gains, stages_along, stages_of, whatever_enters
 from fsl_explain.heads.stages import Dense, Diagonal, Stage
 
 
@@ -216,11 +216,13 @@ def _(layer: Elementwise, values: Tensor) -> list[Stage]:
 
 
 @stages_of.register
+@whatever_enters
 def _(layer: Scale, values: Tensor) -> list[Stage]:
-    return [Diagonal(layer.scale.to(values).expand_as(values))]
+    return [Diagonal(layer.scale.to(values))]
 
 
 @stages_of.register
+@whatever_enters
 def _(layer: Affine, values: Tensor) -> list[Stage]:  # noqa: ARG001
     return [Dense(layer.weight, layer.bias)]
 
@@ -237,5 +239,6 @@ def _(layer: Parallel, values: Tensor) -> list[Stage]:
 
 
 @stages_of.register
+@whatever_enters
 def _(layer: MeanOfParts, values: Tensor) -> list[Stage]:  # noqa: ARG001
     return [Averaged(layer.count)]

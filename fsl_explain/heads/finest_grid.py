@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from fsl_explain.heads.pooling import Pooling
-from fsl_explain.traces import SideBySide, Trace
+from fsl_explain.traces import Along, SideBySide, Trace
 
 Grid = tuple[int, int]
 
@@ -72,6 +72,10 @@ class PooledTrace:
         """Sum each cell's shares over channels with one weight a channel."""
         return self.pooling.spread(self.maps, weights)
 
+    def along(self, weights: Float[Tensor, "*queries channel"]) -> Along:
+        """Return the same; nothing has a name."""
+        return Along(self.spread(weights), {})
+
     def addends(self) -> Float[Tensor, "*batch channel h w"]:
         """Return the shares."""
         return self.pooling.shares(self.maps)
@@ -105,7 +109,12 @@ class OnGrid:
 
     def spread(self, weights: Float[Tensor, "*queries channel"]) -> Float[Tensor, "... h w"]:
         """Sum each cell's addend over channels with one weight a channel."""
-        return on_grid(self.trace.spread(weights), self.grid)
+        return self.along(weights).cells
+
+    def along(self, weights: Float[Tensor, "*queries channel"]) -> Along:
+        """Return the same with the named addends, each summed over channels with the same weights."""
+        found = self.trace.along(weights)
+        return Along(on_grid(found.cells, self.grid), found.named)
 
     def addends(self) -> Float[Tensor, "*batch channel h w"]:
         """Return what each cell of the grid wrote."""

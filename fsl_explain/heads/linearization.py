@@ -4,7 +4,7 @@ Each layer of a head is one ``Stage``; a head is the chain of its stages. A new 
 supported by registering one function with ``stages_of``.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import singledispatch
 
@@ -16,6 +16,9 @@ from episodes.errors import Mistake
 from fsl_explain.heads.direction import length
 from fsl_explain.heads.projection import Center, L2Normalize
 from fsl_explain.heads.stages import Dense, Diagonal, MeanFree, Stage
+
+NOTHING: Mapping[nn.Module, Tensor] = {}
+WHATEVER_ENTERS: set[Callable[..., list[Stage]]] = set()  # functions of layers that are the same for all values
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,21 @@ class Linearization:
             values = stage.push(values)
         return values
 
+    def pull_with_bias(
+        self, gradient: Float[Tensor, "*queries out"]
+    ) -> tuple[Float[Tensor, "*queries channel"], Float[Tensor, "*queries"]]:
+        """Return Gᵀ g and g·b, the constant found on the way; the weights are read once for both.
+
+        Law: the second is g times ``offset``.
+        """
+        constant = gradient.new_zeros(gradient.shape[:-1])
+        for stage in reversed(self.stages):
+            pulled = stage.transpose(gradient)
+            bias = _constant_of(stage, pulled)
+            constant = constant if bias is None else constant + torch.linalg.vecdot(gradient, bias)
+            gradient = pulled
+        return gradient, constant
+
     def push_beside_bias(self, values: Float[Tensor, "*batch cells channel"]) -> Float[Tensor, "*batch cells out"]:
         """Return G v for several vectors of each image, with the offset added to the last of them."""
         return through(self.stages, values)
@@ -56,25 +74,28 @@ class Linearization:
 def through(stages: Sequence[Stage], values: Float[Tensor, "*batch cells channel"]) -> Tensor:
     """Apply the linear parts of stages to several vectors of each image, and their constants to the last alone."""
     for stage in stages:
-        moved = stage.push(values)
-        if isinstance(stage, Dense | Diagonal):
-            constant = None if stage.bias is None else stage.bias.to(moved)
-        elif isinstance(stage, MeanFree):
-            constant = None
-        else:
-            constant = stage.forward(torch.zeros_like(values[..., -1, :]))
+        moved, constant = stage.push(values), _constant_of(stage, values[..., -1, :])
         if constant is not None:
             moved = torch.cat([moved[..., :-1, :], (moved[..., -1, :] + constant)[..., None, :]], dim=-2)
         values = moved
     return values
 
 
-def linearize(head: nn.Module, pooled: Float[Tensor, "*batch channel"]) -> Linearization:
-    """Freeze a head's gains at the given pooled values.
+def _constant_of(stage: Stage, entering: Float[Tensor, "*batch channel"]) -> Tensor | None:
+    """Return what a stage makes of zeros in the shape and precision of the values that enter it; None: nothing."""
+    if isinstance(stage, Dense | Diagonal):
+        return None if stage.bias is None else stage.bias.to(entering)
+    return None if isinstance(stage, MeanFree) else stage.forward(torch.zeros_like(entering))
+
+
+def linearize(
+    head: nn.Module, pooled: Float[Tensor, "*batch channel"], known: Mapping[nn.Module, Tensor] = NOTHING
+) -> Linearization:
+    """Freeze a head's gains at the given pooled values; ``known`` are values that enter some of its layers.
 
     Raises: ``ValueError`` for a layer that is not supported, naming those that are.
     """
-    return Linearization(tuple(stages_along([head], pooled)), pooled)
+    return Linearization(tuple(stages_along([head], pooled, known)), pooled)
 
 
 def linearized(
@@ -99,28 +120,50 @@ def stages_of(layer: nn.Module, values: Tensor) -> list[Stage]:  # noqa: ARG001 
     )
 
 
-def stages_along(layers: Sequence[nn.Module], values: Float[Tensor, "*batch channel"]) -> list[Stage]:
-    """Return the stages of layers behind each other at the values that enter them; the last is not applied."""
-    return _along(layers, values)[0]
+def whatever_enters(stages: Callable[..., list[Stage]]) -> Callable[..., list[Stage]]:
+    """Say that a layer's stages are the same for all values, so that none need be computed for them."""
+    WHATEVER_ENTERS.add(stages)
+    return stages
+
+
+def takes_whatever_enters(head: nn.Module) -> bool:
+    """Whether a head is the same linear layer at all values."""
+    return all(stages_of.dispatch(type(layer)) in WHATEVER_ENTERS for layer in _each([head]))
+
+
+def stages_along(
+    layers: Sequence[nn.Module], values: Float[Tensor, "*batch channel"], known: Mapping[nn.Module, Tensor] = NOTHING
+) -> list[Stage]:
+    """Return the stages of layers behind each other at the values that enter them.
+
+    A layer is applied where one behind it needs what leaves it, and what enters that is not ``known``.
+    """
+    return _along(layers, values, known)[0]
 
 
 def chain_of(
     layers: Sequence[nn.Module], values: Float[Tensor, "*batch channel"]
 ) -> tuple[list[Stage], Float[Tensor, "*batch out"]]:
     """Return the stages of layers behind each other at the values that enter them, and what leaves them."""
-    stages, last, entering = _along(layers, values)
+    stages, last, entering = _along(layers, values, NOTHING)
     return stages, _applied(last, entering)
 
 
-def _along(layers: Sequence[nn.Module], values: Tensor) -> tuple[list[Stage], list[Stage], Tensor]:
-    """Return the stages, those of the last layer alone, and the values that enter that."""
+def _along(
+    layers: Sequence[nn.Module], values: Tensor, known: Mapping[nn.Module, Tensor]
+) -> tuple[list[Stage], list[Stage], Tensor]:
+    """Return the stages, those of the layers that were not applied, and the values that enter these."""
     stages: list[Stage] = []
-    last: list[Stage] = []
+    ahead: list[Stage] = []
     for layer in _each(layers):
-        values = _applied(last, values)
-        last = stages_of(layer, values)
-        stages += last
-    return stages, last, values
+        if layer in known:
+            values, ahead = known[layer], []
+        elif stages_of.dispatch(type(layer)) not in WHATEVER_ENTERS:
+            values, ahead = _applied(ahead, values), []
+        found = stages_of(layer, values)
+        stages += found
+        ahead += found
+    return stages, ahead, values
 
 
 def _each(layers: Iterable[nn.Module]) -> Iterator[nn.Module]:
@@ -145,11 +188,13 @@ def _(layer: nn.Sequential, values: Tensor) -> list[Stage]:
 @stages_of.register(nn.Identity)
 @stages_of.register(nn.Dropout)
 @stages_of.register(nn.Flatten)
+@whatever_enters
 def _(layer: nn.Module, values: Tensor) -> list[Stage]:  # noqa: ARG001
     return []
 
 
 @stages_of.register
+@whatever_enters
 def _(layer: nn.Linear, values: Tensor) -> list[Stage]:  # noqa: ARG001
     return [Dense(layer.weight.detach(), None if layer.bias is None else layer.bias.detach())]
 
@@ -227,8 +272,10 @@ def secant_gains(layer: Callable[[Tensor], Tensor], values: Float[Tensor, "*batc
 
     Nearer to 0 than √ε the gain is that at ±√ε, the derivative but for √ε; times x, it is off by ε.
     """
-    nearest = torch.full_like(values, torch.finfo(values.dtype).eps ** 0.5).copysign(values)
-    points = torch.where(values.abs() < nearest.abs(), nearest, values)
-    at_zero = layer(torch.zeros_like(values)).detach()
+    nearest = torch.finfo(values.dtype).eps ** 0.5
+    points = torch.where(values.abs() < nearest, values.new_tensor(nearest).copysign(values), values)
+    at_zero = layer(values.new_zeros(values.shape[-1:])).detach()
     at_points = layer(points.clone()).detach()  # a copy, for layers that work in place
+    if not at_zero.any():
+        return Diagonal(at_points / points)
     return Diagonal((at_points - at_zero) / points, at_zero)

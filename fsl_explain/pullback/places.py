@@ -1,10 +1,8 @@
-"""Where the cells lie in a tensor, and cells brought from one grid to another with their sum kept."""
+"""Where the cells lie in a tensor, and which grids are finer than another."""
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Literal
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -48,25 +46,6 @@ class Place:
         if self.order == "maps":
             return values.reshape(batch, -1, height, width).sum(dim=1)
         return values.reshape(batch, height, width, -1).sum(dim=-1)
-
-
-def regridded(cells: Float[Tensor, "*batch h w"], grid: Grid) -> Float[Tensor, "*batch _h _w"]:
-    """Bring cells to another grid over the same image; each is spread evenly over its area, so that the sum stays."""
-    if tuple(cells.shape[-2:]) == grid:
-        return cells
-    rows, columns = (overlaps(have, want).to(cells) for have, want in zip(cells.shape[-2:], grid, strict=True))
-    return rows @ cells @ columns.mT
-
-
-@lru_cache(maxsize=64)
-def overlaps(have: int, want: int) -> Float[Tensor, "want have"]:
-    """Return the part of each of ``have`` equal intervals that lies in each of ``want``; columns sum to 1."""
-    old = torch.arange(have + 1, dtype=torch.float64, device="cpu") / have
-    new = torch.arange(want + 1, dtype=torch.float64, device="cpu") / want
-    low = torch.maximum(old[None, :-1], new[:-1, None])
-    high = torch.minimum(old[None, 1:], new[1:, None])
-    parts = (high - low).clamp(min=0) * have
-    return parts / parts.sum(dim=0, keepdim=True)
 
 
 def finer_than(grid: Grid, last: Grid, detail: int) -> bool:

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from jaxtyping import Float
 from torch import Tensor
 
+from fsl_explain.heads.finest_grid import on_grid
 from fsl_explain.pullback.linear_steps import Linear, Normalizing
-from fsl_explain.pullback.places import Grid, Place, doubled, regridded
+from fsl_explain.pullback.places import Grid, Place, doubled
 from fsl_explain.pullback.recording import Recording
 from fsl_explain.pullback.rules import PullbackRule
 from fsl_explain.pullback.steps import Node, NotFollowed, Step, Values, Walk
@@ -53,7 +54,7 @@ class WayBack:
 
     def _placed(self, values: Tensor, place: Place | None, count: int) -> Float[Tensor, "image h w"]:
         assert place is not None  # of a source, and of what leaves something
-        return regridded(place.cells(values, count), self.grid)
+        return on_grid(place.cells(values, count), self.grid)
 
 
 def way_back(recording: Recording, maps: Tensor, rule: PullbackRule) -> tuple[WayBack, tuple[Tensor, ...]]:

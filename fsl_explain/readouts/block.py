@@ -8,6 +8,7 @@ property of a token; attention sums to 1, so that it is a bias.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from jaxtyping import Float
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from fsl_explain.devices import module_in_full_precision
 from fsl_explain.heads import Linearization, linearize
 from fsl_explain.heads.block_layers import Affine
-from fsl_explain.heads.linearization import linearized
+from fsl_explain.heads.linearization import linearized, takes_whatever_enters
 from fsl_explain.readouts.cells import normalize
 
 
@@ -39,6 +40,27 @@ class Block:
     rotate: Callable[[Float[Tensor, "*batch head token width"]], Tensor] | None = None  # of positions, over all tokens
     scale: float | None = None  # of the products; None: one over the root of a head's width
     latent: Float[Tensor, "query channel"] | None = None
+    activation: nn.Module | None = None  # the layer of ``mlp`` that is entered by what its first layer gives
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What a network's own pass showed of a block's queries, so that it need not be computed again."""
+
+    after: Float[Tensor, "*batch query channel"] | None = None  # as they left the attention, the query added
+    inside: Float[Tensor, "*batch query hidden"] | None = None  # as they entered the MLP's activation
+
+
+UNHEARD = Heard()
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a block wrote along a gradient of its queries; leading dimensions are those of the gradient."""
+
+    by_head: Float[Tensor, "... head token"]
+    bias: Float[Tensor, "..."]
+    own: Float[Tensor, "... query channel"] | None  # the gradient at the queries' own tokens; None where latent
 
 
 @dataclass(frozen=True)
@@ -48,24 +70,39 @@ class FrozenBlock:
     read: Float[Tensor, "*batch token channel"]  # x̂
     attention: Float[Tensor, "*batch head query token"]
     value: Float[Tensor, "head width channel"]
-    value_bias: Float[Tensor, "channel"]  # W_V β + b_V, the heads behind each other
+    beta: Float[Tensor, "channel"] | None  # the norm's bias
+    value_layer_bias: Float[Tensor, "out"] | None  # b_V, the heads behind each other
     norm: Linearization | None  # at the queries' own tokens; None where they are latent
     out: Linearization
     mlp: Linearization | None
     queries: tuple[int, ...] = field(default=())
 
-    def on_tokens(
-        self, gradient: Float[Tensor, "*queries query channel"]
-    ) -> tuple[Float[Tensor, "... head token"], Float[Tensor, "... query channel"] | None]:
-        """Return what each head writes of each token along a gradient, and the gradient at the queries' own tokens."""
-        heads = self.out.pull_back(gradient).unflatten(-1, self.value.shape[:2])
+    @cached_property
+    def value_bias(self) -> Float[Tensor, "out"]:
+        """W_V β + b_V: what heads read of any token."""
+        values = self.value.new_zeros(self.value.shape[:2]) if self.beta is None else self.value @ self.beta
+        return values.flatten() if self.value_layer_bias is None else values.flatten() + self.value_layer_bias
+
+    @cached_property
+    def attention_to_queries(self) -> Float[Tensor, "*batch head query query"]:
+        """The queries' attention to themselves and each other."""
+        return picked(self.attention.mT, self.queries).mT
+
+    def on_tokens(self, gradient: Float[Tensor, "*queries query channel"]) -> Written:
+        """Return what each head writes of each token along a gradient, what the biases do, and what is passed on."""
+        pulled_out, bias = self.out.pull_with_bias(gradient)
+        heads = pulled_out.unflatten(-1, self.value.shape[:2])
         pulled = torch.einsum("...qhw,hwd->...hqd", heads, self.value)
         read = (pulled.flatten(-3, -2) @ self.read.mT).unflatten(-2, pulled.shape[-3:-1])
-        written = (self.attention * read).sum(dim=-2)
+        written, bias = (self.attention * read).sum(dim=-2), bias.sum(dim=-1)
+        if self.beta is not None:
+            bias = bias + torch.linalg.vecdot(pulled.sum(dim=(-3, -2)), self.beta)
+        if self.value_layer_bias is not None:
+            bias = bias + torch.linalg.vecdot(pulled_out, self.value_layer_bias).sum(dim=-1)
         if self.norm is None:
-            return written, None
-        own = torch.einsum("...hqo,...hqd->...od", self.attention[..., self.queries], pulled)
-        return written, self.norm.pull_back(own)
+            return Written(written, bias, None)
+        own = torch.einsum("...hqo,...hqd->...od", self.attention_to_queries, pulled)
+        return Written(written, bias, self.norm.pull_back(own))
 
     def written(
         self,
@@ -78,43 +115,60 @@ class FrozenBlock:
         ``streams`` are parts of the queries' own tokens, in the order of what is returned, the slots first: what they
         write is added. Where there are more of them than slots, the others come behind the slots.
         """
-        rows = self.attention[..., None, :] * slots
-        read = (rows.flatten(-4, -2) @ self.read).unflatten(-2, rows.shape[-4:-1])
-        more = 1 if streams is None else streams.shape[-2] - len(slots)
-        read = nn.functional.pad(read, (0, 0, 0, more))
-        if streams is not None and self.norm is not None:
-            own = self.norm.push_forward(streams)
-            read = read + torch.einsum("...hqo,...osd->...hqsd", self.attention[..., self.queries], own)
-        values = torch.einsum("...hqsd,hwd->...qshw", read, self.value).flatten(-2)
+        values = self._read(slots, streams, 1 if streams is None else streams.shape[-2] - len(slots))
         values[..., -1, :] += self.value_bias
         return self.out.push_beside_bias(values)
 
+    def written_alone(
+        self, slots: Float[Tensor, "slot token"], streams: Float[Tensor, "*batch query slot channel"] | None
+    ) -> Float[Tensor, "*batch query slot channel"]:
+        """Return the same without what is written whatever the tokens are; ``streams`` are of the slots."""
+        return self.out.push_forward(self._read(slots, streams, 0))
+
+    def _read(self, slots: Tensor, streams: Tensor | None, more: int) -> Float[Tensor, "*batch query slots value"]:
+        rows = self.attention[..., None, :] * slots
+        read = (rows.flatten(-4, -2) @ self.read).unflatten(-2, rows.shape[-4:-1])
+        read = nn.functional.pad(read, (0, 0, 0, more)) if more else read
+        if streams is not None and self.norm is not None:
+            own = self.norm.push_forward(streams)
+            read = read + torch.einsum("...hqo,...osd->...hqsd", self.attention_to_queries, own)
+        return torch.einsum("...hqsd,hwd->...qshw", read, self.value).flatten(-2)
+
 
 @torch.no_grad()
-def frozen(block: Block, tokens: Float[Tensor, "*batch token channel"], queries: tuple[int, ...]) -> FrozenBlock:
+def frozen(
+    block: Block, tokens: Float[Tensor, "*batch token channel"], queries: tuple[int, ...], heard: Heard = UNHEARD
+) -> FrozenBlock:
     """Freeze a block at the tokens that enter it; ``queries`` are the positions of its query tokens.
 
-    The network's parameters get no gradient, whenever the block is frozen.
+    What was ``heard`` of the network's own pass is not computed again. The network's parameters get no gradient,
+    whenever the block is frozen.
     """
     read, beta = _without_bias(block.norm, tokens)
     attention = _attention(block, tokens, read, queries)
     width = block.value.weight.shape[0] // block.heads
     value = block.value.weight.to(read).unflatten(0, (block.heads, width))
-    zero = read.new_zeros(read.shape[-1]) if beta is None else beta
-    value_bias = block.value(zero)
-    seen = torch.einsum("...hqt,...td->...hqd", attention, read)
-    heads = torch.einsum("...hqd,hwd->...qhw", seen, value).flatten(-2) + value_bias
-    own = None if block.latent is not None else tokens[..., list(queries), :]
-    out, added = linearized(block.out, heads)
-    after = added if own is None else own + added
+    own = None if block.latent is not None else picked(tokens, queries)
+    after, known = heard.after, {}
+    if after is None or not takes_whatever_enters(block.out):
+        seen = torch.einsum("...hqt,...td->...hqd", attention, read)
+        base = block.value(read.new_zeros(read.shape[-1]) if beta is None else beta)
+        out, added = linearized(block.out, torch.einsum("...hqd,hwd->...qhw", seen, value).flatten(-2) + base)
+        after = added if own is None else own + added if after is None else after
+    else:
+        out = linearize(block.out, after.new_zeros(*after.shape[:-1], len(block.value.weight)))
+    if block.activation is not None and heard.inside is not None:
+        known = {block.activation: heard.inside}
+    bias = block.value.bias
     return FrozenBlock(
         read=read,
         attention=attention,
         value=value,
-        value_bias=value_bias,
+        beta=beta,
+        value_layer_bias=None if bias is None else bias.to(read),
         norm=None if own is None else linearize(block.norm, own),
         out=out,
-        mlp=None if block.mlp is None else linearize(block.mlp, after),
+        mlp=None if block.mlp is None else linearize(block.mlp, after, known),
         queries=() if own is None else queries,
     )
 
@@ -127,7 +181,7 @@ def queries_behind(
     rows = _attention(block, tokens, read, queries)
     values = in_heads(block.value(read if beta is None else read + beta), block.heads)
     written: Tensor = module_in_full_precision(block.out)((rows @ values).transpose(-3, -2).flatten(-2))
-    after = written if block.latent is not None else tokens[..., list(queries), :] + written
+    after = written if block.latent is not None else picked(tokens, queries) + written
     return after if block.mlp is None else after + module_in_full_precision(block.mlp)(after)
 
 
@@ -152,15 +206,22 @@ def _queries(block: Block, tokens: Tensor, queries: tuple[int, ...]) -> Tensor:
     if block.latent is not None:
         asked = block.latent.to(tokens).expand(*tokens.shape[:-2], -1, -1)
     else:
-        asked = normalize(block.norm, tokens[..., list(queries), :])
+        asked = normalize(block.norm, picked(tokens, queries))
     heads = in_heads(asked if block.query is None else block.query(asked), block.heads)
     heads = heads if block.query_norm is None else normalize(block.query_norm, heads)
     if block.rotate is None or block.latent is not None:
         return heads
     everywhere = heads.new_zeros(*heads.shape[:-2], tokens.shape[-2], heads.shape[-1])
     everywhere[..., list(queries), :] = heads
-    rotated: Tensor = block.rotate(everywhere)[..., list(queries), :]
-    return rotated
+    return picked(block.rotate(everywhere), queries)
+
+
+def picked(tokens: Float[Tensor, "*batch token channel"], places: tuple[int, ...]) -> Tensor:
+    """Return the tokens at some places, without a copy where they stand behind each other."""
+    first = places[0] if places else 0
+    if places == tuple(range(first, first + len(places))):
+        return tokens[..., first : first + len(places), :]
+    return tokens[..., list(places), :]
 
 
 def in_heads(values: Float[Tensor, "*batch token channel"], heads: int) -> Float[Tensor, "*batch head token width"]:

@@ -10,7 +10,7 @@ Three exact ways to say who wrote a class token, all of one kind, with attention
 Attention that pools, with a latent query, is a stream of one block that starts from nothing.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -18,7 +18,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from fsl_explain.readouts.block import Block, FrozenBlock, frozen, queries_behind
+from fsl_explain.readouts.block import UNHEARD, Block, FrozenBlock, Heard, frozen, picked, queries_behind
+from fsl_explain.traces import Along
 
 CELLS, BIASES, ITSELF = "cells", "biases", "class token to itself"
 STREAM, DIRECT, LAST = "class", "class-direct", "class-last"
@@ -46,6 +47,16 @@ class Plan:
 
 
 @dataclass(frozen=True)
+class Pulled:
+    """What the blocks wrote along weights, from the last to the first, and the gradient where the queries start."""
+
+    by_head: list[Float[Tensor, "... head token"]]
+    bias: Float[Tensor, "..."]
+    mlps: dict[str, Float[Tensor, "..."]]
+    start: Float[Tensor, "... query channel"]
+
+
+@dataclass(frozen=True)
 class StreamTrace:
     """Who wrote the query tokens of a network, from the tokens that entered its blocks; worked out when asked.
 
@@ -54,54 +65,73 @@ class StreamTrace:
 
     plan: Plan
     tokens: tuple[Float[Tensor, "*batch token channel"], ...]  # as they entered each block
+    heard: tuple[Heard, ...] = ()  # of each block, in order; none of any where there are none
 
     @property
     def grid(self) -> tuple[int, int]:
         """Height and width of the patches."""
         return self.plan.grid
 
-    @property
+    @cached_property
     def held(self) -> Float[Tensor, "*batch channel"]:
         """What all patches together wrote."""
-        return self._sums[CELLS]
+        return self._followed(self._slots([CELLS])).squeeze(-2).double()
 
-    @property
+    @cached_property
     def named(self) -> Mapping[str, Float[Tensor, "*batch channel"]]:
         """What no patch wrote: the first class token, registers, biases, and what a way names beside them."""
-        return {name: value for name, value in self._sums.items() if name != CELLS}
+        return {name: value.double() for name, value in self._beside().items()}
 
     @torch.no_grad()
-    def spread(self, weights: Float[Tensor, "*queries channel"]) -> Float[Tensor, "... h w"]:
-        """Pull one weight a channel back through the blocks, and sum what each patch wrote along it."""
-        total = sum(written.sum(dim=-2) for written in self._backwards(weights))
-        assert isinstance(total, Tensor)  # a plan has blocks
+    def along(self, weights: Float[Tensor, "*queries channel"]) -> Along:
+        """Pull one weight a channel back through the blocks, and sum what each patch and each part wrote along it."""
+        pulled = self._pulled(weights)
+        total = torch.stack([block.sum(dim=-2) for block in pulled.by_head]).sum(dim=0)
+        written: dict[str, Tensor] = {}
+        for at, name in enumerate(self._token_names):
+            if name:
+                written[name] = written.get(name, 0) + total[..., at]
+        for name, start in self._starts().items():
+            written[name] = written.get(name, 0) + (start * pulled.start).sum(dim=(-2, -1))
+        named = {**written, BIASES: pulled.bias, **pulled.mlps}
         cells: Tensor = total[..., len(self.plan.roles) :].unflatten(-1, self.grid)
-        return cells
+        return Along(cells, {name: value.double().expand(cells.shape[:-2]) for name, value in named.items()})
+
+    def spread(self, weights: Float[Tensor, "*queries channel"]) -> Float[Tensor, "... h w"]:
+        """Sum each cell's addend over channels with one weight a channel."""
+        return self.along(weights).cells
 
     @torch.no_grad()
     def by_head(self, weights: Float[Tensor, "*queries channel"]) -> Float[Tensor, "... block head h w"]:
         """Return what each head of each block wrote of each patch, which sums to ``spread``; the last block is last."""
-        parts = [written[..., len(self.plan.roles) :] for written in self._backwards(weights)]
+        parts = [written[..., len(self.plan.roles) :] for written in self._pulled(weights).by_head]
         cells: Tensor = torch.stack(parts[::-1], dim=-3).unflatten(-1, self.grid)
         return cells
 
-    def _backwards(self, weights: Float[Tensor, "*queries channel"]) -> Iterator[Float[Tensor, "... head token"]]:
+    def _pulled(self, weights: Float[Tensor, "*queries channel"]) -> "Pulled":
         count = max(1, len(self.plan.queries))
         gradient = weights.to(self.tokens[0].dtype).unflatten(-1, (count, -1))
-        for block in reversed(self._frozen):
-            if block.mlp is not None and self.plan.way != DIRECT:
-                gradient = gradient + block.mlp.pull_back(gradient)
-            written, own = block.on_tokens(gradient)
-            yield written
-            if self.plan.carries and own is not None:
-                gradient = gradient + own
+        by_head, mlps, bias = [], {}, gradient.new_zeros(())
+        for number, block in reversed(list(enumerate(self._frozen))):
+            if block.mlp is not None:
+                pulled, constant = block.mlp.pull_with_bias(gradient)
+                if self.plan.way == DIRECT:
+                    mlps[f"MLP {number + 1}"] = ((pulled * block.mlp.pooled).sum(dim=-1) + constant).sum(dim=-1)
+                else:
+                    gradient, bias = gradient + pulled, bias + constant.sum(dim=-1)
+            written = block.on_tokens(gradient)
+            by_head.append(written.by_head)
+            bias = bias + written.bias
+            if self.plan.carries and written.own is not None:
+                gradient = gradient + written.own
+        return Pulled(by_head, bias, dict(reversed(mlps.items())), gradient)
 
     def addends(self) -> Float[Tensor, "*batch channel h w"]:
         """Return what each patch wrote into each channel."""
         patches = self.grid[0] * self.grid[1]
         slots = torch.zeros(patches, patches + len(self.plan.roles)).to(self.tokens[0])
         slots[:, len(self.plan.roles) :] = torch.eye(patches).to(slots)
-        written: Tensor = self._pushed(slots, ())[0].mT.unflatten(-1, self.grid)
+        written: Tensor = self._followed(slots).mT.unflatten(-1, self.grid)
         return written
 
     @property
@@ -117,72 +147,75 @@ class StreamTrace:
         return queries_behind(self.plan.blocks[-1], tokens, self.plan.queries).flatten(-2)
 
     def parts(self) -> Sequence[Tensor]:
-        """Return the tokens of every block."""
-        return self.tokens
+        """Return the tokens of every block, and what was heard of each."""
+        heard = [part for one in self.heard for part in (one.after, one.inside) if part is not None]
+        return (*self.tokens, *heard)
 
     def of(self, parts: Sequence[Tensor]) -> "StreamTrace":
         """Return the same of other images."""
-        return replace(self, tokens=tuple(parts))
+        tokens, left = parts[: len(self.tokens)], iter(parts[len(self.tokens) :])
+        heard = [Heard(*(None if x is None else next(left) for x in (one.after, one.inside))) for one in self.heard]
+        return replace(self, tokens=tuple(tokens), heard=tuple(heard))
 
     @cached_property
     def _frozen(self) -> list[FrozenBlock]:
-        return [frozen(b, x, self.plan.queries) for b, x in zip(self.plan.blocks, self.tokens, strict=True)]
+        heard = self.heard or (UNHEARD,) * len(self.tokens)
+        each = zip(self.plan.blocks, self.tokens, heard, strict=True)
+        return [frozen(block, tokens, self.plan.queries, known) for block, tokens, known in each]
 
-    @cached_property
-    def _sums(self) -> dict[str, Tensor]:
-        names, roles = [CELLS], list(self.plan.roles)
-        if self.plan.carries:
-            roles = [role for at, role in enumerate(roles) if at not in self.plan.queries]
-        else:
-            roles = [ITSELF if at in self.plan.queries else role for at, role in enumerate(roles)]
-        names += list(dict.fromkeys(roles))
-        found, others = self._pushed(self._slots(names), tuple(names))
-        sums = dict(zip(names, found.unbind(dim=-2), strict=True))
-        for name, value in others.items():
-            sums[name] = sums[name] + value if name in sums else value
-        return {name: value.double() for name, value in sums.items()}
+    @property
+    def _token_names(self) -> list[str]:
+        """The name of what is read of each token before the patches; empty where the token is followed."""
+        followed = "" if self.plan.carries else ITSELF
+        return [followed if at in self.plan.queries else role for at, role in enumerate(self.plan.roles)]
 
     def _slots(self, names: Sequence[str]) -> Float[Tensor, "slot token"]:
         """Mark the tokens of each name; those that are followed as streams belong to none."""
         plan, patches = self.plan, self.grid[0] * self.grid[1]
         slots = torch.zeros(len(names), len(plan.roles) + patches)
-        slots[0, len(plan.roles) :] = 1
-        for at, role in enumerate(plan.roles):
-            name = role if at not in plan.queries else ITSELF
-            if name in names and not (plan.carries and at in plan.queries):
+        if CELLS in names:
+            slots[names.index(CELLS), len(plan.roles) :] = 1
+        for at, name in enumerate(self._token_names):
+            if name in names:
                 slots[names.index(name), at] = 1
         return slots.to(self.tokens[0])
 
     @torch.no_grad()
-    def _pushed(
-        self, slots: Float[Tensor, "slot token"], names: Sequence[str]
-    ) -> tuple[Float[Tensor, "*batch slot channel"], dict[str, Float[Tensor, "*batch channel"]]]:
-        """Follow what the tokens of each slot wrote to the output, and, where names are asked for, all else."""
-        plan, count = self.plan, len(slots)
-        starts = self._starts() if names else {}
-        extra = [*starts, BIASES]
-        first = self._frozen[0]
-        state = None if first.norm is None else self._state(count, list(starts.values()))
-        apart: dict[str, Tensor] = {}
+    def _followed(self, slots: Float[Tensor, "slot token"]) -> Float[Tensor, "*batch slot channel"]:
+        """Follow what the tokens of each slot wrote to the output, and nothing else."""
+        state = None
+        for block in self._frozen:
+            written = block.written_alone(slots, state if self.plan.carries else None)
+            state = written if state is None else state + written
+            if block.mlp is not None and self.plan.way != DIRECT:
+                state = state + block.mlp.push_forward(state)
+        assert state is not None  # a plan has blocks
+        return state.transpose(-3, -2).flatten(-2)
+
+    @torch.no_grad()
+    def _beside(self) -> dict[str, Float[Tensor, "*batch channel"]]:
+        """Follow what no patch wrote to the output, each part under its name."""
+        plan, starts = self.plan, self._starts()
+        names = list(dict.fromkeys(name for name in self._token_names if name))
+        slots, apart = self._slots(names), {}
+        state = None if self._frozen[0].norm is None else self._state(len(names), list(starts.values()))
         for number, block in enumerate(self._frozen):
             written = block.written(slots, state if plan.carries else None)
-            if written.shape[-2] < count + len(extra):  # slots and biases alone: the starts lie between them
+            if state is not None and written.shape[-2] < state.shape[-2]:  # the starts lie between slots and biases
                 parts = (written[..., :-1, :], written.new_zeros(*written.shape[:-2], len(starts), written.shape[-1]))
                 written = torch.cat([*parts, written[..., -1:, :]], dim=-2)
             state = written if state is None else state + written
-            if block.mlp is not None and plan.way == DIRECT and names:
-                at = f"MLP {number + 1}"
-                apart[at] = block.mlp.push_forward(block.mlp.pooled[..., None, :]).squeeze(-2) + block.mlp.offset
-            elif block.mlp is not None and plan.way != DIRECT:
+            if block.mlp is not None and plan.way == DIRECT:
+                added = block.mlp.push_forward(block.mlp.pooled[..., None, :]).squeeze(-2) + block.mlp.offset
+                apart[f"MLP {number + 1}"] = added.flatten(-2)
+            elif block.mlp is not None:
                 state = state + block.mlp.push_beside_bias(state)
         assert state is not None  # a plan has blocks
-        state = state.transpose(-3, -2).flatten(-2)
-        others = {name: state[..., count + number, :] for number, name in enumerate(extra)}
-        return state[..., :count, :], others | {name: value.flatten(-2) for name, value in apart.items()}
+        return dict(zip([*names, *starts, BIASES], state.transpose(-3, -2).flatten(-2).unbind(-2), strict=True)) | apart
 
     def _state(self, count: int, starts: list[Tensor]) -> Float[Tensor, "*batch query slots channel"]:
         """Return the streams before the first block: nothing of any slot, the starts, and no biases."""
-        own = self.tokens[0][..., list(self.plan.queries), None, :]
+        own = picked(self.tokens[0], self.plan.queries)[..., None, :]
         nothing = torch.zeros_like(own)
         return torch.cat([*[nothing] * count, *(start[..., None, :] for start in starts), nothing], dim=-2)
 
@@ -190,7 +223,7 @@ class StreamTrace:
         """Return the query tokens as they enter, each under its role, in its own place of the stream."""
         if self._frozen[0].norm is None:
             return {}
-        own = self.tokens[0][..., list(self.plan.queries), :]
+        own = picked(self.tokens[0], self.plan.queries)
         found: dict[str, Tensor] = {}
         for number, at in enumerate(self.plan.queries):
             role = self.plan.roles[at]

@@ -53,6 +53,32 @@ def test_pulling_back_is_the_transpose(name, pooled, gradient):
 
 
 @every_head
+@given(pooled=quarters(2, CHANNELS), gradient=quarters(2, 6))
+def test_what_is_found_while_pulling_back_is_the_offset_along_the_gradient(name, pooled, gradient):
+    assume((pooled.norm(dim=-1) > 0).all())
+    frozen = linearize(head_of(name), pooled)
+    gradient = gradient[:, : frozen.offset.shape[-1]]
+    pulled, constant = frozen.pull_with_bias(gradient)
+    assert_equal(pulled, frozen.pull_back(gradient))
+    assert_equal(constant, (gradient * frozen.offset).sum(dim=-1), 1e-11)
+
+
+def test_a_known_value_spares_the_layers_before_it():
+    """The gains are those at the known value; what would have given it is not applied, nor what no gain depends on."""
+    first, activation, last = nn.Linear(3, 4).double(), nn.GELU(), nn.Linear(4, 2).double()
+    ran = []
+    for layer in (first, last):
+        layer.register_forward_hook(lambda *_: ran.append(True))
+    pooled, known = torch.ones(1, 3, dtype=torch.float64), torch.tensor([[-2.0, -1.0, 1.0, 2.0]], dtype=torch.float64)
+    frozen = linearize(nn.Sequential(first, activation, last), pooled, {activation: known})
+    gradient = torch.ones(1, 2, dtype=torch.float64)
+    with torch.no_grad():
+        expected = (gradient @ last.weight * activation(known) / known) @ first.weight
+    assert_equal(frozen.pull_back(gradient), expected, 1e-12)
+    assert not ran
+
+
+@every_head
 @given(values=quarters(2, 3, CHANNELS), pooled=quarters(2, CHANNELS), gradient=quarters(2, 6))
 def test_pushing_forward_is_the_transpose_of_pulling_back(name, values, pooled, gradient):
     """⟨G v, g⟩ = ⟨v, Gᵀ g⟩ for every cell's vector v."""

@@ -1,5 +1,7 @@
 """The towers for images of open_clip's models by name: what they return is compared with texts and images."""
 
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,18 @@ from fsl_explain.backbones.preprocessing import Preprocessing
 from fsl_explain.backbones.text import TextTower
 
 OPTIONS = ("download",)
-BESIDE = ("text.", "transformer.", "token_embedding.", "positional_embedding", "text_projection", "ln_final.", "logit_")
+OF_OPENAI = ("input_resolution", "context_length", "vocab_size")
+"""What OpenAI's files of CLIP hold beside the weights, and nobody else's."""
+BESIDE = (
+    "text.",
+    "transformer.",
+    "token_embedding.",
+    "positional_embedding",
+    "text_projection",
+    "ln_final.",
+    "logit_",
+    "attn_mask",
+)
 SQUEEZED, CUT = "squash", "shortest"
 
 
@@ -40,11 +53,26 @@ def build(name: str, size: int | None, download: object = False) -> Member:
         preprocessing,
         words,
         preprocessing.size,
-        classifiers=tuple(stem for stem in BESIDE if not any(known.startswith(stem) for known in tower.state_dict())),
+        classifiers=tuple(
+            stem for stem in (*BESIDE, *OF_OPENAI) if not any(known.startswith(stem) for known in tower.state_dict())
+        ),
         checkpoint=file,
+        rename=partial(_of_this_activation, name=model),
         outcome=embedding_of,
         text=_text_part(open_clip, model, made, checked_download(download)),
     )
+
+
+def _of_this_activation(state: Mapping[str, Tensor], tower: nn.Module, name: str) -> Mapping[str, Tensor]:
+    """Return the tensors as they are. Raises: ``ValueError`` for OpenAI's in a transformer with another activation."""
+    quick = any(type(module).__name__ == "QuickGELU" for module in tower.modules())
+    gelu = any(isinstance(module, nn.GELU) for module in tower.modules())
+    if gelu and not quick and any(key.rpartition(".")[2] in OF_OPENAI for key in state):
+        raise Mistake(
+            f"expected weights for open_clip:{name}, whose activation is GELU, but the file is OpenAI's, trained with "
+            f"QuickGELU; use open_clip:{name}-quickgelu."
+        )
+    return state
 
 
 def _text_part(open_clip: Any, name: str, made: Any, download: bool) -> TextPart | None:

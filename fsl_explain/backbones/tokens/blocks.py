@@ -36,7 +36,18 @@ def block_of(module: nn.Module, given: Mapping[str, Any]) -> Block | None:
         return None
     out = [*found.pop("out"), *_scale(module, SCALES)]
     chain = [plain_norm(before_mlp), *inner, *_scale(module, SCALES_OF_MLP)]
-    return Block(norm=plain_norm(norm), out=nn.Sequential(*out), mlp=nn.Sequential(*chain), **found)
+    activation = inner[1] if isinstance(inner[1], Elementwise) else None
+    return Block(
+        norm=plain_norm(norm), out=nn.Sequential(*out), mlp=nn.Sequential(*chain), activation=activation, **found
+    )
+
+
+def listened_to(module: nn.Module) -> tuple[nn.Module | None, nn.Module | None]:
+    """Return a block's norm before its MLP, and the layer of the MLP that its activation reads, where there is one."""
+    mlp = first_of(module, ("mlp",))
+    inner = None if mlp is None else mlp_layers(mlp)
+    first = None if inner is None or not isinstance(inner[1], Elementwise) else inner[0]
+    return first_of(module, NORMS_BEFORE_MLP), first
 
 
 def first_of(module: nn.Module, names: tuple[str, ...]) -> Any:

@@ -3,8 +3,10 @@
 What is found here is a claim. The first image that is read checks it against the network's own output.
 """
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,12 +16,17 @@ from fsl_explain.backbones.tokens.blocks import attention_of, first_of, is_nothi
 from fsl_explain.heads.block_layers import Affine, MeanOfParts, Parallel, Residual
 from fsl_explain.readouts.block import Block
 
+INTERPOLATES = "interpolate_pos_encoding"
 CLASS, DISTILLATION, REGISTERS = "class token", "distillation token", "registers"
 Output = Callable[[Any], Tensor | None]
 
 
 def _nothing(_pool: nn.Module) -> Block | None:
     return None
+
+
+def _no_more(_images: Tensor) -> Mapping[str, Any]:
+    return {}
 
 
 def _tensor(output: Any) -> Tensor | None:
@@ -47,6 +54,7 @@ class TokenNetwork:
     batch_first: bool = True
     outcome: Output = _tensor
     classifiers: tuple[nn.Module, ...] = ()  # what they read is the embedding, where the output is of classes
+    more: Callable[[Tensor], Mapping[str, Any]] = _no_more  # what the network is given beside images
 
     @property
     def width(self) -> int:
@@ -197,7 +205,16 @@ def _of_transformers(network: Any) -> TokenNetwork | None:
         pool_block=_transformers_pool,
         outcome=_transformers_output,
         classifiers=classifiers[:1],
+        more=partial(_interpolated, network),
     )
+
+
+def _interpolated(network: Any, images: Tensor) -> Mapping[str, Any]:
+    """Ask for interpolated positions where images are of another size than those the network was configured for."""
+    side = getattr(network.config, "image_size", None)
+    sides = (side, side) if isinstance(side, int) else tuple(side or ())
+    takes = INTERPOLATES in inspect.signature(network.forward).parameters
+    return {INTERPOLATES: True} if takes and tuple(images.shape[-2:]) != sides else {}
 
 
 def _layers_of(body: nn.Module) -> list[nn.Module] | None:

@@ -4,8 +4,7 @@ The first image that is read checks what was recognized: the embedding against t
 pooled tokens against the tokens themselves. Where they differ, the network is refused.
 """
 
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,10 +13,9 @@ from torch import Tensor, nn
 
 from episodes.errors import Mistake
 from episodes.naming import unknown_name
-from fsl_explain.backbones.capture import turn_at
 from fsl_explain.backbones.tokens.blocks import block_of
 from fsl_explain.backbones.tokens.networks import TokenNetwork, embedding_of, head_of
-from fsl_explain.backbones.wrappers import on_one_device
+from fsl_explain.backbones.tokens.running import Ran, run
 from fsl_explain.devices import HALF, at_hand, in_full_precision, module_at_hand, module_in_full_precision
 from fsl_explain.features import Features
 from fsl_explain.heads import Pooling
@@ -41,18 +39,6 @@ class Read:
     pooled: Float[Tensor, "batch pooled"] | None  # the tokens that are read out; None: the pooling of the maps
     trace: Trace | None
     own: Float[Tensor, "batch embedding"] | None  # the embedding that the network itself made
-
-
-@dataclass
-class Ran:
-    """What was heard of one forward pass."""
-
-    entered: list[Tensor] = field(default_factory=list)  # the tokens that enter each block
-    given: list[dict[str, Any]] = field(default_factory=list)  # the other arguments of each block
-    left: Tensor = field(default_factory=lambda: torch.empty(0))  # the tokens that leave the last
-    pooled: list[Tensor] = field(default_factory=list)  # what attention pooling gave
-    classified: list[Tensor] = field(default_factory=list)  # what the classifiers read
-    output: Any = None
 
 
 class TokenReading:
@@ -95,7 +81,7 @@ class TokenReading:
             return Read(maps, None, None, own)
         if self.readout == POOLED:
             return Read(maps, in_full_precision(at_hand(ran.pooled[0])), self._attention_pooled(cells, grid), own)
-        stream, queried = self._stream(tokens, ran.given, grid), tokens[-1][:, list(self.parts.queries)].flatten(1)
+        stream, queried = self._stream(tokens, ran, grid), tokens[-1][:, list(self.parts.queries)].flatten(1)
         if self.readout != BOTH:
             return Read(maps, queried, stream, own)
         normalized = normalize(self.parts.norm, cells)
@@ -175,51 +161,30 @@ class TokenReading:
 
     def run(self, images: Tensor) -> Ran:
         """Run the network on placed images, and hear what its blocks are given. Raises: ``ValueError``."""
-        ran = Ran()
-        apart = self.parts.apart
+        return run(self.network, self.parts, images, self._followed, self.description)
 
-        def enter(_block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            values = [_tokens(value) for value in (args or tuple(kwargs.values()))[: 1 + apart]]
-            ran.entered.append(torch.cat(values[::-1], dim=1) if apart else values[0])
-            ran.given.append(kwargs)
+    @property
+    def _followed(self) -> range:
+        """The places of the blocks whose class token is followed."""
+        count = len(self.parts.blocks)
+        if self.readout in (MEAN, POOLED):
+            return range(0)
+        return range(count - 1 if self.readout == LAST else 0, count)
 
-        def leave(_block: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-            ran.left = torch.cat([_tokens(output), _tokens(args[0])], dim=1) if apart else _tokens(output)
-
-        with ExitStack() as hooks:
-            hooks.enter_context(turn_at(self.network))
-            for block in self.parts.blocks:
-                hooks.callback(block.register_forward_pre_hook(enter, with_kwargs=True).remove)
-            hooks.callback(self.parts.blocks[-1].register_forward_hook(leave).remove)
-            if self.parts.pool is not None:
-                hooks.callback(self.parts.pool.register_forward_hook(lambda *of: ran.pooled.append(of[-1])).remove)
-            for layer in self.parts.classifiers:
-                hooks.callback(layer.register_forward_pre_hook(lambda _, of: ran.classified.append(of[0])).remove)
-            ran.output = on_one_device(self.network)(images)
-        expected = len(self.parts.blocks)
-        if len(ran.entered) != expected:
-            raise Mistake(
-                f"expected each of the {expected} blocks of {self.description} to run once, but {len(ran.entered)} "
-                "ran; use the layer to explain and tail='network'."
-            )
-        if not self.parts.batch_first:
-            ran.entered, ran.left = [x.transpose(0, 1) for x in ran.entered], ran.left.transpose(0, 1)
-        return ran
-
-    def _stream(self, tokens: list[Tensor], given: list[dict[str, Any]], grid: tuple[int, int]) -> StreamTrace:
-        first = len(self.parts.blocks) - 1 if self.readout == LAST else 0
-        way = STREAM if self.readout == BOTH else self.readout
-        blocks = []
-        for module, kwargs in zip(self.parts.blocks[first:], given[first:], strict=True):
-            block = block_of(module, kwargs)
+    def _stream(self, tokens: list[Tensor], ran: Ran, grid: tuple[int, int]) -> StreamTrace:
+        way, blocks, heard = STREAM if self.readout == BOTH else self.readout, [], []
+        for place in self._followed:
+            module = self.parts.blocks[place]
+            block = block_of(module, ran.given[place])
             if block is None:
                 raise Mistake(
                     f"expected pre-norm transformer blocks with known parts, but {self.description} has blocks of "
                     f"type {type(module).__name__}; use readout='mean', or the layer to explain and tail='network'."
                 )
             blocks.append(block)
+            heard.append(ran.heard_in(place))
         plan = Plan(way, self.parts.roles, self.parts.queries, grid, tuple(blocks))
-        return StreamTrace(plan, tuple(tokens[first:-1]))
+        return StreamTrace(plan, tuple(tokens[self._followed.start : -1]), tuple(heard))
 
     def _attention_pooled(self, cells: Tensor, grid: tuple[int, int]) -> StreamTrace:
         pool = self.parts.pool
@@ -251,13 +216,6 @@ def grid_of(network: nn.Module, images: Tensor, count: int, description: str) ->
             f"{height}×{width}; name the layer to explain."
         )
     return rows, count // rows
-
-
-def _tokens(value: Any) -> Tensor:
-    found = value[0] if isinstance(value, tuple | list) else value
-    if not isinstance(found, Tensor) or found.dim() != 3:
-        raise Mistake(f"expected tokens (batch, token, channel) between blocks, but got {type(found).__name__}.")
-    return found
 
 
 def _near(ours: Tensor, theirs: Tensor, close: float) -> bool:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from episodes.errors import MissingFile, Mistake, TooLarge
 from fsl_explain.backbones.weights.legacy_pickle import read_inert
 from fsl_explain.backbones.weights.pickle_names import DamagedFileError, RefusedPickleError
+from fsl_explain.backbones.weights.torchscript import is_scripted, scripted_state
 
 
 def sha256_of(path: Path) -> str:
@@ -46,6 +47,8 @@ def not_a_state(path: Path, content: object) -> Mistake:
 
 def read_content(path: Path, mapped: bool = False) -> Any:
     """Read all that a ``.safetensors`` or a PyTorch file holds; live objects of known releases become ``Inert``.
+
+    Of an archive of TorchScript it is the tensors of the module.
 
     Nothing that a file names is run, and no small file takes much memory. PyTorch's own restricted reader is not asked:
     it can be made to fill the memory, or to end the interpreter. With ``mapped`` the tensors of PyTorch's archives stay
@@ -95,7 +98,8 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _read_torch(path: Path, mapped: bool) -> Any:
     try:
-        return read_inert(path, mapped)
+        content = read_inert(path, mapped)
+        return scripted_state(content) if is_scripted(content) else content
     except RefusedPickleError as error:
         raise Mistake(
             f"refused {path}: it is a pickle that asks for {error.wanted}, and loading that could run code; "

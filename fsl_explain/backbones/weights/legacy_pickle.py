@@ -189,9 +189,11 @@ def _read_archive(path: Path, mapped: bool) -> Any:
     with zipfile.ZipFile(path) as archive:
         entries = {entry.filename: entry for entry in archive.infolist()}
         content = next((name for name in entries if name.endswith("/data.pkl")), None)
-        if content is None or any(entry.compress_type != zipfile.ZIP_STORED for entry in entries.values()):
+        folder = (content or "").removesuffix("data.pkl")
+        read = (content, f"{folder}byteorder", *(name for name in entries if name.startswith(f"{folder}data/")))
+        packed = [name for name in read if name in entries and entries[name].compress_type != zipfile.ZIP_STORED]
+        if content is None or packed:
             raise DamagedFileError("it is no checkpoint of PyTorch")
-        folder = content.removesuffix("data.pkl")
         if f"{folder}byteorder" in entries and archive.read(f"{folder}byteorder") != b"little":
             raise DamagedFileError("it was written on a machine of another byte order")
         storages = Storages(path.stat().st_size, partial(_mapped, path, archive, folder) if mapped else _empty)

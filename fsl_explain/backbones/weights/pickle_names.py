@@ -31,9 +31,10 @@ INERT = {
     ("numpy", "dtype"),
     ("_codecs", "encode"),
     ("torch", "device"),
+    *(("torch.jit._pickle", f"build_{kind}list") for kind in ("int", "double", "bool", "tensor")),
     *(("torch", kind) for kind in ("float32", "float64", "float16", "bfloat16", "int64", "int32", "uint8", "bool")),
 }
-INERT_FOLDERS = ("torch.nn.modules.",)
+INERT_FOLDERS = ("torch.nn.modules.", "__torch__")  # the latter are the classes of TorchScript
 MAPPINGS = {("collections", name) for name in ("OrderedDict", "defaultdict", "Counter")}
 RECONSTRUCTORS = {("copy_reg", "_reconstructor"), ("copyreg", "_reconstructor")}
 SETS = {("builtins", "set"), ("__builtin__", "set")}

@@ -15,7 +15,6 @@ from fsl_explain.explainers.method import Attribution, Method, SupportAttributio
 from fsl_explain.explainers.methods import integrated
 from fsl_explain.explainers.normalization import upsample_sum_kept
 from fsl_explain.explainers.question import Question
-from fsl_explain.finer import OWN_BIASES
 from fsl_explain.heads import linearize
 from fsl_explain.similarities import AnyForm, effective_reference
 
@@ -34,15 +33,12 @@ def attribute(question: Question) -> Attribution:
     head = linearize(question.head, question.query.pooled)
     pulled = head.pull_back(reference)
     beside = (weights * form.along_support(supports)).sum(dim=(-2, -1))
-    named = {name: (value * pulled).sum(dim=-1) for name, value in named_parts(question.query).items()}
-    drawn = question.drawn(question.query, pulled)
-    if drawn.apart is not None:
-        named[OWN_BIASES] = drawn.apart.to(pulled)
+    along = question.drawn(question.query, pulled)
     return Attribution(
         contributions=question.by_channel(question.held(question.query) * pulled),
-        cells=drawn.cells,
-        bias=sum(named.values(), (reference * head.offset).sum(dim=-1) + beside + question.constant),
-        named=named,
+        cells=along.cells,
+        bias=sum(along.named.values(), (reference * head.offset).sum(dim=-1) + beside + question.constant),
+        named=along.named,
     )
 
 
@@ -58,13 +54,9 @@ def attribute_supports(question: Question) -> SupportAttribution:
     head = linearize(question.head, features.pooled)
     on_biases = form.with_supports(question.query.embedding, head.offset)
     bias = (weights * (on_biases + form.along_query(query))).sum(dim=(-2, -1))
-    pulled = head.pull_back(references)
-    for value in named_parts(features).values():
-        bias = bias + (value * pulled).sum(dim=(-3, -2, -1))
-    drawn = question.drawn(features, pulled)
-    if drawn.apart is not None:
-        bias = bias + drawn.apart.to(pulled).sum(dim=(-2, -1))
-    return SupportAttribution(cells=drawn.cells, bias=bias + question.constant)
+    along = question.drawn(features, head.pull_back(references))
+    bias = sum((value.sum(dim=(-2, -1)) for value in along.named.values()), bias + question.constant)
+    return SupportAttribution(cells=along.cells, bias=bias)
 
 
 def support_addends(
@@ -79,8 +71,8 @@ def support_addends(
         return integrated.support_addends(question)
     head = linearize(question.head, question.query.pooled)
     beside = head.offset
-    for value in question.named(question.query).values():
-        beside = beside + head.push_forward(value[..., None, :]).squeeze(-2)
+    if question.holds_apart(question.query):
+        beside = question.query.embedding - head.push_forward(question.held(question.query)[..., None, :]).squeeze(-2)
     form, weights, supports = pair_form(question), question.weights.supports, question.compared.embeddings
     on_cells, on_bias = (form.with_query(part, supports) for part in (question.query.embedding - beside, beside))
     return weights * on_cells, weights * (on_bias + form.along_support(supports))
