@@ -222,7 +222,7 @@ def written_at(kept: Path):
 
 def kill(keeper, command, kept: Path, delay):
     """Kill a command some time after it kept a state; it may have ended by then."""
-    before, process, deadline = written_at(kept), keeper.start(*command), time.monotonic() + 600
+    before, process, deadline = written_at(kept), keeper.start(*command), time.monotonic() + 60
     while written_at(kept) == before and time.monotonic() < deadline:
         time.sleep(0.002)
     time.sleep(delay)
