@@ -53,11 +53,11 @@ def test_an_interrupt_leaves_no_result_and_resume_completes_it(config, tmp_path)
     command = [sys.executable, "-c", code, "evaluate", "--config", str(config)]
     command += ["--out", str(out), "--set", "episodes.count=2000"]
     running = subprocess.Popen(command, stderr=subprocess.PIPE, env=os.environ | {"OMP_NUM_THREADS": "1"})
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not list(out.glob("unfinished-*/episodes-*.safetensors")) and time.monotonic() < deadline:
         time.sleep(0.05)
     running.send_signal(signal.SIGINT)
-    _, errors = running.communicate(timeout=60)
+    _, errors = running.communicate(timeout=600)
     assert running.returncode == 130, errors
     assert b"interrupted" in errors
     assert [path.name[:10] for path in out.iterdir()] == ["unfinished"]

@@ -213,7 +213,7 @@ class Keeper:
 def keeper():
     one = Keeper()
     yield one
-    one.process.communicate(timeout=60)
+    one.process.communicate(timeout=600)
 
 
 def written_at(kept: Path):

@@ -22,6 +22,7 @@ from fsl_explain.backbones.families.family import Outcome, the_tensor
 from fsl_explain.backbones.layouts import TOKENS
 from fsl_explain.backbones.reading import Reading
 from fsl_explain.backbones.tail import Tail
+from fsl_explain.devices import at_hand, module_at_hand
 from fsl_explain.heads.on_vectors import vector_head, vector_layers
 
 CLOSE = 1e-4  # of the norm of the network's own feature
@@ -165,8 +166,11 @@ def _reading(run: _Run, at: int, layout: str | None, classifies: bool) -> OwnRea
 def _embedding(network: nn.Module, reading: OwnReading, image: Tensor) -> Tensor | None:
     if reading.layer is None:
         return None
-    pooled = _read(network, reading.layer, reading.layout).maps(image).mean(dim=(-2, -1))
-    return pooled if reading.head is None else reading.head(pooled.clone())  # a copy: a layer may overwrite its input
+    pooled = at_hand(_read(network, reading.layer, reading.layout).maps(image)).mean(dim=(-2, -1))
+    if reading.head is None:
+        return pooled
+    embedding: Tensor = module_at_hand(reading.head)(pooled.clone())  # a copy: a layer may overwrite its input
+    return embedding
 
 
 def _read(network: nn.Module, layer: str, layout: str | None) -> Reading:
@@ -181,7 +185,7 @@ def _feature(network: nn.Module, reading: OwnReading, image: Tensor, outcome: Ou
             hooks.callback(layer.register_forward_pre_hook(lambda _, given: read.append(given[0].clone())).remove)
         output = network(image)
     found = read[-1] if read else outcome(output)
-    return None if found is None else found.flatten(1)
+    return None if found is None else at_hand(found.flatten(1))
 
 
 def _several_cells(shape: tuple[int, ...]) -> bool:

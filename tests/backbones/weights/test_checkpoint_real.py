@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import SHARED
+from named_encoders import assert_close_in_scale
 from torch.nn import functional as F
 
 from fsl_explain import Encoder, explain
@@ -53,7 +54,7 @@ def test_the_published_encoder_loads_and_computes_what_a_plain_forward_does(tmp_
     images = torch.randn(2, 3, 84, 84, generator=torch.Generator().manual_seed(0))
     maps = encoder(images).maps
     assert maps.shape == (2, 64, 19, 19)
-    torch.testing.assert_close(maps, forward(read_content(path), images), rtol=1e-5, atol=1e-5)
+    assert_close_in_scale(maps, forward(read_content(path), images))
     convert(path, "conv64f", tmp_path / "converted.safetensors")
     assert torch.equal(Encoder.named("conv64f", checkpoint=tmp_path / "converted.safetensors")(images).maps, maps)
 

@@ -16,6 +16,9 @@ from faults.forged_banks import CHANNELS, REFUSED, ROWS, TABLE, TAKEN, TEXT, dig
 from faults.hostile.runner import Case, answered
 from PIL import Image
 
+import retrieval_explain.cli.audit
+import retrieval_explain.cli.inspect
+import retrieval_explain.cli.search  # noqa: F401  once, not in the process of each case
 from episodes.errors import Mistake
 from retrieval_explain import MemoryBank
 from retrieval_explain.cli.app import run

@@ -16,6 +16,7 @@ from faults.hostile.runner import Case, answered
 from PIL import Image
 from safetensors.torch import save_file
 
+import fsl_explain.cli.explain  # noqa: F401  once, not in the process of each case
 from fsl_explain import Encoder
 from fsl_explain.cli.app import run
 
