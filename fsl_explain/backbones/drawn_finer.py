@@ -70,7 +70,8 @@ class DrawnFiner:
             return None
         if self.single is not None:
             seen: Any = self
-            return seen(images).finer
+            found: Finer | None = seen(images).finer
+            return found
         return self.detail.later(self._run_again, self.reading.maps, images)
 
     def _read_finer(self, images: Tensor) -> tuple[Tensor, FinerMaps | None]:

@@ -71,7 +71,7 @@ def _of_image(labeled: LabeledImage) -> str:
 
 
 def _of_the_encoder(encoder: Encoder) -> str:
-    seen = [] if encoder.scales is None else [encoder.scales.sides, encoder.scales.weights]
+    seen: list[Any] = [] if encoder.scales is None else [encoder.scales.sides, encoder.scales.weights]
     seen += [] if encoder.detail is None else [identity(encoder.detail.wanted)]
     digest = hashlib.sha256(json.dumps([_without_place(encoder), _pooling(encoder.pooling), *seen]).encode())
     layers = [name for name, module in encoder.network.named_modules() if module is encoder.layer]
