@@ -18,7 +18,7 @@ from fsl_explain.pullback.places import Grid, finer_than
 from fsl_explain.pullback.program import WayBack, way_back
 from fsl_explain.pullback.recording import Fineness, recorded
 from fsl_explain.pullback.rules import PullbackRule
-from fsl_explain.pullback.steps import NotFollowed
+from fsl_explain.pullback.steps import Node, NotFollowed
 
 BIASES = ("drawn", "apart")
 KEPT_BYTES = 512 * 2**20
@@ -75,7 +75,7 @@ class Detail:
         if len(images) * later.manner.bytes_each > KEPT_BYTES:
             maps: Tensor = run(maps_of, images)
             return maps, later
-        maps, found = self._recorded(run, maps_of, images, later.manner.last)
+        maps, found = self._recorded(run, maps_of, images, later.manner.last, later.manner.sources)
         return maps, FinerMaps(later.manner, later.images, found.way, found.values)
 
     def later(self, run: Run, maps_of: MapsOf, images: Tensor) -> FinerMaps:
@@ -98,13 +98,13 @@ class Detail:
                 f"{pixels[0]}×{pixels[1]} pixels, but got {self.wanted.detail}."
             )
         _, found = self._recorded(run, maps_of, image, last)
+        sources = found.way.sources
 
         def again(images: Tensor) -> Recorded:
-            return self._recorded(run, maps_of, images, last)[1]
+            return self._recorded(run, maps_of, images, last, sources)[1]
 
-        manner = Manner(
-            self.wanted.rule, self.wanted.biases == "apart", last, found.way.grid, found.bytes_each(), again
-        )
+        is_apart = self.wanted.biases == "apart"
+        manner = Manner(self.wanted.rule, is_apart, last, found.way.grid, found.bytes_each(), sources, again)
         shares = at_hand(maps)
         try:
             FinerMaps(manner, image, found.way, found.values).drawn(shares, shares.new_ones(1, 1, 1))
@@ -112,11 +112,13 @@ class Detail:
             raise self._refusal(error, run, maps_of, image) from error
         return manner
 
-    def _recorded(self, run: Run, maps_of: MapsOf, images: Tensor, last: Grid) -> tuple[Tensor, Recorded]:
+    def _recorded(
+        self, run: Run, maps_of: MapsOf, images: Tensor, last: Grid, begins_at: tuple[Node, ...] = ()
+    ) -> tuple[Tensor, Recorded]:
         fineness = Fineness(last, self.wanted.detail)
         maps: Tensor
         try:
-            maps, (way, values) = run(partial(_forward, maps_of, fineness, self.wanted.rule), images)
+            maps, (way, values) = run(partial(_forward, maps_of, fineness, self.wanted.rule, begins_at), images)
         except NotFollowed as error:
             raise self._refusal(error, run, maps_of, images[:1]) from error
         return maps, Recorded(way, values, len(images))
@@ -131,8 +133,10 @@ class Detail:
 
 
 def _forward(
-    maps_of: MapsOf, fineness: Fineness, rule: PullbackRule, placed: Tensor
+    maps_of: MapsOf, fineness: Fineness, rule: PullbackRule, begins_at: tuple[Node, ...], placed: Tensor
 ) -> tuple[Tensor, tuple[WayBack, tuple[Tensor, ...]]]:
-    with recorded(placed, fineness) as recording:
+    with recorded(placed, fineness, begins_at) as recording:
         maps = maps_of(placed)
+    if not recording.has_begun:  # this forward pass does other operations than the first one did
+        return _forward(maps_of, fineness, rule, (), placed)
     return maps, way_back(recording, maps, rule)

@@ -14,7 +14,7 @@ from fsl_explain.finer import Drawn
 from fsl_explain.pullback.places import Grid
 from fsl_explain.pullback.program import WayBack
 from fsl_explain.pullback.rules import PullbackRule
-from fsl_explain.pullback.steps import Values
+from fsl_explain.pullback.steps import Node, Values
 
 BYTES_TOGETHER = 256 * 2**20
 """What the values of images that are walked through together may take."""
@@ -43,6 +43,7 @@ class Manner:
     last: Grid
     grid: Grid
     bytes_each: int
+    sources: tuple[Node, ...]  # where relevance ends in every forward pass of this size
     again: Callable[[Tensor], Recorded]
 
 

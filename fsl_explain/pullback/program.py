@@ -23,6 +23,7 @@ class WayBack:
     last: Node
     steps: tuple[Step, ...]
     grid: Grid
+    sources: tuple[Node, ...]  # where relevance ends
 
     def walk(
         self, relevance: Float[Tensor, "image channel h w"], values: Values, rule: PullbackRule
@@ -78,9 +79,10 @@ def way_back(recording: Recording, maps: Tensor, rule: PullbackRule) -> tuple[Wa
             raise NotFollowed(recording.calls, "an operation that overwrites what another one has read")
     needed = sorted({number for step in steps for number in step.kept})
     new_number = {old: new for new, old in enumerate(needed)}
+    sources = tuple(node for node in reached if node.is_source)
     asked = doubled(recording.fineness.last, recording.fineness.detail)
     return (
-        WayBack(last, tuple(_renumbered(step, new_number) for step in steps), _grid(reached, asked)),
+        WayBack(last, tuple(_renumbered(step, new_number) for step in steps), _grid(reached, asked), sources),
         tuple(recording.values[number] for number in needed),
     )
 

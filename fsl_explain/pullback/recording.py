@@ -5,9 +5,10 @@ images is seen, those of functions and scripts, too. Operations at grids that ar
 kept. What cannot be followed is kept as such, and is refused when relevance comes to it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from fsl_explain.pullback.linear_steps import rows_of
 from fsl_explain.pullback.places import Grid, Place, finer_than
-from fsl_explain.pullback.steps import Node, Refused, Step
+from fsl_explain.pullback.steps import Maker, Node, Refused, Step
 
 
 @dataclass(frozen=True)
@@ -42,16 +43,23 @@ class Fineness:
 class Recording(TorchDispatchMode):
     """The steps of one forward pass of placed images, and the values that they need."""
 
-    def __init__(self, images: Tensor, fineness: Fineness) -> None:
-        """Begin with the images as the first node."""
+    def __init__(self, images: Tensor, fineness: Fineness, begins_at: Sequence[Node] = ()) -> None:
+        """Begin with the images as the first node, or where another forward pass of this size had its sources."""
         super().__init__()  # type: ignore[no-untyped-call] # of PyTorch
         self.images, self.fineness = len(images), fineness
+        makers = [node.made_by for node in begins_at]
+        self._awaited = {one.call: node for one, node in zip(makers, begins_at, strict=True) if one is not None}
+        if None in makers or len(self._awaited) < len(makers):
+            self._awaited = {}
+        self._sleeps_until = min(self._awaited, default=0)
         self.steps: list[Step] = []
         self.values: list[Tensor] = []
         self.versions: list[tuple[Tensor, int]] = []
         self.calls = 0
         self._nodes = WeakTensorKeyDictionary()
-        self.mark(images, (), Place((images.shape[-2], images.shape[-1]), "maps"))
+        self._maker: Maker | None = None
+        if not self._awaited:
+            self.mark(images, (), Place((images.shape[-2], images.shape[-1]), "maps"))
 
     def __torch_dispatch__(
         self, func: Any, types: tuple[type, ...], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -59,10 +67,15 @@ class Recording(TorchDispatchMode):
         """Compute, and write down what was done to tensors that depend on the images."""
         given = kwargs or {}
         self.calls += 1
-        followed = [one for one in _tensors((args, given)) if one in self._nodes]
+        if self.calls in self._awaited:
+            return self._begin(func(*args, **given), func)
+        if self.calls < self._sleeps_until:
+            return func(*args, **given)
+        followed = [one for one in _tensors_of(args, given) if one in self._nodes]
         if not followed:
             return func(*args, **given)
         call = Call(self, func, args, given, followed, [self._nodes[one] for one in followed], self.calls)
+        self._maker = Maker(*call.names, 0)
         recorder = recorder_of(func)
         before = recorder(call) if recorder is not None else None
         outcome = func(*args, **given)
@@ -74,17 +87,47 @@ class Recording(TorchDispatchMode):
             before(outcome)
         return outcome
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether all sources were found where they were in the other forward pass."""
+        return not self._awaited
+
+    def _begin(self, outcome: Any, func: Any) -> Any:
+        """Make a source of what was one in the other forward pass, if it is the same operation with the same shape."""
+        expected = self._awaited[self.calls]
+        maker = expected.made_by
+        found = list(_tensors(outcome))
+        if maker is not None and maker.operation == _name_of(func) and maker.outcome < len(found):
+            made = found[maker.outcome]
+            rows = rows_of(made.shape, self.images)
+            if (rows, *made.shape[1:]) == expected.shape:
+                self._nodes[made] = expected
+                del self._awaited[self.calls]
+        return outcome
+
     def node(self, tensor: object) -> Node | None:
         """Return the node of a tensor that depends on the images."""
         found: Node | None = self._nodes.get(tensor) if isinstance(tensor, Tensor) else None
         return found
 
-    def mark(self, tensor: Tensor, inputs: tuple[Node, ...], place: Place | None, is_gate: bool = False) -> Node:
-        """Make the node of a tensor. It is where relevance ends, if its grid is as fine as it is asked for."""
+    def mark(
+        self,
+        tensor: Tensor,
+        inputs: tuple[Node, ...],
+        place: Place | None,
+        is_gate: bool = False,
+        *,
+        outcome: int = 0,
+    ) -> Node:
+        """Make the node of a tensor, the only outcome of an operation or the one of a number.
+
+        It is where relevance ends, if its grid is as fine as it is asked for.
+        """
         rows = rows_of(tensor.shape, self.images)
         shape = (0, *tensor.shape[1:]) if rows is None else (rows, *tensor.shape[1:])
         ends = place is not None and self.fineness.reached(place.grid)
-        node = Node(shape, place, is_gate, is_source=ends or not inputs)
+        maker = None if self._maker is None or not inputs else replace(self._maker, outcome=outcome)
+        node = Node(shape, place, is_gate, is_source=ends or not inputs, made_by=maker)
         self._nodes[tensor] = node
         return node
 
@@ -132,20 +175,18 @@ class Call:
     @property
     def names(self) -> tuple[int, str]:
         """Its number in the forward pass, and what PyTorch calls it."""
-        return self.number, str(self.func.overloadpacket).removeprefix("aten.")
+        return self.number, _name_of(self.func)
 
     @property
     def has_images_first(self) -> bool:
         """Whether all that it reads has images first."""
         return all(node.shape[0] > 0 for node in self.nodes)
 
-    @property
+    @cached_property
     def arguments(self) -> dict[str, Any]:
         """All arguments by the names of PyTorch's own schema, defaults included."""
-        schema = self.func._schema.arguments
-        found = {one.name: one.default_value for one in schema if one.has_default_value()}
-        found.update({one.name: value for one, value in zip(schema, self.args, strict=False)})
-        return found | self.kwargs
+        names, defaults = _schema_of(self.func)
+        return {**defaults, **dict(zip(names, self.args, strict=False)), **self.kwargs}
 
 
 Finish = Callable[[Any], None]
@@ -187,6 +228,29 @@ def _fallback(call: Call) -> Finish | None:
     return None
 
 
+@lru_cache(maxsize=512)
+def _schema_of(func: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """Return the names of an operation's arguments, and the values of those that have a default."""
+    schema = func._schema.arguments
+    return tuple(one.name for one in schema), {one.name: one.default_value for one in schema if one.has_default_value()}
+
+
+@lru_cache(maxsize=512)
+def _name_of(func: Any) -> str:
+    return str(func.overloadpacket).removeprefix("aten.")
+
+
+def _tensors_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
+    """Return the tensors among the arguments of an operation, those in lists too."""
+    found: list[Tensor] = []
+    for one in (*args, *kwargs.values()):
+        if isinstance(one, Tensor):
+            found.append(one)
+        elif isinstance(one, list | tuple) and len(one) > 0 and isinstance(one[0], Tensor):
+            found.extend(part for part in one if isinstance(part, Tensor))
+    return found
+
+
 def _tensors(found: Any) -> Iterator[Tensor]:
     if isinstance(found, Tensor):
         yield found
@@ -198,8 +262,8 @@ def _tensors(found: Any) -> Iterator[Tensor]:
 
 
 @contextmanager
-def recorded(images: Tensor, fineness: Fineness) -> Iterator[Recording]:
-    """Write down what is computed of placed images while the block runs."""
-    recording = Recording(images, fineness)
+def recorded(images: Tensor, fineness: Fineness, begins_at: Sequence[Node] = ()) -> Iterator[Recording]:
+    """Write down what is computed of placed images while the block runs, from given sources on where there are any."""
+    recording = Recording(images, fineness, begins_at)
     with recording:
         yield recording

@@ -18,6 +18,15 @@ from fsl_explain.pullback.places import Place
 from fsl_explain.pullback.rules import PullbackRule
 
 
+@dataclass(frozen=True)
+class Maker:
+    """Which operation of a forward pass made a tensor, and as which of its outcomes."""
+
+    call: int
+    operation: str
+    outcome: int
+
+
 @dataclass(frozen=True, eq=False)
 class Node:
     """One tensor of a forward pass: ``shape`` begins with how many rows each image has in it."""
@@ -26,6 +35,7 @@ class Node:
     place: Place | None
     is_gate: bool = False  # made by a sigmoid or a softmax, so that as a factor it gates
     is_source: bool = False  # as fine as it is asked for: relevance ends here
+    made_by: "Maker | None" = None  # None: the images themselves
 
     @property
     def channels(self) -> int:

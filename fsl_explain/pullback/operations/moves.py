@@ -89,7 +89,7 @@ def _move(call: Call) -> Finish | None:
         node, several = call.nodes[0], isinstance(outcome, list | tuple)
         for number, made in enumerate(outcome if several else [outcome]):
             place = as_before(node, made, call)  # lost by a border or a cut, which move the cells
-            output = call.recording.mark(made, (node,), place, node.is_gate)
+            output = call.recording.mark(made, (node,), place, node.is_gate, outcome=number)
             call.recording.write(Moving((node,), output, again(call, rest, number if several else None)))
 
     return finish
