@@ -66,12 +66,14 @@ Kept = dict[tuple[str, int], Tensor]
 class Reading:
     """One way to read the network: how it is made of the encoder, and whether its decision is the encoder's own.
 
-    Where it is, only maps that are then drawn finer have a row, judged by the same drops.
+    Where it is, only maps that are then drawn finer have a row, judged by the same drops. Where it is not, maps are
+    judged by the drops of their own decision, or, with ``own=False``, by those of the encoder's.
     """
 
     name: str
     made_of: Callable[[Encoder], Encoder]
     decides_alike: bool = True
+    own: bool = True
 
 
 def edges(question: Question) -> Attribution:
@@ -90,6 +92,8 @@ READINGS = {
         Reading("detail 1:", lambda encoder: encoder.with_detail(1)),
         Reading("detail 1, apart:", lambda encoder: encoder.with_detail(1, "apart")),
         Reading("detail 2:", lambda encoder: encoder.with_detail(2)),
+        Reading("scales 224 and 448:", lambda encoder: encoder.at_scales((224, 448)), decides_alike=False),
+        Reading("scales, drops at 224:", lambda encoder: encoder.at_scales((224, 448)), decides_alike=False, own=False),
     )
 }
 """By what stands before the method in a row; a line adds one."""
@@ -152,15 +156,16 @@ class Yardstick:
             encoder, decisions, judge = reading.made_of(self.encoder), own, asked
             if not reading.decides_alike:
                 decisions = self.decisions(encoder)
+            if not reading.decides_alike and reading.own:
                 known = self.passes(name, removals, decisions)
                 judge = replace(asked, encoder=encoder, decisions=decisions, kept=known)
-            elif name:
+            if name and reading.decides_alike:
                 decisions = replace(own, store=replace(own.store, finer=encoder.finer))
             for row, method in methods_of(self.options.methods, self.options.relax_masks).items():
                 if name and (row in (*TRIVIAL, EDGES.name) or (reading.decides_alike and not method.draws_finer)):
                     continue
                 yield from self.row(f"{name} {row}".strip(), method, encoder, decisions, judge)
-                self.keep("" if reading.decides_alike else name, judge)
+                self.keep("" if judge is asked else name, judge)
         guess = untrained(self.encoder)
         frozen = replace(self.decisions(guess), scores=own.scores)
         yield from self.row(UNTRAINED, METHODS["contrast"], guess, frozen, asked)
@@ -216,7 +221,7 @@ class Yardstick:
         queries, maps = torch.from_numpy(self.judged), self.settings.maps
         images = [*self.judged.tolist(), *self.supports.flatten().tolist()]
         store = embed_unique(encoder, self.dataset, images, self.settings.run.batch_size, lambda _done: None)
-        by = DecidedBy.of(maps.rule, maps.similarity)
+        by = DecidedBy.of(maps.rule, maps.similarity, encoder.scales)
         return ComparedDecisions.of(store, by, self.dataset.classes, self.supports, queries, maps.seed)
 
     def under_head(self, encoder: Encoder) -> Encoder:
