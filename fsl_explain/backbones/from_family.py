@@ -156,7 +156,7 @@ def expect_own_feature(name: str, built: NamedNetwork, tail: str | None) -> None
     if own.layer is None or built.layout is None:
         raise Mistake(
             f"expected activation maps in {name}, but no layer of it is seen to give any; build it yourself and use "
-            "Encoder.wrap with a layer."
+            "Encoder.wrap with a layer and tail='network'."
         )
     if found.feature is None:
         raise Mistake(
@@ -169,7 +169,7 @@ def expect_own_feature(name: str, built: NamedNetwork, tail: str | None) -> None
     raise Mistake(
         f"expected the pooled maps of {name} to give its own feature, of shape {found.feature}, but those of its last "
         f"layer of maps, {own.layer}, {given}{apart}{behind}; name a layer with layer=..., or say tail={IGNORE!r} "
-        "where its pooled maps are meant."
+        f"where its pooled maps are meant, or tail={NETWORK!r} for what the network makes of that layer."
     )
 
 

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from episodes import LabeledImages, PreparedImage, prepare
+from fsl_explain.cli.fitting_methods import methods_of
 from fsl_explain.cli.from_settings import sampler_of, similarity_of
 from fsl_explain.config import EvaluationConfig
 from fsl_explain.encoder import Encoder
@@ -97,7 +98,7 @@ def _episode_case(
     return make_case(
         f"Episode {position}: a query of class {truth}",
         compared,
-        (*settings.explanation.methods, "lafam"),
+        (*methods_of(settings.explanation, encoder), "lafam"),
         choice,
         truth=truth,
         box=prepared.target_box,

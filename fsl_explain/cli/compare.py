@@ -8,6 +8,7 @@ from torch import Tensor
 
 from episodes import LabeledImages
 from fsl_explain.cli.cases import make_case
+from fsl_explain.cli.fitting_methods import fitting, methods_of
 from fsl_explain.cli.from_settings import comparison_of, mosaics_of
 from fsl_explain.cli.map_rows import SHOWN, examples_of, prepared_image, row_of_decision, rows_without_decisions
 from fsl_explain.cli.measuring import Opened, maps_folder, opened
@@ -97,9 +98,10 @@ def _examples(
     pixels = encoder.preprocess([dataset[index].image for index in drawn.flatten().tolist()])
     supports = dict(zip(dataset.classes, pixels.unflatten(0, (len(drawn), -1)), strict=True))
     choice, rows, cases = Choice(maps.rule, maps.similarity), [], []
+    shown, asked = fitting(SHOWN, encoder), methods_of(maps, encoder)
     for number, index in enumerate(examples_of(measured), start=1):
         image, truth = prepared_image(encoder, dataset, index), dataset.classes[int(dataset.labels[index])]
         compared = compare_images(encoder, image.pixels, supports, maps.similarity)
-        rows.append(row_of_decision(truth, compared, maps.methods, choice, image))
-        cases.append(make_case(f"Example {number}: {truth}", compared, SHOWN, choice, truth=truth))
+        rows.append(row_of_decision(truth, compared, shown, asked, choice, image))
+        cases.append(make_case(f"Example {number}: {truth}", compared, shown, choice, truth=truth))
     return tuple(rows), tuple(cases)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from episodes import EpisodeSampler, LabeledImages
 from fsl_explain.classifiers import RelationNetwork
+from fsl_explain.cli.fitting_methods import methods_of
 from fsl_explain.config import ComparisonConfig, EvaluationConfig, FigureConfig
 from fsl_explain.config.comparison import MapsConfig
 from fsl_explain.config.mosaics import MosaicSizesConfig
@@ -51,7 +52,7 @@ def episodes_of(
         dataset,
         sampler=sampler_of(settings.episodes, dataset),
         episodes=settings.episodes.count,
-        methods=settings.explanation.methods,
+        methods=methods_of(settings.explanation, encoder),
         figures=figures,
         rule=settings.decision.rule,
         similarity=similarity_of(settings.decision, settings.episodes.n_shot),
@@ -104,7 +105,7 @@ def comparison_of(
         return compare_label_free(
             encoder,
             dataset,
-            methods=maps.methods,
+            methods=methods_of(maps, encoder),
             seed=maps.seed,
             sample=maps.sample,
             relax=relax,
@@ -117,7 +118,7 @@ def comparison_of(
     return compare_maps(
         encoder,
         dataset,
-        methods=maps.methods,
+        methods=methods_of(maps, encoder),
         figures=OF_COMPARED_MAPS if maps.removal_draws else (*OF_REFERENCES, *OF_MAPS),
         rule=maps.rule,
         similarity=maps.similarity,
@@ -168,7 +169,7 @@ def mosaics_of(
         store,
         encoder.pooling,
         heads=mosaics.heads,
-        methods=mosaics.methods,
+        methods=methods_of(mosaics, encoder),
         similarity=relation_or_named(mosaics.similarity, mosaics.relation_checkpoint),
         seed=mosaics.seed,
         encoder=encoder,

@@ -34,12 +34,12 @@ def prepared_image(encoder: Encoder, dataset: LabeledImages, index: int) -> Prep
 
 
 def row_of_decision(
-    title: str, compared: Compared, asked: Sequence[str], choice: Choice, image: PreparedImage
+    title: str, compared: Compared, shown: Sequence[str], asked: Sequence[str], choice: Choice, image: PreparedImage
 ) -> MapRow:
-    """Return the row of one decided image: the usual maps, those asked for that are made quickly, and the baseline."""
+    """Return the row of one decided image: the maps shown, those asked for that are quick, and the baseline."""
     quick = [name for name in asked if name != CLASS_LOGIT.name and not find_method(name).perturbs]
     maps, signed = {}, []
-    for name in dict.fromkeys((*SHOWN, *quick, BASELINE)):
+    for name in dict.fromkeys((*shown, *quick, BASELINE)):
         method = find_method(name)
         if not method.takes(find_similarity(choice.similarity, compared)) or not method.needs_no_option:
             continue

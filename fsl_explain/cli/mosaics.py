@@ -4,6 +4,7 @@ from pathlib import Path
 
 from episodes import LabeledImages
 from fsl_explain.cli.cases import make_case
+from fsl_explain.cli.fitting_methods import methods_of
 from fsl_explain.cli.from_settings import mosaics_of, relation_or_named, sizes_of
 from fsl_explain.cli.measuring import opened
 from fsl_explain.config import MosaicsConfig
@@ -85,7 +86,7 @@ def _example(settings: MosaicsConfig, encoder: Encoder, dataset: LabeledImages, 
     return make_case(
         f"Mosaic {number}: where is {names[mosaic.target]}?",
         compared,
-        tuple(dict.fromkeys((*sorted(sizes.methods, key=lambda name: name != "contrast"), "lafam"))),
+        tuple(dict.fromkeys((*sorted(methods_of(sizes, encoder), key=lambda name: name != "contrast"), "lafam"))),
         Choice(similarity=similarity, target=names[mosaic.target], against="others"),
         box=tile_boxes(height, width)[mosaic.target],
         mask=tile_masks(height, width)[mosaic.target],

@@ -16,6 +16,7 @@ from fsl_explain.explainers.tails import Tail
 from fsl_explain.finer import OWN_BIASES
 from fsl_explain.heads import Pooling
 from fsl_explain.heads.finer_at_scales import FinerAtScales
+from fsl_explain.readouts.cells import NoPooling
 from fsl_explain.similarities import Similarity
 from fsl_explain.traces import Along
 
@@ -190,7 +191,13 @@ def expect_addends(question: Question, what: str) -> None:
 
 
 def expect_one_value_a_map(question: Question, method: str) -> None:
-    """Refuse a pooling that makes another number of values than there are maps. Raises: ``ValueError``."""
+    """Refuse a pooling that makes another number of values than there are maps, or none. Raises: ``ValueError``."""
+    if isinstance(question.pooling, NoPooling):
+        raise Mistake(
+            f"{method} needs an embedding that is pooled from the maps, but this encoder reads it out as "
+            f"{question.pooling.readout!r}; use exact, contrast or a method for tokens, or an encoder with "
+            "readout='mean'."
+        )
     pooled, maps = question.query.pooled.shape[-1], question.query.maps.shape[-3]
     if pooled != maps and question.query.trace is None:
         raise Mistake(

@@ -1,13 +1,14 @@
 """Layers behind a network's pooling as layers of vectors, (batch, channel), that share its parameters."""
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from fsl_explain.heads.linearization import stages_of
-from fsl_explain.heads.stages import Dense, Stage
+from fsl_explain.heads.stages import Dense, Diagonal, Stage
 
 POOLINGS_OF_MEANS = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AvgPool2d)
 WITHOUT_EFFECT = (nn.Identity, nn.Flatten, nn.modules.dropout._DropoutNd, *POOLINGS_OF_MEANS)
@@ -47,6 +48,24 @@ def _(layer: PointwiseLinear, values: Tensor) -> list[Stage]:  # noqa: ARG001
     return [Dense(layer.convolution.weight.detach().flatten(1), None if bias is None else bias.detach())]
 
 
+class ScaledAndShifted(nn.Module):
+    """x → scale x + shift with one number each, as behind the activations of HGNetV2."""
+
+    def __init__(self, scale: nn.Parameter, shift: nn.Parameter) -> None:
+        super().__init__()
+        self.scale, self.shift = scale, shift
+
+    def forward(self, values: Float[Tensor, "batch channel"]) -> Float[Tensor, "batch channel"]:
+        """Apply the layer."""
+        return self.scale * values + self.shift
+
+
+@stages_of.register
+def _(layer: ScaledAndShifted, values: Tensor) -> list[Stage]:
+    scale, shift = (one.detach().to(values).expand_as(values) for one in (layer.scale, layer.shift))
+    return [Diagonal(scale, shift)]
+
+
 def vector_layers(layer: nn.Module) -> list[nn.Module] | None:
     """Return what a layer of a map of one cell does, as layers of vectors; None where that is not known.
 
@@ -67,8 +86,17 @@ def vector_layers(layer: nn.Module) -> list[nn.Module] | None:
         return [PointwiseLinear(layer)] if single and kind is nn.Conv2d else None
     if isinstance(layer, nn.Linear) or (isinstance(layer, ACTIVATIONS) and kind.__module__.startswith("torch.nn")):
         return [layer]
-    made = ACTIVATIONS_BY_NAME.get(kind.__name__)
-    return None if made is None else [made()]
+    found = _by_name(layer)
+    return None if found is None else [found]
+
+
+def _by_name(layer: Any) -> nn.Module | None:
+    """Return a layer that other libraries write as a class of their own."""
+    name = type(layer).__name__
+    if name == "LearnableAffineBlock":
+        return ScaledAndShifted(layer.scale, layer.bias)
+    made = ACTIVATIONS_BY_NAME.get(name)
+    return None if made is None else made()
 
 
 def vector_head(layers: Iterable[nn.Module]) -> tuple[nn.Module | None, nn.Module | None]:

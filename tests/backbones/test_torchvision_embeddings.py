@@ -75,7 +75,7 @@ def test_the_embedding_is_the_networks_own(name):
 def test_where_it_is_not_one_sentence_says_so(name):
     with pytest.raises(ValueError, match=REFUSED[name]) as error:
         built(name)
-    assert str(error.value).endswith("or say tail='ignore' where its pooled maps are meant.")
+    assert "or say tail='ignore' where its pooled maps are meant, or tail='network'" in str(error.value)
 
 
 @pytest.mark.parametrize(("name", "channels"), [("alexnet", 256), ("squeezenet1_1", 512)])
