@@ -1,6 +1,6 @@
 """The settings of an encoder: its network, its pooling and its head."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -9,6 +9,8 @@ from fsl_explain.config.names import EncoderName, PoolingName, Readout
 from fsl_explain.config.numbers import WIDEST, check_range
 from fsl_explain.config.strict import LocalPath, Settings
 from fsl_explain.registries import ENCODERS, OWN, POOLINGS, family_names
+
+Side = Annotated[int, Field(ge=1, le=WIDEST)]
 
 
 class HeadConfig(Settings):
@@ -66,8 +68,11 @@ class EncoderConfig(Settings):
     inference: Literal["eager", "folded", "bf16"] = Field(
         "eager", description="eager; folded: batch normalization inside the convolutions; bf16: that in bfloat16."
     )
-    scales: tuple[int, ...] | None = Field(
-        None, description="Sides at which each image is seen, such as [224, 448]; None: as it is prepared."
+    scales: tuple[Side, ...] | None = Field(
+        None,
+        min_length=1,
+        max_length=8,
+        description="Sides at which each image is seen, such as [224, 448]; None: as it is prepared.",
     )
     scale_weights: tuple[float, ...] | None = Field(None, description="The weight of each scale; None: equal ones.")
     detail: int = Field(

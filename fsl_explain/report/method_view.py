@@ -68,7 +68,7 @@ def method_view(name: str, explanation: Explanation, image: str = "the query") -
 
 def _grid(explanation: Explanation) -> str:
     cells, pixels = tuple(explanation.cells.shape), tuple(explanation.saliency.shape)
-    return "" if cells == pixels else f"{cells[0]}×{cells[1]} cells."
+    return "" if cells == pixels else f"A map of {cells[0]}×{cells[1]} cells."
 
 
 def legend(explanation: Explanation) -> Legend:

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from tiny_encoder import images, random_head, tiny_encoder
+from tiny_training import OBJECTIVES, NoiseImages, settings
 from torch import nn
 from torchvision.transforms import v2
 
@@ -116,7 +117,7 @@ def test_a_configuration_may_name_scales():
 def test_training_at_scales_is_refused():
     encoder = Encoder.from_config(EncoderConfig(name="conv4net", scales=(84, 100)))
     with pytest.raises(ValueError, match=r"training sees images of one size, but this encoder sees them at several"):
-        objective_of(encoder, None, None)
+        objective_of(encoder, NoiseImages(), settings(OBJECTIVES["episodic"]))
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,7 @@ def explained(method):
 ROADS = {
     "call": lambda encoder, query: encoder(query).embedding,
     "run": lambda encoder, query: encoder.run(encoder.network.eval(), query),
+    "at scales": lambda encoder, query: encoder.at_scales((6, 12))(query).embedding,
     **{f"explain {method}": explained(method) for method in OF_MAPS},
     **{
         f"class logit {method}": lambda encoder, query, method=method: (
