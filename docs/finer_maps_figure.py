@@ -29,6 +29,7 @@ KINDS = (
 
 
 def main() -> None:
+    """Draw the picture."""
     flower = Image.fromarray(load_sample_image("flower.jpg"))
     with matplotlib.cbook.get_sample_data("grace_hopper.jpg") as file:
         person = Image.open(file).convert("RGB")
@@ -39,14 +40,16 @@ def main() -> None:
         "person": [ImageOps.mirror(person.crop(box)) for box in ((0, 0, 500, 500), (20, 60, 512, 552))],
     }
     prepared = {name: encoder.preprocess(images) for name, images in supports.items()}
-    image, single = encoder.preprocess([query])[0], Encoder.named("efficientnet-lite0")
+    single = Encoder.named("efficientnet-lite0")
     small = {name: single.preprocess(images) for name, images in supports.items()}
+    at_scales = (encoder, encoder.preprocess([query])[0], prepared)
+    at_one = (single, single.preprocess([query])[0], small)
     figure, axes = plt.subplots(2, len(KINDS) + 1, figsize=(12, 5.4))
     for row, name in zip(axes, supports, strict=True):
         row[0].imshow(query)
         row[0].set_title(f"why {name}?", fontsize=11)
         for axis, (title, options) in zip(row[1:], KINDS, strict=True):
-            asked = (encoder, image, prepared) if "scales" in options else (single, single.preprocess([query])[0], small)
+            asked = at_scales if "scales" in options else at_one
             found = explain(*asked, method="contrast", target=name, **options)
             limit = float(found.saliency.abs().max())
             axis.imshow(query.resize(found.saliency.shape[::-1]).convert("L"), cmap="gray", alpha=0.55)
