@@ -54,7 +54,7 @@ def main() -> None:
             limit = float(found.saliency.abs().max())
             axis.imshow(query.resize(found.saliency.shape[::-1]).convert("L"), cmap="gray", alpha=0.55)
             axis.imshow(found.saliency, cmap="RdBu_r", vmin=-limit, vmax=limit, alpha=0.6)
-            above = f"{title}\n" if row is axes[0] else ""
+            above = f"{title}\n" if name == next(iter(supports)) else ""
             axis.set_title(f"{above}lead {float(found.score):+.3f}", fontsize=10)
     for axis in axes.flat:
         axis.axis("off")
