@@ -93,7 +93,8 @@ def measured(head: OneHead, method: str) -> list[tuple[str, Tensor]]:
         found["pixel"].append((largest.argmax(dim=1) == target).double())
         found["sum"].append((sums.argmax(dim=1) == target).double())
         own = positive.gather(1, target[:, None])[:, 0]
-        found["mass"].append(own / positive.sum(dim=1))
+        whole = positive.sum(dim=1)
+        found["mass"].append(torch.where(whole > 0, own / whole, 0))  # a map without a positive cell points nowhere
         cells, bias = answer.cells.double(), answer.bias.double()
         terms = cells.abs().sum(dim=(-2, -1))
         found["held"].append(terms / (terms + bias.abs()))

@@ -44,7 +44,7 @@ def main() -> None:
     small = {name: single.preprocess(images) for name, images in supports.items()}
     at_scales = (encoder, encoder.preprocess([query])[0], prepared)
     at_one = (single, single.preprocess([query])[0], small)
-    figure, axes = plt.subplots(2, len(KINDS) + 1, figsize=(12, 5.4))
+    figure, axes = plt.subplots(2, len(KINDS) + 1, figsize=(12, 5.8))
     for row, name in zip(axes, supports, strict=True):
         row[0].imshow(query)
         row[0].set_title(f"why {name}?", fontsize=11)
@@ -59,7 +59,7 @@ def main() -> None:
     for axis in axes.flat:
         axis.axis("off")
     figure.text(0.01, 0.01, "Flower: vultilion, CC BY 2.0. Grace Hopper: US Navy, public domain.", fontsize=8)
-    figure.tight_layout(rect=(0, 0.03, 1, 1))
+    figure.tight_layout(rect=(0, 0.03, 1, 1), h_pad=2.0)
     OUT.parent.mkdir(exist_ok=True)
     figure.savefig(OUT, dpi=80)
 
