@@ -12,6 +12,7 @@ from fsl_explain.classifiers import named_rule
 from fsl_explain.cli.cases import make_case
 from fsl_explain.cli.centering import as_set
 from fsl_explain.cli.compared_with import compared_with, embeddings_of
+from fsl_explain.cli.fitting_methods import fitting
 from fsl_explain.cli.manners import check_trained
 from fsl_explain.cli.measuring import say_random
 from fsl_explain.cli.named_encoder import named_encoder
@@ -114,7 +115,7 @@ def _usual_methods(network: Encoder, classes: tuple[str, ...], similarity: Simil
     integrated = network.reading.tail.is_network
     by_paper = () if integrated else ("fam", "lafam") if has_projection(network.head) else ("lafam",)
     usual = (*(("contrast",) if len(classes) > 1 else ()), "exact", *by_paper)
-    return tuple(name for name in usual if find_method(name).takes(similarity))
+    return tuple(name for name in fitting(usual, network) if find_method(name).takes(similarity))
 
 
 def _verdict(case: Case) -> str:

@@ -1,6 +1,5 @@
 from .bounding_box import intersection_over_union, largest_component_boxes
 from .completeness import completeness_error
-from .derived_seed import derived_seed
 from .faithfulness import (
     average_drop,
     average_drop_excluded,
@@ -68,7 +67,6 @@ __all__ = [
     "completeness_error",
     "complexity",
     "deletion",
-    "derived_seed",
     "drops",
     "each_alone",
     "gains",

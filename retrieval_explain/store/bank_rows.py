@@ -47,7 +47,8 @@ def without_similarity(
     has no name here may have one for zero.
     """
     traits = traits_of(named_similarity(similarity)) if similarity in SIMILARITIES else Traits()
-    parts = stored.reshape(len(stored), 1 if stored.shape[1] % traits.parts else traits.parts, -1)
+    count = 1 if stored.shape[1] % traits.parts else traits.parts
+    parts = stored.reshape(len(stored), count, stored.shape[1] // count)
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         squared = np.einsum("rpc,rpc->rp", parts, parts, dtype=np.float32, casting="same_kind")
     zero_has_none = traits.zero_has_none

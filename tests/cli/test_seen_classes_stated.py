@@ -10,7 +10,7 @@ from fsl_explain.cli.app import run
 
 DATA = '[data]\nkind = "digit-scenes"\nper_class = 6\n'
 COMMANDS = {  # settings, and the tables that are made of them
-    "compare": (DATA + '[maps]\nmethods = ["exact"]\nshots = 2\nsample = 3\nsteps = 2\n', 5),
+    "compare": (DATA + '[maps]\nmethods = ["exact"]\nshots = 2\nsample = 3\nsteps = 2\n', 7),
     "mosaics": (DATA + '[mosaics]\ncount = 2\nheads = ["none"]\nmethods = ["exact"]\n', 3),
     "evaluate": (DATA + '[episodes]\ncount = 2\nn_query = 2\n[explanation]\nmethods = ["exact"]\n', 1),
 }

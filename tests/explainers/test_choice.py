@@ -37,6 +37,6 @@ def test_a_covariance_by_name_is_fitted_around_the_class_means_without_padding()
     compared = compare(encoder, images(1, seed=3), supports, "mahalanobis")
     embeddings = encoder(torch.cat(list(supports.values()))).embedding
     expected = Mahalanobis.fit(embeddings, torch.tensor([0, 0, 0, 0, 1, 1, 1])).precision
-    found = find_similarity("mahalanobis", compared.supports).precision
+    found = find_similarity("mahalanobis", compared).precision
     torch.testing.assert_close(found, expected)
     assert not torch.allclose(expected, Mahalanobis.fit(embeddings).precision, rtol=0.01)

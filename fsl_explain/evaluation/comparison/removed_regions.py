@@ -18,6 +18,7 @@ from fsl_explain.classifiers import combined
 from fsl_explain.encoder import Encoder
 from fsl_explain.evaluation.comparison.decisions import ComparedDecisions
 from fsl_explain.evaluation.removal import RemovedSets
+from fsl_explain.metrics.derived_seed import derived_seed
 from fsl_explain.registries import REMOVALS
 
 
@@ -91,7 +92,7 @@ class RemovedRegions:
     def _drawing(self, place: int) -> torch.Generator:
         """Return the chance of one query, the same whatever else is measured."""
         image = int(self.decisions.queries[place])
-        return torch.Generator().manual_seed(metrics.derived_seed("removals", self.removals.seed, image))
+        return torch.Generator().manual_seed(derived_seed("removals", self.removals.seed, image))
 
     def _drops(
         self,

@@ -97,7 +97,7 @@ class Search:
 
     def __init__(self, encoder, query, supports, rule, similarity):
         self.compared = compare(encoder, query, supports, similarity)
-        self.rule, self.similarity = RULES[rule], find_similarity(similarity, self.compared.supports)
+        self.rule, self.similarity = RULES[rule], find_similarity(similarity, self.compared)
         self.encoder = encoder
         self.target = int(self.scores(self.compared.features.maps[0].flatten(1)[None])[0].argmax())
 
