@@ -111,6 +111,20 @@ class Attending(nn.Module):
         return maps * mixed + maps * torch.tanh(mixed)
 
 
+class Selecting(nn.Module):
+    """Two kernels, each weighted by a softmax over both, and added along a dimension of their own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.small, self.large = strided(4, 6), strided(4, 6, 5)
+        self.choose = nn.Conv2d(6, 12, 1)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        both = torch.stack([self.small(maps), self.large(maps)], dim=1)
+        chosen = self.choose(both.sum(dim=1).mean((2, 3), keepdim=True))
+        return (both * chosen.view(len(maps), 2, 6, 1, 1).softmax(dim=1)).sum(dim=1)
+
+
 BLOCKS: dict[str, Callable[[], nn.Module]] = {
     "convolutions": lambda: nn.Sequential(strided(4, 5, groups=1), nn.Conv2d(5, 6, 3, padding=1), nn.ReLU()),
     "residual": Residual,
@@ -119,6 +133,7 @@ BLOCKS: dict[str, Callable[[], nn.Module]] = {
     "layer norm": LayerNormed,
     "branches": Branches,
     "attention": Attending,
+    "selection": Selecting,
 }
 
 

@@ -61,6 +61,20 @@ def _concatenation(call: Call) -> Finish | None:
     return finish
 
 
+@records("stack")
+def _stacking(call: Call) -> Finish | None:
+    tensors = call.args[0]
+    dim = call.arguments["dim"] % (tensors[0].dim() + 1)
+    if dim == 0 or not call.has_images_first or len(call.nodes) < len(tensors):
+        return None
+
+    def finish(outcome: Tensor) -> None:
+        output = call.recording.mark(outcome, tuple(call.nodes), None, all(node.is_gate for node in call.nodes))
+        call.recording.write(Moving(tuple(call.nodes), output, lambda *parts: torch.stack(parts, dim=dim)))
+
+    return finish
+
+
 def _joining(sizes: list[int], followed: list[bool], dim: int) -> Callable[..., Tensor]:
     """Return the concatenation of the tensors that are followed, with zeros in the place of the others."""
 
