@@ -61,7 +61,9 @@ def main() -> None:
     figure.text(0.01, 0.01, "Flower: vultilion, CC BY 2.0. Grace Hopper: US Navy, public domain.", fontsize=8)
     figure.tight_layout(rect=(0, 0.03, 1, 1), h_pad=2.0)
     OUT.parent.mkdir(exist_ok=True)
-    figure.savefig(OUT, dpi=80)
+    figure.savefig(OUT, dpi=64)
+    with Image.open(OUT) as drawn:
+        drawn.convert("RGB").quantize(200).save(OUT, optimize=True)
 
 
 def collage(left: Image.Image, right: Image.Image) -> Image.Image:

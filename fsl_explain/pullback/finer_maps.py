@@ -128,7 +128,7 @@ class FinerMaps:
         """Yield the numbers of some of the images that are needed, and their forward pass."""
         chosen = needed.nonzero().flatten()
         leading = self.images.dim() - 3
-        for part in chosen.split(self._together):
+        for part in chosen.split(self._together) if len(chosen) > 0 else ():
             if self.way is not None:
                 kept = tuple(value.flatten(0, leading - 1) if leading else value[None] for value in self.values)
                 yield part, Recorded(self.way, tuple(value[part.to(value.device)] for value in kept), len(part))

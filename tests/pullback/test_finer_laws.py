@@ -52,6 +52,7 @@ def test_cells_and_bias_are_the_score(kind, pullback, biases):
 @pytest.mark.parametrize("pooling", list(POOLINGS))
 def test_every_pooling_and_a_head(pooling, biases):
     (query, supports), width = question(), 96 if pooling == "flatten" else 6
+    torch.manual_seed(2)
     head = torch.nn.Sequential(torch.nn.Linear(width, 5), torch.nn.ReLU(), torch.nn.Linear(5, 4)).double()
     encoder = encoder_of("residual", pooling=pooling, head=head)
     for similarity in ("cosine", "inner-product", "euclidean"):
@@ -109,6 +110,12 @@ def test_images_without_anything_between_lie_where_they_were_read(pullback):
     finer = explain(encoder, query, supports, detail=1, pullback=pullback)
     together = finer.cells.unflatten(-1, (4, 2)).unflatten(-3, (4, 2)).sum(dim=(-3, -1))
     torch.testing.assert_close(together, plain.cells)
+
+
+def test_what_weighs_nothing_is_drawn_as_nothing():
+    features = encoder_of("residual").with_detail(1)(images(2))
+    found = features.finer.drawn(features.maps, torch.zeros(3, 2, 6, 1, 1).double())
+    assert torch.equal(found.cells, torch.zeros(3, 2, 8, 8).double())
 
 
 def test_lafam_keeps_its_sum():

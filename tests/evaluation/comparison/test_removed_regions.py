@@ -19,6 +19,7 @@ from fsl_explain.evaluation.decided_by import DecidedBy
 from fsl_explain.evaluation.figures import FIGURES, OF_ALL_REMOVALS
 from fsl_explain.evaluation.image_store import ImageStore
 from fsl_explain.explainers.methods.named import METHODS
+from fsl_explain.metrics.derived_seed import derived_seed
 from fsl_explain.registries import REMOVALS
 
 SIDE, CLASSES, IMAGES = 14, ("a", "b", "c"), 9
@@ -148,7 +149,7 @@ def test_the_comparison_measures_the_lead_of_explained_images():
         "target": whole.decision.label,
         "against": int(whole.against.argmax()),
     }
-    sets = metrics.random_sets(12, 16, torch.Generator().manual_seed(metrics.derived_seed("removals", 5, index)))
+    sets = metrics.random_sets(12, 16, torch.Generator().manual_seed(derived_seed("removals", 5, index)))
     claimed, drops = [], []
     for gone in sets.reshape(12, 4, 4):
         mask = gone.repeat_interleave(8, 0).repeat_interleave(8, 1)
