@@ -1,5 +1,6 @@
 """The part of an encoder that draws its last maps finer."""
 
+from abc import abstractmethod
 from collections.abc import Callable
 from copy import copy
 from typing import Any, TypeVar
@@ -30,9 +31,9 @@ class DrawnFiner:
     detail: Detail | None = None
     single: Any = None  # the same encoder of images at one scale, where they are seen at several
 
+    @abstractmethod
     def run(self, forward: Callable[[Tensor], Found], images: Tensor) -> Found:
         """Call a forward pass; an encoder says how."""
-        raise NotImplementedError
 
     def with_detail(self: Own, detail: int, biases: str = "drawn", pullback: str | PullbackRule = "abs") -> Own:
         """Return an encoder of the same network whose cells are drawn on a finer grid; decisions stay the same.

@@ -90,11 +90,10 @@ class Linear(Step):
 
 @dataclass(frozen=True)
 class Normalizing(Step):
-    """Batch normalization that follows no convolution: gain and shift of each channel; under some rules a layer."""
+    """Batch normalization in eval mode: a gain and a shift of each channel; under some rules a layer."""
 
     values: int = -1
-    gain: Tensor = None  # type: ignore[assignment]
-    shift: Tensor = None  # type: ignore[assignment]
+    normalization: "Normalization" = None  # type: ignore[assignment]
     depth: int = 0
 
     @property
@@ -103,13 +102,11 @@ class Normalizing(Step):
         return (self.values,)
 
     def back(self, relevance: Tensor, walk: Walk) -> Handed:
-        """Split it between value and shift, where the rule gives biases a share."""
-        if not walk.rule.reads_biases:
-            return Handed([relevance])
+        """Split it between value and shift."""
         values = walk.values[self.values]
         shape = (1, -1, *[1] * (values.dim() - 2))
-        gain, shift = self.gain.to(values).reshape(shape), self.shift.to(values).reshape(shape)
-        layer = LinearLayer(values, gain, shift, _times, _times_shared, self.depth)
+        gain, shift = (part.to(values).reshape(shape) for part in self.normalization.gain_and_shift())
+        layer = LinearLayer(values, gain, shift, _times, _times, self.depth)
         split = walk.rule.split(layer, walk.per_query(relevance, self.output))
         return Handed([split.inputs.reshape(relevance.shape)], split.left.reshape(relevance.shape))
 
@@ -119,7 +116,23 @@ def _times(values: Tensor, gain: Tensor | None) -> Tensor:
     return values * gain
 
 
-_times_shared = _times
+@dataclass(frozen=True)
+class Normalization:
+    """What batch normalization in eval mode reads of the network."""
+
+    weight: Tensor | None
+    bias: Tensor | None
+    mean: Tensor
+    variance: Tensor
+    epsilon: float
+
+    def gain_and_shift(self) -> tuple[Tensor, Tensor]:
+        """Return it as one gain and one shift a channel, in float64."""
+        gain = (precise(self.variance) + self.epsilon).rsqrt()
+        if self.weight is not None:
+            gain = gain * precise(self.weight.detach())
+        shift = -precise(self.mean) * gain
+        return gain, shift if self.bias is None else shift + precise(self.bias.detach())
 
 
 def convolution(
@@ -196,17 +209,6 @@ def derivative(function: Callable[[Tensor], Tensor], factor: Tensor, size: tuple
         made = function(zeros)
         (found,) = torch.autograd.grad(made, zeros, factor.reshape(made.shape), create_graph=factor.requires_grad)
     return found
-
-
-def gain_and_shift(
-    weight: Tensor | None, bias: Tensor | None, mean: Tensor, variance: Tensor, epsilon: float
-) -> tuple[Tensor, Tensor]:
-    """Return batch normalization in eval mode as one gain and one shift a channel, in float64."""
-    gain = (precise(variance) + epsilon).rsqrt()
-    if weight is not None:
-        gain = gain * precise(weight.detach())
-    shift = -precise(mean) * gain
-    return gain, shift if bias is None else shift + precise(bias.detach())
 
 
 def rows_of(shape: Sequence[int], images: int) -> int | None:

@@ -11,7 +11,7 @@ from fsl_explain.pullback.linear_steps import Linear, Normalizing
 from fsl_explain.pullback.places import Grid, Place, doubled
 from fsl_explain.pullback.recording import Recording
 from fsl_explain.pullback.rules import PullbackRule
-from fsl_explain.pullback.steps import Node, NotFollowed, Step, Values, Walk
+from fsl_explain.pullback.steps import Handing, Node, NotFollowed, Step, Values, Walk
 
 LARGER = 1.5  # times the sides that were asked for; a grid beyond is brought to these
 
@@ -72,8 +72,7 @@ def way_back(recording: Recording, maps: Tensor, rule: PullbackRule) -> tuple[Wa
         if step.output in reached and not step.output.is_source:
             reached.update(step.inputs)
             steps.append(step)
-    if rule.reads_biases:
-        steps = _folded(steps)
+    steps = _folded(steps) if rule.reads_biases else [_handing(step) for step in steps]
     for kept, version in recording.versions:
         if kept._version != version and any(_reads(step, kept, recording) for step in steps):
             raise NotFollowed(recording.calls, "an operation that overwrites what another one has read")
@@ -109,9 +108,14 @@ def _folded(steps: Sequence[Step]) -> list[Step]:
         maker = makers.get(step.inputs[0]) if isinstance(step, Normalizing) else None
         if isinstance(step, Normalizing) and _folds(maker) and readers[step.inputs[0]] == 1:
             assert isinstance(maker, Linear)  # it folds
-            folded[step.output] = maker.with_normalization(step.gain, step.shift, step.output)
+            folded[step.output] = maker.with_normalization(*step.normalization.gain_and_shift(), step.output)
             gone.add(maker.output)
     return [folded.get(step.output, step) for step in steps if step.output not in gone]
+
+
+def _handing(step: Step) -> Step:
+    """Return batch normalization as what it is under rules that give biases nothing, which keeps no values."""
+    return Handing(step.inputs, step.output) if isinstance(step, Normalizing) else step
 
 
 def _folds(maker: Step | None) -> bool:

@@ -10,6 +10,7 @@ absolute values, so that Σ|R| cannot grow.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -42,13 +43,19 @@ class LinearLayer:
         ups = self.forward(positive, up) + self.forward(negative, down)
         return ups, self.forward(positive, down) + self.forward(negative, up)
 
+    @cached_property
+    def sizes(self) -> tuple[Tensor, Tensor | None]:
+        """Return |x| and |w|."""
+        return self.values.abs(), None if self.weight is None else self.weight.abs()
+
     def absolute_sums(self) -> Tensor:
         """Return P - N."""
-        return self.forward(self.values.abs(), None if self.weight is None else self.weight.abs())
+        return self.forward(*self.sizes)
 
     def handed_absolutely(self, factor: Tensor) -> Tensor:
         """Return Σ_j |x_i w_ij| factor_j."""
-        return self.values.abs() * self.backward(factor, None if self.weight is None else self.weight.abs())
+        values, weight = self.sizes
+        return values * self.backward(factor, weight)
 
     def handed(self, up: Tensor, down: Tensor) -> Tensor:
         """Return Σ_j (x_i w_ij)⁺ up_j + (x_i w_ij)⁻ down_j."""
@@ -91,9 +98,8 @@ class Absolute:
 
     def split(self, layer: LinearLayer, relevance: Tensor) -> Split:
         """Split by absolute products."""
-        sums = layer.absolute_sums()
-        factor = _divided(relevance, sums)
-        return Split(layer.handed_absolutely(factor), torch.where(vanishing(sums), relevance, 0))
+        factor, left = _divided(relevance, layer.absolute_sums())
+        return Split(layer.handed_absolutely(factor), left)
 
 
 @dataclass(frozen=True)
@@ -122,12 +128,11 @@ class Gamma:
         outputs, gamma = positive + negative + bias, self.gamma * self.by_depth**layer.depth
         is_up = outputs >= 0
         favored = torch.where(is_up, positive + bias.clamp(min=0), negative + bias.clamp(max=0))
-        factor = _divided(relevance, outputs + gamma * favored)
+        factor, rest = _divided(relevance, outputs + gamma * favored)
         more = (1 + gamma) * factor
         inputs = layer.handed(torch.where(is_up, more, factor), torch.where(is_up, factor, more))
         same_sign = torch.where(is_up, bias.clamp(min=0), bias.clamp(max=0))
-        left = factor * (bias + gamma * same_sign)
-        return Split(inputs, torch.where(vanishing(outputs + gamma * favored), relevance, left))
+        return Split(inputs, rest + factor * (bias + gamma * same_sign))
 
 
 @dataclass(frozen=True)
@@ -149,10 +154,10 @@ class SharedGamma:
         positive, negative = layer.signed_sums()
         is_up = positive + negative >= 0
         sums = positive + negative + self.gamma * torch.where(is_up, positive, negative)
-        factor = _divided(relevance, sums)
+        factor, left = _divided(relevance, sums)
         more = (1 + self.gamma) * factor
         inputs = layer.handed(torch.where(is_up, more, factor), torch.where(is_up, factor, more))
-        return Split(inputs, torch.where(vanishing(sums), relevance, 0))
+        return Split(inputs, left)
 
 
 @dataclass(frozen=True)
@@ -178,9 +183,8 @@ class Epsilon:
         size = outputs.square().flatten(start_dim=1).mean(dim=1).sqrt()
         absorbed = self.epsilon * size.reshape(-1, *[1] * (outputs.dim() - 1))
         sums = outputs + torch.where(outputs >= 0, absorbed, -absorbed)
-        factor = _divided(relevance, sums)
-        left = torch.where(vanishing(sums), relevance, factor * (sums - positive - negative))
-        return Split(layer.handed(factor, factor), left)
+        factor, rest = _divided(relevance, sums)
+        return Split(layer.handed(factor, factor), rest + factor * (sums - positive - negative))
 
 
 @dataclass(frozen=True)
@@ -192,19 +196,17 @@ class Positive:
     def split(self, layer: LinearLayer, relevance: Tensor) -> Split:
         """Split by positive products."""
         positive, _ = layer.signed_sums()
-        factor = _divided(relevance, positive)
-        return Split(layer.handed(factor, torch.zeros_like(factor)), torch.where(vanishing(positive), relevance, 0))
+        factor, left = _divided(relevance, positive)
+        return Split(layer.handed(factor, torch.zeros_like(factor)), left)
 
 
-def vanishing(sums: Tensor) -> Tensor:
-    """Say where sums are zero, or so small that what is divided by them may overflow."""
-    return sums.abs() <= TINY * torch.finfo(sums.dtype).tiny
+def _divided(relevance: Tensor, sums: Tensor) -> tuple[Tensor, Tensor]:
+    """Divide; return also what cannot be, where sums are zero or so small that a quotient may overflow.
 
-
-def _divided(relevance: Tensor, sums: Tensor) -> Tensor:
-    """Divide, with 0 where there is nothing to divide by."""
-    nothing = vanishing(sums)
-    return torch.where(nothing, 0, relevance / torch.where(nothing, 1, sums))
+    Either is 0 where the other is not.
+    """
+    nothing = sums.abs() <= TINY * torch.finfo(sums.dtype).tiny
+    return torch.where(nothing, 0, relevance / torch.where(nothing, 1, sums)), torch.where(nothing, relevance, 0)
 
 
 ABSOLUTE = Absolute()

@@ -5,11 +5,11 @@ from torch import Tensor
 
 from fsl_explain.pullback.linear_steps import (
     Linear,
+    Normalization,
     Normalizing,
     Operation,
     averaging,
     convolution,
-    gain_and_shift,
     mixed_by_matrix,
     times_matrix,
 )
@@ -134,9 +134,9 @@ def _batch_normalization(call: Call) -> Finish | None:
         output = recording.mark(outcome[0], (node,), node.place)
         if output.is_source:
             return
-        gain, shift = gain_and_shift(given["weight"], given["bias"], mean, variance, epsilon)
+        normalization = Normalization(given["weight"], given["bias"], mean, variance, epsilon)
         depth = recording.fineness.depth(None if node.place is None else node.place.grid)
-        recording.write(Normalizing((node,), output, recording.keep(values), gain, shift, depth))
+        recording.write(Normalizing((node,), output, recording.keep(values), normalization, depth))
 
     return finish
 
