@@ -108,6 +108,7 @@ def _facts(network: Encoder, rule: str, similarity: str) -> dict[str, str]:
         "Encoder": " ".join((f"{network.description}.", random_words(network.random))).removesuffix(". "),
         "Decision": f"{rule}, {similarity} similarity",
         **read,
+        **({} if network.detail is None else {"Cells": f"drawn finer, {network.detail.wanted.words}"}),
     }
 
 

@@ -56,6 +56,11 @@ class Wanted:
         if self.biases not in BIASES:
             raise unknown_name("way with biases", str(self.biases), BIASES)
 
+    @property
+    def words(self) -> str:
+        """Say it in a page: ``detail 1, biases apart``."""
+        return f"detail {self.detail}, biases {self.biases}"
+
 
 class Detail:
     """Reads maps with all that is needed to draw them finer; keeps, for each size of images, how that is done."""
