@@ -51,9 +51,9 @@ def serve(app: ASGIApp, taken: socket.socket, address: str, say: Callable[[str],
     server = uvicorn.Server(config)
     asked_to_end = server.handle_exit
 
-    def end(number: int, frame: FrameType | None) -> None:
+    def end(sig: int, frame: FrameType | None) -> None:
         threading.Timer(LONGEST_END, _end, [say]).start()  # whatever is still computed or sent then
-        asked_to_end(number, frame)
+        asked_to_end(sig, frame)
 
     server.handle_exit = end  # type: ignore[method-assign]
     say(f"Workbench: {address}\nCtrl-C ends it.")

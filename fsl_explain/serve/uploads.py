@@ -79,7 +79,9 @@ class Uploads:
                 return read_image(path)
             except Mistake as error:
                 kind = TooLarge if isinstance(error, TooLarge) else NoImage
-                raise kind(str(error).replace(str(path), "this file")) from error
+                raise kind(
+                    str(error).replace(f"the image {path}", str(path)).replace(str(path), "this file")
+                ) from error
 
     def _forget_the_oldest(self) -> None:
         there = sorted(self.folder.glob("*.png"), key=lambda path: path.stat().st_mtime)
