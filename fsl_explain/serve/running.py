@@ -27,6 +27,7 @@ def bound(host: str, port: int) -> socket.socket:
     taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         taken.bind((host, port))
+        taken.listen()  # whoever reads the address may connect at once, and waits
     except OSError as error:
         taken.close()
         raise Busy(
