@@ -37,14 +37,50 @@ def luminance(color):
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
+def themes():
+    """The colors by name, light and dark."""
+    light, dark = (
+        dict(re.findall(r"--([\w-]+): (#\w{6}|#\w{3})\b", part)) for part in re.findall(r":root {[^}]*--[^}]*}", STYLE)
+    )
+    assert set(light) == set(dark)
+    return [light, dark]
+
+
+def contrast(one, other):
+    darker, lighter = sorted(luminance(full(color)) for color in (one, other))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def full(color):
+    return color if len(color) == 7 else "#" + "".join(2 * digit for digit in color[1:])
+
+
 def test_bars_stand_out_from_their_track():
-    track = re.search(r"\.track {[^}]*background: (#\w{6})", STYLE).group(1)
-    variables = dict(re.findall(r"--(\w+): (#\w{6})", STYLE))
-    fills = re.findall(r"\.(?:fill|positive|negative) { background: (?:(#\w{6})|var\(--(\w+)\));", STYLE)
+    fills = re.findall(r"\.(?:fill|positive|negative) { background: var\(--(\w+)\);", STYLE)
     assert len(fills) == 4
-    for color, variable in fills:
-        light, dark = luminance(track), luminance(color or variables[variable])
-        assert (light + 0.05) / (dark + 0.05) >= 3
+    for colors in themes():
+        assert all(contrast(colors["track"], colors[fill]) >= 3 for fill in fills)
+
+
+def test_text_stands_out_in_light_and_in_dark():
+    """At least 4.5 : 1, what WCAG asks of text (AA)."""
+    pairs = [(ink, ground) for ink in ("ink", "quiet", "accent", "good", "bad") for ground in ("ground", "paper")]
+    pairs += [
+        ("on-accent", "accent"),
+        ("good", "good-ground"),
+        ("bad-ink", "bad-ground"),
+        ("ink", "badge"),
+        ("quiet", "blank"),
+    ]
+    for colors in themes():
+        assert {pair: contrast(*(colors[name] for name in pair)) >= 4.5 for pair in pairs} == dict.fromkeys(pairs, True)
+
+
+def test_no_color_stands_outside_the_themes():
+    """A color of its own would not change in the dark; a frame on a photograph and paper are meant to stay."""
+    rest = re.sub(r":root {[^}]*}", "", STYLE)
+    kept = [line for line in rest.splitlines() if re.search(r"#[0-9a-f]{3,6}\b", line)]
+    assert all(line.startswith((".box", "  body { background: #fff; font-size")) for line in kept)
 
 
 def test_columns_of_dashes_are_left_out_and_bold_entries_stay_theirs():
