@@ -1,10 +1,12 @@
 """The page as one HTML file that needs nothing beside it and nothing from elsewhere."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from episodes.errors import Mistake
 from fsl_explain.evaluation import Table
@@ -14,6 +16,7 @@ from fsl_explain.report.page import Page
 from fsl_explain.report.rows_view import rows_view
 from fsl_explain.report.wording import HOW_TO_READ, HOW_TO_READ_PROMPTS
 
+BREAKS = re.compile(r"([_/\\]|\.(?=\w)|-(?=\w))")
 TEMPLATES = Path(__file__).parent
 
 
@@ -47,6 +50,11 @@ def told(table: Table) -> list[int]:
     ]
 
 
+def breaking(text: str) -> Markup:
+    """Let a long name of a file or a class break behind its marks, rather than inside a word."""
+    return Markup(BREAKS.sub(r"\1<wbr>", str(escape(text))))
+
+
 def render(template: str, *folders: Path, **values: object) -> str:
     """Fill a template of these folders, which may extend and include those of a page."""
     environment = Environment(
@@ -57,6 +65,7 @@ def render(template: str, *folders: Path, **values: object) -> str:
         lstrip_blocks=True,
     )
     environment.filters["told"] = told
+    environment.filters["breaking"] = breaking
     return environment.get_template(template).render(**values)
 
 

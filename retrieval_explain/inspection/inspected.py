@@ -78,6 +78,12 @@ class TurningPoint:
     winner: str
     successor: str
 
+    @property
+    def sentence(self) -> str:
+        """Say what the vote hangs on."""
+        voters = "strongest voter" if self.needed == 1 else f"{self.needed} strongest voters"
+        return f"Without its {voters} the vote goes to {self.successor}."
+
 
 @dataclass(frozen=True)
 class VoteAnswer:

@@ -175,10 +175,7 @@ def verdict(vote: VoteAnswer) -> str:
     voters = sum(vote.voters.values())
     if point is None:
         return f"Decided: {main.decision.name}. All {voters} neighbors are of this class."
-    return (
-        f"Decided: {main.decision.name}, with {point.winners_voters} of {voters} neighbors. Without its {point.needed} "
-        f"strongest voters the vote goes to {point.successor}."
-    )
+    return f"Decided: {main.decision.name}, with {point.winners_voters} of {voters} neighbors. {point.sentence}"
 
 
 def _class_bars(main: Explanation, voters: Mapping[str, int]) -> Bars:

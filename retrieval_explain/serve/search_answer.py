@@ -68,11 +68,7 @@ def vote_of(retrieved: Retrieved, rule: Vote) -> dict[str, Any] | None:
     count = len(neighbors.indices)
     sentence = f"All {count} neighbors are of the class {winner}."
     if point is not None:
-        strongest = "strongest voter" if point.needed == 1 else f"{point.needed} strongest voters"
-        sentence = (
-            f"{winner} wins with {point.winners_voters} of {count} neighbors. Without its {strongest} the vote goes to "
-            f"{point.successor}."
-        )
+        sentence = f"{winner} wins with {point.winners_voters} of {count} neighbors. {point.sentence}"
     present = {class_name(bank, int(label)): int((labels == label).sum()) for label in labels.unique()}
     return {
         "winner": winner,
