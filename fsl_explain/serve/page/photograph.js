@@ -8,7 +8,7 @@ const SMALLEST = 8; // pixels on the screen; less is a click
 async function fetched(url, size) {
   const response = await fetch(url);
   if (!response.ok) throw new Error(String(response.status));
-  const picture = el("img", { alt: "Query", draggable: false });
+  const picture = el("img", { alt: "Query", draggable: "false" });
   picture.src = URL.createObjectURL(await response.blob());
   await picture.decode();
   const [width, height] = [response.headers.get("X-Width"), response.headers.get("X-Height")].map(Number);
@@ -29,6 +29,7 @@ export async function photograph(element, url, { size, box, onbox }) {
   const { picture, width, height } = known;
   const frame = el("span", { class: "box", hidden: true });
   const stage = el("div", { class: "photograph" }, picture, frame);
+  stage.style.setProperty("--aspect", picture.naturalWidth / picture.naturalHeight);
   let drawn = box ? box.split(",").map(Number) : null;
 
   const show = () => {

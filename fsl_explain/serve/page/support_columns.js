@@ -84,7 +84,7 @@ export class SupportColumns {
     const words = support.file || support.image;
     const select = el("select", { "aria-label": `Class of ${words}`, data: { support: support.image }, on: { change: () => this.relabel(support.image, select.value) } });
     for (const name of names) select.append(el("option", { value: name, selected: name === support.label }, name));
-    const card = el("li", { class: "support-card", draggable: "true", data: { image: support.image } }, thumbnail(support.picture, `${words}, ${support.label}`, { draggable: false }),
+    const card = el("li", { class: "support-card", draggable: "true", data: { image: support.image } }, thumbnail(support.picture, `${words}, ${support.label}`, { draggable: "false" }),
       el("p", { class: "path", title: words, text: words }), select, button("Remove", () => this.change(this.supports.filter((one) => one.image !== support.image)), { class: "small", "aria-label": `Remove ${words}` }));
     card.addEventListener("dragstart", (event) => { event.dataTransfer.setData(DRAGGED, support.image); event.dataTransfer.effectAllowed = "move"; });
     return card;
