@@ -18,7 +18,7 @@ export function el(tag, properties = {}, ...children) {
 }
 
 /** A button that does something on this page. */
-export const button = (text, onclick, properties = {}) => el("button", { type: "button", text, on: { click: onclick }, ...properties });
+export const button = (text, onclick, properties = {}) => el("button", { type: "button", on: { click: onclick }, ...properties }, el("span", { text }));
 
 /** A labeled choice. `options`: [value, words] pairs. */
 export function choice(label, options, value, onchange, properties = {}) {

@@ -14,8 +14,8 @@ export class Removal {
     this.grid = session.limits.brush;
     this.holder = el("div", { class: "brush-holder" });
     this.result = new Panel(el("div", { class: "removal-result", "aria-live": "polite" }));
-    const size = choice("Brush", [[1, "1 cell"], [3, "3 cells"], [5, "5 cells"]], 3, (value) => { this.brush.size = Number(value); });
-    const mode = choice("It", [["remove", "removes"], ["restore", "restores"]], "remove", (value) => { this.brush.erase = value === "restore"; });
+    const size = choice("Brush size", [[1, "1 cell"], [3, "3 cells"], [5, "5 cells"]], 3, (value) => { this.brush.size = Number(value); });
+    const mode = choice("Brush mode", [["remove", "remove"], ["restore", "restore"]], "remove", (value) => { this.brush.erase = value === "restore"; });
     this.controls = el("div", { class: "controls" }, size, mode, button("Restore all", () => go({ removed: "" })));
     this.element = el("section", { class: "removal" }, el("h2", {}, "Remove a region"),
       el("p", { class: "lead" }, "Paint over a part of the query: the network looks again without it, and the ranking follows."),
