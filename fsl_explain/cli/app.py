@@ -12,6 +12,7 @@ from fsl_explain.cli.commands.evaluate import evaluate
 from fsl_explain.cli.commands.explain import explain
 from fsl_explain.cli.commands.figure import figure
 from fsl_explain.cli.commands.mosaics import mosaics
+from fsl_explain.cli.commands.serve import serve
 from fsl_explain.cli.commands.table import table
 from fsl_explain.cli.commands.train import train
 
@@ -23,7 +24,7 @@ app = manners.new_app(
     "made the score what it is, and how far the map can be trusted.",
     "demo",
 )
-for command in (demo, explain, evaluate, mosaics, compare, figure, table, train, convert, config):
+for command in (demo, explain, serve, evaluate, mosaics, compare, figure, table, train, convert, config):
     app.command(command)
 
 

@@ -11,7 +11,6 @@ from retrieval_explain.cli.opened import (
     UNKNOWN,
     Query,
     labels_given,
-    many_voters,
     open_bank_for,
     open_query,
     rows_to_leave_out,
@@ -19,6 +18,7 @@ from retrieval_explain.cli.opened import (
 from retrieval_explain.cli.remarks import remarks
 from retrieval_explain.cli.written_neighbors import write_json
 from retrieval_explain.decisions.explained_neighbors import Retrieved, retrieve
+from retrieval_explain.decisions.many_voters import many_voters
 from retrieval_explain.inspection.expected import why_not_first
 from retrieval_explain.inspection.inspected import Inspection, inspect_neighbors, named_vote
 from retrieval_explain.inspection.page import verdict, write_inspection

@@ -106,17 +106,5 @@ def rows_to_leave_out(bank: MemoryBank, rows: Sequence[int], query: Path, leave_
     return own if leave_self_out else None
 
 
-def many_voters(bank: MemoryBank, voters: int) -> str:
-    """Return a sentence where more neighbors vote than the largest class has images; "" otherwise."""
-    labels = bank.labels[bank.labels >= 0]
-    largest = int(labels.bincount().max()) if len(labels) else voters
-    if voters <= largest:
-        return ""
-    return (
-        f"{voters} neighbors vote, but no class has more than {largest} images, so that most votes may be of others; "
-        "lower -k."
-    )
-
-
 def _is_file(path: Path, query: Path) -> bool:
     return os.path.exists(path) and path.samefile(query)  # noqa: PTH110 - pathlib raises for a name too long

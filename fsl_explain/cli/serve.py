@@ -1,0 +1,32 @@
+"""``fsl-explain serve``."""
+
+from pathlib import Path
+
+from fsl_explain.cli.manners import check_trained
+from fsl_explain.cli.measuring import say_random
+from fsl_explain.cli.named_encoder import named_encoder
+from fsl_explain.cli.served import served
+
+
+def run(
+    support: Path,
+    encoder: str,
+    checkpoint: Path | None,
+    pooling: str | None,
+    readout: str | None,
+    scales: str | None,
+    host: str,
+    port: int,
+    token: str | None,
+    allowed: tuple[str, ...],
+    uploads: Path | None,
+    opens: bool,
+) -> None:
+    """Open the folder and the encoder, and answer until Ctrl-C."""
+    with served(host, port, token, allowed, uploads, opens) as server:
+        from fsl_explain.serve.episodes_app import create_app  # noqa: PLC0415 - needs an optional package
+
+        network = named_encoder(encoder, checkpoint, pooling, readout, scales)
+        check_trained(encoder, network.random)
+        say_random(network)
+        server.answer(create_app(support, network, frame=server.frame))

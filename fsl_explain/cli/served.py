@@ -1,0 +1,61 @@
+"""What both commands that serve a page do: take the address first, then open what is served, then answer."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from socket import socket
+from typing import TYPE_CHECKING
+
+from episodes.errors import MissingPackage, Mistake
+from fsl_explain.cli.progress import say
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+    from fsl_explain.serve.frame import Frame
+
+
+@dataclass(frozen=True)
+class Server:
+    """An address that is taken, and the frame of the app that will answer there."""
+
+    frame: "Frame"
+    taken: socket
+    address: str
+    opens: bool
+
+    def answer(self, app: "ASGIApp") -> None:
+        """Answer until Ctrl-C; the process ends then."""
+        from fsl_explain.serve.running import serve  # noqa: PLC0415 - needs an optional package
+
+        serve(app, self.taken, self.address, lambda text: say(text, lines=True), self.opens)
+
+
+@contextmanager
+def served(
+    host: str, port: int, token: str | None, allowed: tuple[str, ...], uploads: Path | None, opens: bool
+) -> Iterator[Server]:
+    """Take an address. Raises: ``ValueError`` where it cannot be had; ``ImportError`` without the extra ``serve``."""
+    try:
+        import fastapi  # noqa: F401, PLC0415
+        import uvicorn  # noqa: F401, PLC0415
+    except ImportError:
+        raise MissingPackage(
+            "serve needs FastAPI and uvicorn, which are not installed; install fsl-explain[serve]."
+        ) from None
+    from fsl_explain.serve.access import access_for  # noqa: PLC0415 - needs an optional package
+    from fsl_explain.serve.frame import Frame  # noqa: PLC0415
+    from fsl_explain.serve.running import address_of, bound  # noqa: PLC0415
+    from fsl_explain.serve.uploads import Uploads  # noqa: PLC0415
+
+    access = access_for(host, token, allowed)
+    if uploads is not None and uploads.exists() and not uploads.is_dir():
+        raise Mistake(f"expected a folder for uploads, but {uploads} is a file; choose another --uploads.")
+    folder = uploads or Path(tempfile.mkdtemp(prefix="workbench-"))
+    taken = bound(host, port)
+    try:
+        yield Server(Frame(Uploads(folder), access), taken, address_of(taken, host, token), opens)
+    finally:
+        taken.close()

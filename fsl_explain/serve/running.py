@@ -1,0 +1,73 @@
+"""A server process: the address is taken first, said, and given back within a second of Ctrl-C."""
+
+import os
+import socket
+import sys
+import threading
+import webbrowser
+from collections.abc import Callable
+from contextlib import suppress
+from types import FrameType
+
+from starlette.types import ASGIApp
+
+from episodes.errors import Busy, Mistake
+
+PORT = 8765
+LARGEST_PORT = 65535
+LONGEST_END = 0.5  # seconds from Ctrl-C to the end
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """Take an address; port 0 is any free one. Raises: ``ValueError`` in one sentence where it cannot be had."""
+    if not 0 <= port <= LARGEST_PORT:
+        raise Mistake(f"expected a port from 0 (any that is free) to {LARGEST_PORT}, but got {port}.")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    taken = socket.socket(family, socket.SOCK_STREAM)
+    taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        taken.bind((host, port))
+        taken.listen()  # whoever reads the address may connect at once, and waits
+    except OSError as error:
+        taken.close()
+        raise Busy(
+            f"{host}:{port} cannot be served on ({error.strerror}); choose another --port, or 0 for any that is free."
+        ) from error
+    return taken
+
+
+def address_of(taken: socket.socket, host: str, token: str | None) -> str:
+    """Return the address to open."""
+    name = f"[{host}]" if ":" in host else host
+    return f"http://{name}:{taken.getsockname()[1]}/{f'?token={token}' if token else ''}"
+
+
+def serve(app: ASGIApp, taken: socket.socket, address: str, say: Callable[[str], None], opens: bool) -> None:
+    """Answer until Ctrl-C or a request to end; what is computed then is dropped, and nothing is left half written."""
+    import uvicorn  # noqa: PLC0415 - an optional dependency
+
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=1, lifespan="off"
+    )
+    server = uvicorn.Server(config)
+    asked_to_end = server.handle_exit
+
+    def end(sig: int, frame: FrameType | None) -> None:
+        threading.Timer(LONGEST_END, _end, [say]).start()  # whatever is still computed or sent then
+        asked_to_end(sig, frame)
+
+    server.handle_exit = end  # type: ignore[method-assign]
+    say(f"Workbench: {address}\nCtrl-C ends it.")
+    sys.stdout.flush()  # whoever reads a pipe waits for the address
+    if opens:
+        webbrowser.open(address)
+    with suppress(KeyboardInterrupt):
+        server.run(sockets=[taken])
+    _end(say)
+
+
+def _end(say: Callable[[str], None]) -> None:
+    """End the process: a thread that still computes would keep it. Banks are written aside and switched at once."""
+    say("Stopped.")
+    sys.stdout.flush()
+    os._exit(0)

@@ -1,0 +1,90 @@
+"""``retrieval-explain serve``."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from episodes.errors import Mistake
+from fsl_explain.cli.manners import check_input
+from fsl_explain.cli.options import EncoderName, PoolingName, ReadoutName, ScalesText
+from retrieval_explain.cli.options import IndexName
+
+Banks = Annotated[tuple[Path, ...], Parameter(name="--bank", negative="")]
+Encoders = Annotated[tuple[EncoderName, ...], Parameter(name="--encoder", negative="")]
+Checkpoints = Annotated[tuple[Path, ...], Parameter(name="--checkpoint", negative="")]
+
+
+def serve(
+    *,
+    bank: Banks,
+    encoder: Encoders = ("efficientnet-lite0",),
+    checkpoint: Checkpoints = (),
+    pooling: PoolingName = None,
+    readout: ReadoutName = None,
+    scales: ScalesText = None,
+    index: IndexName = None,
+    host: str = "127.0.0.1",
+    port: int = 8765,
+    token: str | None = None,
+    allow_host: Annotated[tuple[str, ...], Parameter(negative="")] = (),
+    uploads: Path | None = None,
+    open_browser: Annotated[bool, Parameter(name="--open", negative="")] = False,
+) -> None:
+    """Serve a page in the browser that shows why images came back, why others did not, and whose labels are in doubt.
+
+    Prints the address and answers until Ctrl-C. Only this machine is answered, unless --host says otherwise; then a
+    token is needed.
+
+    Parameters
+    ----------
+    bank
+        The folder of a bank; twice for two banks side by side.
+    encoder
+        What made the bank: one for all banks, or one for each in their order.
+    checkpoint
+        Its weights; one for all banks, or one for each.
+    index
+        Search through flat, hnsw, ivf or ivf-pq, whose measured recall is said; without one the search is exact.
+    host
+        The address to serve on.
+    port
+        Its port; 0 is any that is free.
+    token
+        What a browser must know to be answered, at least 16 letters and digits; a public address needs one.
+    allow_host
+        A name by which browsers reach this server, such as that of a proxy; may be repeated.
+    uploads
+        Where images that are given to the page are kept, so that links to them last; a new temporary folder by default.
+    open_browser
+        Open the page.
+    """
+    for one in bank:
+        check_input(one, "the folder of a bank")
+    for one in checkpoint:
+        check_input(one, "a checkpoint")
+    _check_each(len(bank), "--encoder", encoder)
+    _check_each(len(bank), "--checkpoint", checkpoint)
+
+    from retrieval_explain.cli.serve import run
+
+    run(
+        banks=bank,
+        encoders=encoder,
+        checkpoints=checkpoint,
+        pooling=pooling,
+        readout=readout,
+        scales=scales,
+        index=index,
+        host=host,
+        port=port,
+        token=token,
+        allowed=allow_host,
+        uploads=uploads,
+        opens=open_browser,
+    )
+
+
+def _check_each(banks: int, option: str, given: tuple[object, ...]) -> None:
+    if len(given) not in (0, 1, banks):
+        raise Mistake(f"expected {option} once, or once for each of {banks} banks, but got {len(given)}.")

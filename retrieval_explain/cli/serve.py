@@ -1,0 +1,56 @@
+"""``retrieval-explain serve``."""
+
+from pathlib import Path
+from typing import TypeVar
+
+from fsl_explain.cli.measuring import say_random
+from fsl_explain.cli.named_encoder import named_encoder
+from fsl_explain.cli.progress import note
+from fsl_explain.cli.served import served
+from fsl_explain.encoder import Encoder
+from retrieval_explain.memory_bank import MemoryBank
+
+One = TypeVar("One")
+
+
+def run(
+    banks: tuple[Path, ...],
+    encoders: tuple[str, ...],
+    checkpoints: tuple[Path, ...],
+    pooling: str | None,
+    readout: str | None,
+    scales: str | None,
+    index: str | None,
+    host: str,
+    port: int,
+    token: str | None,
+    allowed: tuple[str, ...],
+    uploads: Path | None,
+    opens: bool,
+) -> None:
+    """Open the banks and their encoders, and answer until Ctrl-C."""
+    with served(host, port, token, allowed, uploads, opens) as server:
+        from retrieval_explain.serve.app import create_app  # noqa: PLC0415 - needs an optional package
+
+        made: dict[tuple[str, Path | None], Encoder] = {}
+        opened: list[MemoryBank] = []
+        networks: list[Encoder] = []
+        for directory, name, weights in zip(
+            banks, _each(encoders, banks), _each(checkpoints or (None,), banks), strict=True
+        ):
+            if (name, weights) not in made:
+                made[name, weights] = named_encoder(name, weights, pooling, readout, scales)
+                say_random(made[name, weights])
+            bank = MemoryBank.load(directory)
+            bank.expect_encoder(made[name, weights])
+            if index is not None:
+                note(f"Opening the {index} index of {len(bank)} images …")
+                bank = bank.indexed(index)
+            opened.append(bank)
+            networks.append(made[name, weights])
+        server.answer(create_app(opened, networks, frame=server.frame))
+
+
+def _each(given: tuple[One, ...], banks: tuple[Path, ...]) -> list[One]:
+    """Return what is given for each bank: one for all of them, or one for each."""
+    return [*given] if len(given) == len(banks) else [given[0]] * len(banks)
