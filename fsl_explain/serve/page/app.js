@@ -64,6 +64,7 @@ class BankWorkbench {
 class EpisodeWorkbench {
   constructor(session) {
     this.session = session;
+    session.methods.sort((one, other) => Number(Boolean(other.contrast)) - Number(Boolean(one.contrast))); // why this and not that
     this.names = { decide: "Decision", why: "Why", supports: "Supports" };
     const decision = new DecisionView(session);
     this.views = { decide: decision, why: new EpisodeWhyView(session), supports: new SupportAuditView(session) };

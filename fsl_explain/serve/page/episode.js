@@ -25,6 +25,9 @@ export function written(episode, supports) {
 /** The names of the classes, in the order of the columns. */
 export const classesOf = (supports) => [...new Set(supports.map((one) => one.label))];
 
+/** The rule and the similarity that are meant where none is chosen. */
+export const usual = ({ rule, rules, similarity, similarities }) => ({ rule: rule ?? rules[0], similarity: similarity ?? similarities[0] });
+
 /** What is posted to have the episode decided and explained; null while it cannot be. */
 export function question(session, now = state()) {
   const supports = supportsOf(session.episode, now);
@@ -33,7 +36,7 @@ export function question(session, now = state()) {
   const name = (value) => (classes.includes(value) ? value : null);
   return {
     query: now.query, box: now.box, supports: supports.map(({ image, label }) => ({ image, label })),
-    rule: now.rule || session.episode.rules[0], similarity: now.similarity || session.episode.similarities[0],
+    rule: now.rule || usual(session.episode).rule, similarity: now.similarity || usual(session.episode).similarity,
     method: session.methods.some((one) => one.name === now.method) ? now.method : session.methods[0].name,
     target: name(now.target), against: name(now.against), detail: Number(now.detail), biases: now.biases,
   };

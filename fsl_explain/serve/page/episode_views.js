@@ -48,7 +48,7 @@ export class EpisodeWhyView {
     this.session = session;
     this.controls = el("div", {});
     this.panel = new Panel(el("div", {}));
-    this.element = el("div", {}, this.controls, this.panel.element);
+    this.element = el("div", { class: "stack" }, this.controls, this.panel.element);
   }
 
   update(now) {
@@ -66,7 +66,7 @@ export class SupportAuditView {
   constructor(session) {
     this.session = session;
     this.panel = new Panel(el("div", {}));
-    this.element = el("div", {}, el("h2", {}, "Audit of the supports"), el("p", { class: "lead" }, "What each support adds, and what would be decided without it."), this.panel.element);
+    this.element = el("div", { class: "stack" }, el("h2", {}, "Audit of the supports"), el("p", { class: "lead" }, "What each support adds, and what would be decided without it."), this.panel.element);
   }
 
   update(now) {

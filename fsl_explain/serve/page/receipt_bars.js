@@ -10,7 +10,7 @@ function addition(title, rows, total, onrow) {
   const ends = rows.map((row) => [sum, (sum += row.amount)]);
   const all = [0, total, ...ends.flat()];
   const [low, high] = [Math.min(...all), Math.max(...all)];
-  const cells = rows.filter((row) => row.crop !== undefined);
+  const cells = rows.filter((row) => row.cell !== undefined);
   const figures = places((cells.length ? cells : rows).map((row) => row.amount));
   const crops = rows.some((row) => row.crop);
   const body = el("tbody");
@@ -50,8 +50,12 @@ function addition(title, rows, total, onrow) {
 }
 
 /** The addends that stand for images, and the constants. */
-function byImage({ receipt }) {
-  const rows = receipt.lines.map((line, place) => ({ name: line.name, amount: line.amount, line: place }));
+function byImage({ receipt }, supports) {
+  const rows = receipt.lines.map((line, place) => {
+    const support = supports.find((one) => one.line === place);
+    const named = support ? { name: support.title, crop: crop(support.picture, 0, 1, 1) } : { name: line.name };
+    return { ...named, amount: line.amount, line: place };
+  });
   for (const constant of receipt.constants) rows.push({ name: constant.name, amount: constant.value });
   const rest = receipt.total - rows.reduce((sum, row) => sum + row.amount, 0);
   if (Math.abs(rest) > 1e-5 * (receipt.absolute_sum || 1)) rows.push({ name: "left by integration", amount: rest });
@@ -86,16 +90,20 @@ function crop(picture, cell, height, width) {
 export const regionName = (cell, width) => `row ${Math.floor(cell / width) + 1}, column ${(cell % width) + 1}`;
 
 /**
- * Draw the receipt of a Why. `oncell(cell)` is called as a region's bar is pointed at (null as it is left).
+ * Draw the receipt of a Why, of which `supports` are drawn; `amounts` of the query's cells in a `grid`. `oncell(cell)` is called as a region's bar is pointed at (null as it is left).
  * Returns {element, light(lit), clear()}: `light` shows in the bars what the lit cell adds.
  */
-export function receiptBars(why, amounts, grid, oncell) {
+export function receiptBars(why, supports, { amounts, grid }, oncell) {
   const { receipt } = why;
   const element = el("section", { class: "receipt" }, el("h3", {}, "Receipt"));
+  if (!receipt) {
+    element.append(el("p", { class: "note", text: `${why.method} does not split the score, so there is nothing to add up.` }));
+    return { element, light: () => {}, clear: () => {} };
+  }
   if (!why.adds_up) {
     element.append(el("p", { class: "note", text: `The maps of ${why.method} rank; they do not add up to the score of ${signed(why.score, 4)}.` }));
   }
-  const images = addition("By image", byImage(why), receipt.total, () => {});
+  const images = addition("By image", byImage(why, supports), receipt.total, () => {});
   const regions = amounts && why.adds_up ? addition("By region of the query", byRegion(why, amounts, grid), receipt.total, (row) => oncell(row && row.cell !== undefined ? row.cell : null)) : null;
   if (images.rows.length > 1 || !regions) element.append(images.element);
   if (regions) element.append(regions.element);
@@ -122,12 +130,12 @@ export function receiptBars(why, amounts, grid, oncell) {
   const light = ({ side, cell, total, lines }) => {
     clear();
     if (side >= 0) {
-      const row = images.rows.find((one) => one.line === side);
+      const row = images.rows.find((one) => one.line === supports[side].line);
       if (row) part(images, row, total);
       return;
     }
-    lines.forEach((amount, line) => {
-      const row = images.rows.find((one) => one.line === line);
+    lines.forEach((amount, place) => {
+      const row = images.rows.find((one) => one.line === supports[place].line);
       if (row && amount) part(images, row, amount);
     });
     const row = regions?.rows.find((one) => one.cell === cell) ?? regions?.rows.find((one) => one.others);

@@ -3,7 +3,7 @@
 import { button, el, plural, thumbnail } from "./elements.js";
 import { classesOf, supportsOf, written } from "./episode.js";
 import { droppable, fileButton, send } from "./given_images.js";
-import { go } from "./location.js";
+import { go, NEW_QUERY } from "./location.js";
 
 const DRAGGED = "application/x-support";
 
@@ -85,7 +85,9 @@ export class SupportColumns {
     const select = el("select", { "aria-label": `Class of ${words}`, data: { support: support.image }, on: { change: () => this.relabel(support.image, select.value) } });
     for (const name of names) select.append(el("option", { value: name, selected: name === support.label }, name));
     const card = el("li", { class: "support-card", draggable: "true", data: { image: support.image } }, thumbnail(support.picture, `${words}, ${support.label}`, { draggable: "false" }),
-      el("p", { class: "path", title: words, text: words }), select, button("Remove", () => this.change(this.supports.filter((one) => one.image !== support.image)), { class: "small", "aria-label": `Remove ${words}` }));
+      el("p", { class: "path", title: words, text: words }), select, el("div", { class: "row" },
+        button("Query", () => go({ ...NEW_QUERY, query: support.image }), { class: "small", "aria-label": `Take ${words} as the query` }),
+        button("Remove", () => this.change(this.supports.filter((one) => one.image !== support.image)), { class: "small", "aria-label": `Remove ${words}` })));
     card.addEventListener("dragstart", (event) => { event.dataTransfer.setData(DRAGGED, support.image); event.dataTransfer.effectAllowed = "move"; });
     return card;
   }

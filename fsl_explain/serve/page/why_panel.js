@@ -9,24 +9,42 @@ import { array } from "./server.js";
 
 const SHOWN_SUPPORTS = 12;
 
-/** Decode a Why for the two-sided view. */
+/** Decode a Why for the two-sided view: the supports with a say, largest first; `hidden` says how many are left out. */
 function decoded(why) {
-  const supports = why.supports.slice(0, SHOWN_SUPPORTS).map((support) => ({
+  const say = why.supports.filter((support) => support.amount);
+  const taking = say.length ? say.sort((one, other) => Math.abs(other.amount) - Math.abs(one.amount)) : why.supports;
+  const lines = [...(why.receipt?.lines ?? []).entries()];
+  const supports = taking.slice(0, SHOWN_SUPPORTS).map((support) => ({
     ...support,
+    line: lineOf(support, lines),
     cells: array(support.cells),
     pairs: support.pairs && { grid: support.pairs.grid, supportGrid: support.pairs.support_grid, table: array(support.pairs.table).values },
   }));
-  return { query: { title: "Query", picture: why.query.picture, cells: array(why.query.cells) }, supports };
+  const query = { title: "Query", picture: why.query.picture, cells: array(why.query.cells) };
+  return { query, supports, hidden: taking.length - supports.length, complete: taking.every((support) => support.pairs) };
 }
 
-/** What each cell of the pairs' grid adds, or the cells themselves where there are no pairs. */
-function amountsOf(view, parts, allDrawn) {
-  if (view.query.grid && allDrawn) {
-    const amounts = new Float32Array(view.query.lit.length).map((_, cell) => view.rowsOf(cell).reduce((sum, one) => sum + one, 0));
-    return { amounts, grid: view.query.grid };
+/** The receipt's line of a support, which has its weight and similarity; each line is taken once. */
+function lineOf({ weight, similarity }, lines) {
+  const near = (one, other) => Math.abs(one - other) <= 1e-6 * Math.max(1e-3, Math.abs(other));
+  const place = lines.findIndex(([, line]) => near(line.weight, weight) && near(line.similarity, similarity));
+  return place < 0 ? -1 : lines.splice(place, 1)[0][0];
+}
+
+/** What each cell of a grid adds: by its pairs where all are known, else by the map, whose finer cells are summed. */
+function amountsOf(view, { query, complete }) {
+  const grid = view.query.grid ?? (query.cells && query.cells.values.length <= 400 ? query.cells.shape : null);
+  if (!grid) return { amounts: null, grid };
+  const amounts = new Float32Array(grid[0] * grid[1]);
+  if (view.query.grid && complete) {
+    return { amounts: amounts.map((_, cell) => view.rowsOf(cell).reduce((sum, one) => sum + one, 0)), grid };
   }
-  const cells = parts.query.cells;
-  return cells && cells.values.length <= 400 ? { amounts: cells.values, grid: cells.shape } : { amounts: null, grid: null };
+  const [height, width] = query.cells.shape;
+  query.cells.values.forEach((value, cell) => {
+    const row = Math.floor((Math.floor(cell / width) * grid[0]) / height);
+    amounts[row * grid[1] + Math.floor(((cell % width) * grid[1]) / width)] += value;
+  });
+  return { amounts, grid };
 }
 
 const SIGNS = [["both", "for and against"], ["for", "only for"], ["against", "only against"]];
@@ -126,6 +144,7 @@ export function whyPanel(why, { heading = "h2", title = why.title, look = true, 
     if (following || (lit && lit.side >= 0)) return;
     element.dispatchEvent(new CustomEvent("cell", { bubbles: true, detail: lit && cellWords(view, lit) }));
   };
+  let amounts = null;
   const view = pairView({
     ...parts,
     signed: why.signed,
@@ -136,6 +155,7 @@ export function whyPanel(why, { heading = "h2", title = why.title, look = true, 
         receipt?.clear();
         return;
       }
+      if (lit.side < 0 && amounts) lit.total = amounts[lit.cell];
       const words = sentence(lit, view, parts, why.score, figures);
       readout.textContent = words;
       receipt?.light(lit);
@@ -147,14 +167,14 @@ export function whyPanel(why, { heading = "h2", title = why.title, look = true, 
     const words = [support.side === "against" ? "against" : "for", Number.isFinite(support.similarity) ? `similarity ${signed(support.similarity)}` : "", Number.isFinite(support.amount) ? `adds ${signed(support.amount)}` : ""];
     view.sides[place].caption.replaceChildren(el("span", { text: support.title }), el("span", { class: "note" }, ` ${words.filter(Boolean).join(" · ")}`));
   });
-  const { amounts, grid } = amountsOf(view, parts, why.supports.length <= SHOWN_SUPPORTS);
+  const known = amountsOf(view, parts);
+  amounts = known.amounts;
   if (amounts) figures = places(amounts) + 1;
-  receipt = receiptBars(why, amounts, grid, (cell) => pointed(view, cell));
-  const hidden = why.supports.length - SHOWN_SUPPORTS;
+  receipt = receiptBars(why, parts.supports, known, (cell) => pointed(view, cell));
   element.append(...[el(heading, { text: title }), why.sentence && el("p", { class: "lead", text: why.sentence }),
     look && el("div", { class: "controls" }, ...lookControls()),
     view.element, readout, legend(why.signed, why.color_meanings),
-    hidden > 0 && el("p", { class: "note" }, `${hidden} more images take part; the receipt has them.`),
+    parts.hidden > 0 && el("p", { class: "note" }, `${parts.hidden} more images take part; the receipt has them.`),
     el("div", { class: "beside" }, receipt.element, channelList(why.channels)),
     ...why.notes.map((note) => el("p", { class: "note", text: note })),
     why.call && pythonCall(why.call)].filter(Boolean));

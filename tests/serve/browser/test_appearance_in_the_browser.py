@@ -74,7 +74,11 @@ def test_names_break_only_between_their_parts(visit, server):
     page = visit.open("#query=image:0:3")
     lines = page.evaluate("""() => [...document.querySelectorAll(".card .label")].flatMap((label) => {
       const text = [...label.childNodes].filter((node) => node.nodeType === 3);
-      return text.map((node) => { const range = new Range(); range.selectNode(node); return range.getClientRects().length; });
+      return text.map((node) => {
+        const range = new Range();
+        range.selectNode(node);
+        return range.getClientRects().length;
+      });
     })""")
     assert set(lines) == {1}  # every part of a name stands on one line
 

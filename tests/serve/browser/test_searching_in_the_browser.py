@@ -10,7 +10,8 @@ GIVE = """([bytes, kind]) => {
   const data = new DataTransfer();
   data.items.add(new File([new Uint8Array(bytes)], "given.png", { type: "image/png" }));
   if (kind === "paste") document.dispatchEvent(new ClipboardEvent("paste", { clipboardData: data, bubbles: true }));
-  else document.querySelector(".query-panel").dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true }));
+  const panel = document.querySelector(".query-panel");
+  if (kind === "drop") panel.dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true }));
 }"""
 
 

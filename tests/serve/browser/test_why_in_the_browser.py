@@ -98,7 +98,7 @@ def test_cells_are_reached_and_held_by_the_keyboard(visit, why, table):
 
 def test_opacity_and_sign_change_the_map_and_the_address_and_ask_nothing(visit, why):
     page = visit.open(WHY)
-    both, before = np.array(page.evaluate(PIXELS, 0)).reshape(-1, 4), len(visit.requests)
+    both, before = np.array(page.evaluate(PIXELS, 0)).reshape(-1, 4), len(visit.asked("?query"))
     cells = values(why["query"]["cells"]).ravel()
     opaque = both[:, 3] > 10  # a canvas keeps the colors of others roughly
     assert (both[opaque & (cells > 0)][:, 0] > 170).all()  # red speaks for
@@ -114,7 +114,7 @@ def test_opacity_and_sign_change_the_map_and_the_address_and_ask_nothing(visit, 
     assert both[strongest, 3] == pytest.approx(0.75 * 255, abs=1)
     assert "sign=against" in visit.hash()
     assert "opacity=30" in visit.hash()
-    assert len(visit.requests) == before
+    assert len(visit.asked("?query")) == before
 
 
 def test_method_and_detail_are_asked_for(visit, server):
