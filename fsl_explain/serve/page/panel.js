@@ -2,7 +2,7 @@
 
 import { announce, button, el } from "./elements.js";
 
-const COMING = 150; // milliseconds before a busy sign is drawn over what is still shown
+const COMING = 60; // milliseconds before a busy sign is drawn over what is still shown
 
 export class Panel {
   /** @param {HTMLElement} element what the answer is drawn into */

@@ -52,10 +52,15 @@ export class WhyNotView {
     const path = searchPath(this.bank, now);
     this.expected.textContent = !now.expected ? "" : `Expected: ${now.expected.startsWith("class:") ? now.expected.slice(6) : `image ${now.expected.slice(3)}`}`;
     this.chooser.load(path, (signal) => get(path, signal), (found) => [
-      el("div", { class: "row" }, button("Name an image or a class", () => this.pick(), { class: "primary" }), this.expected),
+      el("div", { class: "row" }, button("Name an image or a class", () => this.pick(), { class: "primary" }), button("Remove a region", () => this.toBrush()), this.expected),
       el("p", { class: "note" }, "Or one of the neighbors:"),
       strip(found.neighbors.slice(1), now.expected.replace("id:", ""), (one) => go({ expected: `id:${one.id}` })),
     ], "Searching").then(() => markChosen(this.chooser.element, now.expected.replace("id:", "")));
+  }
+
+  toBrush() {
+    this.removed.scrollIntoView({ block: "start" });
+    this.removed.querySelector(".brush")?.focus({ preventScroll: true });
   }
 
   async pick() {
