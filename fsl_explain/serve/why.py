@@ -108,8 +108,11 @@ def _paired(explanation: Explanation, shown: Mapping[tuple[int, int], Shown]) ->
 
 
 def _pairs(explanation: Explanation, label: int, shot: int) -> dict[str, Any] | None:
+    with_maps = shots(explanation, label)
+    if shot not in with_maps:  # a text
+        return None
     try:
-        found = correspondence(explanation, label=label, shot=shots(explanation, label).index(shot))
+        found = correspondence(explanation, label=label, shot=with_maps.index(shot))
     except Mistake:  # maps that were not kept, or that no pairs can be made of, are not drawn as pairs
         return None
     return {"grid": list(found.shape), "support_grid": list(found.support_shape), "table": array(found.table)}
