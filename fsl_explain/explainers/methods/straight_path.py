@@ -73,7 +73,7 @@ class Integrated:
 
 
 def integrate(path: StraightPath, whole: Float[Tensor, ""]) -> Integrated:
-    """Integrate along a path until the addends and Δ(0) make up the ``whole`` score Δ, or no more steps are to be taken.
+    """Integrate along a path until the addends and Δ(0) make up the ``whole`` score Δ, or all steps are taken.
 
     They are to miss it by at most 1e-5 of their absolute sum, whether summed by channels or by cells first; in
     float64 by 1e-10 as long as a doubling of the steps pays. Where it pays no more, as behind ReLU, whose derivative
