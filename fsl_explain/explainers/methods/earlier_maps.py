@@ -17,7 +17,7 @@ from torch.autograd.graph import Node, get_gradient_edge
 from torch.overrides import TorchFunctionMode
 
 from episodes.errors import Mistake
-from fsl_explain.backbones.layouts import LAST, in_order
+from fsl_explain.backbones.layouts import FIRST, LAST, in_order
 from fsl_explain.explainers.methods.whole_network import expect_python, explained_score, maps_encoder, seen
 from fsl_explain.explainers.question import Question
 from fsl_explain.pullback.places import Grid, finer_than
@@ -71,17 +71,17 @@ def stages(
     with _Watching() as watching:
         found = seen(question, images)
     assert found.maps is not None  # of one scale
-    layout = encoder.reading.layout or ""
-    earlier = _by_depth(watching.returned, found.maps, images, layout)
-    chosen = {depth: values for depth, values in {0: found.maps, **earlier}.items() if wanted in (None, depth)}
+    usual = LAST if encoder.reading.layout == LAST else FIRST
+    every = {0: (found.maps, FIRST), **_by_depth(watching.returned, found.maps, images, usual)}
+    chosen = {depth: one for depth, one in every.items() if wanted in (None, depth)}
     if not chosen:
         return {}
     score = explained_score(question, found)
-    at_each = torch.autograd.grad(score, list(chosen.values()), allow_unused=True)
+    slopes = torch.autograd.grad(score, [values for values, _ in chosen.values()], allow_unused=True)
     source = f"a layer of {encoder.description}"
     return {
-        depth: Stage(*(values if depth == 0 else in_order(values, layout, source) for values in (maps.detach(), slope)))
-        for (depth, maps), slope in zip(chosen.items(), at_each, strict=True)
+        depth: Stage(in_order(values.detach(), layout, source), in_order(slope, layout, source))
+        for (depth, (values, layout)), slope in zip(chosen.items(), slopes, strict=True)
         if slope is not None
     }
 
@@ -94,28 +94,37 @@ def depth_of(grid: Grid, last: Grid) -> int:
     return depth
 
 
-def _by_depth(returned: list[Tensor], maps: Tensor, images: Tensor, layout: str) -> dict[int, Tensor]:
-    """Return the last maps of each depth above 0, the finest last; a depth that is skipped gets the next finer ones."""
+def _by_depth(returned: list[Tensor], maps: Tensor, images: Tensor, usual: str) -> dict[int, tuple[Tensor, str]]:
+    """Return the last maps of each depth above 0, and how they lie; a depth that is skipped gets the next finer."""
     assert maps.grad_fn is not None  # images are leaves of the graph
     passed = set(cuts(maps.grad_fn, get_gradient_edge(images).node))
-    last, pixels = (maps.shape[-2], maps.shape[-1]), (images.shape[-2], images.shape[-1])
-    found: dict[int, Tensor] = {}
+    last = (maps.shape[-2], maps.shape[-1])
+    found: dict[int, tuple[Tensor, str]] = {}
     for values in returned:
-        rows, columns, channels = _sides(values, layout)
-        is_image = (rows, columns) == pixels and channels == images.shape[1]
-        if values.grad_fn in passed and not is_image and len(values) == len(images) and _fits((rows, columns), pixels):
-            found[depth_of((rows, columns), last)] = values
-    deepest = max(found, default=0)
-    filled: dict[int, Tensor] = {}
-    for depth in range(deepest, 0, -1):
+        lies = _layout(values, images, usual) if values.grad_fn in passed and len(values) == len(images) else None
+        if lies is not None:
+            found[depth_of(_sides(values, lies)[0], last)] = values, lies
+    filled: dict[int, tuple[Tensor, str]] = {}
+    for depth in range(max(found, default=0), 0, -1):
         filled[depth] = found[depth] if depth in found else filled[depth + 1]
-    return dict(reversed(filled.items()))
+    return filled
 
 
-def _sides(values: Tensor, layout: str) -> tuple[int, int, int]:
-    """Return height, width and channels."""
-    first = 1 if layout == LAST else 2
-    return values.shape[first], values.shape[first + 1], values.shape[3 if first == 1 else 1]
+def _layout(values: Tensor, images: Tensor, usual: str) -> str | None:
+    """Tell how maps lie by the proportions of their sides, the usual way first; None for what is no maps."""
+    pixels = (images.shape[-2], images.shape[-1])
+    for layout in dict.fromkeys((usual, FIRST, LAST)):
+        grid, channels = _sides(values, layout)
+        if _fits(grid, pixels):
+            return None if (grid, channels) == (pixels, images.shape[1]) else layout
+    return None
+
+
+def _sides(values: Tensor, layout: str) -> tuple[Grid, int]:
+    """Return the grid and the number of channels."""
+    if layout == LAST:
+        return (values.shape[1], values.shape[2]), values.shape[3]
+    return (values.shape[2], values.shape[3]), values.shape[1]
 
 
 def _fits(grid: Grid, pixels: Grid) -> bool:

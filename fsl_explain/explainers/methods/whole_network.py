@@ -99,12 +99,7 @@ def explained_score(question: Question, found: Seen) -> Float[Tensor, ""]:
             "a query has no neighbor of the explained class left, so its score is minus infinity; raise k, or use "
             "rule='mean-similarity'."
         )
-    if not score.requires_grad:
-        raise Mistake(
-            "expected a score that depends on the pixels, but no derivative comes back to them; use exact or contrast, "
-            "or a network that runs without torch.no_grad of its own."
-        )
-    return score
+    return _depending(score)
 
 
 def expect_python(question: Question, what: str) -> None:
@@ -130,7 +125,8 @@ class WholeNetwork:
     ) -> Float[Tensor, "image embedding"]:
         """Return the embeddings of images; derivatives by them are recorded."""
         with evaluating(pixels_of(self.question).encoder.network, self.question.head), torch.enable_grad():
-            return at_hand(seen(self.question, maps).embeddings)
+            embeddings = at_hand(seen(self.question, maps).embeddings)
+            return _depending(embeddings) if maps.requires_grad else embeddings
 
     @property
     def needs_images(self) -> bool:
@@ -142,6 +138,15 @@ class WholeNetwork:
         """That of the network."""
         decides = deciding_tensor(pixels_of(self.question).encoder.network)
         return torch.float32 if decides is None else decides.dtype
+
+
+def _depending(values: Tensor) -> Tensor:
+    if not values.requires_grad:
+        raise Mistake(
+            "expected a score that depends on the pixels, but no derivative comes back to them; use exact or contrast, "
+            "or a network that runs without torch.no_grad of its own."
+        )
+    return values
 
 
 def _pooled(encoder: Encoder, question: Question | None, images: Tensor) -> tuple[Tensor, Tensor]:
