@@ -90,7 +90,8 @@ def integrate(path: StraightPath, whole: Float[Tensor, ""]) -> Integrated:
         if best.missed <= path.tolerance or not paid:
             break
     assert best is not None
-    return best if best.missed <= path.most else _cut(path, at_zero, whole, best)
+    is_enough = best.missed <= path.most or path.longest < 2 * STEPS[0]
+    return best if is_enough else _cut(path, at_zero, whole, best)
 
 
 def _cut(path: StraightPath, at_zero: Float[Tensor, ""], whole: Float[Tensor, ""], best: Integrated) -> Integrated:

@@ -128,21 +128,24 @@ class Padded(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.first, self.second = nn.Conv2d(3, 4, 3, stride=2), nn.Conv2d(4, 5, 5, stride=4)
+        self.zeroth, self.first = nn.Conv2d(3, 4, 3, stride=2), nn.Conv2d(4, 4, 3, stride=2)
+        self.second = nn.Conv2d(4, 5, 5, stride=4)
 
     def forward(self, batch):
-        maps = self.first(nn.functional.pad(batch, (0, 1, 0, 1))).relu()
+        maps = self.zeroth(nn.functional.pad(batch, (0, 1, 0, 1))).relu()
+        maps = self.first(nn.functional.pad(maps, (0, 1, 0, 1))).relu()
         return self.second(nn.functional.pad(maps, (1, 2, 1, 2)))
 
 
 def test_padding_is_no_map_and_a_skipped_stage_is_the_next_finer_one():
     encoder = Encoder.wrap(Padded().double())
-    query, supports = photographs(seed=1, side=32), photographs(2, 2, seed=2, side=32)
-    one, two = (explain(encoder, query, supports, method=f"grad-cam@{detail}") for detail in (1, 2))
+    query, supports = photographs(seed=1), photographs(2, 2, seed=2)
+    one, two, three = (explain(encoder, query, supports, method=f"grad-cam@{detail}") for detail in (1, 2, 3))
     assert one.cells.shape == two.cells.shape == (16, 16)
     assert torch.equal(one.cells, two.cells)
-    with pytest.raises(Mistake, match=r"last one, 4×4, doubled 3 times, but no such maps of Padded were seen; use"):
-        explain(encoder, query, supports, method="grad-cam@3")
+    assert three.cells.shape == (32, 32)
+    with pytest.raises(Mistake, match=r"last one, 4×4, doubled 4 times, but no such maps of Padded were seen; use"):
+        explain(encoder, query, supports, method="grad-cam@4")
 
 
 @given(st.data())
