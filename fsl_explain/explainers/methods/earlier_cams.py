@@ -17,7 +17,13 @@ from fsl_explain.explainers.methods.cellwise_cam import hirescam, layercam
 from fsl_explain.explainers.methods.earlier_maps import stages
 from fsl_explain.explainers.methods.grad_cam import grad_cam
 from fsl_explain.explainers.methods.grad_cam_plus_plus import grad_cam_plus_plus
-from fsl_explain.explainers.methods.map_gradients import Formula, attribute_supports, saliency
+from fsl_explain.explainers.methods.map_gradients import (
+    Formula,
+    attribute_supports,
+    map_gradients,
+    maps_of,
+    saliency,
+)
 from fsl_explain.explainers.methods.whole_network import ask_in_parts, maps_encoder
 from fsl_explain.explainers.methods.xgrad_cam import xgrad_cam
 from fsl_explain.explainers.normalization import max_scaled, upsample
@@ -80,8 +86,10 @@ def _attribute(formula: Formula, detail: int, question: Question) -> Attribution
 
 def _attribute_fused(question: Question) -> Attribution:
     def cells(part: Question, images: Tensor) -> Tensor:
+        last = layercam(maps_of(part), map_gradients(part)).cells
         found = stages(part, images)
-        maps = [layercam(one.maps, one.gradients).cells for _, one in sorted(found.items())]
+        maps = [last.reshape(-1, *last.shape[-2:])]
+        maps += [layercam(one.maps, one.gradients).cells for _, one in sorted(found.items())]
         return fused(maps, (maps[-1].shape[-2], maps[-1].shape[-1]))
 
     return ask_in_parts(question, cells)

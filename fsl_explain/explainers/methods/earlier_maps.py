@@ -54,7 +54,7 @@ class _Watching(TorchFunctionMode):
 def stages(
     question: Question, images: Float[Tensor, "image color height width"], wanted: int | None = None
 ) -> Mapping[int, Stage]:
-    """Return the maps by how often the grid of the last ones, 0, is doubled in them; ``wanted`` alone, if there.
+    """Return the earlier maps by how often the grid of the last ones is doubled in them; ``wanted`` alone, if there.
 
     Where strides skip a doubling, the next finer maps stand for it. Maps that are the image itself, of its size and
     with its channels, are left out.
@@ -72,7 +72,7 @@ def stages(
         found = seen(question, images)
     assert found.maps is not None  # of one scale
     usual = LAST if encoder.reading.layout == LAST else FIRST
-    every = {0: (found.maps, FIRST), **_by_depth(watching.returned, found.maps, images, usual)}
+    every = _by_depth(watching.returned, found.maps, images, usual)
     chosen = {depth: one for depth, one in every.items() if wanted in (None, depth)}
     if not chosen:
         return {}

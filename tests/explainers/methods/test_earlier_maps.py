@@ -9,6 +9,7 @@ import torchvision
 from decision_parts import PAIRS, QUICK_RULES
 from hypothesis import given
 from hypothesis import strategies as st
+from own_tails import own_tail
 from references import gradient_cams as reference
 from tiny_encoder import images, random_head, tiny_encoder
 from torch import nn
@@ -208,3 +209,12 @@ def test_networks_that_run_unseen_are_refused():
         with pytest.raises(Mistake, match=f"so that its {what} can be seen, but parts of .* are TorchScript; wrap"):
             explain(encoder, query, supports, method=method)
     assert explain(encoder, query, supports, method="smoothgrad").cells.shape == (9, 9)
+
+
+def test_the_last_maps_of_a_network_that_goes_on_from_them_are_fused_too():
+    encoder = Encoder.wrap(own_tail("netvlad"), "maps", tail="network")
+    query, supports = images(2, seed=1), images(2, 2, seed=2)
+    last, all_of_them = (
+        explain(encoder, query, supports, method=name).cells for name in ("layercam", "layercam-fused")
+    )
+    torch.testing.assert_close(all_of_them, fused([last], (3, 4)))
