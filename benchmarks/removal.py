@@ -57,7 +57,7 @@ HERE = Path(__file__).resolve().parent
 CONFIG = HERE.parent / "configs" / "live" / "compare-pets.toml"
 ASKED = ("random", "single", "shapley")
 FIGURES = find_figures(OF_ALL_REMOVALS, ("saliency", *(f"{one}_removals" for one in ASKED)), "this benchmark")
-SLOW = ("occlusion", "relax", "u-relax", "score-cam", "ablation-cam")
+SLOW = ("occlusion", "relax", "u-relax", "score-cam", "ablation-cam", "smoothgrad", "integrated-gradients")
 UNTRAINED = "untrained network"
 Kept = dict[tuple[str, int], Tensor]
 

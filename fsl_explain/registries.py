@@ -12,13 +12,20 @@ from typing import Any
 from episodes.registry import Registry
 
 AT = "@"
-"""Stands between the name of a similarity and the scales at which it is taken, as in ``cosine@224,448``."""
+"""Stands between a name and where it is taken: a similarity at scales, as in ``cosine@224,448``, or a method at earlier
+maps, as in ``grad-cam@1``."""
 
 
 def _at_scales(name: str) -> Any:
     if AT not in name:
         return None
     return import_module("fsl_explain.similarities.at_scales").composed(name)
+
+
+def _at_earlier_maps(name: str) -> Any:
+    if AT not in name:
+        return None
+    return import_module("fsl_explain.explainers.methods.earlier_cams").composed(name)
 
 
 SIMILARITIES: Registry[Any] = Registry(
@@ -98,15 +105,23 @@ METHODS: Registry[Any] = Registry(
         "xgrad-cam": "fsl_explain.explainers.methods.xgrad_cam:XGRAD_CAM",
         "hirescam": "fsl_explain.explainers.methods.cellwise_cam:HIRESCAM",
         "layercam": "fsl_explain.explainers.methods.cellwise_cam:LAYERCAM",
+        "layercam-fused": "fsl_explain.explainers.methods.earlier_cams:LAYERCAM_FUSED",
+        "grad-cam@1": "fsl_explain.explainers.methods.earlier_cams:GRAD_CAM_EARLIER",
         "eigen-cam": "fsl_explain.explainers.methods.eigen_cam:EIGEN_CAM",
         "score-cam": "fsl_explain.explainers.methods.score_cam:SCORE_CAM",
         "ablation-cam": "fsl_explain.explainers.methods.ablation_cam:ABLATION_CAM",
         "occlusion": "fsl_explain.explainers.methods.occlusion:OCCLUSION",
         "relax": "fsl_explain.explainers.methods.relax:RELAX",
         "u-relax": "fsl_explain.explainers.methods.relax:U_RELAX",
+        "guided-backprop": "fsl_explain.explainers.methods.guided_backprop:GUIDED_BACKPROP",
+        "guided-grad-cam": "fsl_explain.explainers.methods.guided_backprop:GUIDED_GRAD_CAM",
+        "smoothgrad": "fsl_explain.explainers.methods.smoothgrad:SMOOTHGRAD",
+        "integrated-gradients": "fsl_explain.explainers.methods.integrated_gradients:INTEGRATED_GRADIENTS",
+        "fullgrad": "fsl_explain.explainers.methods.fullgrad:FULLGRAD",
         **TOKEN_METHODS,
         **TRIVIAL_MAPS,
     },
+    _at_earlier_maps,
 )
 MASKINGS: Registry[Any] = Registry(
     "masking",

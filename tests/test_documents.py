@@ -10,9 +10,10 @@ import pytest
 from guide_similarity import Correlation
 from tiny_encoder import HEADS, images, random_head, tiny_encoder
 
-from fsl_explain import explain
+from fsl_explain import METHODS, explain
 
 ROOT = Path(__file__).resolve().parents[1]
+README, FINER_MAPS = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/finer_maps.md"))
 NUMBER = re.compile(r"^\(?[+-]?\d+(\.\d+)?(e[+-]\d+)?,?\)?\.?$")
 
 
@@ -84,3 +85,12 @@ def test_the_similarity_of_the_guide_adds_up(head):
         found = explain(encoder, images(2, seed=10), supports, method="contrast", rule=rule, similarity=Correlation())
         assert (found.residual < 1e-10 * found.absolute_sum).all()
         assert found[0].receipt().residual < 1e-10 * found[0].receipt().absolute_sum
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_readme_names_every_method(name):
+    (listed,) = re.findall(r"^Every method, by name.*?(?=^Without supports)", README, flags=re.DOTALL | re.MULTILINE)
+    assert f"`{name}`" in listed
+    if METHODS[name].differentiates and "@" not in name:
+        (section,) = re.findall(r"^## Other sharp maps\n(.*?)(?=^## |\Z)", FINER_MAPS, flags=re.DOTALL | re.MULTILINE)
+        assert f"`{name}`" in section

@@ -147,7 +147,7 @@ def _query_side(compared: Compared, attribution: Attribution, explainer: Method)
 
 def _support_side(compared: Compared, question: Question, explainer: Method, dtype: torch.dtype) -> SupportSide:
     supports, found = question.supports, _on_supports(explainer, question)
-    shares, biases = support_addends(question)
+    shares, biases = (explainer.split_supports or support_addends)(question)
     return SupportSide(
         cells=found.cells.masked_fill(~supports.valid[..., None, None], nan).cpu(),
         bias=found.bias.to("cpu", dtype),

@@ -30,6 +30,10 @@ class SupportAttribution:
     bias: Float[Tensor, "*batch"]
 
 
+Splits = Callable[[Question], tuple[Float[Tensor, "*batch way shot"], Float[Tensor, "*batch way shot"]]]
+"""From a question to the part of each support's addend that the query's cells hold, and the part that none holds."""
+
+
 @dataclass(frozen=True)
 class Method:
     """An explainer: how it attributes each side, and how its cells become a saliency of image size."""
@@ -41,12 +45,14 @@ class Method:
     uses_supports: bool = True  # False: the map depends on the query alone
     signed: bool = False  # the saliency has a sign, and no scale
     perturbs: bool = False  # asks the network again, so the question needs the images' pixels
+    differentiates: bool = False  # goes back through the network to the pixels, from the question's own head
     needs_tokens: bool = False  # reads what the tokens of a vision transformer do
     addends: str = "contributions"  # what its numbers of the channels are called
     ranks: bool = False  # these numbers rank the channels, and are not made to add up to the score
     by_channel: bool = False  # needs a similarity that is a sum over channels
     pools: bool = False  # pools other maps than the image's, so the embedding must be pooled from maps
     draws_finer: bool = False  # its cells can be carried back to finer maps
+    split_supports: Splits | None = None  # what its cells hold of each support's addend; None: those of the last maps
     name: str = ""  # of a method that is no entry of METHODS, for the explanation
     tabled: "Method | None" = None  # the form that a paper measures, where it differs from the one for looking at
 

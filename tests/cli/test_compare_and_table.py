@@ -11,7 +11,7 @@ SETTINGS = """
 kind = "digit-scenes"
 per_class = 6
 [maps]
-methods = ["relax", "exact", "contrast"]
+methods = ["relax", "exact", "contrast", "smoothgrad", "layercam@1"]
 shots = 2
 sample = 3
 relax_masks = 6

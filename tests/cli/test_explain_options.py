@@ -34,6 +34,8 @@ def explain(folder, out, *options):
         (("--method", "log-probability", "--scale", "7"), ["minus the entropy"]),
         (("--rule", "prototype", "--similarity", "euclidean"), ["spread of the supports"]),
         (("--scales", "84,60"), ["at each scale", "84 pixels", "60 pixels", "residual of the scales"]),
+        (("--method", "integrated-gradients"), ["integrated, ", "input of zeros (cells: pixels)"]),
+        (("--method", "layercam@2", "--method", "fullgrad"), ["red, support 1"]),
         (("--scales", "84:1,60:3", "--rule", "prototype"), ["+0.750000", "60 pixels"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",

@@ -19,10 +19,11 @@ from retrieval_explain import MemoryBank
 class Classifier(nn.Module):
     def __init__(self, colors):
         super().__init__()
-        self.conv, self.relu, self.classifier = nn.Conv2d(colors, 4, 2, stride=2), nn.LeakyReLU(0.5), nn.Linear(4, 3)
+        self.first = nn.Sequential(nn.Conv2d(colors, 5, 1), nn.ReLU())
+        self.conv, self.relu, self.classifier = nn.Conv2d(5, 4, 2, stride=2), nn.LeakyReLU(0.5), nn.Linear(4, 3)
 
     def forward(self, batch):
-        return self.classifier(self.relu(self.conv(batch)).mean(dim=(-2, -1)))
+        return self.classifier(self.relu(self.conv(self.first(batch))).mean(dim=(-2, -1)))
 
 
 def encoder_of(colors, **options):

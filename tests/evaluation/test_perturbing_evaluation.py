@@ -1,4 +1,4 @@
-"""Methods that mask the image, evaluated over episodes: their figures are those of explain()'s maps."""
+"""Methods that ask the network again, evaluated over episodes: their figures are those of explain()'s maps."""
 
 import torch
 
@@ -7,7 +7,10 @@ from fsl_explain import Encoder, explain, metrics
 from fsl_explain.cli.from_settings import episodes_of
 from fsl_explain.config import EvaluationConfig
 
-METHODS = ("occlusion", "score-cam", "ablation-cam", "relax", "u-relax")
+METHODS = (
+    *("occlusion", "score-cam", "ablation-cam", "relax", "u-relax"),
+    *("layercam-fused", "grad-cam@1", "hirescam@2", "smoothgrad", "integrated-gradients", "fullgrad"),
+)
 
 
 def test_maps_of_an_evaluation_are_those_of_explain():

@@ -7,10 +7,13 @@ import torch
 from decision_parts import ADD_UP, OPTIONS, PAIRS, QUICK_RULES
 from tiny_encoder import CHANNELS, IMAGE, OF_MAPS, images, random_head, tiny_encoder
 
-from fsl_explain import Features, explain, saliency
+from fsl_explain import METHODS, Features, explain, saliency
 
 every_method = pytest.mark.parametrize("method", OF_MAPS)
-OF_PIXELS = ("relax", "u-relax", "occlusion")  # their cells are the pixels themselves
+OF_PIXELS = (  # their cells are the pixels themselves, or maps of their size
+    *("relax", "u-relax", "occlusion"),
+    *(name for name in OF_MAPS if METHODS[name].differentiates),
+)
 
 
 def assert_same(found, expected, skip=()):

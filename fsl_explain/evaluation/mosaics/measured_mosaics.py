@@ -65,7 +65,7 @@ def measured_methods(methods: Sequence[str | Method], pooling: Pooling | None = 
             raise Mistake(
                 f"mosaics ask for a class's score or its lead, but {name!r} explains another number; drop it."
             )
-        if method.perturbs and not method.needs_tokens:
+        if method.perturbs and not (method.needs_tokens or method.differentiates):
             raise Mistake(
                 f"mosaics put heads on features that are kept, but {name!r} asks the whole encoder about altered "
                 "images; drop it, or use fsl-explain compare."
@@ -89,7 +89,7 @@ def evaluate_mosaics(
     """Explain every mosaic by every method under every head; the figures by name of head.
 
     ``seed`` is that of heads which are trained. ``encoder``, the one that the store was made with, is for methods that
-    need its tokens. Names, objects and ``partial`` as in ``evaluate_episodes``.
+    need its tokens or go back through its network. Names, objects and ``partial`` as in ``evaluate_episodes``.
 
     Raises: as ``measured_methods``; ``LookupError`` for an unknown head.
     """

@@ -53,10 +53,11 @@ def map_gradients(question: Question) -> Float[Tensor, "*batch channel h w"]:
 def explained_sum(question: Question, embeddings: Float[Tensor, "query embedding"]) -> Float[Tensor, ""]:
     """Return the sum of the explained scores of all queries, in one list, had they these embeddings.
 
-    It can be differentiated by them, and by nothing else.
+    It can be differentiated by them, and by nothing else. The list may hold the queries several times, altered.
     """
     supports, weights = _ordinary(question.supports), question.explained.class_weights.clone()
-    queries = embeddings.double().reshape(*question.target.shape, -1)
+    altered = () if len(embeddings) == question.target.numel() else (-1,)
+    queries = embeddings.double().reshape(*altered, *question.target.shape, embeddings.shape[-1])
     return combined(weights, question.rule.class_scores(queries, supports, question.similarity)).sum()
 
 

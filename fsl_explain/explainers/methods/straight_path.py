@@ -21,20 +21,33 @@ STEPS = (8, 16, 32, 64, 128, 256, 512)
 ENOUGH = 1e-5  # of the absolute terms; a finer tolerance is sought only as long as a doubling brings much
 MUCH = 4.0
 MAPS_TOGETHER = 64
-"""Maps in one pass through the tail."""
 
 
 @dataclass(frozen=True)
 class StraightPath:
     """Images on the way from zero maps to their own, all at the same fraction of it, and a score of their embeddings.
 
-    Each image has a row of maps; ``images`` are the pixels behind them, where the tail asks for them.
+    Each image has a row of maps; ``images`` are the pixels behind them, where the tail asks for them. ``enough``
+    is what may be missed of the absolute terms; None: as little as the numbers of the maps allow.
     """
 
     maps: Float[Tensor, "image channel h w"]
     images: Float[Tensor, "image color height width"] | None
     tail: Tail
     score: Callable[[Float[Tensor, "node image embedding"]], Float[Tensor, "node"]]
+    enough: float | None = None
+    longest: int = STEPS[-1]  # steps at most
+    together: int = MAPS_TOGETHER  # maps in one pass through the tail
+
+    @property
+    def tolerance(self) -> float:
+        """By how much of their absolute sum the addends may miss what they have to add up to; less is not sought."""
+        return tolerance_of(self.tail, self.maps) if self.enough is None else self.enough
+
+    @property
+    def most(self) -> float:
+        """By how much they may miss it before the path is cut."""
+        return max(self.tolerance, ENOUGH)
 
     def embeddings(self, points: Float[Tensor, "node image channel h w"]) -> Float[Tensor, "node image embedding"]:
         """Return the embeddings in float64 of the images at other maps."""
@@ -60,7 +73,7 @@ class Integrated:
 
 
 def integrate(path: StraightPath, whole: Float[Tensor, ""]) -> Integrated:
-    """Integrate along a path until the addends and Δ(0) make up the ``whole`` score Δ, or 512 steps are taken.
+    """Integrate along a path until the addends and Δ(0) make up the ``whole`` score Δ, or all steps are taken.
 
     They are to miss it by at most 1e-5 of their absolute sum, whether summed by channels or by cells first; in
     float64 by 1e-10 as long as a doubling of the steps pays. Where it pays no more, as behind ReLU, whose derivative
@@ -68,27 +81,27 @@ def integrate(path: StraightPath, whole: Float[Tensor, ""]) -> Integrated:
     """
     with torch.no_grad():
         at_zero = path.score(path.at_zero()[None])[0].detach()
-    tolerance = tolerance_of(path.tail, path.maps)
     best: Integrated | None = None
-    for steps in STEPS:
+    for steps in (one for one in STEPS if one <= path.longest):
         (piece,) = _pieces(path, [(0.0, 1.0)], steps)
         found = _found(path, piece.slope, at_zero, whole, steps)
         paid = best is None or found.missed * MUCH < best.missed
         best = found if best is None or found.missed < best.missed else best
-        if best.missed <= tolerance or not paid:
+        if best.missed <= path.tolerance or not paid:
             break
     assert best is not None
-    return best if best.missed <= max(tolerance, ENOUGH) else _cut(path, at_zero, whole, best)
+    is_enough = best.missed <= path.most or path.longest < 2 * STEPS[0]
+    return best if is_enough else _cut(path, at_zero, whole, best)
 
 
 def _cut(path: StraightPath, at_zero: Float[Tensor, ""], whole: Float[Tensor, ""], best: Integrated) -> Integrated:
     """Cut the path in halves, again and again where a piece misses most of what its ends say that it adds."""
     pieces = _pieces(path, [(0.0, 0.5), (0.5, 1.0)], STEPS[0])
-    while best.missed > max(tolerance_of(path.tail, path.maps), ENOUGH):
+    while best.missed > path.most:
         slope = torch.stack([piece.slope for piece in pieces]).sum(dim=0)
         found = _found(path, slope, at_zero, whole, STEPS[0] * len(pieces))
         best = found if found.missed < best.missed else best
-        room = STEPS[-1] // STEPS[0] - len(pieces)
+        room = path.longest // STEPS[0] - len(pieces)
         worst = sorted(pieces, key=lambda piece: -piece.missed)[: min(room, max(2, len(pieces) // 2))]
         if not worst:
             break
@@ -116,7 +129,7 @@ def _pieces(path: StraightPath, parts: list[tuple[float, float]], steps: int) ->
     places = (starts[:, None] + (ends - starts)[:, None] * nodes).flatten()
     scales = ((ends - starts)[:, None] * weights).flatten().to(path.maps.device)
     slopes = [torch.zeros_like(path.maps, dtype=torch.float64) for _ in parts]
-    for part in slices(len(places), max(1, MAPS_TOGETHER // len(path.maps))):
+    for part in slices(len(places), max(1, path.together // len(path.maps))):
         for place, slope in zip(range(part.start, part.stop), _slopes(path, places[part]), strict=True):
             slopes[place // steps] += scales[place] * slope
     if len(parts) == 1:
@@ -144,7 +157,7 @@ def _scores(path: StraightPath, places: Float[Tensor, "node"]) -> Float[Tensor, 
     """Return the score at fractions of the path."""
     found = []
     with torch.no_grad(), torch.inference_mode(False):
-        for part in slices(len(places), max(1, MAPS_TOGETHER // len(path.maps))):
+        for part in slices(len(places), max(1, path.together // len(path.maps))):
             fractions = places[part].to(path.maps)[:, None, None, None, None]
             found.append(path.score(path.embeddings(fractions * path.maps.detach().clone()[None])).detach())
     return torch.cat(found)

@@ -1,0 +1,74 @@
+"""SmoothGrad: the derivative of the explained score by the pixels, averaged over copies of the image with noise.
+
+Source: Smilkov et al., "SmoothGrad: removing noise by adding noise", 2017. The mean is that of signed derivatives; the
+map is the sum of its absolute values over colors, so that it has no sign.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from episodes.errors import Mistake
+from fsl_explain.explainers.method import Attribution, Method
+from fsl_explain.explainers.methods.map_gradients import attribute_supports, saliency
+from fsl_explain.explainers.methods.whole_network import AT_ONCE, ask_in_parts, gradients
+from fsl_explain.explainers.question import Question
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmoothGradOptions:
+    """How noisy copies are made. Noise i is a function of (seed, i) alone, and the same for all images of a size.
+
+    Raises: ``ValueError`` for numbers that make no copies.
+    """
+
+    samples: int = 25  # n, the copies
+    noise: float = 0.15  # σ / (x_max − x_min), of each preprocessed image
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.samples < 1:
+            raise Mistake(f"SmoothGrad needs samples of at least 1, but got {self.samples}; raise it.")
+        if not self.noise >= 0:
+            raise Mistake(f"SmoothGrad needs noise of at least 0, but got {self.noise}; use 0.15.")
+        if self.seed < 0:
+            raise Mistake(f"SmoothGrad needs a seed of at least 0, but got {self.seed}; raise it.")
+
+
+def noises(numbers: range, shape: tuple[int, int, int], seed: int) -> Float[Tensor, "sample color height width"]:
+    """Return the noises of these numbers, of standard deviation 1 and in float64."""
+    drawn = [np.random.default_rng((seed, number)).standard_normal(shape) for number in numbers]
+    return torch.from_numpy(np.stack(drawn))
+
+
+def mean_gradients(
+    question: Question, images: Float[Tensor, "image color height width"], options: SmoothGradOptions
+) -> Float[Tensor, "image color height width"]:
+    """Return M̂ = 1/n Σ_i ∂Δ/∂x at x + σ·noise_i, signed."""
+    plain = images.detach()
+    spread = options.noise * (plain.amax(dim=(1, 2, 3)) - plain.amin(dim=(1, 2, 3)))
+    total, together = torch.zeros_like(plain), max(1, AT_ONCE // len(plain))
+    for start in range(0, options.samples, together):
+        numbers = range(start, min(start + together, options.samples))
+        drawn = noises(numbers, (plain.shape[1], plain.shape[2], plain.shape[3]), options.seed).to(plain)
+        noisy = plain + spread[:, None, None, None] * drawn[:, None]
+        found = gradients(question, noisy.flatten(0, 1).requires_grad_())
+        total += found.reshape(noisy.shape).sum(dim=0)
+    return total / options.samples
+
+
+def smoothgrad_method(options: SmoothGradOptions | None = None) -> Method:
+    """Make a method of SmoothGrad with options, to be given to ``explain``; its cells are the pixels of the image."""
+    found = partial(_attribute, options=options or SmoothGradOptions())
+    return Method(found, attribute_supports, saliency, perturbs=True, differentiates=True, name="smoothgrad")
+
+
+def _attribute(question: Question, options: SmoothGradOptions) -> Attribution:
+    return ask_in_parts(question, lambda part, images: mean_gradients(part, images, options).abs().sum(dim=1))
+
+
+SMOOTHGRAD = smoothgrad_method()
