@@ -53,7 +53,7 @@ HEADINGS = {
 }
 OF_MOSAICS = ("hit", "hit_by_sum", "mass")
 OF_PHOTOGRAPHS = ("relevance_rank_accuracy", "auc", "relevance_mass_accuracy", "pointing_game")
-DEEPEST = {"224": {"abs": 3, "gamma": 3}, "448": {"abs": 3, "gamma": 1}}
+DEEPEST = {"224": {"abs": 3, "gamma": 3}, "448": {"abs": 2}}
 """Details that are drawn, by reading and rule; the gamma rule costs three times as much."""
 LAFAM, CONTRAST = METHODS["lafam"], METHODS["contrast"]
 FREE = "no reference"
