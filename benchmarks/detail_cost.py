@@ -2,8 +2,9 @@
 
     OMP_NUM_THREADS=1 python benchmarks/detail_cost.py efficientnet-lite0 torchvision:resnet50
 
-One query of 224 pixels against three classes whose features are known, contrast, medians of rounds in turn. The last
-lines of each network say how the peak of memory grew in explaining 64 queries at once.
+One query of 224 pixels against three classes whose features are known, contrast, medians of rounds in turn; and forward
+passes of an image of 448 pixels, at that scale and at 224 and 448, which is 5 times the arithmetic. The last lines
+of each network say how the peak of memory grew in explaining 64 queries at once.
 """
 
 import argparse
@@ -41,6 +42,8 @@ def measure(name: str, rounds: int, batch: int) -> None:
     for detail, rule in ((0, "abs"), *((detail, rule) for detail in (1, 2, 3) for rule in RULES)):
         finer = encoder.with_detail(detail, "drawn", rule)
         runs[f"detail {detail}" + (f", {rule}" if detail else "")] = explaining(finer, query, supports)
+    large, scaled = torch.randn(1, 3, 448, 448), encoder.at_scales((224, 448))
+    runs |= {"one at 448": lambda: encoder(large), "one at 224 and 448": lambda: scaled(large)}
     taken = in_turn(list(runs.values()), rounds)
     for (what, _), seconds in zip(runs.items(), taken, strict=True):
         print(f"{name}, {what}: {seconds / taken[0]:.2f} ({seconds:.3f} s)", flush=True)

@@ -1,119 +1,256 @@
-"""Finer maps on mosaics: does the contrast still point at the right tile, and what do detail, biases and rule change?
+"""Sharper and truer maps: detail, biases, rules and scales, judged by mosaics or by masks and boxes, in one table.
 
-    OMP_NUM_THREADS=1 python benchmarks/finer_maps.py configs/live/mosaics-tiny-imagenet-boxes.toml --count 500
-    OMP_NUM_THREADS=1 python benchmarks/finer_maps.py configs/live/mosaics-cub10.toml --count 500 --side 448
+    OMP_NUM_THREADS=1 python benchmarks/finer_maps.py configs/live/compare-pets.toml --count 500
+    OMP_NUM_THREADS=1 python benchmarks/finer_maps.py configs/live/mosaics-cub10.toml --count 500
 
-Prints one table: right tile by the largest pixel and by the largest sum, and the part of the map's positive mass that
-lies in it, in percent with half of a 95 % interval; what part of Σ|terms| the cells hold; and the largest residual of a
-receipt. The first row is the network's own last maps; the reference-free map carries the mean activation back with no
-reference at all; the ceiling is the model itself, shown each tile alone. Chance is 25.
+Each entry is a mean with half of a 95 % interval, in percent, and behind it the mean paired difference from the first
+row's, with its bootstrap interval; bold: that excludes zero. Rows are the contrast, on the last maps and drawn finer;
+maps without any reference, the mean activation map and what is carried back of it; maps that see nothing; and for
+mosaics the ceiling, the model itself shown each tile alone. All maps are judged at 224×224 pixels on the same units.
+
+Readings: ``224`` and ``448`` are images of one side, in which a tile of a mosaic has 112 or 224 pixels; ``224+448`` is
+the mean decision over both sides of images prepared at 448, references too. In the last one, of mosaics, references and
+tiles alone are seen at 224 whatever the mosaic's side, so that they differ less in size from the tiles. Photographs are
+decided by prototypes as their configuration says, under a head that is fitted on the other half of them. ``held`` is
+what part of Σ|terms| the cells hold, and ``residual`` the largest that a receipt misses of it.
+
+For photographs a second table has LaFAM's six figures of the maps without a reference, against LaFAM's own.
 """
 
 import argparse
-from collections.abc import Iterator
-from dataclasses import replace
+import itertools
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
+from all_details import at_all_details, caught
+from judged_sets import SIDE, Batch, Mosaics, Photographs
 from torch import Tensor
 
 from fsl_explain import Encoder
-from fsl_explain.batches import slices
 from fsl_explain.cli.from_settings import sizes_of
-from fsl_explain.config import MosaicsConfig, read_config
-from fsl_explain.evaluation.decided_by import DecidedBy
-from fsl_explain.evaluation.mosaics.explained_mosaics import OneHead, fitted_head
-from fsl_explain.evaluation.mosaics.mosaic_store import MosaicStore, embed_mosaics
+from fsl_explain.config import ComparisonConfig, MosaicsConfig, read_config
+from fsl_explain.evaluation.figures import LAYOUTS
 from fsl_explain.evaluation.table import Table
+from fsl_explain.evaluation.tables.paired_bootstrap import paired_difference
 from fsl_explain.explainers.methods.named import METHODS
+from fsl_explain.heads.finest_grid import on_grid
+from fsl_explain.metrics import mean_interval
 from fsl_explain.report.table_formats import as_markdown
 
-VARIANTS = tuple(
-    (detail, biases, pullback) for detail in (1, 2, 3) for pullback in ("abs", "gamma") for biases in ("drawn", "apart")
-)
-TOGETHER = 10
+HEADINGS = {
+    "hit": "tile, largest pixel",
+    "hit_by_sum": "tile, largest sum",
+    "mass": "mass in tile",
+    "relevance_rank_accuracy": "rank",
+    "auc": "AUC",
+    "relevance_mass_accuracy": "mass",
+    "pointing_game": "pointing",
+    "top_k_intersection": "top-k",
+    "sparseness": "sparseness",
+}
+OF_MOSAICS = ("hit", "hit_by_sum", "mass")
+OF_PHOTOGRAPHS = ("relevance_rank_accuracy", "auc", "relevance_mass_accuracy", "pointing_game")
+DEEPEST = {"224": {"abs": 3, "gamma": 3}, "448": {"abs": 2}}
+"""Details that are drawn, by reading and rule; the gamma rule costs three times as much."""
+SCALES, ALIKE = ("224", "224+448"), "224 and 448, references at 224"
+OF_TILES = ("224", "448", "224+448", ALIKE)
+LAFAM, CONTRAST = METHODS["lafam"], METHODS["contrast"]
+FREE = "no reference"
+LAFAM_OF_THE_PAPER = f"{FREE}, last maps, as in LaFAM's tables"
+BESIDE = {"Grad-CAM": METHODS["grad-cam"], LAFAM_OF_THE_PAPER: LAFAM.in_tables}
+TRIVIAL = {name: METHODS[name] for name in ("all-ones", "centered-gaussian")}
+
+
+@dataclass(frozen=True)
+class Map:
+    """One map of a batch of units, and what its receipt says; NaN where it has none."""
+
+    name: str
+    saliency: Tensor
+    held: Tensor | None = None
+    residual: Tensor | None = None
 
 
 def main() -> None:
+    """Measure, print the tables, and keep every figure of every unit."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", type=Path)
     parser.add_argument("--count", type=int, default=500)
+    parser.add_argument("--fit", type=int, default=400, help="images of each half that heads are fitted on, at most")
     parser.add_argument("--head", default="class-pca")
-    parser.add_argument("--side", type=int, default=None, help="of a mosaic in pixels; twice the encoder's: full tiles")
-    parser.add_argument("--only", nargs="+", default=None, metavar="1/drawn/abs", help="rows beside the first")
+    parser.add_argument("--readings", nargs="+", choices=OF_TILES, help=f"{' and '.join(SCALES)} for photographs")
+    parser.add_argument("--out", type=Path, help="a JSON file of every figure of every unit")
     options = parser.parse_args()
-    settings = read_config(options.config, MosaicsConfig)
-    dataset = settings.data.open()
-    encoder = Encoder.from_config(settings.encoder)
-    sizes = replace(sizes_of(settings.mosaics), count=options.count, side=options.side)
-    store = embed_mosaics(encoder, dataset, sizes, batch_size=settings.run.batch_size)
-    rows = []
-    for name, variant in variants(encoder, options.only):
-        head = under_head(options.head, store, variant)
-        found = measured(head, "lafam" if name.startswith("reference-free") else "contrast")
-        rows.append((name, *(entry(*one) for one in found)))
-        print(rows[-1], flush=True)
-    ceiling = under_head(options.head, store, encoder).ceilings()["contrast"]
-    rows.append(("ceiling: tile alone", percent(ceiling), percent(ceiling), "", "", ""))
-    columns = ("map", "tile, largest pixel", "tile, largest sum", "mass in tile", "held by cells", "largest residual")
-    print(as_markdown([Table(f"{options.count} mosaics of {dataset.name}, head {options.head}", columns, rows, ())]))
+    judged, encoder = opened(options)
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for reading in options.readings or (OF_TILES if isinstance(judged, Mosaics) else SCALES):
+        found |= measured(judged, encoder, reading)
+        if options.out is not None:
+            kept = {name: {one: values.tolist() for one, values in row.items()} for name, row in found.items()}
+            options.out.write_text(json.dumps(kept))
+    print(as_markdown(list(tables(judged, found))))
 
 
-def variants(encoder: Encoder, only: list[str] | None) -> Iterator[tuple[str, Encoder]]:
-    """Yield the encoder with each kind of finer maps."""
-    yield "last maps", encoder
-    yield "reference-free, detail 1", encoder.with_detail(1)
-    for detail, biases, pullback in VARIANTS:
-        name = f"{detail}/{biases}/{pullback}"
-        if only is None or name in only:
-            yield name, encoder.with_detail(detail, biases, pullback)
+def opened(options: argparse.Namespace) -> tuple[Mosaics | Photographs, Encoder]:
+    """Open what is judged, and the encoder."""
+    if "[mosaics]" in options.config.read_text() and "[maps]" not in options.config.read_text():
+        settings = read_config(options.config, MosaicsConfig)
+        sizes = replace(sizes_of(settings.mosaics), count=options.count)
+        size = settings.run.batch_size
+        return Mosaics(settings.data.open(), sizes, size, options.head), Encoder.from_config(settings.encoder)
+    compared = read_config(options.config, ComparisonConfig)
+    encoder, dataset = Encoder.from_config(compared.encoder), compared.data.open()
+    return Photographs(dataset, compared, options.count, options.fit, options.head, encoder), encoder
 
 
-def under_head(name: str, store: MosaicStore, encoder: Encoder) -> OneHead:
-    """Put a head, fitted on the crops that appear in no mosaic, on the store's features; cosine decides."""
-    head = fitted_head(name, store).to(store.maps.dtype)
-    by = DecidedBy.of("mean-similarity", "cosine")
-    return OneHead(store, head, fitted_head(name, store).double(), encoder.pooling, by, encoder)
+def measured(judged: Mosaics | Photographs, encoder: Encoder, reading: str) -> dict[str, dict[str, np.ndarray]]:
+    """Return each row of a reading with its figures, one value a unit."""
+    side, seen = (448 if "448" in reading else 224), encoder
+    if "+" in reading:
+        seen = encoder.at_scales((224, 448))
+    draws = {rule: seen.with_detail(deepest, "drawn", rule) for rule, deepest in DEEPEST.get(reading, {}).items()}
+    both = seen.with_detail(1)
+    rows: dict[str, dict[str, list[Tensor]]] = {}
+    begin, done = time.time(), 0
+    smaller = judged.batches(seen, 224) if reading == ALIKE else itertools.repeat(None)
+    for batch, small in zip(judged.batches(seen, side), smaller, strict=False):
+        if small is not None:
+            maps = [mean_of_sides(small, batch)]
+        else:
+            maps = one_scale(batch, draws) if draws else several_scales(batch, both)
+        for one in (*maps, *(trivial(batch) if reading == "224" else ())):
+            row = rows.setdefault(f"{reading}: {one.name}" if one.name not in TRIVIAL else one.name, {})
+            figures = {**batch.figures(one.saliency), "held": one.held, "residual": one.residual}
+            for name, values in figures.items():
+                row.setdefault(name, []).append(
+                    torch.full((len(batch.images),), torch.nan) if values is None else values
+                )
+        done += len(batch.images)
+        print(f"{reading}: {done} in {time.time() - begin:.0f} s", file=sys.stderr, flush=True)
+    found = {
+        name: {one: torch.cat(values).double().numpy() for one, values in row.items()} for name, row in rows.items()
+    }
+    ceiling = {name: values.double().numpy() for name, values in judged.ceiling(seen, side).items()}
+    return found | ({f"{reading}: the model, tile alone": ceiling} if ceiling else {})
 
 
-def measured(head: OneHead, method: str) -> list[tuple[str, Tensor]]:
-    """Return the figures of all mosaics, each with what it is."""
-    explainer, store = METHODS[method], head.store
-    height, width = store.masks.shape[-2:]
-    found: dict[str, list[Tensor]] = {"pixel": [], "sum": [], "mass": [], "held": [], "residual": []}
-    for part in slices(len(store.target), TOGETHER):
-        target = store.target[part]
-        question = head.question(explainer, part, target)
-        answer = explainer.attribute(question)
-        saliency = explainer.saliency(answer.cells, (height, width)).double()
-        inside = store.masks.double()
-        sums = torch.einsum("bhw,thw->bt", saliency, inside)
-        largest = (saliency[:, None] * inside + (inside - 1) * 1e9).flatten(2).amax(dim=2)
-        positive = torch.einsum("bhw,thw->bt", saliency.clamp(min=0), inside)
-        found["pixel"].append((largest.argmax(dim=1) == target).double())
-        found["sum"].append((sums.argmax(dim=1) == target).double())
-        own = positive.gather(1, target[:, None])[:, 0]
-        whole = positive.sum(dim=1)
-        found["mass"].append(torch.where(whole > 0, own / whole, 0))  # a map without a positive cell points nowhere
-        cells, bias = answer.cells.double(), answer.bias.double()
-        terms = cells.abs().sum(dim=(-2, -1))
-        found["held"].append(terms / (terms + bias.abs()))
-        missed = question.explained.value - cells.sum(dim=(-2, -1)) - bias
-        found["residual"].append(missed.abs() / (terms + bias.abs()))
-    return [(name, torch.cat(values)) for name, values in found.items()]
+def one_scale(batch: Batch, draws: Mapping[str, Encoder]) -> Iterator[Map]:
+    """Draw a batch at one scale in all ways."""
+    question = batch.about(CONTRAST)
+    answer, relevance = caught(CONTRAST, question)
+    value, bias = question.explained.value, answer.bias
+    yield received("last maps", answer.cells, bias, value)
+    mean = question.query.maps / question.query.maps.shape[-3]
+    yield Map(f"{FREE}, last maps", LAFAM.saliency(mean.sum(dim=-3), (SIDE, SIDE)))
+    for name, method in BESIDE.items():
+        yield Map(name, method.saliency(method.attribute(batch.about(method)).cells, (SIDE, SIDE)))
+    for rule, encoder in draws.items():
+        asked = torch.stack([relevance, mean] if rule == "abs" else [relevance])
+        for detail, (arrived, left) in at_all_details(encoder(batch.images).finer, asked).items():
+            name = f"detail {detail}, {rule}"
+            yield received(f"{name}, drawn", arrived[0] + left[0], bias, value)
+            yield received(f"{name}, apart", arrived[0], bias + left[0].sum(dim=(-2, -1)).double(), value)
+            if rule == "abs":
+                cells = arrived[1] + left[1]
+                yield Map(f"{FREE}, detail {detail}", LAFAM.saliency(cells, (SIDE, SIDE)))
+                yield Map(f"{FREE}, detail {detail}, blocks", LAFAM.in_tables.saliency(cells, (SIDE, SIDE)))
 
 
-def entry(name: str, values: Tensor) -> str:
-    """Return one entry of the table."""
-    if name == "residual":
-        return f"{float(values.max()):.1e}" if not bool(values.isnan().any()) else "–"
-    return percent(values) if not bool(values.isnan().any()) else "–"
+def several_scales(batch: Batch, finer: Encoder) -> Iterator[Map]:
+    """Draw a batch at several scales on the last maps and at detail 1."""
+    question = batch.about(CONTRAST)
+    drawn = replace(question, query=replace(question.query, finer=finer(batch.images).finer))
+    for name, one in {"last maps": question, "detail 1, abs, drawn": drawn}.items():
+        answer = CONTRAST.attribute(one)
+        yield received(name, answer.cells, answer.bias, one.explained.value)
+        free = LAFAM.attribute(one).cells
+        yield Map(f"{FREE}, {name.split(',')[0]}", LAFAM.saliency(free, (SIDE, SIDE)))
+    grad_cam = METHODS["grad-cam"]
+    yield Map("Grad-CAM", grad_cam.saliency(grad_cam.attribute(batch.about(grad_cam)).cells, (SIDE, SIDE)))
 
 
-def percent(values: Tensor) -> str:
-    """Return a mean in percent with half of its 95 % interval."""
-    half = 1.96 * float(values.std()) / len(values) ** 0.5
-    return f"{100 * float(values.mean()):.1f} ± {100 * half:.1f}"
+def mean_of_sides(small: Batch, large: Batch) -> Map:
+    """Draw the mean decision of the same units at two sides, each with the references at one: exact on both sides."""
+    questions = [batch.about(CONTRAST) for batch in (small, large)]
+    answers, grid = [CONTRAST.attribute(one) for one in questions], questions[1].query.maps.shape[-2:]
+    cells = sum(on_grid(one.cells.double(), (grid[0], grid[1])) for one in answers) / 2
+    bias, value = sum(one.bias for one in answers) / 2, sum(one.explained.value for one in questions) / 2
+    return received("last maps", cells, bias, value)
+
+
+def trivial(batch: Batch) -> Iterator[Map]:
+    """Draw maps that see nothing."""
+    for name, method in TRIVIAL.items():
+        yield Map(name, method.saliency(method.attribute(batch.about(method)).cells, (SIDE, SIDE)))
+
+
+def received(name: str, cells: Tensor, bias: Tensor, value: Tensor) -> Map:
+    """Return a map of the contrast with what its cells hold and what its receipt misses."""
+    held = cells.double().abs().sum(dim=(-2, -1))
+    terms = held + bias.abs()
+    missed = (value - cells.double().sum(dim=(-2, -1)) - bias).abs() / terms
+    return Map(name, CONTRAST.saliency(cells, (SIDE, SIDE)), held / terms, missed)
+
+
+def tables(judged: Mosaics | Photographs, found: Mapping[str, Mapping[str, np.ndarray]]) -> Iterator[Table]:
+    """Lay out all rows against the first one, and the maps without a reference against LaFAM's own."""
+    is_mosaics, first = isinstance(judged, Mosaics), next(iter(found))
+    names = OF_MOSAICS if is_mosaics else OF_PHOTOGRAPHS
+    shown = {name: row for name, row in found.items() if not (name.endswith("blocks") or "tables" in name)}
+    yield laid_out(judged, shown, names, first, receipts=True)
+    own = f"224: {LAFAM_OF_THE_PAPER}"
+    if not is_mosaics and own in found:
+        free = {name: row for name, row in found.items() if FREE in name or "Grad-CAM" in name or name in TRIVIAL}
+        yield laid_out(judged, free, LAYOUTS["lafam"], own, receipts=False)
+
+
+def laid_out(
+    judged: Mosaics | Photographs,
+    rows: Mapping[str, Mapping[str, np.ndarray]],
+    names: tuple[str, ...],
+    against: str,
+    *,
+    receipts: bool,
+) -> Table:
+    """Lay out one row for each map; bold: its difference from one of them excludes zero."""
+    made, bold = [], set()
+    for name, row in rows.items():
+        entries = [entry(row.get(one), None if name == against else rows[against][one]) for one in names]
+        bold |= {(len(made), 1 + place) for place, (_, is_apart) in enumerate(entries) if is_apart}
+        receipt = [mean(row.get("held")), largest(row.get("residual"))] if receipts else []
+        made.append((name, *(text for text, _ in entries), *receipt))
+    columns = ("map", *(HEADINGS[one] for one in names), *(("held", "residual") if receipts else ()))
+    count = len(rows[against][names[0]])
+    title = f"{count} {judged.unit} of {judged.dataset.name}, head {judged.head}; difference from {against}"
+    return Table(title, columns, made, (), frozenset(bold))
+
+
+def entry(values: np.ndarray | None, reference: np.ndarray | None) -> tuple[str, bool]:
+    """Return a mean with its paired difference, and whether that excludes zero."""
+    if values is None or reference is None:
+        return mean(values), False
+    found = paired_difference(values, reference)
+    low, high = 100 * found.low, 100 * found.high
+    return f"{mean(values)} ({100 * found.mean:+.1f} [{low:+.1f}, {high:+.1f}])", found.excludes_zero
+
+
+def mean(values: np.ndarray | None) -> str:
+    """Return a mean in percent with half of its interval, – where there is none."""
+    if values is None or bool(np.isnan(values).all()):
+        return "–"
+    average, half_width, _ = mean_interval(torch.from_numpy(values))
+    return f"{100 * average:.1f} ± {100 * half_width:.1f}"
+
+
+def largest(values: np.ndarray | None) -> str:
+    """Return the largest residual, – where there is none."""
+    return "–" if values is None or bool(np.isnan(values).all()) else f"{np.nanmax(values):.0e}"
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from episodes import EpisodeSampler, LabeledImages
+from episodes.errors import Mistake
 from fsl_explain.classifiers import RelationNetwork
 from fsl_explain.cli.fitting_methods import methods_of
 from fsl_explain.config import ComparisonConfig, EvaluationConfig, FigureConfig
@@ -19,7 +20,14 @@ from fsl_explain.evaluation.comparison.label_free import compare_label_free
 from fsl_explain.evaluation.comparison.removed_regions import RegionRemovals
 from fsl_explain.evaluation.comparison.with_supports import compare_maps
 from fsl_explain.evaluation.episodes import accuracy_over_episodes, evaluate_episodes
-from fsl_explain.evaluation.figures import OF_COMPARED_MAPS, OF_DECISIONS, OF_MAPS, OF_REFERENCES, Figure
+from fsl_explain.evaluation.figures import (
+    OF_ALL_REMOVALS,
+    OF_COMPARED_MAPS,
+    OF_DECISIONS,
+    OF_MAPS,
+    OF_REFERENCES,
+    Figure,
+)
 from fsl_explain.evaluation.grid_choice import GridDecision, Shown
 from fsl_explain.evaluation.map_grid import MapGrid, map_grid
 from fsl_explain.evaluation.measurement import Chunk
@@ -106,6 +114,7 @@ def comparison_of(
             encoder,
             dataset,
             methods=methods_of(maps, encoder),
+            figures=maps.figures or OF_MAPS,
             seed=maps.seed,
             sample=maps.sample,
             relax=relax,
@@ -119,7 +128,7 @@ def comparison_of(
         encoder,
         dataset,
         methods=methods_of(maps, encoder),
-        figures=OF_COMPARED_MAPS if maps.removal_draws else (*OF_REFERENCES, *OF_MAPS),
+        figures=compared_figures(maps),
         rule=maps.rule,
         similarity=maps.similarity,
         shots=maps.shots,
@@ -135,6 +144,16 @@ def comparison_of(
         engine=run.engine,
         report=report,
     )
+
+
+def compared_figures(maps: MapsConfig) -> tuple[str, ...]:
+    """Return the figures of a comparison. Raises: ``ValueError`` for removals by name where none are drawn."""
+    if not maps.figures:
+        return OF_COMPARED_MAPS if maps.removal_draws else (*OF_REFERENCES, *OF_MAPS)
+    removals = [name for name in maps.figures if name in OF_ALL_REMOVALS]
+    if removals and not maps.removal_draws:
+        raise Mistake(f"the figure {removals[0]!r} needs removed regions, but removal_draws is 0; raise it.")
+    return maps.figures
 
 
 def removals_of(maps: MapsConfig) -> RegionRemovals | None:

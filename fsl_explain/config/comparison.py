@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from fsl_explain.config.center import CENTER, CenterConfig
 from fsl_explain.config.data import DataConfig
@@ -48,6 +48,9 @@ class MapsConfig(Settings):
     removal_grid: int = Field(7, ge=2, le=MOST_AT_ONCE, description="Regions a side: 7 makes 49 of them.")
     removal: RemovalName = Field("blur", description=f"What removed regions become: {REMOVALS.listed()}.")
     removed: MaskingName = Field("blur", description=f"What removed pixels become in the curves: {MASKINGS.listed()}.")
+    figures: tuple[str, ...] = Field(
+        (), description="Figures by name, such as auc; none: removed regions, curves, and LaFAM's six."
+    )
 
 
 class ComparisonConfig(Settings):
@@ -57,5 +60,10 @@ class ComparisonConfig(Settings):
     encoder: EncoderConfig = EncoderConfig()
     center: CenterConfig | None = CENTER
     maps: MapsConfig = MapsConfig()
-    mosaics: MosaicSizesConfig | None = Field(None, description="Mosaics shown first; None: none are made.")
+    mosaics: MosaicSizesConfig | None = Field(None, description="Mosaics shown first; none are made for false.")
     run: RunConfig = RunConfig()
+
+    @field_validator("mosaics", mode="before")
+    @classmethod
+    def _none_of_false(cls, given: object) -> object:
+        return None if given is False else given

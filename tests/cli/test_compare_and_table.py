@@ -31,6 +31,14 @@ def config(tmp_path):
     return path
 
 
+def test_a_comparison_of_chosen_figures_alone(config, capsys):
+    chosen = ["--set", 'maps.figures=["auc"]', "--set", 'maps.methods=["exact"]', "--set", "mosaics=false"]
+    assert run(["compare", "--config", str(config), *chosen]) == 0
+    printed = capsys.readouterr().out
+    assert "AUC" in printed
+    assert not any(other in printed for other in ("right tile", "Insertion", "Removed sets", "Pointing"))
+
+
 def test_a_comparison_is_written_printed_and_laid_out_again(config, tmp_path, capsys):
     out = tmp_path / "results"
     assert run(["compare", "--config", str(config), "--out", str(out)]) == 0

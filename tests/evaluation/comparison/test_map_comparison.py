@@ -154,6 +154,22 @@ def test_removals_are_left_out_where_none_are_drawn():
     assert removal_tables(found, "digits", "net") == ()
 
 
+def test_figures_can_be_chosen_by_name(measured):
+    chosen = settings_of(methods=("exact",), figures=("auc", "sparseness"))
+    found = comparison_of(chosen, ENCODER, DATASET)
+    assert list(found.figures) == ["auc", "sparseness"]
+    exact = found.methods.index("exact"), measured.methods.index("exact")
+    torch.testing.assert_close(found.figures["auc"][exact[0]], measured.figures["auc"][exact[1]])
+    alone = comparison_of(settings_of(methods=(), figures=("auc",), shots=0), ENCODER, DATASET)
+    assert list(alone.figures) == ["auc"]
+
+
+def test_a_figure_of_removals_needs_removals():
+    wrong = settings_of(methods=("exact",), figures=("infidelity",), removal_draws=0)
+    with pytest.raises(ValueError, match=r"'infidelity' needs removed regions, but removal_draws is 0"):
+        comparison_of(wrong, ENCODER, DATASET)
+
+
 def test_tables_summary_and_columns(measured):
     tables = comparison_tables(measured, "digits", "net")
     assert [table.title for table in tables] == [
