@@ -5,9 +5,10 @@
 One row an architecture and readout, with random weights drawn so that attention is uneven: how far the embedding is
 from the network's own output, relative to its norm; the residual of a contrast's receipt relative to the sum of the
 absolute terms, in float32 and float64; and the time of the explanation over one forward pass of the network on the
-same images, one unless ``--batch`` says more, both medians measured in turn. ``weights`` is the time to multiply every
-matrix of the blocks once with one vector, over the same pass: a class readout of one image needs that about twice, for
-channels forwards and for cells backwards. ``integrated`` runs the network again for every step.
+same images, one unless ``--batch`` says more. ``floor`` is the time to multiply every matrix of the blocks with one
+vector forwards, for channels, and backwards, for cells, over the same pass: what a class readout of one image cannot do
+without, whatever else it does. All are medians of processor time of this thread, measured in turn. ``integrated`` runs
+the network again for every step.
 """
 
 import argparse
@@ -146,25 +147,27 @@ def fresh(compared: Compared) -> Compared:
 
 def cost(encoder: fsl_explain.Encoder, query: Tensor, compared: Compared, repeats: int) -> tuple[float, float]:
     """Return the time of a contrast's cells, channels and named addends over that of the network's forward pass, and
-    that of reading the blocks' weights once.
+    that of reading the blocks' weights forwards and backwards.
     """
     passes, explained, reads = [], [], []
     blocks = [] if encoder.tokens is None else encoder.tokens.parts.blocks
     matrices = [values.detach() for block in blocks for values in block.parameters() if values.dim() == 2]
-    vectors = {width: torch.randn(width) for width in {len(matrix.T) for matrix in matrices}}
+    vectors = {width: torch.randn(width) for width in {width for matrix in matrices for width in matrix.shape}}
     for _ in range(repeats + 1):
         with torch.no_grad():
-            begun = time.perf_counter()
+            begun = time.thread_time()
             encoder.network(query)
-            passes.append(time.perf_counter() - begun)
+            passes.append(time.thread_time() - begun)
         question = ask(fresh(compared), Choice(), "contrast")
-        begun = time.perf_counter()
+        begun = time.thread_time()
         METHODS["contrast"].attribute(question)
-        explained.append(time.perf_counter() - begun)
-        begun = time.perf_counter()
+        explained.append(time.thread_time() - begun)
+        begun = time.thread_time()
         for matrix in matrices:
             torch.mv(matrix, vectors[len(matrix.T)])
-        reads.append(time.perf_counter() - begun)
+        for matrix in reversed(matrices):
+            torch.mv(matrix.T, vectors[len(matrix)])
+        reads.append(time.thread_time() - begun)
     over = statistics.median(passes[1:])
     return statistics.median(explained[1:]) / over, statistics.median(reads[1:]) / over
 
@@ -218,7 +221,7 @@ def main() -> None:
     torch.set_num_threads(1)
     print(
         f"{'architecture':37} {'readout':15} {'own':>8} {'float32':>9} {'float64':>9} {'cells':>6} {'grid':>7} "
-        f"{'cost':>7} {'weights':>7}"
+        f"{'cost':>7} {'floor':>7}"
     )
     for name in options.names or NETWORKS:
         for row in rows(name, options.repeats, options.batch):

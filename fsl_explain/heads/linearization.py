@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from episodes.errors import Mistake
+from fsl_explain.heads.constants import Constants
 from fsl_explain.heads.direction import length
 from fsl_explain.heads.projection import Center, L2Normalize
 from fsl_explain.heads.stages import Dense, Diagonal, MeanFree, Stage
@@ -50,13 +51,21 @@ class Linearization:
 
         Law: the second is g times ``offset``.
         """
-        constant = gradient.new_zeros(gradient.shape[:-1])
+        met, trail = Constants(), self.trail_back(gradient)
+        self.meet(trail, met)
+        return trail[-1], met.total(trail[-1]).expand(gradient.shape[:-1])
+
+    def trail_back(self, gradient: Float[Tensor, "*queries out"]) -> list[Tensor]:
+        """Return g as it leaves the head and as it enters each stage, the last first: Gᵀ g is at the end."""
+        trail = [gradient]
         for stage in reversed(self.stages):
-            pulled = stage.transpose(gradient)
-            bias = _constant_of(stage, pulled)
-            constant = constant if bias is None else constant + torch.linalg.vecdot(gradient, bias)
-            gradient = pulled
-        return gradient, constant
+            trail.append(stage.transpose(trail[-1]))
+        return trail
+
+    def meet(self, trail: Sequence[Tensor], met: Constants, over: int = 1) -> None:
+        """Add what a gradient met of biases on its trail back, to be summed over its last ``over`` dimensions."""
+        for stage, left, entered in zip(reversed(self.stages), trail, trail[1:], strict=False):
+            met.meet(left, _constant_of(stage, entered), over)
 
     def push_beside_bias(self, values: Float[Tensor, "*batch cells channel"]) -> Float[Tensor, "*batch cells out"]:
         """Return G v for several vectors of each image, with the offset added to the last of them."""
@@ -83,7 +92,7 @@ def through(stages: Sequence[Stage], values: Float[Tensor, "*batch cells channel
 
 def _constant_of(stage: Stage, entering: Float[Tensor, "*batch channel"]) -> Tensor | None:
     """Return what a stage makes of zeros in the shape and precision of the values that enter it; None: nothing."""
-    if isinstance(stage, Dense | Diagonal):
+    if isinstance(stage, (Dense, Diagonal)):
         return None if stage.bias is None else stage.bias.to(entering)
     return None if isinstance(stage, MeanFree) else stage.forward(torch.zeros_like(entering))
 
@@ -128,7 +137,7 @@ def whatever_enters(stages: Callable[..., list[Stage]]) -> Callable[..., list[St
 
 def takes_whatever_enters(head: nn.Module) -> bool:
     """Whether a head is the same linear layer at all values."""
-    return all(stages_of.dispatch(type(layer)) in WHATEVER_ENTERS for layer in _each([head]))
+    return all(stages_of.dispatch(type(layer)) in WHATEVER_ENTERS for layer in layers_of([head]))
 
 
 def stages_along(
@@ -146,7 +155,7 @@ def chain_of(
 ) -> tuple[list[Stage], Float[Tensor, "*batch out"]]:
     """Return the stages of layers behind each other at the values that enter them, and what leaves them."""
     stages, last, entering = _along(layers, values, NOTHING)
-    return stages, _applied(last, entering)
+    return stages, applied(last, entering)
 
 
 def _along(
@@ -155,26 +164,28 @@ def _along(
     """Return the stages, those of the layers that were not applied, and the values that enter these."""
     stages: list[Stage] = []
     ahead: list[Stage] = []
-    for layer in _each(layers):
+    for layer in layers_of(layers):
         if layer in known:
             values, ahead = known[layer], []
         elif stages_of.dispatch(type(layer)) not in WHATEVER_ENTERS:
-            values, ahead = _applied(ahead, values), []
+            values, ahead = applied(ahead, values), []
         found = stages_of(layer, values)
         stages += found
         ahead += found
     return stages, ahead, values
 
 
-def _each(layers: Iterable[nn.Module]) -> Iterator[nn.Module]:
+def layers_of(layers: Iterable[nn.Module]) -> Iterator[nn.Module]:
+    """Go through layers behind each other, those of chains among them."""
     for layer in layers:
         if type(layer) is nn.Sequential:
-            yield from _each(layer)
+            yield from layers_of(layer)
         else:
             yield layer
 
 
-def _applied(stages: Sequence[Stage], values: Tensor) -> Tensor:
+def applied(stages: Sequence[Stage], values: Tensor) -> Tensor:
+    """Apply frozen layers behind each other."""
     for stage in stages:
         values = stage.forward(values)
     return values
@@ -228,9 +239,8 @@ def _(layer: nn.LayerNorm, values: Tensor) -> list[Stage]:
             f"expected a LayerNorm over the {values.shape[-1]} channels alone, but got one over the shape "
             f"{tuple(layer.normalized_shape)}; give it that number."
         )
-    gain = (values.var(dim=-1, correction=0, keepdim=True) + layer.eps).rsqrt().expand_as(values)
-    if layer.weight is not None:
-        gain = gain * layer.weight.detach().to(values)
+    gain = (values.var(dim=-1, correction=0, keepdim=True) + layer.eps).rsqrt()
+    gain = gain.expand_as(values) if layer.weight is None else gain * layer.weight.detach().to(values)
     return [MeanFree(), Diagonal(gain, None if layer.bias is None else layer.bias.detach().to(values))]
 
 
@@ -272,10 +282,10 @@ def secant_gains(layer: Callable[[Tensor], Tensor], values: Float[Tensor, "*batc
 
     Nearer to 0 than √ε the gain is that at ±√ε, the derivative but for √ε; times x, it is off by ε.
     """
-    nearest = torch.finfo(values.dtype).eps ** 0.5
-    points = torch.where(values.abs() < nearest, values.new_tensor(nearest).copysign(values), values)
-    at_zero = layer(values.new_zeros(values.shape[-1:])).detach()
+    points = values.abs().clamp(min=torch.finfo(values.dtype).eps ** 0.5).copysign(values)
+    plain = not isinstance(layer, nn.Module) or next(layer.parameters(), None) is None  # the same for all channels
+    at_zero = layer(values.new_zeros(1, 1 if plain else values.shape[-1])).detach()[0]
     at_points = layer(points.clone()).detach()  # a copy, for layers that work in place
     if not at_zero.any():
         return Diagonal(at_points / points)
-    return Diagonal((at_points - at_zero) / points, at_zero)
+    return Diagonal((at_points - at_zero) / points, at_zero.expand(values.shape[-1]))

@@ -59,7 +59,7 @@ class Diagonal:
 
     def push(self, values: Float[Tensor, "*batch cells channel"]) -> Float[Tensor, "*batch cells channel"]:
         """Multiply every vector of an image by that image's gains."""
-        return self.gain[..., None, :] * values
+        return self.gain.unsqueeze(-2) * values
 
     def transpose(self, gradient: Float[Tensor, "*queries channel"]) -> Float[Tensor, "*queries channel"]:
         """Multiply by the gains."""
@@ -72,7 +72,7 @@ class MeanFree:
 
     def forward(self, values: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch channel"]:
         """Subtract the mean over channels."""
-        return values - values.mean(dim=-1, keepdim=True)
+        return values.sub(values.sum(dim=-1, keepdim=True), alpha=1 / values.shape[-1])
 
     push = forward
     transpose = forward

@@ -6,9 +6,10 @@ norms' statistics, the activations' secant gains and the gates. What a zero toke
 property of a token; attention sums to 1, so that it is a bias.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -16,7 +17,9 @@ from torch import Tensor, nn
 
 from fsl_explain.devices import module_in_full_precision
 from fsl_explain.heads import Linearization, linearize
+from fsl_explain.heads.alike import linearize_each
 from fsl_explain.heads.block_layers import Affine
+from fsl_explain.heads.constants import Constants
 from fsl_explain.heads.linearization import linearized, takes_whatever_enters
 from fsl_explain.readouts.cells import normalize
 
@@ -59,8 +62,9 @@ class Written:
     """What a block wrote along a gradient of its queries; leading dimensions are those of the gradient."""
 
     by_head: Float[Tensor, "... head token"]
-    bias: Float[Tensor, "..."]
     own: Float[Tensor, "... query channel"] | None  # the gradient at the queries' own tokens; None where latent
+    trail: list[Float[Tensor, "... query width"]]  # from the queries behind the heads to what the heads give
+    pulled: Float[Tensor, "... head query channel"]  # at what the heads read
 
 
 @dataclass(frozen=True)
@@ -89,20 +93,20 @@ class FrozenBlock:
         return picked(self.attention.mT, self.queries).mT
 
     def on_tokens(self, gradient: Float[Tensor, "*queries query channel"]) -> Written:
-        """Return what each head writes of each token along a gradient, what the biases do, and what is passed on."""
-        pulled_out, bias = self.out.pull_with_bias(gradient)
-        heads = pulled_out.unflatten(-1, self.value.shape[:2])
-        pulled = torch.einsum("...qhw,hwd->...hqd", heads, self.value)
-        read = (pulled.flatten(-3, -2) @ self.read.mT).unflatten(-2, pulled.shape[-3:-1])
-        written, bias = (self.attention * read).sum(dim=-2), bias.sum(dim=-1)
-        if self.beta is not None:
-            bias = bias + torch.linalg.vecdot(pulled.sum(dim=(-3, -2)), self.beta)
-        if self.value_layer_bias is not None:
-            bias = bias + torch.linalg.vecdot(pulled_out, self.value_layer_bias).sum(dim=-1)
+        """Return what each head writes of each token along a gradient, and what is passed on."""
+        trail = self.out.trail_back(gradient)
+        pulled = by_head(trail[-1].unflatten(-1, self.value.shape[:2]).transpose(-3, -2), self.value)
+        rows = pulled.flatten(-3, -2)
+        written = (self.attention * (rows @ self.read.mT).unflatten(-2, pulled.shape[-3:-1])).sum(dim=-2)
         if self.norm is None:
-            return Written(written, bias, None)
-        own = torch.einsum("...hqo,...hqd->...od", self.attention_to_queries, pulled)
-        return Written(written, bias, self.norm.pull_back(own))
+            return Written(written, None, trail, pulled)
+        return Written(written, self.norm.pull_back(self.attention_to_queries.flatten(-3, -2).mT @ rows), trail, pulled)
+
+    def meet(self, written: Written, met: Constants) -> None:
+        """Add what a gradient met of this block's biases, to be summed over queries, heads and channels."""
+        self.out.meet(written.trail, met, over=2)
+        met.meet(written.trail[-1], self.value_layer_bias, over=2)
+        met.meet(written.pulled, self.beta, over=3)
 
     def written(
         self,
@@ -131,11 +135,12 @@ class FrozenBlock:
         read = nn.functional.pad(read, (0, 0, 0, more)) if more else read
         if streams is not None and self.norm is not None:
             own = self.norm.push_forward(streams)
-            read = read + torch.einsum("...hqo,...osd->...hqsd", self.attention_to_queries, own)
-        return torch.einsum("...hqsd,hwd->...qshw", read, self.value).flatten(-2)
+            passed = self.attention_to_queries.flatten(-3, -2) @ own.flatten(-2)
+            read = read + passed.unflatten(-1, own.shape[-2:]).unflatten(-3, rows.shape[-4:-2])
+        values: Tensor = by_head(read.flatten(-3, -2), self.value.mT).unflatten(-2, read.shape[-3:-1])
+        return values.movedim(-4, -2).flatten(-2)
 
 
-@torch.no_grad()
 def frozen(
     block: Block, tokens: Float[Tensor, "*batch token channel"], queries: tuple[int, ...], heard: Heard = UNHEARD
 ) -> FrozenBlock:
@@ -144,33 +149,57 @@ def frozen(
     What was ``heard`` of the network's own pass is not computed again. The network's parameters get no gradient,
     whenever the block is frozen.
     """
+    return frozen_each([block], [tokens], queries, [heard])[0]
+
+
+@torch.no_grad()
+def frozen_each(
+    blocks: Sequence[Block],
+    tokens: Sequence[Float[Tensor, "*batch token channel"]],
+    queries: tuple[int, ...],
+    heard: Sequence[Heard],
+) -> list[FrozenBlock]:
+    """Freeze blocks behind each other, as ``frozen`` does one; the gains of all are found together."""
+    asking = [_asking(*one, queries) for one in zip(blocks, tokens, heard, strict=True)]
+    own = [number for number, block in enumerate(blocks) if block.latent is None]
+    norms = linearize_each([blocks[number].norm for number in own], [picked(tokens[number], queries) for number in own])
+    changed = [number for number, block in enumerate(blocks) if block.mlp is not None]
+    known = {
+        block.activation: one.inside
+        for block, one in zip(blocks, heard, strict=True)
+        if block.activation is not None and one.inside is not None
+    }
+    chains = [blocks[number].mlp or nn.Identity() for number in changed]
+    mlps = linearize_each(chains, [asking[number][0] for number in changed], known)
+    norm_of, mlp_of = dict(zip(own, norms, strict=True)), dict(zip(changed, mlps, strict=True))
+    return [
+        FrozenBlock(
+            **parts,
+            norm=norm_of.get(number),
+            mlp=mlp_of.get(number),
+            queries=queries if number in norm_of else (),
+        )
+        for number, (_, parts) in enumerate(asking)
+    ]
+
+
+def _asking(block: Block, tokens: Tensor, heard: Heard, queries: tuple[int, ...]) -> tuple[Tensor, dict[str, Any]]:
+    """Return the queries as they leave the attention, or where none follows a stand-in, and how it is frozen."""
     read, beta = _without_bias(block.norm, tokens)
-    attention = _attention(block, tokens, read, queries)
+    attention = _attention(block, tokens, read, beta, queries)
     width = block.value.weight.shape[0] // block.heads
-    value = block.value.weight.to(read).unflatten(0, (block.heads, width))
-    own = None if block.latent is not None else picked(tokens, queries)
-    after, known = heard.after, {}
+    value, bias = block.value.weight.to(read).unflatten(0, (block.heads, width)), block.value.bias
+    after = heard.after
     if after is None or not takes_whatever_enters(block.out):
-        seen = torch.einsum("...hqt,...td->...hqd", attention, read)
+        seen = (attention.flatten(-3, -2) @ read).unflatten(-2, attention.shape[-3:-1])
         base = block.value(read.new_zeros(read.shape[-1]) if beta is None else beta)
-        out, added = linearized(block.out, torch.einsum("...hqd,hwd->...qhw", seen, value).flatten(-2) + base)
-        after = added if own is None else own + added if after is None else after
+        out, added = linearized(block.out, by_head(seen, value.mT).transpose(-3, -2).flatten(-2) + base)
+        after = after if after is not None else added if block.latent is not None else picked(tokens, queries) + added
     else:
         out = linearize(block.out, after.new_zeros(*after.shape[:-1], len(block.value.weight)))
-    if block.activation is not None and heard.inside is not None:
-        known = {block.activation: heard.inside}
-    bias = block.value.bias
-    return FrozenBlock(
-        read=read,
-        attention=attention,
-        value=value,
-        beta=beta,
-        value_layer_bias=None if bias is None else bias.to(read),
-        norm=None if own is None else linearize(block.norm, own),
-        out=out,
-        mlp=None if block.mlp is None else linearize(block.mlp, after, known),
-        queries=() if own is None else queries,
-    )
+    bias = None if bias is None else bias.to(read)
+    parts = {"read": read, "attention": attention, "value": value, "beta": beta, "value_layer_bias": bias, "out": out}
+    return after, parts
 
 
 def queries_behind(
@@ -178,23 +207,22 @@ def queries_behind(
 ) -> Float[Tensor, "*batch query channel"]:
     """Return the query tokens as they leave a block, nothing frozen: derivatives pass through all of it."""
     read, beta = _without_bias(block.norm, tokens)
-    rows = _attention(block, tokens, read, queries)
+    rows = _attention(block, tokens, read, beta, queries)
     values = in_heads(block.value(read if beta is None else read + beta), block.heads)
     written: Tensor = module_in_full_precision(block.out)((rows @ values).transpose(-3, -2).flatten(-2))
     after = written if block.latent is not None else picked(tokens, queries) + written
     return after if block.mlp is None else after + module_in_full_precision(block.mlp)(after)
 
 
-def _attention(block: Block, tokens: Tensor, read: Tensor, queries: tuple[int, ...]) -> Tensor:
+def _attention(block: Block, tokens: Tensor, read: Tensor, beta: Tensor | None, queries: tuple[int, ...]) -> Tensor:
     """Return the rows of the queries; what a key adds whatever its token is changes no softmax."""
-    asked = _queries(block, tokens, queries)
+    asked = _queries(block, tokens, read, beta, queries)
     width = asked.shape[-1]
     if block.key_norm is None and block.rotate is None:
-        weight = block.key.weight.to(read).unflatten(0, (block.heads, width))
-        moved = torch.einsum("...hqw,hwd->...hqd", asked, weight)
+        moved = by_head(asked, block.key.weight.to(read).unflatten(0, (block.heads, width)))
         products = (moved.flatten(-3, -2) @ read.mT).unflatten(-2, moved.shape[-3:-1])
     else:
-        keys = in_heads(block.key(normalize(block.norm, tokens)), block.heads)
+        keys = in_heads(block.key(read if beta is None else read + beta), block.heads)
         keys = keys if block.key_norm is None else normalize(block.key_norm, keys)
         keys = keys if block.rotate is None else block.rotate(keys)
         products = asked @ keys.mT
@@ -202,11 +230,11 @@ def _attention(block: Block, tokens: Tensor, read: Tensor, queries: tuple[int, .
     return rows
 
 
-def _queries(block: Block, tokens: Tensor, queries: tuple[int, ...]) -> Tensor:
+def _queries(block: Block, tokens: Tensor, read: Tensor, beta: Tensor | None, queries: tuple[int, ...]) -> Tensor:
     if block.latent is not None:
         asked = block.latent.to(tokens).expand(*tokens.shape[:-2], -1, -1)
     else:
-        asked = normalize(block.norm, picked(tokens, queries))
+        asked = picked(read, queries) if beta is None else picked(read, queries) + beta
     heads = in_heads(asked if block.query is None else block.query(asked), block.heads)
     heads = heads if block.query_norm is None else normalize(block.query_norm, heads)
     if block.rotate is None or block.latent is not None:
@@ -214,6 +242,15 @@ def _queries(block: Block, tokens: Tensor, queries: tuple[int, ...]) -> Tensor:
     everywhere = heads.new_zeros(*heads.shape[:-2], tokens.shape[-2], heads.shape[-1])
     everywhere[..., list(queries), :] = heads
     return picked(block.rotate(everywhere), queries)
+
+
+def by_head(
+    values: Float[Tensor, "*batch head query width"], weights: Float[Tensor, "head width out"]
+) -> Float[Tensor, "*batch head query out"]:
+    """Multiply the rows of each head by the matrix of that head, of which no image has a copy."""
+    if values.shape[:-3].numel() == 1:
+        return values @ weights
+    return torch.einsum("...hqw,hwo->...hqo", values, weights)
 
 
 def picked(tokens: Float[Tensor, "*batch token channel"], places: tuple[int, ...]) -> Tensor:

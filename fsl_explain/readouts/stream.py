@@ -18,7 +18,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from fsl_explain.readouts.block import UNHEARD, Block, FrozenBlock, Heard, frozen, picked, queries_behind
+from fsl_explain.heads.constants import Constants
+from fsl_explain.readouts.block import (
+    UNHEARD,
+    Block,
+    FrozenBlock,
+    Heard,
+    Written,
+    frozen_each,
+    picked,
+    queries_behind,
+)
 from fsl_explain.traces import Along
 
 CELLS, BIASES, ITSELF = "cells", "biases", "class token to itself"
@@ -111,20 +121,31 @@ class StreamTrace:
     def _pulled(self, weights: Float[Tensor, "*queries channel"]) -> "Pulled":
         count = max(1, len(self.plan.queries))
         gradient = weights.to(self.tokens[0].dtype).unflatten(-1, (count, -1))
-        by_head, mlps, bias = [], {}, gradient.new_zeros(())
-        for number, block in reversed(list(enumerate(self._frozen))):
-            if block.mlp is not None:
-                pulled, constant = block.mlp.pull_with_bias(gradient)
-                if self.plan.way == DIRECT:
-                    mlps[f"MLP {number + 1}"] = ((pulled * block.mlp.pooled).sum(dim=-1) + constant).sum(dim=-1)
-                else:
-                    gradient, bias = gradient + pulled, bias + constant.sum(dim=-1)
+        passed: list[tuple[FrozenBlock, Written, list[Tensor]]] = []
+        for block in reversed(self._frozen):
+            trail = [gradient] if block.mlp is None else block.mlp.trail_back(gradient)
+            if block.mlp is not None and self.plan.way != DIRECT:
+                gradient = gradient + trail[-1]
             written = block.on_tokens(gradient)
-            by_head.append(written.by_head)
-            bias = bias + written.bias
+            passed.append((block, written, trail))
             if self.plan.carries and written.own is not None:
                 gradient = gradient + written.own
-        return Pulled(by_head, bias, dict(reversed(mlps.items())), gradient)
+        return Pulled([written.by_head for _, written, _ in passed], *self._met(passed, gradient), gradient)
+
+    def _met(
+        self, passed: list[tuple[FrozenBlock, Written, list[Tensor]]], like: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return what a gradient met of biases in blocks, the last first, and what MLPs wrote that are named apart."""
+        mlps, met = {}, Constants()
+        for number, (block, written, trail) in enumerate(reversed(passed)):
+            block.meet(written, met)
+            if block.mlp is None:
+                continue
+            apart = Constants() if self.plan.way == DIRECT else met
+            block.mlp.meet(trail, apart, over=2)
+            if self.plan.way == DIRECT:
+                mlps[f"MLP {number + 1}"] = (trail[-1] * block.mlp.pooled).sum(dim=(-2, -1)) + apart.total(like)
+        return met.total(like), mlps
 
     def addends(self) -> Float[Tensor, "*batch channel h w"]:
         """Return what each patch wrote into each channel."""
@@ -160,8 +181,7 @@ class StreamTrace:
     @cached_property
     def _frozen(self) -> list[FrozenBlock]:
         heard = self.heard or (UNHEARD,) * len(self.tokens)
-        each = zip(self.plan.blocks, self.tokens, heard, strict=True)
-        return [frozen(block, tokens, self.plan.queries, known) for block, tokens, known in each]
+        return frozen_each(self.plan.blocks, self.tokens, self.plan.queries, heard)
 
     @property
     def _token_names(self) -> list[str]:

@@ -9,7 +9,7 @@ from torch import nn
 from episodes.errors import Mistake
 from fsl_explain import Encoder, explain
 from fsl_explain.backbones.tokens import blocks
-from fsl_explain.heads import block_layers
+from fsl_explain.heads import alike, block_layers
 from fsl_explain.heads.stages import Diagonal
 from fsl_explain.readouts import block as frozen_block
 
@@ -132,16 +132,18 @@ def norm_bias_kept(norm, tokens):
 
 
 BROKEN = {
-    "ReLU's gains": (block_layers, "secant_gains", relu_gains),
-    "no layer scales": (blocks, "_scale", lambda *_: []),
-    "the norm's bias in the cells": (frozen_block, "_without_bias", norm_bias_kept),
+    "ReLU's gains": ((block_layers, alike), "secant_gains", relu_gains),
+    "no layer scales": ((blocks,), "_scale", lambda *_: []),
+    "the norm's bias in the cells": ((frozen_block,), "_without_bias", norm_bias_kept),
 }
 
 
 @pytest.mark.parametrize("broken", BROKEN)
 @pytest.mark.parametrize("readout", ["class", "class-direct", "class-last"])
 def test_a_wrong_formula_is_noticed(broken, readout, monkeypatch):
-    monkeypatch.setattr(*BROKEN[broken])
+    where, name, wrong = BROKEN[broken]
+    for part in where:
+        monkeypatch.setattr(part, name, wrong)
     encoder = token_encoder("timm registers", readout)
     with pytest.raises(Mistake, match=r"a Block computes otherwise than its parts say, .*% apart"):
         encoder(token_images(1))
