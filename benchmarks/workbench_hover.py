@@ -22,7 +22,7 @@ PAGE = Path(__file__).resolve().parents[1] / "fsl_explain" / "serve" / "page"
 KINDS = {".js": "text/javascript", ".css": "text/css"}
 ADDRESS = "http://workbench.invalid"
 BEGIN = """async (why) => {
-  for (const name of ["style.css", "views.css"]) {
+  for (const name of ["style.css", "pair_view.css", "views.css"]) {
     const link = Object.assign(document.createElement("link"), { rel: "stylesheet", href: `/assets/${name}` });
     document.head.append(link);
     await new Promise((done) => { link.onload = done; });

@@ -38,6 +38,7 @@ from .explainers import (
 )
 from .heads import POOLINGS
 from .registries import ENCODERS
+from .report.notebook_view import widget
 from .similarities import SIMILARITIES, LearnedSimilarity, Mahalanobis
 
 Mistake = episodes.errors.Mistake
@@ -84,4 +85,5 @@ __all__ = [
     "relax_method",
     "saliency",
     "support_audit",
+    "widget",
 ]

@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -14,6 +15,7 @@ from fsl_explain.files import written_aside
 from fsl_explain.report.case_view import case_view
 from fsl_explain.report.page import Page
 from fsl_explain.report.rows_view import rows_view
+from fsl_explain.report.standing_pair import as_script, page_script, script_hash, style
 from fsl_explain.report.wording import HOW_TO_READ, HOW_TO_READ_PROMPTS
 
 BREAKS = re.compile(r"([_/\\]|\.(?=\w)|-(?=\w))")
@@ -21,7 +23,7 @@ TEMPLATES = Path(__file__).parent
 
 
 def render_page(page: Page) -> str:
-    """Return the page as HTML: styles and pictures inside, no script, no outside address."""
+    """Return the page as HTML: styles and pictures inside, no script but its own, no outside address."""
     cases = [case_view(case) for case in page.cases]
     chips = distinct([case.title for case in cases])
     prompted = any(case.prompted for case in cases)
@@ -66,7 +68,20 @@ def render(template: str, *folders: Path, **values: object) -> str:
     )
     environment.filters["told"] = told
     environment.filters["breaking"] = breaking
-    return environment.get_template(template).render(**values)
+    environment.filters["for_script"] = lambda said: Markup(as_script(said))
+    text = environment.get_template(template).render(view=None, **values)
+    if 'class="standing-pair"' not in text:
+        return text
+    return environment.get_template(template).render(view=View(script_hash(), style(), page_script()), **values)
+
+
+@dataclass(frozen=True)
+class View:
+    """The script of a page with views to point at, its style, and the hash that allows it."""
+
+    hash: str
+    style: str
+    script: str
 
 
 def write_page(page: Page, path: str | Path) -> None:

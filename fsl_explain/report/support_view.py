@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from fsl_explain.report.heatmap import Picture, picture
 from fsl_explain.report.numbers import decimals, fixed, scientific
 from fsl_explain.report.page import Case
 from fsl_explain.report.scale_view import ScaleView, scale_view
+from fsl_explain.report.standing_pair import standing_pair, strongest
 from fsl_explain.report.wording import rival_words
 
 SHOWN_SUPPORTS = 16
@@ -32,6 +34,7 @@ class SupportReceipt:
     total: str
     linked: Picture | None
     scales: ScaleView | None  # of a decision at several
+    standing: dict[str, Any] | None = None  # query and strongest supports, to be pointed at
 
 
 def decided_by_supports(case: Case) -> Explanation:
@@ -56,7 +59,14 @@ def support_receipt(case: Case) -> SupportReceipt:
         f"{scientific(share)} of the absolute addends).",
         linked=linked_picture(explanation),
         scales=scale_view(receipt),
+        standing=standing_pair(explanation, _strongest(case, explanation)),
     )
+
+
+def _strongest(case: Case, explanation: Explanation) -> list[tuple[int, int, str]]:
+    """Name the strongest support of the explained class and, for a contrast, of its best rival."""
+    names = explanation.decision.classes
+    return [(label, shot, support_name(case, names[label], shot)) for label, shot in strongest(explanation)]
 
 
 def _rows(case: Case, explanation: Explanation, receipt: Receipt) -> list[tuple[str, float, tuple[str, ...]]]:

@@ -19,8 +19,8 @@ from fsl_explain.explainers.explaining import explain_compared
 from fsl_explain.explainers.explanation import Explanation
 from fsl_explain.explainers.methods.named import METHODS
 from fsl_explain.report import Case, Page, render_page
+from fsl_explain.report.numbers_sent import finite
 from fsl_explain.serve.episode import Box, Support, SupportFolder, by_class, check_supports, is_among
-from fsl_explain.serve.numbers_sent import finite
 from fsl_explain.serve.offered import offered_details, offered_methods
 from fsl_explain.serve.why import Shown, why
 

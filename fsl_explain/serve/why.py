@@ -11,9 +11,9 @@ from fsl_explain.explainers.analysis.correspondence import compares_means, corre
 from fsl_explain.explainers.explanation import Explanation
 from fsl_explain.explainers.receipt import REST, Receipt
 from fsl_explain.pictures.picture import color_meanings, shots
+from fsl_explain.report.numbers_sent import array, finite
 from fsl_explain.report.receipt import adds_up, splits_the_score
 from fsl_explain.report.wording import description
-from fsl_explain.serve.numbers_sent import array, finite
 
 SHOWN_CHANNELS = 8
 MOST_PAIRS = 4  # supports whose pairs of cells are sent; a page draws one at a time

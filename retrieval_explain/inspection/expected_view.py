@@ -1,6 +1,7 @@
 """What the page shows of an expected image: the answer, what the first has over it, and what would have to change."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from fsl_explain.explainers import Explanation
 from fsl_explain.pictures.picture import support_overlay
@@ -8,6 +9,7 @@ from fsl_explain.report.counterfactual_view import framed
 from fsl_explain.report.heatmap import Picture, picture
 from fsl_explain.report.method_view import MAP_WIDTH, MethodView, method_view
 from fsl_explain.report.numbers import fixed
+from fsl_explain.report.standing_pair import standing_pair
 from fsl_explain.report.support_view import linked_picture
 from retrieval_explain.inspection.expected import Expectation
 from retrieval_explain.inspection.rank_change import RankChange
@@ -24,6 +26,7 @@ class PairView:
     query: MethodView
     neighbors: tuple[Picture, ...]
     linked: Picture | None
+    standing: dict[str, Any] | None = None  # the same to be pointed at, where pairs of cells add up
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ def _contrast(explanation: Explanation, expected: Expectation) -> PairView:
         if with_maps
         else (),
         linked=linked_picture(explanation, "query") if with_maps else None,
+        standing=standing_pair(explanation, [(place, 0, one.name) for place, one in enumerate((first, awaited))]),
     )
 
 

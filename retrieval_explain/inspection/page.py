@@ -16,6 +16,7 @@ from fsl_explain.report.html import render, write_html
 from fsl_explain.report.method_view import MethodView, method_view
 from fsl_explain.report.numbers import decimals, figure, fixed, scientific
 from fsl_explain.report.scale_view import ScaleView, scale_view
+from fsl_explain.report.standing_pair import standing_pair
 from fsl_explain.report.support_view import linked_picture
 from retrieval_explain.inspection.expected import Expectation
 from retrieval_explain.inspection.expected_view import PairView, expected_view, neighbor_map
@@ -119,6 +120,7 @@ def _pair_view(pair: Pair, folder: str) -> PairView:
         query=method_view("exact", explanation),
         neighbors=(neighbor_map(explanation, int(explanation.target)),),
         linked=linked_picture(explanation, "query"),
+        standing=standing_pair(explanation, [(int(explanation.target), 0, f"neighbor {shown.rank}")]),
     )
 
 
@@ -145,6 +147,9 @@ def _margin_view(explanation: Explanation, inspection: Inspection, folder: str) 
         query=method_view("contrast", explanation),
         neighbors=tuple(neighbor_map(explanation, place) for place in range(2)) if with_maps else (),
         linked=linked_picture(explanation, "query") if with_maps else None,
+        standing=standing_pair(explanation, [(place, 0, f"neighbor {place + 1}") for place in range(2)])
+        if with_maps
+        else None,
     )
 
 
