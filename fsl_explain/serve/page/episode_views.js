@@ -6,7 +6,7 @@ import { go, state } from "./location.js";
 import { Panel } from "./panel.js";
 import { ask } from "./server.js";
 import { SupportColumns } from "./support_columns.js";
-import { lookControls, methodControls, replaceControls, whyPanel } from "./why_panel.js";
+import { lookControls, methodControls, methodOf, replaceControls, whyPanel } from "./why_panel.js";
 
 /** Ask for the decision, if it can be asked for, and draw it. */
 function load(panel, session, now, draw, onanswer = () => {}) {
@@ -56,7 +56,7 @@ export class EpisodeWhyView {
     const names = classes.map((name) => [name, name]);
     const row = methodControls(this.session);
     row.append(
-      choice("Why", [["", "what was decided"], ...names], now.target, (target) => go({ target })), choice("Rather than", [["", "the usual"], ...names], now.against, (against) => go({ against })), ...lookControls());
+      choice("Why", [["", "what was decided"], ...names], now.target, (target) => go({ target })), choice("Rather than", [["", "the usual"], ...names], now.against, (against) => go({ against })), ...lookControls(methodOf(this.session.methods).signed));
     replaceControls(this.controls, row);
     load(this.panel, this.session, now, (found) => { announce(found.sentence); return whyPanel(found.why, { look: false }); });
   }

@@ -3,7 +3,7 @@
  *
  * Imports nothing, so that notebooks and static pages can use it. Red speaks for, blue against; an unsigned map runs
  * from dark to bright. A cell of the query lights its partners: row p of a table; a cell of the other side lights
- * column r. Amounts are those of the tables, in the unit of the score.
+ * column r. Amounts are those of the tables, in the unit of the score. Without a table a cell is only framed.
  */
 
 const RED = [195, 59, 59];
@@ -76,7 +76,8 @@ class Cells {
 class Side {
   constructor(parent, { title, picture, cells }, grid) {
     this.cells = cells;
-    this.grid = grid;
+    this.grid = grid; // of its pairs, or null
+    this.pointed = grid ?? cells?.shape ?? null; // what can be pointed at: without pairs the cells of its map
     this.figure = made("figure", "pv-side", parent);
     this.stage = made("div", "pv-stage", this.figure);
     this.photo = picture ? made("img", "pv-photo", this.stage) : null;
@@ -89,15 +90,15 @@ class Side {
     this.caption = made("figcaption", "pv-caption", this.figure);
     this.caption.textContent = title;
     this.lit = grid ? new Float32Array(grid[0] * grid[1]) : new Float32Array(0);
-    if (!grid) return;
+    if (!this.pointed) return;
     this.stage.tabIndex = 0;
     this.stage.setAttribute("role", "application");
     this.stage.setAttribute("aria-roledescription", "map of cells");
-    this.stage.setAttribute("aria-label", `${title}: ${grid[0]} by ${grid[1]} cells. Arrow keys move over the cells, Enter holds one, Escape lets go.`);
+    this.stage.setAttribute("aria-label", `${title}: ${this.pointed[0]} by ${this.pointed[1]} cells. Arrow keys move over the cells, Enter holds one, Escape lets go.`);
   }
 
   frameAt(mark, cell) {
-    const [height, width] = this.grid;
+    const [height, width] = this.pointed;
     mark.style.width = `${100 / width}%`;
     mark.style.height = `${100 / height}%`;
     mark.style.transform = `translate(${100 * (cell % width)}%, ${100 * Math.floor(cell / width)}%)`;
@@ -179,17 +180,23 @@ export function pairView({ query, supports, signed, onlight = () => {}, onhold =
   }
 
   function light(side, cell, byKeyboard = false) {
-    [querySide, ...sides].forEach((one) => one.rest());
+    [querySide, ...sides].forEach((other) => other.rest());
     at = { side, cell };
+    const one = side < 0 ? querySide : sides[side];
+    if (!one.grid) { // the map stays, and only the cell is framed
+      one.frameAt(one.frame, cell);
+      onlight({ side, cell, total: one.cells.values[cell], bias: 0, best: [], lines: [], byKeyboard });
+      return;
+    }
     const bias = gather(side, cell);
     const partners = side < 0 ? sides.filter((one, place) => supports[place].pairs) : [querySide];
-    const most = Math.max(...partners.map((one) => largest(one.lit)));
+    const most = Math.max(...partners.map((partner) => largest(partner.lit)));
     const limit = Math.sqrt(most * overall); // a cell that carries little stays fainter
     const drawn = { signed: true, limit, opacity: Math.min(0.9, look.opacity + 0.15), sign: look.sign };
-    const best = partners.map((one) => one.light(-1, drawn));
-    (side < 0 ? querySide : sides[side]).light(cell, { ...drawn, opacity: 0 });
+    const best = partners.map((partner) => partner.light(-1, drawn));
+    one.light(cell, { ...drawn, opacity: 0 });
     let total = bias;
-    for (const one of partners) for (let place = 0; place < one.lit.length; place++) total += one.lit[place];
+    for (const { lit } of partners) for (let place = 0; place < lit.length; place++) total += lit[place];
     onlight({ side, cell, total, bias, best, lines: side < 0 ? rowsOf(cell) : [], byKeyboard });
   }
 
@@ -226,8 +233,8 @@ export function pairView({ query, supports, signed, onlight = () => {}, onhold =
   }
 
   function listen(side, number) {
-    if (!side.grid) return;
-    const [height, width] = side.grid;
+    if (!side.pointed) return;
+    const [height, width] = side.pointed;
     const cellOf = (event) => {
       const column = Math.floor((event.offsetX / side.wide) * width);
       const row = Math.floor((event.offsetY / side.high) * height);

@@ -1,7 +1,7 @@
 /** One explanation: controls, the two-sided view, what the pointed cell adds, receipt, channels, and the call. */
 
 import { channelList } from "./channel_list.js";
-import { announce, choice, el, percent, places, pythonCall, signed } from "./elements.js";
+import { announce, choice, el, fixed, percent, places, pythonCall, signed } from "./elements.js";
 import { go, state } from "./location.js";
 import { gradient, pairView } from "./pair_view.js";
 import { receiptBars, regionName } from "./receipt_bars.js";
@@ -50,21 +50,24 @@ function amountsOf(view, { query, complete }) {
 const SIGNS = [["both", "for and against"], ["for", "only for"], ["against", "only against"]];
 
 /** The controls of how maps are drawn: they change the address, and what is shown follows it. */
-export function lookControls() {
+export function lookControls(isSigned) {
   const now = state();
   const opacity = el("input", { type: "range", min: "0", max: "100", step: "5", value: now.opacity });
   opacity.addEventListener("input", () => go({ opacity: opacity.value }, { replace: true }));
   return [el("label", { class: "field" }, el("span", {}, "Opacity"), opacity),
-    choice("Sign", SIGNS, now.sign, (value) => go({ sign: value }, { replace: true }))];
+    choice("Sign", SIGNS, now.sign, (value) => go({ sign: value }, { replace: true }), { disabled: !isSigned })];
 }
+
+/** The method that the address names, or else the first that is offered. */
+export const methodOf = (methods) => methods.find((one) => one.name === state().method) ?? methods[0];
 
 /** Choices that ask the server anew: method, detail, biases. */
 export function methodControls({ methods, details, biases = ["drawn", "apart"] }) {
   const now = state();
-  const known = methods.some((one) => one.name === now.method) ? now.method : methods[0]?.name;
+  const method = methodOf(methods);
   const row = el("div", { class: "controls" });
-  row.append(choice("Method", methods.map((one) => [one.name, one.slow ? `${one.name} (slow)` : one.name]), known, (method) => go({ method })));
-  if (details.length > 1 && methods.find((one) => one.name === known)?.finer !== false) {
+  row.append(choice("Method", methods.map((one) => [one.name, one.slow ? `${one.name} (slow)` : one.name]), method.name, (name) => go({ method: name })));
+  if (details.length > 1 && method.finer !== false) {
     row.append(choice("Detail", details.map((one) => [one, one === 0 ? "last maps" : `${2 ** one} times finer`]), now.detail, (detail) => go({ detail })));
     if (now.detail !== "0") row.append(choice("Biases", biases.map((one) => [one, one]), now.biases, (chosen) => go({ biases: chosen })));
   }
@@ -87,11 +90,11 @@ function legend(isSigned, [low, high]) {
 }
 
 /** Say in a line what a lit cell adds. */
-function sentence(lit, view, parts, score, figures) {
+function sentence(lit, view, parts, why, figures) {
   const isQuery = lit.side < 0;
   const side = isQuery ? view.query : view.sides[lit.side];
   const where = isQuery ? "Query" : parts.supports[lit.side].title;
-  const share = score ? ` (${percent(lit.total / score, 1)} of the score)` : "";
+  const share = why.adds_up && why.score ? ` (${percent(lit.total / why.score, 1)} of the score)` : "";
   const partners = isQuery ? view.sides.filter((one, place) => parts.supports[place].pairs) : [view.query];
   let top = 0;
   lit.best.forEach((cell, place) => {
@@ -99,13 +102,14 @@ function sentence(lit, view, parts, score, figures) {
   });
   const cell = lit.best[top];
   const partner = cell >= 0 ? `; strongest partner ${regionName(cell, partners[top].grid[1])}, ${signed(partners[top].lit[cell], figures)}` : "";
+  const amount = why.signed ? signed(lit.total, figures) : fixed(lit.total, figures);
   const rest = lit.bias ? `; biases ${signed(lit.bias, figures)}` : "";
-  return `${where}, ${regionName(lit.cell, side.grid[1])}: ${signed(lit.total, figures)}${share}${partner}${rest}.`;
+  return `${where}, ${regionName(lit.cell, side.pointed[1])}: ${amount}${share}${partner}${rest}.`;
 }
 
 /** A cell as the address has it: query:0.5,0.5, or 0:0.1,0.3 of the first support; the middle of it, as shares. */
 function cellWords(view, { side, cell }) {
-  const [height, width] = (side < 0 ? view.query : view.sides[side]).grid;
+  const [height, width] = (side < 0 ? view.query : view.sides[side]).pointed;
   const shares = [((cell % width) + 0.5) / width, (Math.floor(cell / width) + 0.5) / height];
   return `${side < 0 ? "query" : side}:${shares.map((share) => share.toFixed(4)).join()}`;
 }
@@ -114,7 +118,7 @@ function cellWords(view, { side, cell }) {
 function cellOf(view, words) {
   const [name, place = ""] = words.split(":");
   const side = name === "query" ? -1 : Number(name);
-  const grid = (side < 0 ? view.query : view.sides[side])?.grid;
+  const grid = (side < 0 ? view.query : view.sides[side])?.pointed;
   const shares = place.split(",").map(Number);
   if (!grid || shares.length !== 2 || !shares.every((share) => share >= 0 && share < 1)) return null;
   return { side, cell: Math.floor(shares[1] * grid[0]) * grid[1] + Math.floor(shares[0] * grid[1]) };
@@ -122,7 +126,7 @@ function cellOf(view, words) {
 
 /** Light the cell whose bar is pointed at, unless another is held. */
 function pointed(view, cell) {
-  if (view.isHeld() || !view.query.grid) return;
+  if (view.isHeld() || !view.query.pointed) return;
   if (cell === null) view.clear();
   else view.light(-1, cell);
 }
@@ -133,7 +137,7 @@ export function whyPanel(why, { heading = "h2", title = why.title, look = true, 
   const paired = parts.supports.some((support) => support.pairs);
   const resting = paired
     ? "Point at a cell, or focus a picture and use the arrow keys: its partners light up on the other side. A click holds it."
-    : "These maps have no pairs of cells to light up.";
+    : "Point at a cell, or focus a picture and use the arrow keys, to see its amount. These maps have no pairs of cells.";
   const readout = el("p", { class: "readout" }, resting);
   let receipt = null;
   let figures = 4;
@@ -156,7 +160,7 @@ export function whyPanel(why, { heading = "h2", title = why.title, look = true, 
         return;
       }
       if (lit.side < 0 && amounts) lit.total = amounts[lit.cell];
-      const words = sentence(lit, view, parts, why.score, figures);
+      const words = sentence(lit, view, parts, why, figures);
       readout.textContent = words;
       receipt?.light(lit);
       if (lit.byKeyboard) announce(words);
@@ -172,7 +176,7 @@ export function whyPanel(why, { heading = "h2", title = why.title, look = true, 
   if (amounts) figures = places(amounts) + 1;
   receipt = receiptBars(why, parts.supports, known, (cell) => pointed(view, cell));
   element.append(...[el(heading, { text: title }), why.sentence && el("p", { class: "lead", text: why.sentence }),
-    look && el("div", { class: "controls" }, ...lookControls()),
+    look && el("div", { class: "controls" }, ...lookControls(why.signed)),
     view.element, readout, legend(why.signed, why.color_meanings),
     parts.hidden > 0 && el("p", { class: "note" }, `${parts.hidden} more images take part; the receipt has them.`),
     el("div", { class: "beside" }, receipt.element, channelList(why.channels)),

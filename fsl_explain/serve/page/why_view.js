@@ -6,13 +6,12 @@ import { markChosen, nameOf, strip } from "./neighbor_cards.js";
 import { Panel } from "./panel.js";
 import { searchPath } from "./search_view.js";
 import { address, get } from "./server.js";
-import { lookControls, methodControls, replaceControls, whyPanel } from "./why_panel.js";
+import { lookControls, methodControls, methodOf, replaceControls, whyPanel } from "./why_panel.js";
 
 /** The address of an explanation, as `now` says; `kind` why, export/json or export/arrays. */
 export function whyPath(bank, now, id, kind = "why") {
-  const method = bank.methods.some((one) => one.name === now.method) ? now.method : bank.methods[0]?.name;
   const detail = bank.details.includes(Number(now.detail)) ? now.detail : "0";
-  return address(`/api/banks/${bank.index}/${kind}`, { query: now.query, box: now.box, id, against: now.against, method, detail, biases: now.biases });
+  return address(`/api/banks/${bank.index}/${kind}`, { query: now.query, box: now.box, id, against: now.against, method: methodOf(bank.methods).name, detail, biases: now.biases });
 }
 
 /** The bank's neighbor that is looked at: the chosen one, or else the first. */
@@ -20,8 +19,7 @@ export const chosenIn = (bank, now) => (String(bank.index) === now.bank ? now.id
 
 /** A rival is asked about with a contrast; a method that draws none gives way to one that does. */
 function methodFor(bank, against) {
-  const chosen = bank.methods.find((one) => one.name === state().method) ?? bank.methods[0];
-  if (Boolean(against) === Boolean(chosen.contrast)) return state().method;
+  if (Boolean(against) === Boolean(methodOf(bank.methods).contrast)) return state().method;
   return bank.methods.find((one) => Boolean(one.contrast) === Boolean(against))?.name ?? state().method;
 }
 
@@ -91,7 +89,7 @@ export class WhyView {
     const id = chosenIn(bank, state()) || (found.length ? String(found[0].id) : "");
     const row = methodControls({ ...this.session, ...bank, biases: this.session.biases });
     const rivals = [["", "nothing: its similarity"], ...found.filter((one) => String(one.id) !== id).map((one) => [one.id, `${one.rank}. ${nameOf(one)}`])];
-    row.append(choice("Rather than", rivals, state().against, (against) => go({ against, method: methodFor(bank, against) })), ...lookControls());
+    row.append(choice("Rather than", rivals, state().against, (against) => go({ against, method: methodFor(bank, against) })), ...lookControls(methodOf(bank.methods).signed));
     replaceControls(this.controls, row);
   }
 
