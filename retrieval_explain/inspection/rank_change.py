@@ -153,9 +153,10 @@ def _first_that_reaches(
     usable = embeddings.isfinite().all(dim=-1) & ~is_without(similarity, embeddings)
     before = before.masked_fill(~usable, supports.shape[0])
     best = supports.shape[0] + len(retrieved.bank)
-    for count in before.argsort(stable=True)[:1].tolist():  # the most hopeful one, where none reaches it
-        best = rank_of(retrieved, embeddings[count], row) if bool(usable[count]) else best
-    for count in (before < 1).nonzero()[:, 0].tolist():
+    hopeful = int(before.argsort(stable=True)[0])
+    for count in [*(before < 1).nonzero()[:, 0].tolist(), hopeful]:  # of a goal beyond the first, others may go, too
+        if not bool(usable[count]):
+            continue
         rank = rank_of(retrieved, embeddings[count], row)
         best = min(best, rank)
         if rank <= goal:

@@ -6,6 +6,7 @@ from itertools import combinations
 import pytest
 import torch
 from colors import BLUE, GREEN, PREPROCESS, RED, SIDE, Colors
+from tiny_encoder import IMAGE, tiny_encoder
 from torchvision.transforms import v2
 from torchvision.utils import save_image
 
@@ -20,6 +21,7 @@ from retrieval_explain.decisions.explained_neighbors import retrieve
 from retrieval_explain.inspection.expected import why_not_first
 from retrieval_explain.inspection.inspected import inspect_neighbors
 from retrieval_explain.inspection.page import write_inspection
+from retrieval_explain.inspection.rank_change import rank_change
 from retrieval_explain.ranking.exact_ranks import rows_ahead
 
 
@@ -259,3 +261,18 @@ def test_the_command_answers_and_writes(tmp_path, capsys):
     assert "unknown image or class 'green'" in capsys.readouterr().err
     assert run([*asked, "--json", str(tmp_path / "why.json")]) == 2
     assert "add --expected" in capsys.readouterr().err
+
+
+def test_a_goal_that_was_reached_on_the_way_is_not_said_to_be_out_of_reach():
+    """Of a goal beyond the first some rivals may stay, and others may go: the best rank on the way says whether."""
+    encoder, reached = tiny_encoder(), 0
+    images = torch.rand(60, 3, *IMAGE, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    bank = MemoryBank.from_embeddings(encoder(images[1:]).embedding)
+    found = retrieve(encoder, images[0], bank, k=5)
+    for row in range(0, 59, 3):
+        ahead = rows_ahead(found.features.embedding, bank.rows, bank.similarity, row, None)
+        for goal in [goal for goal in (3, 8, 15) if goal <= len(ahead)]:
+            change = rank_change(found, row, ahead, goal)
+            assert change.found == (change.rank_at_features <= goal)
+            reached += change.found
+    assert reached > 5
