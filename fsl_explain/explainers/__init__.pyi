@@ -1,5 +1,6 @@
 from .analysis.correspondence import Correspondence, correspondence
 from .analysis.counterfactual import Counterfactual, counterfactual
+from .analysis.finer_correspondence import finer_correspondence
 from .analysis.heads_and_blocks import heads_and_blocks
 from .analysis.support_audit import SupportAudit, support_audit
 from .explaining import explain, saliency
@@ -26,6 +27,7 @@ __all__ = [
     "correspondence",
     "counterfactual",
     "explain",
+    "finer_correspondence",
     "heads_and_blocks",
     "integrated_gradients_method",
     "load_explanation",

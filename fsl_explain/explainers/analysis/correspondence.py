@@ -148,12 +148,7 @@ def correspondence(
     if explanation.score.dim() != 0:
         raise Mistake("expected the explanation of one query, but got that of a batch; index it.")
     classes = explanation.decision.classes
-    chosen = int(explanation.target) if label is None else class_index(label, classes)
-    addends = explanation.support_weights[chosen] * explanation.similarities[chosen]
-    shots = int((~addends.isnan()).sum())
-    number = int(addends.nan_to_num().abs().argmax()) if shot is None else shot
-    if not 0 <= number < shots:
-        raise UnknownName(f"expected a shot of {classes[chosen]} from 0 to {shots - 1}, but got {number}.")
+    chosen, number = chosen_support(explanation, label, shot)
     found, sums = _tables(explanation.evidence, (slice(chosen, chosen + 1), slice(number, number + 1)))
     return Correspondence(
         table=found[0, 0].cpu(),
@@ -164,6 +159,21 @@ def correspondence(
         weight=float(explanation.support_weights[chosen, number]),
         similarity=float(explanation.similarities[chosen, number]),
     )
+
+
+def chosen_support(explanation: Explanation, label: ClassReference | None, shot: int | None) -> tuple[int, int]:
+    """Return the class and the number of a support, the strongest of the explained class where none is named.
+
+    Raises: ``LookupError`` for a support that is not there.
+    """
+    classes = explanation.decision.classes
+    chosen = int(explanation.target) if label is None else class_index(label, classes)
+    addends = explanation.support_weights[chosen] * explanation.similarities[chosen]
+    shots = int((~addends.isnan()).sum())
+    number = int(addends.nan_to_num().abs().argmax()) if shot is None else shot
+    if not 0 <= number < shots:
+        raise UnknownName(f"expected a shot of {classes[chosen]} from 0 to {shots - 1}, but got {number}.")
+    return chosen, number
 
 
 def tables(question: Question) -> Float[Tensor, "*batch way shot cells _cells"]:
