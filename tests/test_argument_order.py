@@ -16,7 +16,9 @@ POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR
 DATA = 3
 
 MAY_BE_POSITIONAL = {
-    **dict.fromkeys(
+    "integrated_gradients_method": {"options"},  # its only argument
+    "occlusion_method": {"options"},
+    "smoothgrad_method": {"options"},
         ("occlusion_method", "smoothgrad_method", "integrated_gradients_method"), {"options"}
     ),  # its only argument
     "relax_method": {"options"},  # what the method is made of
