@@ -19,8 +19,6 @@ MAY_BE_POSITIONAL = {
     "integrated_gradients_method": {"options"},  # its only argument
     "occlusion_method": {"options"},
     "smoothgrad_method": {"options"},
-        ("occlusion_method", "smoothgrad_method", "integrated_gradients_method"), {"options"}
-    ),  # its only argument
     "relax_method": {"options"},  # what the method is made of
     "Encoder.wrap": {"layer"},  # what is read of the network
     "RelationNetwork.load": {"shots"},  # of which its file is
