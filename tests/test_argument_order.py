@@ -16,7 +16,9 @@ POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR
 DATA = 3
 
 MAY_BE_POSITIONAL = {
-    "occlusion_method": {"options"},  # its only argument
+    "integrated_gradients_method": {"options"},  # its only argument
+    "occlusion_method": {"options"},
+    "smoothgrad_method": {"options"},
     "relax_method": {"options"},  # what the method is made of
     "Encoder.wrap": {"layer"},  # what is read of the network
     "RelationNetwork.load": {"shots"},  # of which its file is

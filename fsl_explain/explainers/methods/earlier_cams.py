@@ -86,8 +86,8 @@ def _attribute(formula: Formula, detail: int, question: Question) -> Attribution
 
 def _attribute_fused(question: Question) -> Attribution:
     def cells(part: Question, images: Tensor) -> Tensor:
-        last = layercam(maps_of(part), map_gradients(part)).cells
         found = stages(part, images)
+        last = layercam(maps_of(part), map_gradients(part)).cells
         maps = [last.reshape(-1, *last.shape[-2:])]
         maps += [layercam(one.maps, one.gradients).cells for _, one in sorted(found.items())]
         return fused(maps, (maps[-1].shape[-2], maps[-1].shape[-1]))
