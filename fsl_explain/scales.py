@@ -17,7 +17,7 @@ from torchvision.transforms import v2
 
 from episodes.errors import Mistake, WrongType
 from fsl_explain.backbones.preprocessing import square_side
-from fsl_explain.features import Features
+from fsl_explain.features import Features, joined
 from fsl_explain.heads import GlobalAveragePooling, Pooling
 from fsl_explain.heads.finer_at_scales import FinerAtScales
 from fsl_explain.heads.finest_grid import PooledTrace, finest, maps_on_grid, on_finest_grid
@@ -107,10 +107,21 @@ class Scales:
             trace = None if plain else on_finest_grid(traces)
             return Features(maps, pooled, head(pooled.clone()), trace, _finer(found, pooling))
 
+    def _together(self, encoder: Callable[[Tensor], Features], count: int, side: int) -> int:
+        """Return how many images are read at once: with about the pixels that all have at the smallest scale.
+
+        More of them would leave the caches of a processor, and take half as long again. Where maps are drawn finer all
+        are, so that what is kept of them has its one limit.
+        """
+        if getattr(encoder, "detail", None) is not None:
+            return max(1, count)
+        return max(1, int(count * (min(self.sides) / side) ** 2))
+
     def _seen(self, encoder: Callable[[Tensor], Features], images: Tensor, side: int) -> Features:
         seen = at_side(images, side)
         try:
-            return encoder(seen)
+            parts = [encoder(part) for part in seen.split(self._together(encoder, len(seen), side))]
+            return parts[0] if len(parts) == 1 else joined(parts)
         except (RuntimeError, AssertionError, ValueError, IndexError) as error:
             if isinstance(error, Mistake | torch.OutOfMemoryError):
                 raise

@@ -273,3 +273,24 @@ def two_halvings():
         torch.manual_seed(0)
         first, second = torch.nn.Conv2d(3, 4, 2, stride=2), torch.nn.Conv2d(4, 5, 2, stride=2)
         return torch.nn.Sequential(first, torch.nn.ReLU(), second, torch.nn.ReLU()).double().eval()
+
+
+@pytest.mark.parametrize("detail", [0, 1])
+@pytest.mark.parametrize("sides", [(6, 12), (12, 6), (6, 8, 12)])
+def test_larger_scales_are_read_a_few_images_at_a_time(sides, detail):
+    """With about the pixels together that the smallest scale has, unless drawn finer; features are the same."""
+    plain, batch = tiny_encoder(random_head("linear-l2")), images(9)
+    if detail:
+        plain = plain.with_detail(1)
+    seen = []
+    handle = plain.network.register_forward_pre_hook(lambda _module, given: seen.append(given[0].shape))
+    try:
+        found = plain.at_scales(sides)(batch)
+    finally:
+        handle.remove()
+    pixels = {side: max(shape.numel() for shape in seen if min(shape[-2:]) == side) for side in sides}
+    assert detail or max(pixels.values()) <= 1.05 * pixels[6]  # sides are rounded
+    alone = [plain(resized(batch, side)) for side in sides]
+    torch.testing.assert_close(found.pooled, torch.cat([one.pooled for one in alone], dim=-1))
+    if detail:
+        assert len(found.finer.parts()[0]) == len(batch)
