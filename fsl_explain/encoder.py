@@ -151,7 +151,7 @@ class Encoder(Scaled, Prepared, Prompted, DrawnFiner):
         encoder = cls(
             built.network,
             layer=layer,
-            pooling=built.pooling if pooling is None and tail != NETWORK else pooling or "gap",
+            pooling=built.pooled_by(pooling, tail),
             head=head if isinstance(head, nn.Module) else built.head,
             preprocess=built.preprocessing.transform,
             description=f"{name} ({weights})",
