@@ -41,10 +41,5 @@ def _blocks_of(network: Any) -> tuple[tuple[nn.Module, ...] | None, bool]:
         if isinstance(found, nn.ModuleList) and len(found):
             return tuple(found), True
     stages: Any = getattr(network, "transformers", None)
-    if (
-        isinstance(stages, nn.Sequential)
-        and len(stages)
-        and isinstance(getattr(stages[-1], "blocks", None), nn.Sequential)
-    ):
-        return tuple(stages[-1].blocks), False
-    return None, False
+    last: Any = getattr(stages[-1], "blocks", None) if isinstance(stages, nn.Sequential) and len(stages) else None
+    return (tuple(last), False) if isinstance(last, nn.Sequential) else (None, False)
