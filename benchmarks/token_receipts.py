@@ -3,7 +3,8 @@
     OMP_NUM_THREADS=1 python benchmarks/token_receipts.py --repeats 5
 
 One row an architecture and readout, with random weights drawn so that attention is uneven: how far the embedding is
-from the network's own output, relative to its norm; the residual of a contrast's receipt relative to the sum of the
+from the network's own output, relative to its norm, in float32 and float64 (the encoder runs images in another memory
+layout, in which convolutions round otherwise); the residual of a contrast's receipt relative to the sum of the
 absolute terms, in float32 and float64; and the time of the explanation over one forward pass of the network on the
 same images, one unless ``--batch`` says more. ``floor`` is the time to multiply every matrix of the blocks with one
 vector forwards, for channels, and backwards, for cells, over the same pass: what a class readout of one image cannot do
@@ -179,26 +180,31 @@ def rows(name: str, repeats: int, batch: int) -> Iterator[str]:
     draw = torch.Generator().manual_seed(1)
     images = torch.randn(5, 3, size, size, generator=draw)
     for readout in readouts:
-        found = {}
+        found, agrees = {}, {}
         for dtype in (torch.float32, torch.float64):
             made.to(dtype)
             encoder = wrapped(name, made, readout, dtype)
             query, supports = images[:1].to(dtype), images[1:].to(dtype)
             embedded = encoder(supports).embedding.unflatten(0, (2, 2))
             explanation = fsl_explain.explain(encoder, query, embedded, method="contrast")[0]
-            found[dtype] = residual(explanation)
+            found[dtype], agrees[dtype] = residual(explanation), apart(own_output(encoder, query), encoder(query))
             if dtype == torch.float32:
-                own, ours = own_output(encoder, query), encoder(query).embedding
-                apart = float((ours - own).norm() / own.norm()) if own is not None and own.shape == ours.shape else None
                 share = explanation.query.share_of_cells or 0.0
                 asked = torch.randn(batch, 3, size, size, generator=draw)
                 ratio, read = cost(encoder, asked, compare(encoder, asked, embedded), repeats)
-        agrees = "another" if apart is None or apart > 1e-2 else f"{apart:.0e}"
         grid = "×".join(map(str, explanation.cells.shape))
         yield (
-            f"{name:37} {readout or 'pooled maps':15} {agrees:>8} {found[torch.float32]:9.0e} "
-            f"{found[torch.float64]:9.0e} {share:6.0%} {grid:>7} {ratio:7.2f} {read:7.2f}"
+            f"{name:37} {readout or 'pooled maps':15} {agrees[torch.float32]:>8} {agrees[torch.float64]:>8} "
+            f"{found[torch.float32]:9.0e} {found[torch.float64]:9.0e} {share:6.0%} {grid:>7} {ratio:7.2f} {read:7.2f}"
         )
+
+
+def apart(own: Tensor | None, features: fsl_explain.Features) -> str:
+    """Return how far an embedding is from the network's own, relative to its norm; "another" where it is of another."""
+    if own is None or own.shape != features.embedding.shape:
+        return "another"
+    distance = float((features.embedding - own).norm() / own.norm())
+    return "another" if distance > 1e-2 else f"{distance:.0e}"
 
 
 def wrapped(name: str, made: nn.Module, readout: str | None, dtype: torch.dtype) -> fsl_explain.Encoder:
@@ -220,8 +226,8 @@ def main() -> None:
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     print(
-        f"{'architecture':37} {'readout':15} {'own':>8} {'float32':>9} {'float64':>9} {'cells':>6} {'grid':>7} "
-        f"{'cost':>7} {'floor':>7}"
+        f"{'architecture':37} {'readout':15} {'own':>8} {'own 64':>8} {'float32':>9} {'float64':>9} {'cells':>6} "
+        f"{'grid':>7} {'cost':>7} {'floor':>7}"
     )
     for name in options.names or NETWORKS:
         for row in rows(name, options.repeats, options.batch):

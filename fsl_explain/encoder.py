@@ -151,7 +151,7 @@ class Encoder(Scaled, Prepared, Prompted, DrawnFiner):
         encoder = cls(
             built.network,
             layer=layer,
-            pooling=built.pooling if pooling is None and tail != NETWORK else pooling or "gap",
+            pooling=built.pooled_by(pooling, tail),
             head=head if isinstance(head, nn.Module) else built.head,
             preprocess=built.preprocessing.transform,
             description=f"{name} ({weights})",
@@ -163,6 +163,7 @@ class Encoder(Scaled, Prepared, Prompted, DrawnFiner):
         )
         encoder.random = tuple(part for part in built.random if part != "head" or not isinstance(head, nn.Module))
         encoder.unfilled = () if built.report is None else built.report.unfilled
+        encoder.without_text = "" if built.member is None else built.member.without_text
         return encoder
 
     @classmethod

@@ -20,7 +20,7 @@ from fsl_explain.backbones.families.own_feature import (
     probe_image,
 )
 from fsl_explain.backbones.layouts import checked_layout
-from fsl_explain.backbones.named_network import RANDOM, NamedNetwork
+from fsl_explain.backbones.named_network import ALL_CELLS, RANDOM, NamedNetwork
 from fsl_explain.backbones.preprocessing import OF_THE_IMAGES, separated
 from fsl_explain.backbones.tail import IGNORE, NETWORK
 from fsl_explain.backbones.tokens.reading import TokenReading
@@ -111,7 +111,9 @@ def _read_as_its_own(built: NamedNetwork, tail: str | None) -> NamedNetwork:
     if member is None:
         return built
     image = probe_image(member.side, member.network)
-    own, found = own_reading(member.network, image, classifies=member.classifies, outcome=member.outcome)
+    own, found = own_reading(
+        member.network, image, classifies=member.classifies, outcome=member.outcome, flattens=tail is None
+    )
     if not found.holds and member.pooled is not None:
         own = replace(own, layer=member.pooled, head=None, layout=None)
     if tail == NETWORK:
@@ -121,6 +123,7 @@ def _read_as_its_own(built: NamedNetwork, tail: str | None) -> NamedNetwork:
         layer=own.layer,
         head=own.head,
         layout=built.layout or own.layout or _recognized(member, own),
+        pooling=ALL_CELLS if own.flattened else built.pooling,
         own_head=own.head is not None,
         own=own,
         agreement=found,

@@ -14,7 +14,7 @@ from episodes.errors import Mistake
 from fsl_explain.backbones.capture import evaluating, find_layer, modules_before
 from fsl_explain.backbones.families.own_feature import probe_image
 from fsl_explain.backbones.from_family import checked_again, expect_own_feature, from_family, token_embedding
-from fsl_explain.backbones.named_network import RANDOM, NamedNetwork
+from fsl_explain.backbones.named_network import MEANS, RANDOM, NamedNetwork
 from fsl_explain.backbones.preprocessing import IMAGENET_MEAN, IMAGENET_STD, separated
 from fsl_explain.backbones.reading import Reading
 from fsl_explain.backbones.recipes import NO_HEAD, Recipe
@@ -76,7 +76,8 @@ def build_named(
             built = _from_recipe(name, recipe, checkpoint, seed, architecture)
         config = _head_config(recipe, head)
         if not built.own_head or (head is not None and head.kind != "own"):
-            built = replace(built, head=_head(built, config), own_head=False)
+            means = MEANS if built.own_head else built.pooling  # another head reads the means of the maps
+            built = replace(built, head=_head(built, config), own_head=False, pooling=means)
     if pooling is not None:
         built = replace(built, pooling=pooling)
     if opened is None and built.checkpoint is not None:

@@ -89,6 +89,7 @@ class Prompted:
     text: TextTower | None
     description: str
     centered_on: str
+    without_text: str = ""  # why a model of images and texts has no text tower here
     text_copies: int = 1  # how often an embedding stands in that of a prompt: once for each scale of the images
 
     def embed_text(self, prompts: Sequence[str]) -> Float[Tensor, "prompt embedding"]:
@@ -100,6 +101,11 @@ class Prompted:
         Raises: ``ValueError`` for an encoder without a text tower or with centered embeddings, for no prompt, an empty
         or too long a one; ``TypeError`` for anything but texts.
         """
+        if self.text is None and self.without_text:
+            raise Mistake(
+                f"expected an encoder of images and texts, but {self.description} has no text tower: "
+                f"{self.without_text}."
+            )
         if self.text is None:
             raise Mistake(
                 f"expected an encoder of images and texts, but {self.description} has no text tower; wrap the image "

@@ -13,7 +13,7 @@ from episodes import ImageFolder, read_images
 from episodes.errors import Mistake
 from fsl_explain.cli.progress import note
 from fsl_explain.encoder import Encoder
-from fsl_explain.explainers.prompts import prompts_by_class, text_supports
+from fsl_explain.explainers.prompts import prompts_by_class, prompts_from_text, text_supports
 from fsl_explain.explainers.support_groups import embedded
 
 Pictures = list[tuple[Path, PIL.Image.Image]]
@@ -40,7 +40,8 @@ class ComparedWith:
     def words(self) -> str:
         """How many there are."""
         if self.prompts:
-            return f"{len(self.prompts)} prompts"
+            count = sum(map(len, self.prompts.values()))
+            return f"{count} prompts" + ("" if count == len(self.prompts) else f" of {len(self.prompts)} classes")
         return f"{sum(map(len, self.pictures.values()))} images of {len(self.pictures)} classes"
 
     def supports(self, network: Encoder) -> dict[str, Tensor]:
@@ -53,7 +54,7 @@ class ComparedWith:
 def compared_with(support: Path | None, text: tuple[str, ...], shots: int | None, skip_broken: bool) -> ComparedWith:
     """Read the supports. Raises: ``ValueError`` for pictures that cannot be read, or prompts that repeat."""
     if support is None:
-        return ComparedWith(prompts=prompts_by_class(text))
+        return ComparedWith(prompts=prompts_by_class(prompts_from_text(text)))
     return ComparedWith(pictures=_support_pictures(support, shots, skip_broken))
 
 

@@ -55,6 +55,29 @@ def prompts_by_class(text: Text) -> dict[str, list[str]]:
     return {name: group if isinstance(group, list) else [] for name, group in _groups(text).items()}
 
 
+def prompts_from_text(given: Sequence[str]) -> Text:
+    """Read prompts as a command line has them: ``PROMPT``, or ``CLASS=PROMPT|PROMPT`` for several of one class.
+
+    A class that comes again gets more prompts. What begins with ``=`` is a prompt as it stands, for one that has a
+    ``=`` of its own. Without any ``=`` each prompt is a class.
+
+    Raises: ``ValueError`` for an empty prompt, or one that comes more than once in a class.
+    """
+    if not any("=" in one for one in given):
+        return list(given)
+    found: dict[str, list[str]] = {}
+    for one in given:
+        name, is_of_a_class, rest = one.partition("=")
+        prompts = [part.strip() for part in rest.split("|")] if name and is_of_a_class else [rest or name]
+        own = found.setdefault(name.strip() or rest, [])
+        for prompt in prompts:
+            if not prompt or prompt in own:
+                why = "an empty one" if not prompt else f"{prompt!r} more than once"
+                raise Mistake(f"expected CLASS=PROMPT|PROMPT with prompts that differ, but {one!r} has {why}; mend it.")
+            own.append(prompt)
+    return found
+
+
 def scale_of(encoder: Encoder, scale: float | None, text: Text | None) -> float:
     """Return the factor of scores in a softmax: the one given, else the model's own for texts, else 1."""
     if scale is not None:

@@ -24,6 +24,19 @@ class Residual(nn.Module):
         return summed
 
 
+class Instead(nn.Module):
+    """x → layers(x) − x: what is added where layers take the place of the values."""
+
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, values: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch channel"]:
+        """Return what the layers make of the values, without these."""
+        added: Tensor = self.layers(values) - values
+        return added
+
+
 class Gated(nn.Module):
     """x → φ(gate(x)) ⊙ value(x), as in SwiGLU (Shazeer, 2020); the gate is the frozen gain."""
 
@@ -122,30 +135,31 @@ class MeanOfParts(nn.Module):
 
 @dataclass(frozen=True)
 class Branch:
-    """x → x + branch(x), the stages of the branch frozen."""
+    """x → kept x + branch(x), the stages of the branch frozen."""
 
     stages: tuple[Stage, ...]
+    kept: float = 1.0
 
     def forward(self, values: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch channel"]:
         """Apply the frozen layer."""
         inner = values
         for stage in self.stages:
             inner = stage.forward(inner)
-        return values + inner
+        return inner.add(values, alpha=self.kept)
 
     def push(self, values: Float[Tensor, "*batch cells channel"]) -> Float[Tensor, "*batch cells channel"]:
         """Apply the linear part."""
         inner = values
         for stage in self.stages:
             inner = stage.push(inner)
-        return values + inner
+        return inner.add(values, alpha=self.kept)
 
     def transpose(self, gradient: Float[Tensor, "*queries channel"]) -> Float[Tensor, "*queries channel"]:
         """Apply the transpose of the linear part."""
         inner = gradient
         for stage in reversed(self.stages):
             inner = stage.transpose(inner)
-        return gradient + inner
+        return inner.add(gradient, alpha=self.kept)
 
 
 @dataclass(frozen=True)
@@ -202,6 +216,11 @@ class Averaged:
 @stages_of.register
 def _(layer: Residual, values: Tensor) -> list[Stage]:
     return [Branch(tuple(stages_along([layer.branch], values)))]
+
+
+@stages_of.register
+def _(layer: Instead, values: Tensor) -> list[Stage]:
+    return [Branch(tuple(stages_along([layer.layers], values)), kept=-1.0)]
 
 
 @stages_of.register

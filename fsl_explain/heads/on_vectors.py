@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from episodes.errors import Mistake
 from fsl_explain.heads.linearization import stages_of
 from fsl_explain.heads.stages import Dense, Diagonal, Stage
 
@@ -31,15 +32,26 @@ ACTIVATIONS_BY_NAME: Mapping[str, Callable[[], nn.Module]] = {
 
 
 class PointwiseLinear(nn.Module):
-    """A convolution of 1×1 applied to vectors: the linear layer that it is for a single cell."""
+    """A convolution as large as its map applied to vectors: the linear layer that it is where it has one place.
+
+    The values of a map of several cells stand behind each other, channel after channel.
+    """
 
     def __init__(self, convolution: nn.Conv2d) -> None:
         super().__init__()
         self.convolution = convolution
 
     def forward(self, values: Float[Tensor, "batch channel"]) -> Float[Tensor, "batch out"]:
-        """Apply the layer."""
-        return F.linear(values, self.convolution.weight.flatten(1), self.convolution.bias)
+        """Apply the layer. Raises: ``ValueError`` for a map of another size."""
+        weight = self.convolution.weight
+        if values.shape[-1] != weight[0].numel():
+            side = "×".join(map(str, weight.shape[-2:]))
+            raise Mistake(
+                f"expected maps of {side} cells, as large as the convolution behind them, but got "
+                f"{values.shape[-1]} values of {weight.shape[1]} channels; give images of the size the network was "
+                "built for, or tail='ignore' where the pooled maps are meant."
+            )
+        return F.linear(values, weight.flatten(1), self.convolution.bias)
 
 
 @stages_of.register
@@ -66,8 +78,8 @@ def _(layer: ScaledAndShifted, values: Tensor) -> list[Stage]:
     return [Diagonal(scale, shift)]
 
 
-def vector_layers(layer: nn.Module) -> list[nn.Module] | None:
-    """Return what a layer of a map of one cell does, as layers of vectors; None where that is not known.
+def vector_layers(layer: nn.Module, cells: tuple[int, int] = (1, 1)) -> list[nn.Module] | None:
+    """Return what a layer of a map of so many cells does, as layers of vectors; None where that is not known.
 
     They share parameters and statistics with it. A layer without effect behind a pooling gives none.
     """
@@ -80,9 +92,9 @@ def vector_layers(layer: nn.Module) -> list[nn.Module] | None:
     if isinstance(layer, nn.BatchNorm2d | nn.BatchNorm1d):
         return _batch_normalization(layer)
     if isinstance(layer, nn.Conv2d):
-        single = (
-            layer.kernel_size == (1, 1) and layer.groups == 1 and layer.stride == (1, 1) and layer.padding == (0, 0)
-        )
+        strides = layer.stride == (1, 1) or cells != (1, 1)
+        single = layer.kernel_size == cells and layer.groups == 1 and strides and layer.padding == (0, 0)
+        single = single and layer.dilation == (1, 1)
         return [PointwiseLinear(layer)] if single and kind is nn.Conv2d else None
     if isinstance(layer, nn.Linear) or (isinstance(layer, ACTIVATIONS) and kind.__module__.startswith("torch.nn")):
         return [layer]
@@ -99,14 +111,16 @@ def _by_name(layer: Any) -> nn.Module | None:
     return None if made is None else made()
 
 
-def vector_head(layers: Iterable[nn.Module]) -> tuple[nn.Module | None, nn.Module | None]:
+def vector_head(
+    layers: Iterable[nn.Module], cells: tuple[int, int] = (1, 1)
+) -> tuple[nn.Module | None, nn.Module | None]:
     """Return layers behind a pooling as one head, None for no effect, and the first layer that is not known.
 
-    With one that is not known there is no head.
+    With one that is not known there is no head. The first layer with an effect reads a map of so many ``cells``.
     """
     parts: list[nn.Module] = []
     for layer in layers:
-        found = vector_layers(layer)
+        found = vector_layers(layer, (1, 1) if parts else cells)
         if found is None:
             return None, layer
         parts += found

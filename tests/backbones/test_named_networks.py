@@ -96,10 +96,10 @@ def test_random_weights_depend_on_the_seed_alone():
         ("resnet34", {}, LookupError, r"unknown encoder 'resnet34'.*torchvision:<name>"),
         ("torchvision:resnet1", {}, LookupError, r"unknown torchvision network 'resnet1'; did you mean 'resnet1"),
         (
-            "torchvision:alexnet",
+            "torchvision:squeezenet1_1",
             {},
             ValueError,
-            r"expected the pooled maps of torchvision:alexnet to give its own feature, .* name a layer with layer=",
+            r"expected the pooled maps of torchvision:squeezenet1_1 to give its own .* name a layer with layer=",
         ),
         (
             "torchvision:resnet18",

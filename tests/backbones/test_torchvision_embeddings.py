@@ -9,6 +9,7 @@ from torchvision import models
 
 from fsl_explain import Encoder, explain
 from fsl_explain.backbones.tail import TailWarning
+from fsl_explain.config import HeadConfig
 
 EQUAL = {
     "resnet18": 64,
@@ -28,11 +29,10 @@ EQUAL = {
     "mobilenet_v3_small": 64,
     "maxvit_t": 224,
     "vit_b_32": 224,
+    "vgg11": 32,
+    "alexnet": 64,
 }
-OF_ALL_CELLS = r"feature, of shape \(1, 4096\), .* last layer of maps, features, do not fit the layers behind them;"
 REFUSED = {
-    "vgg11": OF_ALL_CELLS,
-    "alexnet": OF_ALL_CELLS,
     "squeezenet1_1": r"of maps, .*, give shape .*, and no linear layer behind them",
 }
 
@@ -76,6 +76,23 @@ def test_where_it_is_not_one_sentence_says_so(name):
     with pytest.raises(ValueError, match=REFUSED[name]) as error:
         built(name)
     assert "or say tail='ignore' where its pooled maps are meant, or tail='network'" in str(error.value)
+
+
+def test_layers_that_read_every_cell_are_explained_by_all_of_them():
+    """The pooled values are all activations, each in its cell; the maps are those behind the adaptive pooling."""
+    encoder = built("alexnet")
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(3, 3, 64, 64, generator=generator)
+    assert encoder(images).maps.shape == (3, 256, 6, 6)
+    found = explain(encoder, images[0], {"a": images[1:2], "b": images[2:]}, method="contrast")
+    assert found.cells.shape == (6, 6)
+    assert found.residual <= 1e-5 * found.absolute_sum
+
+
+def test_another_head_reads_the_means_and_another_pooling_is_refused():
+    assert built("alexnet", head=HeadConfig(kind="none"))(torch.rand(1, 3, 64, 64)).embedding.shape == (1, 256)
+    with pytest.raises(ValueError, match=r"expected pooling='flatten' of a network whose own layers read every cell"):
+        built("alexnet", pooling="gap")
 
 
 @pytest.mark.parametrize(("name", "channels"), [("alexnet", 256), ("squeezenet1_1", 512)])

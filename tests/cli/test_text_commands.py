@@ -1,14 +1,19 @@
 """The commands by text, with an encoder from a file."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from tiny_clip import tiny_clip
 from torchvision.utils import save_image
 
+from episodes import read_image
+from fsl_explain import explain
 from fsl_explain.cli.app import run
+from fsl_explain.explainers.prompts import prompts_from_text
 from retrieval_explain.cli.app import run as run_retrieval
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -55,6 +60,40 @@ def test_an_image_is_explained_by_prompts(folder, tmp_path, capsys):
         assert word in text
     assert "support 1" not in text
     assert "no photographs were given" not in text
+
+
+def test_a_class_may_have_several_prompts(folder, tmp_path, capsys):
+    """As ``explain(text={"bird": [...], "dog": ...})`` has them; a class that comes again gets more."""
+    texts = ("--text", "bird=a photo of a bird|a drawing of a bird", "--text", "bird=feathers", "--text", "dog")
+    command = ["explain", image(folder), *texts, *encoder(folder), "--rule", "prototype"]
+    assert run([*command, "--out", str(tmp_path / "page.html")]) == 0
+    printed = capsys.readouterr()
+    assert "with 4 prompts of 2 classes" in printed.err
+    found = tiny_clip("clip")[1]
+    groups = {"bird": ["a photo of a bird", "a drawing of a bird", "feathers"], "dog": "dog"}
+    picture = found.preprocess([read_image(image(folder))])[0]
+    expected = explain(found, picture, text=groups, rule="prototype")
+    for name, score in zip(expected.decision.classes, expected.decision.scores, strict=True):
+        assert re.search(rf"{name}\W+{float(score):.4f}", printed.out), (name, score, printed.out)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (("cat", "dog"), ["cat", "dog"]),
+        (("cat=a cat | a kitten", "dog", "cat=fur"), {"cat": ["a cat", "a kitten", "fur"], "dog": ["dog"]}),
+        (("=1+1=2", "=a|b"), {"1+1=2": ["1+1=2"], "a|b": ["a|b"]}),
+    ],
+    ids=str,
+)
+def test_prompts_are_read_by_class(given, expected):
+    assert prompts_from_text(given) == expected
+
+
+@pytest.mark.parametrize("given", ["cat=", "cat=a||b", "cat=a|a", "="], ids=str)
+def test_prompts_that_are_empty_or_repeat_are_one_sentence(folder, capsys, given):
+    assert run(["explain", image(folder), "--text", given, *encoder(folder)]) == 2
+    assert "expected CLASS=PROMPT|PROMPT with prompts that differ, but" in capsys.readouterr().err
 
 
 def test_the_scale_is_the_models_own_unless_given(folder, tmp_path, capsys):

@@ -45,6 +45,7 @@ class Member:
       are meant; None: the last of maps.
     - ``rename``: gives the tensors of a checkpoint, of other publishers too, the library's names.
     - ``text``: the half for text of the same model.
+    - ``without_text``: why a model of images and texts has no half for text here, and what to do.
     """
 
     network: nn.Module
@@ -58,6 +59,7 @@ class Member:
     pooled: str | None = None
     rename: Rename = as_they_are
     text: TextPart | None = None
+    without_text: str = ""
 
 
 @runtime_checkable

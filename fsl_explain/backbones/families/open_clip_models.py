@@ -48,6 +48,7 @@ def build(name: str, size: int | None, download: object = False) -> Member:
     tower: nn.Module = made.visual
     preprocessing = preprocessing_of(open_clip.get_model_preprocess_cfg(_Owner(tower)), f"open_clip:{name}")
     words = None if tag is None else f"open_clip weights {tag}"
+    text = _text_part(open_clip, model, made, checked_download(download))
     return Member(
         tower,
         preprocessing,
@@ -59,7 +60,8 @@ def build(name: str, size: int | None, download: object = False) -> Member:
         checkpoint=file,
         rename=partial(_of_this_activation, name=model),
         outcome=embedding_of,
-        text=_text_part(open_clip, model, made, checked_download(download)),
+        text=text if isinstance(text, TextPart) else None,
+        without_text=text if isinstance(text, str) else "",
     )
 
 
@@ -75,13 +77,16 @@ def _of_this_activation(state: Mapping[str, Tensor], tower: nn.Module, name: str
     return state
 
 
-def _text_part(open_clip: Any, name: str, made: Any, download: bool) -> TextPart | None:
-    """Take the image tower out of a model and return the rest, where its tokenizer is at hand."""
+def _text_part(open_clip: Any, name: str, made: Any, download: bool) -> TextPart | str:
+    """Take the image tower out of a model and return the rest, or why its tokenizer is not at hand and what to do."""
     published = (open_clip.get_model_config(name) or {}).get("text_cfg", {}).get("hf_tokenizer_name")
     try:
         tokenizer = open_clip.get_tokenizer(name, **({"local_files_only": not download} if published else {}))
-    except Exception:  # of the network, or without the package of its tokenizers
-        return None
+    except ImportError as error:
+        return f"the package of its tokenizer is not installed ({error}); pip install fsl-explain[transformers]"
+    except Exception as error:  # of the network, or of the tokenizer's files
+        why = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
+        return f"its tokenizer {published or name} is not at hand ({why}); fetch it once with download=True"
     of_images, made.visual = tuple(made.visual.state_dict()), nn.Identity()
     return TextPart(TextTower.of_open_clip(made, tokenizer), as_they_are, of_images)
 

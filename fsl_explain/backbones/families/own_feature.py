@@ -19,13 +19,15 @@ from torch import Tensor, nn
 from episodes.errors import Mistake
 from fsl_explain.backbones.capture import activation_of, evaluating, find_layer
 from fsl_explain.backbones.families.family import Outcome, the_tensor
-from fsl_explain.backbones.layouts import TOKENS
+from fsl_explain.backbones.layouts import FIRST, TOKENS
 from fsl_explain.backbones.reading import Reading
 from fsl_explain.backbones.tail import Tail
 from fsl_explain.devices import at_hand, module_at_hand
+from fsl_explain.heads.flatten import FLATTEN
 from fsl_explain.heads.on_vectors import vector_head, vector_layers
 
 CLOSE = 1e-4  # of the norm of the network's own feature
+OF_NO_MAPS_OF_THEIR_OWN = (nn.AdaptiveAvgPool2d, nn.Dropout, nn.Identity)  # which may also be given attention
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class OwnReading:
 
     ``layer`` is None where no layer gives maps. ``unknown`` is the kind of a layer behind the maps that is no layer of
     vectors; then there is no head. ``classifier`` is the name of the last linear layer, of a network that classifies.
+    ``flattened``: the head reads all cells of all maps, and not their means.
     """
 
     layer: str | None
@@ -41,6 +44,7 @@ class OwnReading:
     layout: str | None = None
     unknown: str | None = None
     classifier: str | None = None
+    flattened: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,10 +79,18 @@ class _Run:
         found: dict[int, tuple[int, str | None]] = {}
         for at in range(len(self.ended) - 1, -1, -1):
             name, module, shape = self.ended[at]
-            known = bool(name) and times[id(module)] == 1 and not isinstance(module, nn.AdaptiveAvgPool2d)
+            known = bool(name) and times[id(module)] == 1 and not isinstance(module, OF_NO_MAPS_OF_THEIR_OWN)
             if known and shape is not None and _several_cells(shape):
                 found.setdefault(len(shape), (at, TOKENS if len(shape) == 3 else None))
         return list(found.values())
+
+    def flattened(self) -> tuple[int, tuple[int, int]] | None:
+        """Return where the last layer of maps of several cells ended, channels first, and their height and width."""
+        for at in range(len(self.ended) - 1, -1, -1):
+            name, _, shape = self.ended[at]
+            if name and shape is not None and len(shape) == 4 and _several_cells(shape):
+                return at, (shape[2], shape[3])
+        return None
 
 
 def probe_image(side: int, network: nn.Module) -> Float[Tensor, "1 3 side side"]:
@@ -94,11 +106,13 @@ def own_reading(
     *,
     classifies: bool,
     outcome: Outcome = the_tensor,
+    flattens: bool = True,
 ) -> tuple[OwnReading, Agreement]:
     """Run a network on an image and return how it goes from its last maps to its own feature, and whether that holds.
 
-    ``outcome`` takes the feature out of what a network returns that does not classify. Where nothing holds it is the
-    last layer that may give maps, without a head.
+    ``outcome`` takes the feature out of what a network returns that does not classify. The head reads the means of the
+    maps, or where it ``flattens``, and that alone holds, all their cells. Where nothing holds it is the last layer
+    that may give maps, without a head.
     """
     run = _Run()
     with evaluating(network), _watched(network, run):
@@ -109,6 +123,12 @@ def own_reading(
         tried.append((reading, agreement(network, reading, image, outcome)))
         if tried[-1][1].holds:
             return tried[-1]
+    all_cells = run.flattened() if flattens else None
+    if all_cells is not None:
+        reading = _reading(run, all_cells[0], FIRST, classifies, all_cells[1])
+        found = agreement(network, reading, image, outcome)
+        if found.holds:
+            return reading, found
     return tried[0] if tried else (OwnReading(None), agreement(network, OwnReading(None), image, outcome))
 
 
@@ -147,8 +167,12 @@ def is_one_cell(network: nn.Module, layer: str, image: Float[Tensor, "1 3 height
     return isinstance(values, Tensor) and values.dim() == 4 and sum(side > 1 for side in values.shape[1:]) <= 1
 
 
-def _reading(run: _Run, at: int, layout: str | None, classifies: bool) -> OwnReading:
-    """Return the reading of the maps that ended at a place, with all that ran behind them."""
+def _reading(
+    run: _Run, at: int, layout: str | None, classifies: bool, cells: tuple[int, int] | None = None
+) -> OwnReading:
+    """Return the reading of the maps that ended at a place, with all that ran behind them; of all ``cells``, or of
+    their means.
+    """
     behind = [(name, module) for name, module, _ in run.ended[at + 1 :]]
     inside = {id(part) for _, module in behind if _is_whole(module) for part in module.modules() if part is not module}
     layers = [(name, module) for name, module in behind if _is_whole(module) and id(module) not in inside]
@@ -159,14 +183,16 @@ def _reading(run: _Run, at: int, layout: str | None, classifies: bool) -> OwnRea
             return OwnReading(name, layout=layout, unknown="no linear layer")
         classifier = layers[linear[-1]][0]
         layers = layers[: linear[-1]]
-    head, unknown = vector_head(module for _, module in layers)
-    return OwnReading(name, head, layout, None if unknown is None else type(unknown).__name__, classifier)
+    head, unknown = vector_head((module for _, module in layers), cells or (1, 1))
+    kind = None if unknown is None else type(unknown).__name__
+    return OwnReading(name, head, layout, kind, classifier, flattened=cells is not None)
 
 
 def _embedding(network: nn.Module, reading: OwnReading, image: Tensor) -> Tensor | None:
     if reading.layer is None:
         return None
-    pooled = at_hand(_read(network, reading.layer, reading.layout).maps(image)).mean(dim=(-2, -1))
+    maps = at_hand(_read(network, reading.layer, reading.layout).maps(image))
+    pooled = FLATTEN(maps) if reading.flattened else maps.mean(dim=(-2, -1))
     if reading.head is None:
         return pooled
     embedding: Tensor = module_at_hand(reading.head)(pooled.clone())  # a copy: a layer may overwrite its input

@@ -52,6 +52,7 @@ def build(name: str, size: int | None, download: object = False) -> Member:
     weights = next((folder / file for file in FILES if (folder / file).is_file()), None)
     own = tuple(network.state_dict())
     beside = tuple(stem for stem in BESIDE if not any(known.startswith(stem) for known in own))
+    text = _text_part(transformers, folder, name)
     return Member(
         network,
         preprocessing,
@@ -61,15 +62,18 @@ def build(name: str, size: int | None, download: object = False) -> Member:
         checkpoint=weights,
         outcome=embedding_of,
         rename=renamed,
-        text=_text_part(transformers, folder, name),
+        text=text if isinstance(text, TextPart) else None,
+        without_text=text if isinstance(text, str) else "",
     )
 
 
-def _text_part(transformers: Any, folder: Path, name: str) -> TextPart | None:
-    """Return the rest of a model of images and texts without its image tower, where the folder has its tokenizer."""
+def _text_part(transformers: Any, folder: Path, name: str) -> TextPart | str | None:
+    """Return the rest of a model of images and texts without its image tower, or what its folder lacks for it."""
     config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    if not hasattr(config, "text_config") or not any((folder / file).is_file() for file in TOKENIZERS):
+    if not hasattr(config, "text_config"):
         return None
+    if not any((folder / file).is_file() for file in TOKENIZERS):
+        return f"{name} holds no tokenizer, as {', '.join(TOKENIZERS[:-1])} or {TOKENIZERS[-1]}; put its files there"
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         made = transformers.AutoModel.from_config(config, dtype=torch.float32)

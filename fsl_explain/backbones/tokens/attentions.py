@@ -45,7 +45,7 @@ def attend(reading: TokenReading, images: Float[Tensor, "batch color height widt
 
     Raises: ``ValueError`` for a block that computes its attention in another way, or patches that attend elsewhere.
     """
-    if reading.parts.apart and reading.readout == MEAN:
+    if reading.parts.alone and reading.readout == MEAN:
         raise Mistake(
             f"expected blocks in which patches attend, but the ones that are known of {reading.description} let the "
             f"class token alone ask, and the readout is {MEAN!r}; use exact or contrast, or readout='class'."

@@ -11,14 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fsl_explain.heads.block_layers import Affine, Elementwise, Gated, Scale, Vector
+from fsl_explain.heads.block_layers import Affine, Elementwise, Gated, Instead, Residual, Scale, Vector
 from fsl_explain.readouts.block import Block
 
 NORMS = ("norm1", "ln_1", "layernorm_before", "layer_norm1")
 NORMS_BEFORE_MLP = ("norm2", "ln_2", "layernorm_after", "layer_norm2")
 ATTENTIONS = ("attn", "attention", "self_attn", "self_attention")
-SCALES = ("ls1", "gamma_1", "layer_scale1", "ls_1")
-SCALES_OF_MLP = ("ls2", "gamma_2", "layer_scale2", "ls_2")
+SCALES = ("ls1", "gamma_1", "gamma1", "layer_scale1", "ls_1")
+SCALES_OF_MLP = ("ls2", "gamma_2", "gamma2", "layer_scale2", "ls_2")
 OF_A_SCALE = ("gamma", "lambda1", "scale")
 OUTS = ("proj", "o_proj", "out_proj")
 ROTATED = ("rope", "position_embeddings")
@@ -37,6 +37,8 @@ def block_of(module: nn.Module, given: Mapping[str, Any]) -> Block | None:
     out = [*found.pop("out"), *_scale(module, SCALES)]
     chain = [plain_norm(before_mlp), *inner, *_scale(module, SCALES_OF_MLP)]
     activation = inner[1] if isinstance(inner[1], Elementwise) else None
+    if hasattr(module, "tokens_norm"):  # XCiT's MLP goes on from the normalized token
+        chain, activation = [Instead(chain[0], Residual(*chain[1:]))], None
     return Block(
         norm=plain_norm(norm), out=nn.Sequential(*out), mlp=nn.Sequential(*chain), activation=activation, **found
     )
@@ -131,7 +133,7 @@ def _scale(module: nn.Module, names: tuple[str, ...]) -> list[nn.Module]:
     return [Scale(found if isinstance(found, Tensor) else first_of(found, OF_A_SCALE))]
 
 
-def _projections(attention: nn.Module) -> dict[str, Affine] | None:
+def _projections(attention: Any) -> dict[str, Affine] | None:
     fused = getattr(attention, "qkv", None)
     if isinstance(fused, nn.Linear):
         biases = [getattr(attention, name, None) for name in ("q_bias", "k_bias", "v_bias")]
@@ -140,6 +142,9 @@ def _projections(attention: nn.Module) -> dict[str, Affine] | None:
         else:
             biases = list(fused.bias.chunk(3)) if fused.bias is not None else [None] * 3
         parts = [Affine(weight, bias) for weight, bias in zip(fused.weight.chunk(3), biases, strict=True)]
+    elif isinstance(getattr(attention, "kv", None), nn.Linear) and isinstance(getattr(attention, "q", None), nn.Linear):
+        both = zip(attention.kv.weight.chunk(2), _halves(attention.kv.bias), strict=True)
+        parts = [Affine(attention.q.weight, attention.q.bias), *(Affine(weight, bias) for weight, bias in both)]
     else:
         layers = [first_of(attention, names) for names in (("q_proj", "q"), ("k_proj", "k"), ("v_proj", "v"))]
         if not all(isinstance(layer, nn.Linear) for layer in layers):
@@ -148,6 +153,10 @@ def _projections(attention: nn.Module) -> dict[str, Affine] | None:
     if len({len(part.weight) for part in parts}) > 1:
         return None  # keys and values that several heads share
     return dict(zip(("query", "key", "value"), parts, strict=True))
+
+
+def _halves(bias: Tensor | None) -> tuple[Tensor | None, ...]:
+    return (None, None) if bias is None else bias.chunk(2)
 
 
 def _torch_attention(attention: nn.MultiheadAttention) -> dict[str, Any] | None:

@@ -4,8 +4,7 @@ What is found here is a claim. The first image that is read checks it against th
 """
 
 import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -13,59 +12,21 @@ import torch
 from torch import Tensor, nn
 
 from fsl_explain.backbones.tokens.blocks import attention_of, first_of, is_nothing, mlp_layers, plain_norm
+from fsl_explain.backbones.tokens.class_ends import of_class_ends
+from fsl_explain.backbones.tokens.token_network import CLASS, DISTILLATION, REGISTERS, TokenNetwork, the_tensor
 from fsl_explain.heads.block_layers import Affine, MeanOfParts, Parallel, Residual
 from fsl_explain.readouts.block import Block
 
 INTERPOLATES = "interpolate_pos_encoding"
-CLASS, DISTILLATION, REGISTERS = "class token", "distillation token", "registers"
-Output = Callable[[Any], Tensor | None]
-
-
-def _nothing(_pool: nn.Module) -> Block | None:
-    return None
-
-
-def _no_more(_images: Tensor) -> Mapping[str, Any]:
-    return {}
-
-
-def _tensor(output: Any) -> Tensor | None:
-    return output if isinstance(output, Tensor) else None
 
 
 def _first(output: Any) -> Tensor | None:
-    return _tensor(output[0] if isinstance(output, tuple) else output)
-
-
-@dataclass(frozen=True)
-class TokenNetwork:
-    """The parts of a network whose layers give one token a patch, behind tokens of other roles."""
-
-    blocks: tuple[nn.Module, ...]  # those the patches go through
-    roles: tuple[str, ...]  # of the tokens before the patches
-    norm: nn.Module  # of all tokens behind the last block; an Identity where it stands behind the pooling
-    own: str  # the readout that the network itself makes: class, mean, class+mean or attention-pool
-    after: tuple[nn.Module, ...] = ()  # behind the pooling, before the classifier
-    norm_after: nn.Module | None = None  # behind a mean of patches
-    queries: tuple[int, ...] = (0,)  # the tokens of a class readout
-    pool: nn.Module | None = None  # attention pooling with a latent query
-    pool_block: Callable[[nn.Module], Block | None] = _nothing  # the layers of that
-    apart: bool = False  # whether the blocks are given the class token apart from the patches, as CaiT's are
-    batch_first: bool = True
-    outcome: Output = _tensor
-    classifiers: tuple[nn.Module, ...] = ()  # what they read is the embedding, where the output is of classes
-    more: Callable[[Tensor], Mapping[str, Any]] = _no_more  # what the network is given beside images
-
-    @property
-    def width(self) -> int:
-        """Channels of a token."""
-        norms: list[Any] = [norm for norm in (self.norm, self.norm_after) if norm is not None]
-        return next(len(norm.weight) for norm in norms if getattr(norm, "weight", None) is not None)
+    return the_tensor(output[0] if isinstance(output, tuple) else output)
 
 
 def recognized(network: nn.Module) -> TokenNetwork | None:
     """Return the parts of a token network, or None for one that is none, or is not known."""
-    for recognize in (_of_transformers, _of_open_clip, _of_torchvision, _of_timm):
+    for recognize in (_of_transformers, _of_open_clip, _of_torchvision, of_class_ends, _of_timm):
         found = recognize(network)
         if found is not None:
             return found
@@ -101,6 +62,7 @@ def _of_timm(network: Any) -> TokenNetwork | None:
         pool=getattr(network, "attn_pool", None),
         pool_block=_timm_pool,
         apart=bool(class_blocks),
+        alone=bool(class_blocks),
         classifiers=tuple(head for head in heads if isinstance(head, nn.Linear)),
     )
 

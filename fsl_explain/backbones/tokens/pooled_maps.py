@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from fsl_explain.backbones.capture import turn_at
 from fsl_explain.backbones.tokens.blocks import first_of
-from fsl_explain.backbones.tokens.networks import TokenNetwork
 from fsl_explain.backbones.tokens.reading import POOLED, Read, TokenReading
+from fsl_explain.backbones.tokens.token_network import TokenNetwork
 from fsl_explain.backbones.wrappers import on_one_device
 from fsl_explain.devices import at_hand, in_full_precision
 from fsl_explain.heads.block_layers import Affine

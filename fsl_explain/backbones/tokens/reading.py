@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from episodes.errors import Mistake
 from episodes.naming import unknown_name
 from fsl_explain.backbones.tokens.blocks import block_of
-from fsl_explain.backbones.tokens.networks import TokenNetwork, embedding_of, head_of
+from fsl_explain.backbones.tokens.networks import embedding_of, head_of
 from fsl_explain.backbones.tokens.running import Ran, run
+from fsl_explain.backbones.tokens.token_network import TokenNetwork
 from fsl_explain.devices import HALF, at_hand, in_full_precision, module_at_hand, module_in_full_precision
 from fsl_explain.features import Features
 from fsl_explain.heads import Pooling

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from episodes.errors import Mistake
 from fsl_explain.backbones.capture import turn_at
 from fsl_explain.backbones.tokens.blocks import listened_to
-from fsl_explain.backbones.tokens.networks import TokenNetwork
+from fsl_explain.backbones.tokens.token_network import TokenNetwork
 from fsl_explain.backbones.wrappers import on_one_device
 from fsl_explain.devices import HALF, at_hand
 from fsl_explain.readouts.block import Heard

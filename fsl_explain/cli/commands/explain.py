@@ -59,6 +59,7 @@ def explain(
         Folder with one folder of images per class: DIR/CLASS/IMAGE, or deeper.
     text
         In place of it, a prompt such as "a photo of a cat", for an encoder of images and texts; may be repeated.
+        Several of one class are "cat=a photo of a cat|a drawing of a cat", and "=1+1=2" is the prompt 1+1=2.
     out
         The HTML page to write.
     checkpoint

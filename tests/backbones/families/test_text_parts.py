@@ -63,11 +63,35 @@ def test_random_towers_depend_on_the_seed_alone():
     assert not any("visual" in name for name in first.text.network.state_dict())
 
 
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (ImportError("No module named 'transformers'"), r"is not installed \(.*\); pip install fsl-explain\[transform"),
+        (
+            OSError("no file\nand more"),
+            r"has no text tower: its tokenizer .* is not at hand \(no file\); fetch it once",
+        ),
+    ],
+    ids=["package", "file"],
+)
+def test_a_tokenizer_that_is_not_at_hand_is_one_sentence(monkeypatch, error, sentence):
+    def fail(*_args, **_more):
+        raise error
+
+    monkeypatch.setattr(open_clip, "get_tokenizer", fail)
+    with pytest.raises(Mistake, match=sentence) as told:
+        Encoder.named(f"open_clip:{NAME}").embed_text(PROMPTS)
+    assert "\n" not in str(told.value)
+
+
 @pytest.mark.parametrize("kind", ["clip", "siglip"])
 def test_a_folder_of_transformers_has_the_text_tower_of_its_file(tmp_path, kind):
     pytest.importorskip("transformers", reason="the extra 'transformers' is not installed")
     model = tiny_transformers(kind)
     model.save_pretrained(tmp_path)
-    assert Encoder.named(f"transformers:{tmp_path}").text is None  # no tokenizer
+    without = Encoder.named(f"transformers:{tmp_path}")
+    assert without.text is None
+    with pytest.raises(Mistake, match=r"has no text tower: .* holds no tokenizer, as tokenizer.json, .* put its files"):
+        without.embed_text(PROMPTS)
     tokenizer_of_words(**({"model_input_names": ["input_ids"]} if kind == "siglip" else {})).save_pretrained(tmp_path)
     assert_logits_of(model, kind, Encoder.named(f"transformers:{tmp_path}"))

@@ -32,13 +32,14 @@ MIXED = (
 )  # fmt: skip
 CHANNELS_LAST = ("swin_tiny_patch4_window7_224", "mambaout_femto", "nest_tiny")
 OF_TOKENS = ("levit_128s", "gmlp_ti16_224")
-REFUSED = ("resnet50_clip", "xcit_nano_12_p16_224")
+REFUSED = ("resnet50_clip", "coat_tiny")
 AXES = dict.fromkeys(CHANNELS_LAST, (1, 2)) | dict.fromkeys(OF_TOKENS, (1,))
 
 
 def shaken(name):
-    """Return a network none of whose layers does nothing."""
-    network, generator = timm.create_model(name, num_classes=0).eval(), torch.Generator().manual_seed(1)
+    """Return a network, by its name or as it is, none of whose layers does nothing."""
+    network = timm.create_model(name, num_classes=0).eval() if isinstance(name, str) else name
+    generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for at, values in (*network.named_parameters(), *network.named_buffers()):
             if values.is_floating_point():
@@ -72,6 +73,18 @@ def test_what_is_not_is_seen(name):
     network = shaken(name)
     _, found = own_reading(network, probe_image(side_of(network), network), classifies=False)
     assert not found.holds
+
+
+def test_a_convolution_as_large_as_the_maps_is_read_as_a_layer_of_all_cells():
+    """VGG of timm; with images of another size it says that the maps do not fit."""
+    network = shaken(timm.models.vgg.VGG([6, "M"], num_classes=0).eval())
+    image = probe_image(14, network)
+    reading, found = own_reading(network, image, classifies=False)
+    assert reading.flattened
+    assert found.holds, found
+    assert not own_reading(network, image, classifies=False, flattens=False)[1].holds
+    with pytest.raises(ValueError, match=r"expected maps of 7×7 cells, as large as the convolution behind them, but"):
+        reading.head(torch.zeros(1, 6 * 64))
 
 
 @pytest.mark.parametrize("name", ["convnext_atto", "mambaout_femto", "mobilenetv3_small_050"])
