@@ -96,7 +96,8 @@ def create_app(folder: str | Path | ImageFolder, encoder: Encoder, *, frame: Fra
 def _add_pictures(app: FastAPI, supports: SupportFolder) -> None:
     @app.get("/api/supports/{number}/picture")
     def of_support(number: int, width: int = 320) -> Response:
-        return picture(webp(supports.photograph(f"support:{number}"), width))
+        photograph = supports.photograph(f"support:{number}")
+        return picture(webp(photograph, width), photograph.size)
 
     @app.get("/api/supports/{number}/seen")
     def seen_support(number: int) -> Response:

@@ -89,14 +89,16 @@ def new_app(frame: Frame, title: str, session: Callable[[], dict[str, Any]]) -> 
 
     @app.get("/api/uploads/{content}")
     def uploaded(content: str, width: int = 1024) -> Response:
-        return picture(webp(frame.uploads.read(content), width))
+        photograph = frame.uploads.read(content)
+        return picture(webp(photograph, width), photograph.size)
 
     return app
 
 
-def picture(content: bytes) -> Response:
-    """Answer with a WebP image."""
-    return Response(content, media_type="image/webp", headers=KEPT_BY_BROWSERS)
+def picture(content: bytes, size: tuple[int, int] | None = None) -> Response:
+    """Answer with a WebP image; ``size`` is that of the photograph it shows, in whose pixels boxes are drawn."""
+    told = {} if size is None else {"X-Width": str(size[0]), "X-Height": str(size[1])}
+    return Response(content, media_type="image/webp", headers={**KEPT_BY_BROWSERS, **told})
 
 
 def download(content: bytes | str, media_type: str, name: str) -> Response:

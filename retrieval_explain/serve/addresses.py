@@ -37,7 +37,7 @@ def images(
 @routes.get("/images/{image}/picture")
 def photograph_of(bank: Bank, image: int, width: int = 320) -> Response:
     """Show a photograph of the bank."""
-    return picture(bank.picture_of(bank.row_of(image), width))
+    return picture(*bank.picture_of(bank.row_of(image), width))
 
 
 @routes.get("/images/{image}/seen")

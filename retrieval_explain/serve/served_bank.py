@@ -96,8 +96,9 @@ class ServedBank:
         except Mistake as error:
             raise type(error)(str(error).replace(path, self.path_of(row))) from error
 
-    def _picture(self, row: int, width: int) -> bytes:
-        return webp(self.photograph(row), width)
+    def _picture(self, row: int, width: int) -> tuple[bytes, tuple[int, int]]:
+        photograph = self.photograph(row)
+        return webp(photograph, width), photograph.size
 
     def fault_of(self, row: int) -> str:
         """Say why an image has no picture; "" where it has a file."""

@@ -1,7 +1,7 @@
 /** What is seen, kept in the address: a link shows the same, and back and forward work. */
 
 const DEFAULTS = {
-  view: "", bank: "0", compare: "", query: "", size: "", box: "", k: "", class: [], kept: "", rule: "", temperature: "",
+  view: "", bank: "0", compare: "", query: "", box: "", k: "", class: [], kept: "", rule: "", temperature: "",
   id: "", other: "", against: "", method: "", detail: "0", biases: "drawn", sign: "both", opacity: "75", expected: "",
   removed: "", support: [], similarity: "", target: "", audit: "", audit_k: "", top: "20", cell: "",
 };
@@ -51,4 +51,4 @@ function changed() {
 window.addEventListener("popstate", changed);
 
 /** What a changed query makes void: all that was chosen for the old one. */
-export const NEW_QUERY = Object.freeze({ box: "", size: "", id: "", other: "", against: "", expected: "", removed: "", target: "", cell: "" });
+export const NEW_QUERY = Object.freeze({ box: "", id: "", other: "", against: "", expected: "", removed: "", target: "", cell: "" });

@@ -134,7 +134,7 @@ class Side {
  * @param query {title, picture, cells} with cells {shape: [h, w], values: Float32Array} or null
  * @param supports a list of {title, picture, cells, pairs}; pairs {grid, supportGrid, table: Float32Array} or null, the
  *   table of (h·w + 1) × (h2·w2 + 1) entries with what the biases make in its last row and column
- * @param onlight called with {side, cell, total, bias, best, byKeyboard} for a lit cell, with null when it goes dark;
+ * @param onlight called with {side, cell, grid, total, bias, best, byKeyboard} for a lit cell, with null when it goes dark;
  *   side -1 is the query, others count the supports; `best` per side is the strongest partner
  * @param onhold called with {side, cell} when a click or Enter holds a cell lit, with null when it is let go
  */
@@ -185,7 +185,7 @@ export function pairView({ query, supports, signed, onlight = () => {}, onhold =
     const one = side < 0 ? querySide : sides[side];
     if (!one.grid) { // the map stays, and only the cell is framed
       one.frameAt(one.frame, cell);
-      onlight({ side, cell, total: one.cells.values[cell], bias: 0, best: [], lines: [], byKeyboard });
+      onlight({ side, cell, grid: one.pointed, total: one.cells.values[cell], bias: 0, best: [], lines: [], byKeyboard });
       return;
     }
     const bias = gather(side, cell);
@@ -197,7 +197,7 @@ export function pairView({ query, supports, signed, onlight = () => {}, onhold =
     one.light(cell, { ...drawn, opacity: 0 });
     let total = bias;
     for (const { lit } of partners) for (let place = 0; place < lit.length; place++) total += lit[place];
-    onlight({ side, cell, total, bias, best, lines: side < 0 ? rowsOf(cell) : [], byKeyboard });
+    onlight({ side, cell, grid: one.pointed, total, bias, best, lines: side < 0 ? rowsOf(cell) : [], byKeyboard });
   }
 
   /** What a cell of the query gets through each support, biases with it. */

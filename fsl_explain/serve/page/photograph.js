@@ -5,23 +5,21 @@ import { button, el } from "./elements.js";
 const SMALLEST = 8; // pixels on the screen; less is a click
 
 /** Fetch a photograph with its size in pixels, which the picture itself may be smaller than. */
-async function fetched(url, size) {
+async function fetched(url) {
   const response = await fetch(url);
   if (!response.ok) throw new Error(String(response.status));
   const picture = el("img", { alt: "Query", draggable: "false" });
   picture.src = URL.createObjectURL(await response.blob());
   await picture.decode();
   const [width, height] = [response.headers.get("X-Width"), response.headers.get("X-Height")].map(Number);
-  if (width && height) return { picture, width, height };
-  const [known, tall] = size.split("x").map(Number);
-  return { picture, width: known || picture.naturalWidth, height: tall || picture.naturalHeight };
+  return { picture, width: width || picture.naturalWidth, height: height || picture.naturalHeight };
 }
 
 /** Draw the photograph into `element`; `onbox` gets "x1,y1,x2,y2" in pixels of the upright photograph, or "". */
-export async function photograph(element, url, { size, box, onbox }) {
+export async function photograph(element, url, { box, onbox }) {
   let known;
   try {
-    known = await fetched(url, size);
+    known = await fetched(url);
   } catch {
     element.replaceChildren(el("p", { class: "note" }, "There is no picture of this query."));
     return;

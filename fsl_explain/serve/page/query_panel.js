@@ -37,7 +37,7 @@ export class QueryPanel {
 
   async give(files) {
     const [sent] = await send(files.slice(0, 1), this.told, this.limit);
-    if (sent) go({ ...NEW_QUERY, query: sent.query, size: `${sent.width}x${sent.height}` });
+    if (sent) go({ ...NEW_QUERY, query: sent.query });
   }
 
   async pickImage() {
@@ -51,7 +51,7 @@ export class QueryPanel {
   }
 
   update() {
-    const { query, size, box } = state();
+    const { query, box } = state();
     this.text.hidden = !this.bankOf()?.text;
     const key = [query, box].join("|");
     if (key === this.key) return;
@@ -59,7 +59,7 @@ export class QueryPanel {
     this.element.classList.toggle("empty", !query);
     if (query.startsWith("text:")) this.words.value = query.slice(5);
     const url = pictureOf(query);
-    if (url) photograph(this.shown, url, { size, box, onbox: (drawn) => go({ ...NEW_QUERY, size, box: drawn }) });
+    if (url) photograph(this.shown, url, { box, onbox: (drawn) => go({ ...NEW_QUERY, box: drawn }) });
     else this.shown.replaceChildren(el("p", { class: "drop-here" }, query ? `“${query.slice(5)}”` : "Drop a photograph here"));
   }
 }

@@ -30,7 +30,7 @@ export function standing(element, said) {
   const onlight = (lit) => {
     line.textContent = still;
     if (!lit) return;
-    const width = lit.side < 0 ? supports[0].pairs.grid[1] : supports[lit.side].pairs.supportGrid[1];
+    const width = lit.grid[1];
     const image = lit.side < 0 ? said.query.title : supports[lit.side].title;
     const place = `Row ${Math.floor(lit.cell / width) + 1}, column ${(lit.cell % width) + 1} of ${image}`;
     const biases = lit.bias === 0 ? "" : `, ${signedText(lit.bias)} of it with the biases`;

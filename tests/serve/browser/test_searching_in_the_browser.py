@@ -1,7 +1,9 @@
 """Searching, as a user does it: a query is given in each way, filters narrow, and the address holds it all."""
 
 import re
+import time
 
+import PIL.Image
 import pytest
 
 pytest_plugins = ["workbench_browser"]
@@ -99,6 +101,33 @@ def test_a_box_is_drawn_and_searched_by(visit, server):
     page.get_by_role("button", name="Whole picture").click()
     visit.settle()
     assert "box" not in visit.hash()
+
+
+def test_a_box_on_a_large_photograph_is_in_its_own_pixels(visit, apart, tmp_path):
+    large = tmp_path / "large.png"
+    PIL.Image.open(apart).resize((2400, 2400)).save(large)
+    page = visit.open()
+    page.locator(".query-panel input[type=file]").set_input_files(large)
+    page.wait_for_url(re.compile("upload:"))
+    visit.settle()
+    place = page.locator(".photograph").bounding_box()
+    page.mouse.move(place["x"] + 0.25 * place["width"], place["y"] + 0.25 * place["height"])
+    page.mouse.down()
+    page.mouse.move(place["x"] + 0.5 * place["width"], place["y"] + 0.75 * place["height"], steps=4)
+    page.mouse.up()
+    visit.settle()
+    box = [int(edge) for edge in re.search(r"box=([\d,]+)", visit.hash()).group(1).split(",")]
+    assert box == pytest.approx([600, 600, 1200, 1800], abs=10)
+
+
+def test_waiting_is_shown_at_once(visit):
+    visit.page.route("**/search?*", lambda route: (time.sleep(0.4), route.continue_()))
+    page = visit.page
+    page.goto(f"{visit.address}/#query=image:0:3")
+    page.locator("#view .busy").wait_for()
+    assert page.locator("#view [aria-busy=true]").count() == 1
+    visit.settle()
+    assert page.locator("#view .busy").count() == 0
 
 
 def test_a_box_is_set_by_numbers_with_the_keyboard(visit):
