@@ -7,6 +7,7 @@ from typing import cast
 
 from episodes import LabeledImages
 from fsl_explain.cli.broken import without_broken
+from fsl_explain.cli.fitting_methods import fitting, methods_of
 from fsl_explain.cli.measuring import maps_folder, opened
 from fsl_explain.config.data import DataConfig
 from fsl_explain.encoder import Encoder
@@ -66,6 +67,13 @@ def run(
     made.write(out, summary, {"queries": columns}, page, maps)
 
 
+def _methods(settings: BankEvaluationConfig, encoder: Encoder) -> tuple[str, ...]:
+    """Return the methods that the settings name, or those of the usual ones that fit the encoder."""
+    explanation = settings.explanation
+    named = "explanation" in settings.model_fields_set
+    return methods_of(explanation, encoder) if named else fitting(explanation.methods, encoder)
+
+
 def bank_of(
     settings: BankEvaluationConfig,
     encoder: Encoder,
@@ -85,7 +93,7 @@ def bank_of(
         dataset,
         gallery=gallery,
         limit=limit,
-        methods=explanation.methods,
+        methods=_methods(settings, encoder),
         figures=figures,
         rules=decision.rules,
         k=decision.k,

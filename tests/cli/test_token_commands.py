@@ -1,10 +1,12 @@
 """Commands with an encoder whose class token is read out, whether methods are named or not."""
 
 import json
+import re
 
 import pytest
 
 from fsl_explain.cli.app import run
+from retrieval_explain.cli.app import run as run_retrieval
 
 DATA = """
 [data]
@@ -38,6 +40,36 @@ def test_a_class_token_is_measured(tmp_path, command, settings, more):
     code, page = written(tmp_path, command, settings.format(more=more))
     assert code == 0
     assert "exact" in page.read_text()
+
+
+REFUSED_OF_A_BANK = {
+    "ablation-cam": "expected an embedding that is pooled|needs an embedding that is pooled",
+    "grad-cam": "expected an embedding that is pooled from the maps, but this encoder reads it out as 'class'; use",
+    "rollout": "expected explainers of features, but 'rollout' asks the network again; drop it",
+}
+
+
+@pytest.mark.parametrize(
+    "more", [(), ('explanation.methods=["contrast","lafam"]',), ("encoder.readout=mean",)], ids=str
+)
+def test_a_bank_read_by_tokens_is_evaluated(tmp_path, capsys, more):
+    """By the usual methods, or those that are named."""
+    changes = [part for change in more for part in ("--set", change)]
+    assert evaluated(tmp_path, *changes) == 0
+    assert ("contrast" if "explanation" in str(more) else "exact") in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", REFUSED_OF_A_BANK)
+def test_what_features_of_a_class_token_do_not_tell_is_refused(tmp_path, capsys, name):
+    """A bank keeps what each patch wrote, not the tokens: no derivative by these, and no attention."""
+    assert evaluated(tmp_path, "--set", f'explanation.methods=["{name}"]') == 2
+    assert re.search(REFUSED_OF_A_BANK[name], capsys.readouterr().err)
+
+
+def evaluated(tmp_path, *changes):
+    config = tmp_path / "settings.toml"
+    config.write_text(DATA)
+    return run_retrieval(["evaluate", "--config", str(config), "--limit", "1", *changes])
 
 
 @pytest.mark.parametrize("command", ["evaluate", "mosaics"])
