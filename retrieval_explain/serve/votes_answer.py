@@ -12,6 +12,7 @@ from fsl_explain.explainers.explanation import Explanation
 from fsl_explain.explainers.receipt import Receipt
 from fsl_explain.serve.why import Shown, why
 from retrieval_explain.decisions.explained_neighbors import Retrieved, over_all, places_of
+from retrieval_explain.ranking.neighbors import Neighbors
 from retrieval_explain.serve.calls import vote_call
 from retrieval_explain.serve.queries import Asked, Queries
 from retrieval_explain.serve.search_answer import vote_of
@@ -70,7 +71,7 @@ def _voters(
     classes = explanation.decision.classes
     lines = {(line.class_name, line.shot): line.amount for line in receipt.lines}
     found = [
-        _voter(served, neighbors.indices, int(places[label, shot]), audit, (label, shot), lines, classes)
+        _voter(served, neighbors, int(places[label, shot]), audit, (label, shot), lines, classes)
         for label, shot in valid.nonzero().tolist()
     ]
     return sorted(found, key=lambda one: one["rank"])[:SHOWN_VOTERS]
@@ -78,17 +79,18 @@ def _voters(
 
 def _voter(
     served: ServedBank,
-    indices: Any,
+    neighbors: Neighbors,
     place: int,
     audit: SupportAudit,
     at: tuple[int, int],
     lines: Mapping[tuple[str, int], float],
     classes: tuple[str, ...],
 ) -> dict[str, Any]:
-    row = int(indices[place])
+    row = int(neighbors.indices[place])
     return {
         **served.brief(row),
         "rank": place + 1,
+        "similarity": float(neighbors.similarities[place]),
         "amount": lines.get((classes[at[0]], at[1]), 0.0),
         "lead_without": float(audit.leads_without[at]),
         "flips": bool(audit.flips[at]),

@@ -30,7 +30,9 @@ def test_the_vote_is_split_and_each_voter_left_out(visit, server):
     np.testing.assert_allclose([float(value) for value in split], told, atol=0.01)
     rows = page.locator(".voters tbody tr")
     assert [int(row.get_attribute("data-id")) for row in rows.all()] == [one["id"] for one in answer["voters"]]
-    for row, voter in zip(rows.all(), answer["voters"], strict=True):
+    neighbors = server.answer("/api/banks/0/search?query=image:0:3&leave_self_out=1")["neighbors"]
+    for row, voter, neighbor in zip(rows.all(), answer["voters"], neighbors, strict=True):
+        assert f"{neighbor['similarity']:.3f}" in row.inner_text()
         assert ("then" in row.inner_text()) == voter["flips"]
 
 
