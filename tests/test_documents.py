@@ -73,7 +73,7 @@ def test_the_figures_are_small_and_shown():
     text = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.md"))
     assert {"trivial-maps.png", "reference-randomization.png", "removal-curves.png"} <= {file.name for file in figures}
     for file in figures:
-        assert file.stat().st_size < 100_000
+        assert file.stat().st_size < 150_000
         assert f"figures/{file.name}" in text
 
 
