@@ -75,7 +75,6 @@ HELD = {
 }
 REFUSED = {
     "the largest": (convolution(), lambda maps: maps.amax(dim=(-2, -1))),
-    "all cells": (convolution(), nn.Flatten(), nn.Linear(8 * 64, 8)),
     "a norm without a module": (convolution(), lambda maps: F.layer_norm(mean(maps), (8,))),
     "a factor without a module": (convolution(), lambda maps: 1.001 * mean(maps)),
     "a norm in another place": (nn.Sequential(convolution(), NormOfMaps(8)), lambda maps: mean(maps**2)),
@@ -107,6 +106,18 @@ def test_a_reading_that_holds_gives_the_networks_output_on_any_image(what):
         torch.testing.assert_close(
             embedded(network, reading, images, AXES.get(what, (2, 3))), network(images).flatten(1)
         )
+
+
+def test_a_network_that_flattens_its_maps_is_read_by_all_cells():
+    network = Network(convolution(), nn.Flatten(), nn.Linear(8 * 64, 8))
+    reading, found = own_reading(network, probe_image(32, network), classifies=False)
+    assert found.holds
+    images = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(5))
+    kept = []
+    network.get_submodule(reading.layer).register_forward_hook(lambda *given: kept.append(given[2]))
+    with torch.no_grad():
+        own = network(images).flatten(1)
+        torch.testing.assert_close(reading.head.eval()(kept[0].flatten(1)), own)
 
 
 @pytest.mark.parametrize("what", REFUSED)
