@@ -5,7 +5,7 @@ from pathlib import Path
 from fsl_explain.cli.manners import check_trained
 from fsl_explain.cli.measuring import say_random
 from fsl_explain.cli.named_encoder import named_encoder
-from fsl_explain.cli.served import served
+from fsl_explain.cli.served import encoder_call, served
 
 
 def run(
@@ -29,4 +29,5 @@ def run(
         network = named_encoder(encoder, checkpoint, pooling, readout, scales)
         check_trained(encoder, network.random)
         say_random(network)
-        server.answer(create_app(support, network, frame=server.frame))
+        call = encoder_call(encoder, checkpoint, pooling, readout, scales)
+        server.answer(create_app(support, network, made_by=call, frame=server.frame))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from episodes.errors import MissingPackage, Mistake
 from fsl_explain.cli.progress import say
+from fsl_explain.config.scales import scales_from_text
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -31,6 +32,19 @@ class Server:
         from fsl_explain.serve.running import serve  # noqa: PLC0415 - needs an optional package
 
         serve(app, self.taken, self.address, lambda text: say(text, lines=True), self.opens)
+
+
+def encoder_call(
+    name: str, checkpoint: Path | None, pooling: str | None, readout: str | None, scales: str | None
+) -> str:
+    """Return the Python that makes the encoder that the options of a command name."""
+    options = {"checkpoint": checkpoint and str(checkpoint), "pooling": pooling, "readout": readout}
+    given = "".join(f", {option}={value!r}" for option, value in options.items() if value is not None)
+    made = f"fsl_explain.Encoder.named({name!r}{given})"
+    if scales is None:
+        return made
+    sides, weights = scales_from_text(scales)
+    return f"{made}.at_scales({sides!r}{'' if weights is None else f', {weights!r}'})"
 
 
 @contextmanager

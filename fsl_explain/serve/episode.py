@@ -25,6 +25,7 @@ KEPT = 400
 MOST_SUPPORTS = 400
 MOST_CLASSES = 100
 LONGEST_NAME = 200
+ENCODER = "fsl_explain.Encoder.named(…)"
 Box: TypeAlias = tuple[float, float, float, float]
 
 
@@ -43,6 +44,7 @@ class SupportFolder:
     encoder: Encoder
     folder: ImageFolder
     uploads: Uploads
+    made_by: str = ENCODER  # the Python that makes the encoder
     _kept: OrderedDict[str, Features] = field(default_factory=OrderedDict, repr=False)
     _finer: dict[tuple[int, str], Encoder] = field(default_factory=dict, repr=False)
 

@@ -25,6 +25,7 @@ from fsl_explain.serve.offered import offered_details, offered_methods
 from fsl_explain.serve.why import Shown, why
 
 SHOWN_SUPPORTS = 60
+SUPPORTS = "supports = {name: encoder.preprocess([read_image(one) for one in of]) for name, of in files.items()}"
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def episode_answer(folder: SupportFolder, asked: Asked) -> dict[str, Any]:
     decision = explanation.decision
     scores = decision.scores.tolist()
     order = sorted(range(len(scores)), key=lambda place: -scores[place])
-    call = call_of(asked)
+    call = call_of(folder, asked)
     shown = {(label, shot): _shown(folder, image, name) for label, shot, image, name in asked.places[:SHOWN_SUPPORTS]}
     query = Shown(folder.name_of(asked.query), seen_address(asked.query, asked.box))
     return {
@@ -142,7 +143,7 @@ def _notes(folder: SupportFolder, asked: Asked) -> list[str]:
     return [f"{name} is one of its own supports, and is like itself; take it away to see what else decides."]
 
 
-def call_of(asked: Asked) -> str:
+def call_of(folder: SupportFolder, asked: Asked) -> str:
     """Return the Python that gives the same explanation."""
     options: Mapping[str, str | int | None] = {
         "method": asked.method,
@@ -154,14 +155,36 @@ def call_of(asked: Asked) -> str:
         "biases": asked.biases if asked.detail else None,
     }
     written = ", ".join(f"{name}={value!r}" for name, value in options.items() if value is not None)
-    groups = {name: len(images) for name, images in by_class(asked.supports).items()}
+    groups = by_class(asked.supports)
+    if any(one.image.startswith("text:") for one in asked.supports):
+        prompts = {name: [image.removeprefix("text:") for image in images] for name, images in groups.items()}
+        supports, given = f"prompts = {prompts!r}", "text=prompts"
+    else:
+        lines = [
+            f"    {name!r}: [{', '.join(_file(folder, one) for one in images)}]," for name, images in groups.items()
+        ]
+        supports = "\n".join(["files = {", *lines, "}", SUPPORTS])
+        given = "supports"
+    crop = "" if asked.box is None else f".crop({_edges(asked.box)})"
     return (
-        "import fsl_explain\n\nencoder = fsl_explain.Encoder.named(…)\n"
-        "query = encoder.preprocess([query_image])[0]\n"
-        "supports = {name: encoder.preprocess(images) for name, images in images_by_class.items()}"
-        f"  # {groups}\n"
-        f"explanation = fsl_explain.explain(encoder, query, supports, {written})\nprint(explanation.receipt())"
+        "import fsl_explain\nfrom episodes import read_image\n\n"
+        f"encoder = {folder.made_by}\nfolder = {str(folder.folder.root)!r}\n{supports}\n"
+        f"query = encoder.preprocess([read_image({_file(folder, asked.query)}){crop}])[0]\n"
+        f"explanation = fsl_explain.explain(encoder, query, {given}, {written})\nprint(explanation.receipt())"
     )
+
+
+def _edges(box: Box) -> tuple[int, int, int, int]:
+    """Return the whole pixels that a box touches."""
+    left, top, right, bottom = box
+    return int(left), int(top), -int(-right // 1), -int(-bottom // 1)
+
+
+def _file(folder: SupportFolder, image: str) -> str:
+    """Return where a file is: in the folder of supports, or where the user has it."""
+    if image.startswith("upload:"):
+        return '"the file that was given"'
+    return f"folder + {'/' + folder.path_of(image).relative_to(folder.folder.root).as_posix()!r}"
 
 
 def page_of(folder: SupportFolder, asked: Asked) -> str:

@@ -15,7 +15,7 @@ from fsl_explain.backbones.random_parts import random_words
 from fsl_explain.encoder import Encoder
 from fsl_explain.explainers.compared import visible
 from fsl_explain.registries import RULES, SIMILARITIES
-from fsl_explain.serve.episode import MOST_SUPPORTS, Box, Support, SupportFolder
+from fsl_explain.serve.episode import ENCODER, MOST_SUPPORTS, Box, Support, SupportFolder
 from fsl_explain.serve.episode_answer import Asked, arrays_of, episode_answer, json_of, page_of
 from fsl_explain.serve.frame import Frame, download, new_app, picture
 from fsl_explain.serve.offered import described, offered_details, offered_methods
@@ -55,16 +55,19 @@ class EpisodeGiven(BaseModel, extra="forbid", frozen=True):
         return Asked(self.query, supports, _box(self.box or ""), *explained, *drawn)
 
 
-def create_app(folder: str | Path | ImageFolder, encoder: Encoder, *, frame: Frame | None = None) -> FastAPI:
+def create_app(
+    folder: str | Path | ImageFolder, encoder: Encoder, *, made_by: str = ENCODER, frame: Frame | None = None
+) -> FastAPI:
     """Return the app of a folder of supports, ``DIR/CLASS/IMAGE``.
 
-    ``frame`` says who is answered and where uploads are kept: this machine alone and a new temporary folder if None.
+    ``made_by`` is the Python that makes the encoder, for the calls that the page shows; ``frame`` says who is answered
+    and where uploads are kept: this machine alone and a new temporary folder if None.
 
     Raises: as ``ImageFolder``.
     """
     images = folder if isinstance(folder, ImageFolder) else ImageFolder(folder)
     frame = frame or Frame(Uploads(Path(mkdtemp(prefix="workbench-"))))
-    supports = SupportFolder(encoder, images, frame.uploads)
+    supports = SupportFolder(encoder, images, frame.uploads, made_by)
     app = new_app(
         frame, images.name, lambda: {"kind": "episodes", "episode": _described(supports), **_offered(encoder)}
     )

@@ -6,7 +6,7 @@ from typing import TypeVar
 from fsl_explain.cli.measuring import say_random
 from fsl_explain.cli.named_encoder import named_encoder
 from fsl_explain.cli.progress import note
-from fsl_explain.cli.served import served
+from fsl_explain.cli.served import encoder_call, served
 from fsl_explain.encoder import Encoder
 from retrieval_explain.memory_bank import MemoryBank
 
@@ -35,9 +35,8 @@ def run(
         made: dict[tuple[str, Path | None], Encoder] = {}
         opened: list[MemoryBank] = []
         networks: list[Encoder] = []
-        for directory, name, weights in zip(
-            banks, _each(encoders, banks), _each(checkpoints or (None,), banks), strict=True
-        ):
+        named = list(zip(_each(encoders, banks), _each(checkpoints or (None,), banks), strict=True))
+        for directory, (name, weights) in zip(banks, named, strict=True):
             if (name, weights) not in made:
                 made[name, weights] = named_encoder(name, weights, pooling, readout, scales)
                 say_random(made[name, weights])
@@ -48,7 +47,8 @@ def run(
                 bank = bank.indexed(index)
             opened.append(bank)
             networks.append(made[name, weights])
-        server.answer(create_app(opened, networks, frame=server.frame))
+        calls = [encoder_call(name, weights, pooling, readout, scales) for name, weights in named]
+        server.answer(create_app(opened, networks, made_by=calls, frame=server.frame))
 
 
 def _each(given: tuple[One, ...], banks: tuple[Path, ...]) -> list[One]:

@@ -15,7 +15,7 @@ from retrieval_explain.memory_bank import MemoryBank
 from retrieval_explain.serve.addresses import routes
 from retrieval_explain.serve.asking import Workbench
 from retrieval_explain.serve.queries import Queries
-from retrieval_explain.serve.served_bank import MOST_NEIGHBORS, ServedBank
+from retrieval_explain.serve.served_bank import ENCODER, MOST_NEIGHBORS, ServedBank
 from retrieval_explain.serve.why_not_answer import BRUSH
 
 
@@ -24,12 +24,14 @@ def create_app(
     encoder: Encoder | Sequence[Encoder],
     *,
     names: Sequence[str] = (),
+    made_by: Sequence[str] = (),
     frame: Frame | None = None,
 ) -> FastAPI:
     """Return the app of a bank and the encoder that made it, or of several of each.
 
-    ``names`` are what the page calls the banks, their folders' names where none are given; ``frame`` says who is
-    answered and where uploads are kept, this machine alone and a new temporary folder if None.
+    ``names`` are what the page calls the banks, their folders' names where none are given; ``made_by`` is the Python
+    that makes each encoder, for the calls that the page shows; ``frame`` says who is answered and where uploads are
+    kept, this machine alone and a new temporary folder if None.
 
     Raises: ``ValueError`` for an encoder that did not make its bank, or not one for each.
     """
@@ -40,9 +42,10 @@ def create_app(
     called = list(names) or [_name_of(one, number) for number, one in enumerate(banks)]
     if len(called) != len(banks):
         raise Mistake(f"expected a name for each of {len(banks)} banks, but got {len(called)}; give as many, or none.")
-    for one, made_by in zip(banks, encoders, strict=True):
-        one.expect_encoder(made_by)
-    served = [ServedBank(i, *pair) for i, pair in enumerate(zip(banks, encoders, called, strict=True))]
+    for one, network in zip(banks, encoders, strict=True):
+        one.expect_encoder(network)
+    calls = list(made_by) or [ENCODER] * len(banks)
+    served = [ServedBank(i, *each) for i, each in enumerate(zip(banks, encoders, called, calls, strict=True))]
     frame = frame or Frame(Uploads(Path(mkdtemp(prefix="workbench-"))))
 
     def session() -> dict[str, Any]:

@@ -53,11 +53,26 @@ def vote_call(served: ServedBank, search: Asked, rule: str, temperature: float |
 
 def _opening(served: ServedBank, search: Asked) -> str:
     directory = "…" if served.bank.directory is None else str(served.bank.directory)
-    start = START.format(bank=repr(directory), encoder="fsl_explain.Encoder.named(…)")
+    start = START.format(bank=repr(directory), encoder=served.made_by)
     if search.text is not None:
         return f"{start}query = {search.text!r}\n"
-    crop = "" if search.box is None else f".crop({tuple(round(edge) for edge in search.box)})"
-    return f'{start}query = encoder.preprocess([read_image("QUERY"){crop}])[0]\n'
+    crop = "" if search.box is None else f".crop({_edges(search.box)})"
+    return f"{start}query = encoder.preprocess([read_image({_file(served, search.query)}){crop}])[0]\n"
+
+
+def _edges(box: tuple[float, float, float, float]) -> tuple[int, int, int, int]:
+    """Return the whole pixels that a box touches."""
+    left, top, right, bottom = box
+    return int(left), int(top), -int(-right // 1), -int(-bottom // 1)
+
+
+def _file(served: ServedBank, query: str) -> str:
+    """Return where the query's file is: that of the bank, or one that the user has."""
+    kind, _, rest = query.partition(":")
+    number, _, image = rest.partition(":")
+    if kind == "image" and number == str(served.number):
+        return f"bank.paths[{served.row_of(int(image))}]"
+    return '"the file that was given"'
 
 
 def _retrieved(search: Asked) -> str:

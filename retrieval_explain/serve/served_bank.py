@@ -26,6 +26,7 @@ MOST_NEIGHBORS = 200
 USUAL_NEIGHBORS = 10
 PICTURES = 512
 LISTED = 200
+ENCODER = "fsl_explain.Encoder.named(…)"
 
 
 @dataclass
@@ -36,6 +37,7 @@ class ServedBank:
     bank: MemoryBank
     encoder: Encoder
     name: str
+    made_by: str = ENCODER  # the Python that makes the encoder
     _finer: dict[tuple[int, str], Encoder] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:

@@ -9,7 +9,7 @@ from fsl_explain.explainers.analysis.support_audit import SupportAudit, support_
 from fsl_explain.explainers.choice import Choice
 from fsl_explain.explainers.explaining import explain_compared
 from fsl_explain.explainers.explanation import Explanation
-from fsl_explain.explainers.receipt import Receipt
+from fsl_explain.explainers.receipt import Receipt, SupportLine
 from fsl_explain.serve.why import Shown, why
 from retrieval_explain.decisions.explained_neighbors import Retrieved, over_all, places_of
 from retrieval_explain.ranking.neighbors import Neighbors
@@ -69,7 +69,7 @@ def _voters(
     places, valid = places_of(labels, labels.unique())
     audit = support_audit(explanation)
     classes = explanation.decision.classes
-    lines = {(line.class_name, line.shot): line.amount for line in receipt.lines}
+    lines = {(line.class_name, line.shot): line for line in receipt.lines}
     found = [
         _voter(served, neighbors, int(places[label, shot]), audit, (label, shot), lines, classes)
         for label, shot in valid.nonzero().tolist()
@@ -83,15 +83,16 @@ def _voter(
     place: int,
     audit: SupportAudit,
     at: tuple[int, int],
-    lines: Mapping[tuple[str, int], float],
+    lines: Mapping[tuple[str, int], SupportLine],
     classes: tuple[str, ...],
 ) -> dict[str, Any]:
-    row = int(neighbors.indices[place])
+    row, line = int(neighbors.indices[place]), lines.get((classes[at[0]], at[1]))
     return {
         **served.brief(row),
         "rank": place + 1,
         "similarity": float(neighbors.similarities[place]),
-        "amount": lines.get((classes[at[0]], at[1]), 0.0),
+        "weight": 0.0 if line is None else line.weight,
+        "amount": 0.0 if line is None else line.amount,
         "lead_without": float(audit.leads_without[at]),
         "flips": bool(audit.flips[at]),
         "label_without": classes[int(audit.labels_without[at])],

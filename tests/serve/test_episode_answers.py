@@ -26,7 +26,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def page(folder, encoder):
-    return asked(create_app(folder, encoder))
+    return asked(create_app(folder, encoder, made_by="fsl_explain.Encoder.named('conv4net')"))
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +141,14 @@ def test_each_wrong_episode_has_one_sentence(page, supports, change, status):
     said = answer(page, status, **{"supports": supports, **change})["error"]
     assert said[0].isupper()
     assert "/tmp" not in said
+
+
+def test_the_call_that_is_shown_gives_the_same(page, supports):
+    found = answer(page, supports=supports, box="10,10,60.5,70")
+    scope = {}
+    exec(found["call"], scope)
+    assert float(scope["explanation"].exact_score) == pytest.approx(found["why"]["score"], abs=1e-6)
+    assert scope["explanation"].decision.name == found["decision"]["name"]
 
 
 def test_exports(page, supports):

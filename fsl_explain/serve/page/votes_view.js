@@ -32,7 +32,7 @@ function voterTable(voters) {
     el("thead", {}, el("tr", {}, ...head.map((word) => el("th", { scope: "col" }, word)))),
     el("tbody", {}, ...voters.map((one) => el("tr", { class: one.flips ? "flips" : "", data: { id: one.id } },
       el("th", { scope: "row" }, el("span", { class: "row tight" }, thumbnail(one.picture, nameOf(one)), el("span", {}, el("span", { class: "rank" }, `${one.rank}`), " ", el("span", { class: "name", text: one.label ?? `image ${one.id}` })))),
-      known("similarity") && el("td", {}, fixed(one.similarity)), known("weight") && el("td", {}, percent(one.weight)),
+      known("similarity") && el("td", {}, fixed(one.similarity)), known("weight") && el("td", {}, fixed(one.weight)),
       el("td", { class: "with-bar" }, signed(one.amount, figures), bar(0, one.amount, low, high)),
       el("td", {}, signed(one.lead_without), one.flips && el("span", { class: "badge no", text: `then ${one.label_without}` })))))));
 }
