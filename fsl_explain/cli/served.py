@@ -1,5 +1,6 @@
 """What both commands that serve a page do: take the address first, then open what is served, then answer."""
 
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,12 +27,13 @@ class Server:
     taken: socket
     address: str
     opens: bool
+    temporary: Path | None  # a folder that goes with the process
 
     def answer(self, app: "ASGIApp") -> None:
         """Answer until Ctrl-C; the process ends then."""
         from fsl_explain.serve.running import serve  # noqa: PLC0415 - needs an optional package
 
-        serve(app, self.taken, self.address, lambda text: say(text, lines=True), self.opens)
+        serve(app, self.taken, self.address, lambda text: say(text, lines=True), self.opens, self.temporary)
 
 
 def encoder_call(
@@ -67,9 +69,12 @@ def served(
     access = access_for(host, token, allowed)
     if uploads is not None and uploads.exists() and not uploads.is_dir():
         raise Mistake(f"expected a folder for uploads, but {uploads} is a file; choose another --uploads.")
-    folder = uploads or Path(tempfile.mkdtemp(prefix="workbench-"))
     taken = bound(host, port)
+    temporary = Path(tempfile.mkdtemp(prefix="workbench-")) if uploads is None else None
     try:
-        yield Server(Frame(Uploads(folder), access), taken, address_of(taken, host, token), opens)
+        frame = Frame(Uploads(uploads or temporary or Path()), access)
+        yield Server(frame, taken, address_of(taken, host, token), opens, temporary)
     finally:
         taken.close()
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)

@@ -1,12 +1,15 @@
 """A server process: the address is taken first, said, and given back within a second of Ctrl-C."""
 
 import os
+import shutil
+import signal
 import socket
 import sys
 import threading
 import webbrowser
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from types import FrameType
 
 from starlette.types import ASGIApp
@@ -42,8 +45,13 @@ def address_of(taken: socket.socket, host: str, token: str | None) -> str:
     return f"http://{name}:{taken.getsockname()[1]}/{f'?token={token}' if token else ''}"
 
 
-def serve(app: ASGIApp, taken: socket.socket, address: str, say: Callable[[str], None], opens: bool) -> None:
-    """Answer until Ctrl-C or a request to end; what is computed then is dropped, and nothing is left half written."""
+def serve(
+    app: ASGIApp, taken: socket.socket, address: str, say: Callable[[str], None], opens: bool, temporary: Path | None
+) -> None:
+    """Answer until Ctrl-C or a request to end; what is computed then is dropped, and nothing is left half written.
+
+    The folder ``temporary`` goes with the process.
+    """
     import uvicorn  # noqa: PLC0415 - an optional dependency
 
     config = uvicorn.Config(
@@ -53,7 +61,7 @@ def serve(app: ASGIApp, taken: socket.socket, address: str, say: Callable[[str],
     asked_to_end = server.handle_exit
 
     def end(sig: int, frame: FrameType | None) -> None:
-        threading.Timer(LONGEST_END, _end, [say]).start()  # whatever is still computed or sent then
+        threading.Timer(LONGEST_END, _end, [say, temporary]).start()  # whatever is still computed or sent then
         asked_to_end(sig, frame)
 
     server.handle_exit = end  # type: ignore[method-assign]
@@ -61,13 +69,16 @@ def serve(app: ASGIApp, taken: socket.socket, address: str, say: Callable[[str],
     sys.stdout.flush()  # whoever reads a pipe waits for the address
     if opens:
         webbrowser.open(address)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the server raises its signal again when it has ended
     with suppress(KeyboardInterrupt):
         server.run(sockets=[taken])
-    _end(say)
+    _end(say, temporary)
 
 
-def _end(say: Callable[[str], None]) -> None:
+def _end(say: Callable[[str], None], temporary: Path | None) -> None:
     """End the process: a thread that still computes would keep it. Banks are written aside and switched at once."""
+    if temporary is not None:
+        shutil.rmtree(temporary, ignore_errors=True)
     say("Stopped.")
     sys.stdout.flush()
     os._exit(0)

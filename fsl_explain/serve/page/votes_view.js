@@ -1,6 +1,6 @@
 /** Votes: how similar and how many, who carries the vote, and what it would be without each. */
 
-import { announce, bar, el, fixed, percent, places, pythonCall, signed, thumbnail } from "./elements.js";
+import { announce, bar, el, fixed, places, pythonCall, signed, thumbnail } from "./elements.js";
 import { searchOf } from "./filters.js";
 import { nameOf } from "./neighbor_cards.js";
 import { Panel } from "./panel.js";
