@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from episodes.errors import UnknownName
 
-MAX_LISTED = 30
+MAX_LISTED = 40
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
@@ -17,7 +17,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownName:
     """Return the error to raise when ``name`` is not among the ``known`` names of a ``kind`` of thing.
 
-    The message offers up to three near names. More than 30 known names are not listed in full.
+    The message offers up to three near names. More than 40 known names are not listed in full.
     """
     names = list(known)
     near = _near(name, names)
