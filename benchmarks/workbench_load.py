@@ -125,16 +125,18 @@ def load(address: str, alone: dict[int, object], clients: int, seconds: float, p
     counted: Counter[str] = Counter()
     end, before = time.monotonic() + seconds, memory(pid)
     threads = [threading.Thread(target=client, args=(address, alone, end, seed, counted)) for seed in range(clients)]
-    half = threading.Timer(seconds / 2, lambda: halves.append(memory(pid)))
-    halves: list[float] = []
-    half.start()
+    taken: list[float] = []
+    timers = [threading.Timer(seconds * part / 5, lambda: taken.append(memory(pid))) for part in range(1, 5)]
+    for timer in timers:
+        timer.start()
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     names = ("right", "wrong", "429", "failed")
     print(f"{clients} clients for {seconds:g} s: " + ", ".join(f"{counted[name]} {name}" for name in names))
-    print(f"memory of the server: {before:.0f} MB before, {halves[0]:.0f} MB half way, {memory(pid):.0f} MB at the end")
+    between = ", ".join(f"{one:.0f}" for one in taken)
+    print(f"memory of the server in MB: {before:.0f} before, {between} at each fifth, {memory(pid):.0f} at the end")
 
 
 def client(address: str, alone: dict[int, object], end: float, seed: int, counted: Counter) -> None:

@@ -1,5 +1,6 @@
 """A server process: the address is taken first, said, and given back within a second of Ctrl-C."""
 
+import ctypes
 import os
 import shutil
 import signal
@@ -18,6 +19,7 @@ from episodes.errors import Busy, Mistake
 
 PORT = 8765
 LARGEST_PORT = 65535
+M_ARENA_MAX = -8  # of malloc.h
 LONGEST_END = 0.5  # seconds from Ctrl-C to the end
 
 
@@ -54,6 +56,7 @@ def serve(
     """
     import uvicorn  # noqa: PLC0415 - an optional dependency
 
+    _share_one_heap()
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=1, lifespan="off"
     )
@@ -73,6 +76,12 @@ def serve(
     with suppress(KeyboardInterrupt):
         server.run(sockets=[taken])
     _end(say, temporary)
+
+
+def _share_one_heap() -> None:
+    """Keep glibc from giving each thread a heap of its own, which threads that compute in turn would all fill."""
+    with suppress(OSError, AttributeError, TypeError):  # another C library has no such setting
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 2)
 
 
 def _end(say: Callable[[str], None], temporary: Path | None) -> None:
