@@ -89,6 +89,7 @@ def test_a_box_is_searched_as_the_library_searches_the_crop(page, bank, encoder)
     crop = encoder.preprocess([read_image(bank.paths[4]).crop((10, 20, 50, 60))])[0]
     expected = bank.search(encoder(crop[None]).embedding, 3)[0]
     assert [one["id"] for one in found["neighbors"]] == bank.ids[expected.indices].tolist()
+    np.testing.assert_allclose([one["similarity"] for one in found["neighbors"]], expected.similarities.numpy(), 1e-6)
 
 
 def test_every_method_explains_what_the_library_explains(page, bank, encoder, query):

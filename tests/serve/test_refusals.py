@@ -137,6 +137,15 @@ def test_a_decompression_bomb_is_refused(page, size):
     assert page.post("/api/uploads", content=bomb(*size)).status_code in (413, 415)
 
 
+def test_an_image_of_too_many_pixels_is_refused_and_not_kept(bank, tmp_path, monkeypatch):
+    monkeypatch.setattr("fsl_explain.serve.uploads.MOST_PIXELS", 399)
+    written = io.BytesIO()
+    Image.new("RGB", (20, 20)).save(written, "PNG")
+    said = sentence(asked(app_with(bank, tmp_path)).post("/api/uploads", content=written.getvalue()), 413)
+    assert "pixels; make the image smaller" in said
+    assert not list(tmp_path.glob("*.png"))
+
+
 @pytest.mark.parametrize(
     "body",
     [
