@@ -17,7 +17,7 @@ from fsl_explain.report.wording import description
 
 SHOWN_CHANNELS = 8
 MOST_PAIRS = 4  # supports whose pairs of cells are sent; a page draws one at a time
-Examples = Callable[[int], list[dict[str, Any]]]
+Examples = Callable[[Sequence[int]], list[list[dict[str, Any]]]]
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ def why(
 ) -> dict[str, Any]:
     """Return all that the page shows of one explanation; ``supports`` are those to show, by (class, shot).
 
-    ``examples`` gives the images that excite a channel most, where that is known; ``about_channels`` says what they
-    are, or why there are none.
+    ``examples`` gives the images that excite each of some channels most, where that is known; ``about_channels`` says
+    what they are, or why there are none.
     """
     target = explanation.decision.classes[int(explanation.target)]
     low, high = color_meanings(explanation)
@@ -160,15 +160,12 @@ def _channels(explanation: Explanation, examples: Examples | None, words: str) -
         return None
     contributions = explanation.contributions
     largest = contributions.abs().sort(descending=True, stable=True).indices[:SHOWN_CHANNELS].tolist()
+    images = [[] for _ in largest] if examples is None else examples(largest)
     return {
         "words": words,
         "top": [
-            {
-                "channel": channel,
-                "amount": float(contributions[channel]),
-                "images": [] if examples is None else examples(channel),
-            }
-            for channel in largest
+            {"channel": channel, "amount": float(contributions[channel]), "images": shown}
+            for channel, shown in zip(largest, images, strict=True)
         ],
         "rest": float(contributions.sum() - contributions[largest].sum()),
         "channels": len(contributions),

@@ -120,14 +120,11 @@ class Queries:
             return None
         kind, _, name = search.query.partition(":")
         if kind == "upload":
-            contents = list(getattr(served.bank.entries, "contents", ()))
-            return contents.index(name) if name in contents else None
+            return served.row_by("contents", name)
         bank, row = self.place(search.query)
         if bank is served:
             return row
-        path = bank.bank.paths[row]
-        paths = list(served.bank.paths)
-        return paths.index(path) if path and path in paths else None
+        return served.row_by("paths", bank.bank.paths[row])
 
     def retrieved(self, served: ServedBank, search: Asked, detail: int = 0, biases: str = "drawn") -> Retrieved:
         """Embed the query and search its neighbors, or take what was found before. Raises: as ``retrieve``."""

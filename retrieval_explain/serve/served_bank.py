@@ -47,6 +47,7 @@ class ServedBank:
         """Look up once what every answer needs of the bank's rows."""
         self.folder = common_folder(self.bank.paths)
         self.rows = {int(one): row for row, one in enumerate(self.bank.ids.tolist())}
+        self._row_by: dict[str, dict[str, int]] = {}
         self.picture_of = lru_cache(maxsize=PICTURES)(self._picture)
 
     @property
@@ -78,6 +79,16 @@ class ServedBank:
         if number not in self.rows:
             raise UnknownName(f"expected the id of an image of the bank {self.name}, but got {number}.")
         return self.rows[number]
+
+    def row_by(self, column: str, text: str) -> int | None:
+        """Return the first row whose content or path, as ``column`` says, is this; None where none is.
+
+        The column is read once, when it is first asked for.
+        """
+        if column not in self._row_by:
+            texts = list(getattr(self.bank.entries, column, ()))
+            self._row_by[column] = {one: len(texts) - 1 - back for back, one in enumerate(reversed(texts)) if one}
+        return self._row_by[column].get(text)
 
     def path_of(self, row: int) -> str:
         """Return the path of a row as it is shown: below the folder that all images lie in."""

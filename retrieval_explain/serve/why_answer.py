@@ -6,7 +6,6 @@ from typing import Any
 from urllib.parse import urlencode
 
 import torch
-from torch import Tensor
 
 from episodes.errors import Mistake, UnknownName
 from fsl_explain.classifiers import NearestNeighbor
@@ -204,11 +203,12 @@ def channel_examples(served: ServedBank, explanation: Explanation) -> tuple[Exam
     if len(explanation.contributions) != channels or not _embeds_the_maps(served.encoder):
         return None, "The bank stores embeddings behind a head, so its images are not ranked by channels of the maps."
 
-    def examples(channel: int) -> list[dict[str, Any]]:
-        values = _column(served, channel)
-        top = values.topk(min(EXAMPLES, len(values)))
-        pairs = zip(top.values.tolist(), top.indices.tolist(), strict=True)
-        return [{**served.brief(row), "value": value} for value, row in pairs]
+    def examples(channels: Sequence[int]) -> list[list[dict[str, Any]]]:
+        found = _most_excited(served, channels)
+        return [
+            [{**served.brief(row), "value": value} for value, row in zip(values, rows, strict=True)]
+            for values, rows in zip(found.values.T.tolist(), found.indices.T.tolist(), strict=True)
+        ]
 
     return examples, "Beside each channel stand the images of the bank that excite it most."
 
@@ -217,5 +217,7 @@ def _embeds_the_maps(encoder: Encoder) -> bool:
     return encoder.tokens is None and encoder.scales is None and isinstance(encoder.head, torch.nn.Identity)
 
 
-def _column(served: ServedBank, channel: int) -> Tensor:
-    return torch.cat([block[:, channel] for _, block in blocks(served.bank.rows)])
+def _most_excited(served: ServedBank, channels: Sequence[int]) -> torch.return_types.topk:
+    """Return the largest values of each channel and their rows, (example, channel), from one pass over the bank."""
+    columns = torch.cat([block[:, list(channels)] for _, block in blocks(served.bank.rows)])
+    return columns.topk(min(EXAMPLES, len(columns)), dim=0)

@@ -13,7 +13,8 @@ from fsl_explain.serve.pictures import as_data_url
 from fsl_explain.serve.why import Shown, why
 from retrieval_explain.decisions.explained_neighbors import Retrieved, retrieve
 from retrieval_explain.inspection.expected import Expectation, Placed, why_not_first
-from retrieval_explain.inspection.rank_change import RankChange, rank_of
+from retrieval_explain.inspection.rank_change import RankChange
+from retrieval_explain.ranking.exact_ranks import ranks_of
 from retrieval_explain.ranking.neighbors import similarities_to
 from retrieval_explain.serve.calls import why_not_call
 from retrieval_explain.serve.queries import Asked, Queries
@@ -70,11 +71,13 @@ def removed_answer(
     vote = vote_of(after, rule)
     own = queries.own_row(served, search)
     neighbors = neighbors_of(served, after.neighbors, own, "" if vote is None else vote["winner"])
-    for one, row in zip(neighbors, after.neighbors.indices.tolist(), strict=True):
-        one["rank_before"] = rank_of(before, before.features.embedding, row)
+    shown, watched = after.neighbors.indices.tolist(), [served.row_of(number) for number in watch]
+    ranks_before = _ranks(before, [*shown, *watched])
+    for one, rank in zip(neighbors, ranks_before, strict=False):
+        one["rank_before"] = rank
     return {
         "neighbors": neighbors,
-        "watched": [_watched(served, before, after, served.row_of(number)) for number in watch],
+        "watched": _watched(served, (before, after), watched, ranks_before[len(shown) :]),
         "picture": as_data_url(visible(served.encoder, image.cpu())),
         "sentence": _sentence(before, after, neighbors, len(set(cells)), rows * columns),
         "vote": vote,
@@ -97,19 +100,29 @@ def _sentence(
     return f"{share} {first['path'] or first['id']} comes first, which was at rank {first['rank_before']}."
 
 
-def _watched(served: ServedBank, before: Retrieved, after: Retrieved, row: int) -> dict[str, Any]:
-    return {
-        "id": int(served.bank.ids[row]),
-        "rank": rank_of(after, after.features.embedding, row),
-        "rank_before": rank_of(before, before.features.embedding, row),
-        "similarity": _similarity(after, row),
-        "similarity_before": _similarity(before, row),
-    }
+def _ranks(retrieved: Retrieved, rows: Sequence[int]) -> list[int]:
+    if not rows:
+        return []
+    bank, query = retrieved.bank, retrieved.features.embedding.cpu()
+    return ranks_of(query, bank.rows, bank.similarity, rows, retrieved.allowed)
 
 
-def _similarity(retrieved: Retrieved, row: int) -> float:
-    query = retrieved.features.embedding.cpu()[None]
-    return float(similarities_to(query, retrieved.bank.rows, torch.tensor([[row]]), retrieved.bank.similarity))
+def _watched(
+    served: ServedBank, edits: tuple[Retrieved, Retrieved], rows: Sequence[int], ranks_before: Sequence[int]
+) -> list[dict[str, Any]]:
+    """Return where the watched rows stood and stand."""
+    before, after = (_similarities(one, rows) for one in edits)
+    numbers = zip(rows, _ranks(edits[1], rows), ranks_before, after, before, strict=True)
+    names = ("rank", "rank_before", "similarity", "similarity_before")
+    return [{"id": int(served.bank.ids[row]), **dict(zip(names, found, strict=True))} for row, *found in numbers]
+
+
+def _similarities(retrieved: Retrieved, rows: Sequence[int]) -> list[float]:
+    if not rows:
+        return []
+    query, bank = retrieved.features.embedding.cpu()[None], retrieved.bank
+    found: list[float] = similarities_to(query, bank.rows, torch.tensor([list(rows)]), bank.similarity)[0].tolist()
+    return found
 
 
 def _placed(served: ServedBank, placed: Placed) -> dict[str, Any]:

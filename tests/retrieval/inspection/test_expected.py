@@ -22,7 +22,7 @@ from retrieval_explain.inspection.expected import why_not_first
 from retrieval_explain.inspection.inspected import inspect_neighbors
 from retrieval_explain.inspection.page import write_inspection
 from retrieval_explain.inspection.rank_change import rank_change
-from retrieval_explain.ranking.exact_ranks import rows_ahead
+from retrieval_explain.ranking.exact_ranks import ranks_of, rows_ahead
 
 
 class RedWhereBlack(Colors):
@@ -276,3 +276,18 @@ def test_a_goal_that_was_reached_on_the_way_is_not_said_to_be_out_of_reach():
             assert change.found == (change.rank_at_features <= goal)
             reached += change.found
     assert reached > 5
+
+
+@pytest.mark.parametrize("similarity", SIMILARITIES)
+def test_ranks_of_several_rows_are_those_of_each_alone_ties_included(similarity):
+    generator = torch.Generator().manual_seed(4)
+    rows = torch.randn(30, 6, generator=generator)
+    rows[10:15] = rows[3]  # equal rows stand in the order of the bank
+    bank, query = MemoryBank.from_embeddings(rows, similarity=similarity), torch.randn(6, generator=generator).double()
+    allowed = torch.arange(30) != 7
+    for left in (None, allowed):
+        wanted = [3, 12, 14, 0, 29]
+        alone = [len(rows_ahead(query, bank.rows, similarity, row, left)) + 1 for row in wanted]
+        assert ranks_of(query, bank.rows, similarity, wanted, left) == alone
+    order = bank.search(query[None], 30).indices[0].tolist()
+    assert ranks_of(query, bank.rows, similarity, range(30)) == [order.index(row) + 1 for row in range(30)]
