@@ -1,5 +1,6 @@
 """How four numbers say a box: edges, or a corner or center with width and height, in pixels or relative ones."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -89,3 +90,9 @@ def check_plausible(box: Box, box_format: str, where: str) -> None:
 def looks_relative(box: Sequence[int | float]) -> bool:
     """Return whether no number of a box is above 1 and one is a fraction."""
     return all(0 <= edge <= 1 for edge in box) and any(0 < edge < 1 for edge in box)
+
+
+def whole_pixels(box: Box) -> tuple[int, int, int, int]:
+    """Return left, top, right and bottom of the whole pixels that a box x1 y1 x2 y2 touches."""
+    left, top, right, bottom = box
+    return math.floor(left), math.floor(top), math.ceil(right), math.ceil(bottom)

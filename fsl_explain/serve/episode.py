@@ -7,17 +7,19 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import PIL.Image
 from torch import Tensor
 
 from episodes import ImageFolder, read_image
+from episodes.box_formats import Box, whole_pixels
 from episodes.errors import Mistake, UnknownName
 from fsl_explain.encoder import Encoder, Features
 from fsl_explain.explainers.compared import Compared, compare
 from fsl_explain.explainers.prompts import text_supports
 from fsl_explain.features import joined
+from fsl_explain.serve.encoders_by_detail import EncodersByDetail
 from fsl_explain.serve.uploads import Uploads
 from fsl_explain.similarities import Similarity
 
@@ -26,7 +28,6 @@ MOST_SUPPORTS = 400
 MOST_CLASSES = 100
 LONGEST_NAME = 200
 ENCODER = "fsl_explain.Encoder.named(…)"
-Box: TypeAlias = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -46,15 +47,9 @@ class SupportFolder:
     uploads: Uploads
     made_by: str = ENCODER  # the Python that makes the encoder
     _kept: OrderedDict[str, Features] = field(default_factory=OrderedDict, repr=False)
-    _finer: dict[tuple[int, str], Encoder] = field(default_factory=dict, repr=False)
 
-    def encoder_with(self, detail: int, biases: str) -> Encoder:
-        """Return the encoder that draws so finely. Raises: ``ValueError`` as ``Encoder.with_detail``."""
-        if detail == 0:
-            return self.encoder
-        if (detail, biases) not in self._finer:
-            self._finer[detail, biases] = self.encoder.with_detail(detail, biases)
-        return self._finer[detail, biases]
+    def __post_init__(self) -> None:
+        self.encoders = EncodersByDetail(self.encoder)
 
     def path_of(self, image: str) -> Path:
         """Return the file of an image of the folder. Raises: ``LookupError``."""
@@ -72,7 +67,7 @@ class SupportFolder:
         left, top, right, bottom = box
         if not (0 <= left < right <= found.width and 0 <= top < bottom <= found.height):
             raise Mistake(f"expected a box inside the image of {found.width}×{found.height} pixels, but got {box}.")
-        return found.crop((int(left), int(top), -int(-right // 1), -int(-bottom // 1)))
+        return found.crop(whole_pixels(box))
 
     def _read(self, image: str) -> PIL.Image.Image:
         path = self.path_of(image)
@@ -101,7 +96,7 @@ class SupportFolder:
         biases: str = "drawn",
     ) -> Compared:
         """Embed what is not embedded yet and set the query beside the supports. Raises: as ``compare``."""
-        encoder = self.encoder_with(detail, biases)
+        encoder = self.encoders.at(detail, biases)
         groups = self._texts(supports) or {
             name: self._features(encoder, images, keep=detail == 0) for name, images in by_class(supports).items()
         }

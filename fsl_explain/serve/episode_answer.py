@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 import numpy as np
 
+from episodes.box_formats import Box, whole_pixels
 from episodes.errors import Mistake, UnknownName
 from fsl_explain.classifiers import named_rule
 from fsl_explain.explainers.analysis.counterfactual import counterfactual_of
@@ -20,7 +21,8 @@ from fsl_explain.explainers.explanation import Explanation
 from fsl_explain.explainers.methods.named import METHODS
 from fsl_explain.report import Case, Page, render_page
 from fsl_explain.report.numbers_sent import finite
-from fsl_explain.serve.episode import Box, Support, SupportFolder, by_class, check_supports, is_among
+from fsl_explain.serve.box_text import box_as_text
+from fsl_explain.serve.episode import Support, SupportFolder, by_class, check_supports, is_among
 from fsl_explain.serve.offered import offered_details, offered_methods
 from fsl_explain.serve.why import Shown, why
 
@@ -108,8 +110,7 @@ def _shown(folder: SupportFolder, image: str, label: str) -> Shown:
 
 def seen_address(image: str, box: Box | None) -> str:
     """Return where an image is shown as the network sees it."""
-    edges = {} if box is None else {"box": ",".join(f"{edge:g}" for edge in box)}
-    return f"/api/seen?{urlencode({'query': image, **edges})}"
+    return f"/api/seen?{urlencode({'query': image, **box_as_text(box)})}"
 
 
 def _audit(explanation: Explanation, asked: Asked) -> list[dict[str, Any]]:
@@ -165,19 +166,13 @@ def call_of(folder: SupportFolder, asked: Asked) -> str:
         ]
         supports = "\n".join(["files = {", *lines, "}", SUPPORTS])
         given = "supports"
-    crop = "" if asked.box is None else f".crop({_edges(asked.box)})"
+    crop = "" if asked.box is None else f".crop({whole_pixels(asked.box)})"
     return (
         "import fsl_explain\nfrom episodes import read_image\n\n"
         f"encoder = {folder.made_by}\nfolder = {str(folder.folder.root)!r}\n{supports}\n"
         f"query = encoder.preprocess([read_image({_file(folder, asked.query)}){crop}])[0]\n"
         f"explanation = fsl_explain.explain(encoder, query, {given}, {written})\nprint(explanation.receipt())"
     )
-
-
-def _edges(box: Box) -> tuple[int, int, int, int]:
-    """Return the whole pixels that a box touches."""
-    left, top, right, bottom = box
-    return int(left), int(top), -int(-right // 1), -int(-bottom // 1)
 
 
 def _file(folder: SupportFolder, image: str) -> str:

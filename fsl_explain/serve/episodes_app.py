@@ -1,6 +1,5 @@
 """The app of a folder of supports: a query, supports that can be moved about, and why it is decided as it is."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -10,12 +9,13 @@ from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
 from episodes import ImageFolder
-from episodes.errors import Mistake
+from episodes.box_formats import Box
 from fsl_explain.backbones.random_parts import random_words
 from fsl_explain.encoder import Encoder
 from fsl_explain.explainers.compared import visible
 from fsl_explain.registries import RULES, SIMILARITIES
-from fsl_explain.serve.episode import ENCODER, MOST_SUPPORTS, Box, Support, SupportFolder
+from fsl_explain.serve.box_text import box_from_text
+from fsl_explain.serve.episode import ENCODER, MOST_SUPPORTS, Support, SupportFolder
 from fsl_explain.serve.episode_answer import Asked, arrays_of, episode_answer, json_of, page_of
 from fsl_explain.serve.frame import Frame, download, new_app, picture
 from fsl_explain.serve.offered import described, offered_details, offered_methods
@@ -52,7 +52,7 @@ class EpisodeGiven(BaseModel, extra="forbid", frozen=True):
         supports = [Support(one.image, one.label) for one in self.supports]
         drawn = (self.detail, self.biases)
         explained = (self.rule, self.similarity, self.method, self.target or None, self.against or None)
-        return Asked(self.query, supports, _box(self.box or ""), *explained, *drawn)
+        return Asked(self.query, supports, box_from_text(self.box or ""), *explained, *drawn)
 
 
 def create_app(
@@ -108,7 +108,7 @@ def _add_pictures(app: FastAPI, supports: SupportFolder) -> None:
 
     @app.get("/api/seen")
     def seen(query: str, box: str = "") -> Response:
-        return picture(_seen(supports, query, _box(box)))
+        return picture(_seen(supports, query, box_from_text(box)))
 
 
 def _seen(supports: SupportFolder, image: str, box: Box | None) -> bytes:
@@ -144,14 +144,3 @@ def _offered(encoder: Encoder) -> dict[str, Any]:
         "details": offered_details(encoder),
         "biases": ["drawn", "apart"],
     }
-
-
-def _box(text: str) -> Box | None:
-    if not text:
-        return None
-    edges: Sequence[str] = text.split(",")
-    try:
-        left, top, right, bottom = map(float, edges)
-    except ValueError:
-        raise Mistake(f"expected a box as x1,y1,x2,y2 in pixels, but got {text!r:.80}.") from None
-    return left, top, right, bottom

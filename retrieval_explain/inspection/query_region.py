@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import PIL.Image
 
-from episodes.box_formats import Box, edges_in_pixels, looks_relative
+from episodes.box_formats import Box, edges_in_pixels, looks_relative, whole_pixels
 from episodes.errors import Mistake
 
 EDGES = "xyxy"
@@ -37,7 +37,7 @@ def cut_region(image: PIL.Image.Image, box: Sequence[int | float]) -> PIL.Image.
             f"{left:g} {top:g} {right:g} {bottom:g} looks relative to its size; give --box-format relative-xyxy, "
             "or multiply it by width and height."
         )
-    return image.crop((int(left), int(top), -int(-right // 1), -int(-bottom // 1)))
+    return image.crop(whole_pixels((left, top, right, bottom)))
 
 
 def _looks_like(image: PIL.Image.Image, box: Sequence[int | float]) -> str:

@@ -1,5 +1,6 @@
 """The Python that gives the same answer, for a notebook."""
 
+from episodes.box_formats import whole_pixels
 from retrieval_explain.serve.queries import Asked
 from retrieval_explain.serve.served_bank import ServedBank
 
@@ -56,14 +57,8 @@ def _opening(served: ServedBank, search: Asked) -> str:
     start = START.format(bank=repr(directory), encoder=served.made_by)
     if search.text is not None:
         return f"{start}query = {search.text!r}\n"
-    crop = "" if search.box is None else f".crop({_edges(search.box)})"
+    crop = "" if search.box is None else f".crop({whole_pixels(search.box)})"
     return f"{start}query = encoder.preprocess([read_image({_file(served, search.query)}){crop}])[0]\n"
-
-
-def _edges(box: tuple[float, float, float, float]) -> tuple[int, int, int, int]:
-    """Return the whole pixels that a box touches."""
-    left, top, right, bottom = box
-    return int(left), int(top), -int(-right // 1), -int(-bottom // 1)
 
 
 def _file(served: ServedBank, query: str) -> str:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from episodes.errors import Mistake, UnknownName
 from fsl_explain.explainers.compared import visible
+from fsl_explain.serve.box_text import box_from_text
 from fsl_explain.serve.pictures import from_tensor, webp
 from fsl_explain.serve.uploads import Uploads
 from retrieval_explain.decisions.explained_neighbors import Retrieved, retrieve
@@ -54,17 +55,7 @@ def asked(
         raise Mistake(f"expected at most {MOST_CLASSES} classes to search among, but got {len(classes)}.")
     if query.startswith("text:") and not 0 < len(query.removeprefix("text:").strip()) <= LONGEST_TEXT:
         raise Mistake(f"expected a text of 1 to {LONGEST_TEXT} letters to search for.")
-    return Asked(query, wanted, _box(box), tuple(classes), leave_self_out)
-
-
-def _box(text: str) -> tuple[float, float, float, float] | None:
-    if not text:
-        return None
-    try:
-        left, top, right, bottom = (float(edge) for edge in text.split(","))
-    except ValueError:
-        raise Mistake(f"expected a box as x1,y1,x2,y2 in pixels, but got {text!r:.80}.") from None
-    return left, top, right, bottom
+    return Asked(query, wanted, box_from_text(box), tuple(classes), leave_self_out)
 
 
 @dataclass
@@ -135,7 +126,7 @@ class Queries:
             self._kept.move_to_end(key)
             return self._kept[key]
         found = retrieve(
-            served.encoder_with(detail, biases),
+            served.encoders.at(detail, biases),
             self.preprocessed(served, search),
             served.bank,
             k=self._fitting(served, search),

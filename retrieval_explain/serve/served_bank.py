@@ -1,7 +1,7 @@
 """A bank that is served, with the encoder that made it: what it is called, its version, and its images' pictures."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from episodes.errors import MissingFile, Mistake, UnknownName
 from fsl_explain.backbones.random_parts import random_words
 from fsl_explain.encoder import Encoder
 from fsl_explain.registries import VOTES
+from fsl_explain.serve.encoders_by_detail import EncodersByDetail
 from fsl_explain.serve.offered import described, offered_details, offered_methods
 from fsl_explain.serve.pictures import webp
 from retrieval_explain.decisions.explained_neighbors import class_name
@@ -38,9 +39,9 @@ class ServedBank:
     encoder: Encoder
     name: str
     made_by: str = ENCODER  # the Python that makes the encoder
-    _finer: dict[tuple[int, str], Encoder] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
+        self.encoders = EncodersByDetail(self.encoder)
         self._look_up()
 
     def _look_up(self) -> None:
@@ -65,14 +66,6 @@ class ServedBank:
         """Serve another version of the bank from now on."""
         self.bank = bank
         self._look_up()
-
-    def encoder_with(self, detail: int, biases: str) -> Encoder:
-        """Return the encoder that draws so finely. Raises: ``ValueError`` as ``Encoder.with_detail``."""
-        if detail == 0:
-            return self.encoder
-        if (detail, biases) not in self._finer:
-            self._finer[detail, biases] = self.encoder.with_detail(detail, biases)
-        return self._finer[detail, biases]
 
     def row_of(self, number: int) -> int:
         """Return the row of an id. Raises: ``LookupError``."""

@@ -16,6 +16,7 @@ from fsl_explain.explainers.explaining import explain_compared
 from fsl_explain.explainers.explanation import Explanation
 from fsl_explain.explainers.methods.named import METHODS
 from fsl_explain.explainers.support_groups import gathered
+from fsl_explain.serve.box_text import box_as_text
 from fsl_explain.serve.offered import offered_details, offered_methods
 from fsl_explain.serve.why import Examples, Shown, why
 from retrieval_explain.decisions.explained_neighbors import Retrieved
@@ -190,8 +191,7 @@ def seen_address(served: ServedBank, search: Asked) -> str | None:
     """Return where the query is shown as the network sees it; None for a text."""
     if search.text is not None:
         return None
-    box = {} if search.box is None else {"box": ",".join(f"{edge:g}" for edge in search.box)}
-    return f"/api/banks/{served.number}/seen?{urlencode({'query': search.query, **box})}"
+    return f"/api/banks/{served.number}/seen?{urlencode({'query': search.query, **box_as_text(search.box)})}"
 
 
 def channel_examples(served: ServedBank, explanation: Explanation) -> tuple[Examples | None, str]:
