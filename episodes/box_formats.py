@@ -92,7 +92,7 @@ def looks_relative(box: Sequence[int | float]) -> bool:
     return all(0 <= edge <= 1 for edge in box) and any(0 < edge < 1 for edge in box)
 
 
-def whole_pixels(box: Box) -> tuple[int, int, int, int]:
+def whole_pixels(box: Sequence[int | float]) -> tuple[int, int, int, int]:
     """Return left, top, right and bottom of the whole pixels that a box x1 y1 x2 y2 touches."""
     left, top, right, bottom = box
     return math.floor(left), math.floor(top), math.ceil(right), math.ceil(bottom)

@@ -37,7 +37,7 @@ def cut_region(image: PIL.Image.Image, box: Sequence[int | float]) -> PIL.Image.
             f"{left:g} {top:g} {right:g} {bottom:g} looks relative to its size; give --box-format relative-xyxy, "
             "or multiply it by width and height."
         )
-    return image.crop(whole_pixels((left, top, right, bottom)))
+    return image.crop(whole_pixels(box))
 
 
 def _looks_like(image: PIL.Image.Image, box: Sequence[int | float]) -> str:
