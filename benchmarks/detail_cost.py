@@ -3,7 +3,8 @@
     OMP_NUM_THREADS=1 python benchmarks/detail_cost.py efficientnet-lite0 torchvision:resnet50
 
 One query of 224 pixels against three classes whose features are known, contrast, medians of rounds in turn; and forward
-passes of an image of 448 pixels, at that scale and at 224 and 448, which is 5 times the arithmetic. The last lines
+passes of an image of 448 pixels, at that scale and at 224 and 448, which is 5 times the arithmetic; eight images
+likewise. The last lines
 of each network say how the peak of memory grew in explaining 64 queries at once.
 """
 
@@ -19,6 +20,7 @@ import torch
 from fsl_explain import Encoder, explain
 
 RULES = ("abs", "gamma")
+TOGETHER = 8
 
 
 def main() -> None:
@@ -47,6 +49,9 @@ def measure(name: str, rounds: int, batch: int) -> None:
     taken = in_turn(list(runs.values()), rounds)
     for (what, _), seconds in zip(runs.items(), taken, strict=True):
         print(f"{name}, {what}: {seconds / taken[0]:.2f} ({seconds:.3f} s)", flush=True)
+    several, scaled_several = torch.randn(TOGETHER, 3, 224, 224), torch.randn(TOGETHER, 3, 448, 448)
+    taken = in_turn([lambda: encoder(several), lambda: scaled(scaled_several)], rounds)
+    print(f"{name}, {TOGETHER} at 224 and 448: {taken[1] / taken[0]:.2f} ({taken[1]:.3f} s)", flush=True)
     images = torch.randn(batch, 3, 224, 224)
     for detail in (1, 3):
         before = peak()

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from fsl_explain.cli.address import Address
 from fsl_explain.cli.manners import check_trained
 from fsl_explain.cli.measuring import say_random
 from fsl_explain.cli.named_encoder import named_encoder
@@ -15,15 +16,10 @@ def run(
     pooling: str | None,
     readout: str | None,
     scales: str | None,
-    host: str,
-    port: int,
-    token: str | None,
-    allowed: tuple[str, ...],
-    uploads: Path | None,
-    opens: bool,
+    address: Address,
 ) -> None:
     """Open the folder and the encoder, and answer until Ctrl-C."""
-    with served(host, port, token, allowed, uploads, opens) as server:
+    with served(address) as server:
         from fsl_explain.serve.episodes_app import create_app  # noqa: PLC0415 - needs an optional package
 
         network = named_encoder(encoder, checkpoint, pooling, readout, scales)

@@ -10,6 +10,7 @@ from socket import socket
 from typing import TYPE_CHECKING
 
 from episodes.errors import MissingPackage, Mistake
+from fsl_explain.cli.address import Address
 from fsl_explain.cli.progress import say
 from fsl_explain.config.scales import scales_from_text
 
@@ -50,9 +51,7 @@ def encoder_call(
 
 
 @contextmanager
-def served(
-    host: str, port: int, token: str | None, allowed: tuple[str, ...], uploads: Path | None, opens: bool
-) -> Iterator[Server]:
+def served(asked: Address) -> Iterator[Server]:
     """Take an address. Raises: ``ValueError`` where it cannot be had; ``ImportError`` without the extra ``serve``."""
     try:
         import fastapi  # noqa: F401, PLC0415
@@ -66,14 +65,14 @@ def served(
     from fsl_explain.serve.running import address_of, bound  # noqa: PLC0415
     from fsl_explain.serve.uploads import Uploads  # noqa: PLC0415
 
-    access = access_for(host, token, allowed)
-    if uploads is not None and uploads.exists() and not uploads.is_dir():
-        raise Mistake(f"expected a folder for uploads, but {uploads} is a file; choose another --uploads.")
-    taken = bound(host, port)
-    temporary = Path(tempfile.mkdtemp(prefix="workbench-")) if uploads is None else None
+    access = access_for(asked.host, asked.token, asked.allow_host)
+    if asked.uploads is not None and asked.uploads.exists() and not asked.uploads.is_dir():
+        raise Mistake(f"expected a folder for uploads, but {asked.uploads} is a file; choose another --uploads.")
+    taken = bound(asked.host, asked.port)
+    temporary = Path(tempfile.mkdtemp(prefix="workbench-")) if asked.uploads is None else None
     try:
-        frame = Frame(Uploads(uploads or temporary or Path()), access)
-        yield Server(frame, taken, address_of(taken, host, token), opens, temporary)
+        frame = Frame(Uploads(asked.uploads or temporary or Path()), access)
+        yield Server(frame, taken, address_of(taken, asked.host, asked.token), asked.open_browser, temporary)
     finally:
         taken.close()
         if temporary is not None:

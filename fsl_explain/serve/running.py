@@ -17,7 +17,6 @@ from starlette.types import ASGIApp
 
 from episodes.errors import Busy, Mistake
 
-PORT = 8765
 LARGEST_PORT = 65535
 M_ARENA_MAX = -8  # of malloc.h
 LONGEST_END = 0.5  # seconds from Ctrl-C to the end

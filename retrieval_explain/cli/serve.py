@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TypeVar
 
+from fsl_explain.cli.address import Address
 from fsl_explain.cli.measuring import say_random
 from fsl_explain.cli.named_encoder import named_encoder
 from fsl_explain.cli.progress import note
@@ -21,15 +22,10 @@ def run(
     readout: str | None,
     scales: str | None,
     index: str | None,
-    host: str,
-    port: int,
-    token: str | None,
-    allowed: tuple[str, ...],
-    uploads: Path | None,
-    opens: bool,
+    address: Address,
 ) -> None:
     """Open the banks and their encoders, and answer until Ctrl-C."""
-    with served(host, port, token, allowed, uploads, opens) as server:
+    with served(address) as server:
         from retrieval_explain.serve.app import create_app  # noqa: PLC0415 - needs an optional package
 
         made: dict[tuple[str, Path | None], Encoder] = {}

@@ -6,6 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from episodes.errors import Mistake
+from fsl_explain.cli.address import HERE, Address
 from fsl_explain.cli.manners import check_input
 from fsl_explain.cli.options import EncoderName, PoolingName, ReadoutName, ScalesText
 from retrieval_explain.cli.options import IndexName
@@ -24,12 +25,7 @@ def serve(
     readout: ReadoutName = None,
     scales: ScalesText = None,
     index: IndexName = None,
-    host: str = "127.0.0.1",
-    port: int = 8765,
-    token: str | None = None,
-    allow_host: Annotated[tuple[str, ...], Parameter(negative="")] = (),
-    uploads: Path | None = None,
-    open_browser: Annotated[bool, Parameter(name="--open", negative="")] = False,
+    address: Address = HERE,
 ) -> None:
     """Serve a page in the browser that shows why images came back, why others did not, and whose labels are in doubt.
 
@@ -46,18 +42,6 @@ def serve(
         Its weights; one for all banks, or one for each.
     index
         Search through flat, hnsw, ivf or ivf-pq, whose measured recall is said; without one the search is exact.
-    host
-        The address to serve on.
-    port
-        Its port; 0 is any that is free.
-    token
-        What a browser must know to be answered, at least 16 letters and digits; a public address needs one.
-    allow_host
-        A name by which browsers reach this server, such as that of a proxy; may be repeated.
-    uploads
-        Where images that are given to the page are kept, so that links to them last; a new temporary folder by default.
-    open_browser
-        Open the page.
     """
     for one in bank:
         check_input(one, "the folder of a bank")
@@ -76,12 +60,7 @@ def serve(
         readout=readout,
         scales=scales,
         index=index,
-        host=host,
-        port=port,
-        token=token,
-        allowed=allow_host,
-        uploads=uploads,
-        opens=open_browser,
+        address=address,
     )
 
 
