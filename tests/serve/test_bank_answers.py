@@ -77,11 +77,12 @@ def test_filters_leave_out(page):
 
 
 def test_an_upload_is_searched_as_its_file_is_and_known_as_the_bank_s_own(page, bank):
-    content = Path(bank.paths[4]).read_bytes()
-    given = page.post("/api/uploads", content=content, headers={"X-Name": "4.png"}).json()
-    found, expected = (ask(page, "search", query=name, k=5) for name in (given["query"], QUERY))
-    assert found["neighbors"] == expected["neighbors"]
-    assert found["own"] == 4
+    for row in (1, 4):
+        content = Path(bank.paths[row]).read_bytes()
+        given = page.post("/api/uploads", content=content, headers={"X-Name": "a.png"}).json()
+        found, expected = (ask(page, "search", query=name, k=5) for name in (given["query"], f"image:0:{row}"))
+        assert found["neighbors"] == expected["neighbors"]
+        assert found["own"] == row
 
 
 def test_a_box_is_searched_as_the_library_searches_the_crop(page, bank, encoder):
@@ -239,3 +240,5 @@ def test_two_banks_stand_side_by_side(bank, encoder):
     found = [both.get(f"/api/banks/{number}/search", params={"query": QUERY, "k": 4}).json() for number in (0, 1)]
     assert [one["id"] for one in found[0]["neighbors"]] == [one["id"] for one in found[1]["neighbors"]]
     assert found[1]["own"] == 4
+    other = both.get("/api/banks/1/search", params={"query": "image:0:7", "k": 4}).json()
+    assert other["own"] == 7

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from served_colors import HOST, asked, write_colors
 
-from episodes.errors import Mistake
+from episodes.errors import Mistake, UnknownName
 from fsl_explain import Encoder
 from fsl_explain.serve.access import Access, access_for
 from fsl_explain.serve.frame import Frame
@@ -103,6 +103,15 @@ def test_no_path_of_the_client_leads_anywhere(page, path):
     answer = page.get(path)
     assert answer.status_code in (400, 404)
     assert "root:" not in answer.text
+
+
+def test_a_name_of_an_upload_leads_to_no_other_file(tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "secret.png")
+    uploads = Uploads(tmp_path / "uploads")
+    (tmp_path / "uploads").mkdir()
+    for name in ("../secret", str(tmp_path / "secret"), "uploads/../../secret"):
+        with pytest.raises(UnknownName, match="not kept any more"):
+            uploads.read(name)
 
 
 def test_a_body_that_is_too_large_is_refused_before_it_is_read(bank, tmp_path):
