@@ -19,6 +19,7 @@ from fsl_explain.explainers.evidence import evidence_of
 from fsl_explain.explainers.explanation import Explanation
 from fsl_explain.explainers.method import Attribution, Method, SupportAttribution
 from fsl_explain.explainers.methods import class_logit, eigen_cam, lafam, map_gradients
+from fsl_explain.explainers.methods.cam_formulas import FORMULAS
 from fsl_explain.explainers.methods.exact import support_addends
 from fsl_explain.explainers.methods.named import METHODS, find_method, name_of
 from fsl_explain.explainers.methods.relax import RelaxOptions, relax
@@ -183,7 +184,7 @@ def saliency(
     _check_without_supports(method, target, interpolation, options)
     batch = as_batch(image, encoder)
     size = (batch.shape[-2], batch.shape[-1])
-    if method in class_logit.FORMULAS:
+    if method in FORMULAS:
         enlarged = class_logit.saliency(encoder, batch, method, target, interpolation).cpu()
     elif method in MASKED_AT_RANDOM:
         found = relax(encoder, batch, options=options)
@@ -196,7 +197,7 @@ def saliency(
 
 def _check_without_supports(method: str, target: int | None, interpolation: str, options: RelaxOptions | None) -> None:
     label_free = (*LABEL_FREE, *MASKED_AT_RANDOM)
-    known = (*label_free, *class_logit.FORMULAS)
+    known = (*label_free, *FORMULAS)
     if method not in known:
         find_method(method)
         raise Mistake(f"without supports there are {', '.join(known)}, but got {method!r}; use explain().")

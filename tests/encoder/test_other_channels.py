@@ -10,7 +10,7 @@ from episodes.errors import Mistake
 from fsl_explain import Encoder, explain, metrics, saliency
 from fsl_explain.explainers.analysis.counterfactual import counterfactual
 from fsl_explain.explainers.compared import visible
-from fsl_explain.explainers.methods.class_logit import FORMULAS
+from fsl_explain.explainers.methods.cam_formulas import FORMULAS
 from fsl_explain.explainers.methods.relax import RelaxOptions, relax
 from fsl_explain.registries import MASKINGS
 from retrieval_explain import MemoryBank

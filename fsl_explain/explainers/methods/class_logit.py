@@ -20,21 +20,10 @@ from fsl_explain.devices import at_hand
 from fsl_explain.encoder import Encoder, in_full_precision
 from fsl_explain.explainers.method import Attribution, Method
 from fsl_explain.explainers.methods.altered_queries import pixels_of
-from fsl_explain.explainers.methods.cellwise_cam import hirescam, layercam
-from fsl_explain.explainers.methods.grad_cam import grad_cam
-from fsl_explain.explainers.methods.grad_cam_plus_plus import grad_cam_plus_plus
-from fsl_explain.explainers.methods.map_gradients import ActivationMap, Formula, attribute_supports
+from fsl_explain.explainers.methods.cam_formulas import FORMULAS
+from fsl_explain.explainers.methods.map_gradients import ActivationMap, attribute_supports
 from fsl_explain.explainers.methods.map_gradients import saliency as scaled
-from fsl_explain.explainers.methods.xgrad_cam import xgrad_cam
 from fsl_explain.explainers.question import Question
-
-FORMULAS: dict[str, Formula] = {
-    "grad-cam": grad_cam,
-    "grad-cam++": grad_cam_plus_plus,
-    "xgrad-cam": xgrad_cam,
-    "hirescam": hirescam,
-    "layercam": layercam,
-}
 
 
 @runtime_checkable

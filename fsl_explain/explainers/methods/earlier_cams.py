@@ -13,10 +13,10 @@ from torch import Tensor
 
 from episodes.errors import Mistake
 from fsl_explain.explainers.method import Attribution, Method
-from fsl_explain.explainers.methods.cellwise_cam import hirescam, layercam
+from fsl_explain.explainers.methods.cam_formulas import FORMULAS
+from fsl_explain.explainers.methods.cellwise_cam import layercam
 from fsl_explain.explainers.methods.earlier_maps import stages
 from fsl_explain.explainers.methods.grad_cam import grad_cam
-from fsl_explain.explainers.methods.grad_cam_plus_plus import grad_cam_plus_plus
 from fsl_explain.explainers.methods.map_gradients import (
     Formula,
     attribute_supports,
@@ -25,18 +25,10 @@ from fsl_explain.explainers.methods.map_gradients import (
     saliency,
 )
 from fsl_explain.explainers.methods.whole_network import ask_in_parts, maps_encoder
-from fsl_explain.explainers.methods.xgrad_cam import xgrad_cam
 from fsl_explain.explainers.normalization import max_scaled, upsample
 from fsl_explain.explainers.question import Question
 from fsl_explain.registries import AT
 
-FORMULAS: dict[str, Formula] = {
-    "grad-cam": grad_cam,
-    "grad-cam++": grad_cam_plus_plus,
-    "xgrad-cam": xgrad_cam,
-    "hirescam": hirescam,
-    "layercam": layercam,
-}
 SHARPNESS = 2.0  # the paper's γ
 AS_THEY_ARE = 2  # stages that are not scaled; the paper scales the first three of VGG-16's five
 

@@ -2,8 +2,7 @@
 
 import pytest
 import torch
-from tiny_clip import MODELS, own_cosines, tiny_clip
-from torchvision.utils import save_image
+from tiny_clip import MODELS, own_cosines, tiny_clip, write_pictures
 
 from episodes import read_image
 from fsl_explain import Mistake
@@ -14,14 +13,7 @@ TEXT = "a red bird"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    root = tmp_path_factory.mktemp("colors")
-    generator = torch.Generator().manual_seed(0)
-    for name in ("first", "second"):
-        (root / name).mkdir()
-        for number in range(3):
-            color = torch.rand(3, 1, 1, generator=generator)
-            save_image(0.7 * color + 0.3 * torch.rand(3, 32, 32, generator=generator), root / name / f"{number}.png")
-    return root
+    return write_pictures(tmp_path_factory.mktemp("colors"))
 
 
 @pytest.fixture(scope="module")
