@@ -37,6 +37,13 @@ SIMILARITIES: Registry[Any] = Registry(
     },
     _at_scales,
 )
+LOCAL_RULES = {
+    "max-sim": "fsl_explain.classifiers.local.max_sim:MAX_SIM",
+    "dn4": "fsl_explain.classifiers.local.dn4:NEAREST_CELLS",
+    "deep-emd": "fsl_explain.classifiers.local.deep_emd:EARTH_MOVER",
+    "frn": "fsl_explain.classifiers.local.frn:RECONSTRUCTION",
+}
+"""Rules that compare cells of the query with cells of the supports."""
 VOTES = {
     "knn-vote": "fsl_explain.classifiers.knn_vote:KNN_VOTE",
     "majority-vote": "fsl_explain.classifiers.knn_vote:MAJORITY_VOTE",
@@ -52,6 +59,8 @@ RULES: Registry[Any] = Registry(
         **NEIGHBOR_RULES,
         "logistic-regression": "fsl_explain.classifiers.linear:LOGISTIC_REGRESSION",
         "cosine-classifier": "fsl_explain.classifiers.linear:COSINE_CLASSIFIER",
+        **LOCAL_RULES,
+        "relation-network": "fsl_explain.classifiers.relation_rule:RELATION_NETWORK",
     },
 )
 _BUILT_IN_RULES = frozenset(RULES)

@@ -8,26 +8,41 @@ from .decision import (
     combined,
     compared_with,
     decide,
+    form_of,
     is_linear_in_embeddings,
     padded_index,
     pairwise_to_supports,
+    similarities_to,
     support_set,
 )
 from .knn_vote import KnnVote, MajorityVote, NearestNeighbor
 from .linear import CosineClassifier, LogisticRegression
+from .local.deep_emd import DeepEMD
+from .local.dn4 import DN4
+from .local.frn import FRN
+from .local.local_features import local_features
+from .local.max_sim import MaxSim
+from .local.rule import LocalRule, is_local
 from .named import RULES, has_option, named_rule, neighbor_rules, votes
 from .relation_network import RelationNetwork
+from .relation_rule import RelationRule
 
 __all__ = [
+    "DN4",
+    "FRN",
     "RULES",
     "CosineClassifier",
     "Decision",
+    "DeepEMD",
     "KnnVote",
+    "LocalRule",
     "LogisticRegression",
     "MajorityVote",
+    "MaxSim",
     "NearestNeighbor",
     "NeighborRule",
     "RelationNetwork",
+    "RelationRule",
     "Rule",
     "SupportSet",
     "Vote",
@@ -35,12 +50,16 @@ __all__ = [
     "combined",
     "compared_with",
     "decide",
+    "form_of",
     "has_option",
     "is_linear_in_embeddings",
+    "is_local",
+    "local_features",
     "named_rule",
     "neighbor_rules",
     "padded_index",
     "pairwise_to_supports",
+    "similarities_to",
     "support_set",
     "votes",
 ]

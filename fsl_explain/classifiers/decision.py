@@ -11,7 +11,7 @@ from torch import Tensor
 from episodes.errors import Mistake
 from fsl_explain.brief import brief
 from fsl_explain.encoder import Features
-from fsl_explain.similarities import Similarity
+from fsl_explain.similarities import AnyForm, PairForm, Similarity
 
 
 @dataclass(frozen=True)
@@ -199,6 +199,37 @@ def compared_with(rule: Rule, supports: SupportSet, similarity: Similarity) -> S
     own = getattr(rule, "compared_with", None)
     found: SupportSet = supports if own is None else own(supports, similarity)
     return found
+
+
+def similarities_to(
+    rule: Rule, query: Float[Tensor, "*batch channel"], supports: SupportSet, similarity: Similarity
+) -> Float[Tensor, "*batch way shot"]:
+    """Return the S_k that a rule weighs: of most the similarity to each support, or to what is compared in its place.
+
+    A rule that compares images in another way has a function ``similarities`` of the same arguments but the first, and
+    ``form``, which writes these as linear in either side.
+    """
+    own = getattr(rule, "similarities", None)
+    if own is None:
+        return pairwise_to_supports(query, compared_with(rule, supports, similarity), similarity)
+    found: Tensor = own(query, supports, similarity)
+    return found
+
+
+def form_of(
+    rule: Rule,
+    query: Float[Tensor, "*batch channel"],
+    supports: SupportSet,
+    similarity: Similarity,
+    chosen: tuple[slice, slice] | None = None,
+) -> AnyForm:
+    """Write the S_k of ``similarities_to`` as linear in either side, those of all supports or of the ``chosen``."""
+    own = getattr(rule, "form", None)
+    if own is not None:
+        found: PairForm = own(query, supports, similarity)
+        return found if chosen is None else found.at(chosen)
+    compared = compared_with(rule, supports, similarity).embeddings
+    return similarity.form(query[..., None, None, :], compared if chosen is None else compared[chosen])
 
 
 def every_valid(

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from episodes import EpisodeSampler, LabeledImages
 from episodes.errors import Mistake
-from fsl_explain.classifiers import RelationNetwork
+from fsl_explain.classifiers import RelationNetwork, named_rule
+from fsl_explain.classifiers.local.local_features import encoder_for
 from fsl_explain.cli.fitting_methods import methods_of
 from fsl_explain.config import ComparisonConfig, EvaluationConfig, FigureConfig
 from fsl_explain.config.comparison import MapsConfig
@@ -76,7 +77,7 @@ def episodes_of(
 
 def similarity_of(decision: DecisionConfig, shots: int) -> str | Similarity:
     """Return the similarity by which episodes are decided; prototypes by a relation module are sums over shots."""
-    summed = shots if decision.rule == "prototype" else 1
+    summed = shots if decision.rule in ("prototype", "relation-network") else 1
     return relation_or_named(decision.similarity, decision.relation_checkpoint, summed)
 
 
@@ -183,12 +184,14 @@ def mosaics_of(
     partial: Path | None = None,
 ) -> tuple[MosaicStore, dict[str, HeadFigures]]:
     """Draw, embed and explain mosaics."""
+    encoder = encoder_for(named_rule(mosaics.rule), encoder)
     store = embed_mosaics(encoder, dataset, sizes_of(mosaics), batch_size=run.batch_size, report=report)
     figures = evaluate_mosaics(
         store,
         encoder.pooling,
         heads=mosaics.heads,
         methods=methods_of(mosaics, encoder),
+        rule=mosaics.rule,
         similarity=relation_or_named(mosaics.similarity, mosaics.relation_checkpoint),
         seed=mosaics.seed,
         encoder=encoder,

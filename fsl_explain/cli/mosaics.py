@@ -3,6 +3,8 @@
 from pathlib import Path
 
 from episodes import LabeledImages
+from fsl_explain.classifiers import is_local, named_rule
+from fsl_explain.classifiers.local.local_features import encoder_for
 from fsl_explain.cli.cases import make_case
 from fsl_explain.cli.fitting_methods import methods_of
 from fsl_explain.cli.from_settings import mosaics_of, relation_or_named, sizes_of
@@ -55,7 +57,7 @@ def _facts(settings: MosaicsConfig, dataset: LabeledImages) -> dict[str, str]:
     return {
         "Tiles": f"{area}, four different classes of {len(dataset.classes)}",
         "Reference": "another image of one of the four classes, never one of the tiles",
-        "Similarity": sizes.similarity,
+        "Decision": f"{sizes.rule}, {sizes.similarity} similarity",
         "Heads": f"fitted on {100 * sizes.fit_share:g} % of each class's images, which appear in no mosaic",
         "Examples": f"head {sizes.heads[-1]}",
         "Seed": str(sizes.seed),
@@ -66,7 +68,9 @@ def _examples(
     settings: MosaicsConfig, encoder: Encoder, dataset: LabeledImages, store: MosaicStore
 ) -> tuple[Case, ...]:
     """Explain the first mosaics under the last head, as pages show any query; the frame is the right tile."""
-    with_head = encoder.with_head(fitted_head(settings.mosaics.heads[-1], store, settings.mosaics.seed).float())
+    rule, sizes = named_rule(settings.mosaics.rule), settings.mosaics
+    fitted = fitted_head(sizes.heads[-1], store, sizes.seed, on_cells=is_local(rule)).float()
+    with_head = encoder_for(rule, encoder).with_head(fitted)
     _, drawn = draw_mosaics(dataset, sizes_of(settings.mosaics))
     return tuple(
         _example(settings, with_head, dataset, mosaic, number) for number, mosaic in enumerate(drawn[:EXAMPLES])
@@ -87,7 +91,7 @@ def _example(settings: MosaicsConfig, encoder: Encoder, dataset: LabeledImages, 
         f"Mosaic {number}: where is {names[mosaic.target]}?",
         compared,
         tuple(dict.fromkeys((*sorted(methods_of(sizes, encoder), key=lambda name: name != "contrast"), "lafam"))),
-        Choice(similarity=similarity, target=names[mosaic.target], against="others"),
+        Choice(sizes.rule, similarity, target=names[mosaic.target], against="others"),
         box=tile_boxes(height, width)[mosaic.target],
         mask=tile_masks(height, width)[mosaic.target],
         query_name=f"{TILE_NAMES[mosaic.target]} tile",

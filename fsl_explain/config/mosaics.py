@@ -6,12 +6,12 @@ from pydantic import Field, model_validator
 
 from fsl_explain.config.data import DataConfig
 from fsl_explain.config.encoder import EncoderConfig
-from fsl_explain.config.names import RELATION, LearnedSimilarityName, MethodName, MosaicHeadName
+from fsl_explain.config.names import RELATION, LearnedSimilarityName, MethodName, MosaicHeadName, ScoringRuleName
 from fsl_explain.config.numbers import LARGEST_SEED, MOST, WIDEST
 from fsl_explain.config.relation import has_its_weights
 from fsl_explain.config.settings import RunConfig
 from fsl_explain.config.strict import LocalPath, Settings
-from fsl_explain.registries import MOSAIC_HEADS, SIMILARITIES
+from fsl_explain.registries import MOSAIC_HEADS, RULES, SIMILARITIES
 
 
 class MosaicSizesConfig(Settings):
@@ -29,6 +29,7 @@ class MosaicSizesConfig(Settings):
         description="Side of a mosaic in pixels; None: of the encoder's images, so that tiles have half.",
     )
     fit_share: float = Field(0.5, gt=0, lt=1, description="Share of each class's images kept for fitting heads.")
+    rule: ScoringRuleName = Field("mean-similarity", description=f"{RULES.listed()}.")
     similarity: LearnedSimilarityName = Field("cosine", description=f"{SIMILARITIES.listed(RELATION)}.")
     relation_checkpoint: LocalPath | None = Field(
         None, description="The weights of the relation module, for the similarity relation; pooling is flatten."

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 from fsl_explain.classifiers import RULES, Rule, named_rule
+from fsl_explain.classifiers.local.local_features import rule_for
+from fsl_explain.encoder import Features
 from fsl_explain.scales import Scales, compared_at
 from fsl_explain.similarities import SIMILARITIES, Similarity
 
@@ -24,6 +26,11 @@ class DecidedBy:
         found = cls(RULES.name_of(rule) or rule, SIMILARITIES.name_of(compared) or compared)
         _ = found.rule, found.similarity
         return found
+
+    def over(self, features: Features) -> "DecidedBy":
+        """Return the same for these features: a rule that compares cells is told how many channels these have."""
+        rule = rule_for(self.rule, features)
+        return self if rule is self.rule else DecidedBy(rule, self.chosen_similarity)
 
     @property
     def rule(self) -> Rule:

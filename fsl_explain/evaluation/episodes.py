@@ -16,6 +16,7 @@ from episodes import Episode, EpisodeSampler, LabeledImages
 from episodes.errors import Mistake
 from fsl_explain.batches import slices
 from fsl_explain.classifiers import Rule
+from fsl_explain.classifiers.local.local_features import encoder_for
 from fsl_explain.encoder import Encoder, expect_encoder
 from fsl_explain.engine import CONTENTS, Engine, Part, engine_for
 from fsl_explain.evaluation.chosen_methods import with_baselines
@@ -76,6 +77,7 @@ def evaluate_episodes(
     chosen = with_baselines(methods, encoder.pooling)
     shown = find_figures(figures, NEEDS_OF_DECISIONS, "an evaluation of episodes")
     decided_by = DecidedBy.of(rule, similarity, encoder.scales)
+    encoder = encoder_for(decided_by.rule, encoder)
     settings = {
         "methods": [*chosen, [one for one in methods if not isinstance(one, str)]],
         "figures": [identity(figure) for figure in shown],
@@ -87,7 +89,7 @@ def evaluate_episodes(
     run = "" if partial is None else run_hash(encoder, dataset, settings, contents=PART_BY_PART)
     running = engine_for(engine, partial, run)
     judge = Judge(encoder, store, masking, iou_threshold, batch_size, shown, keeps_maps=maps is not None)
-    make = functools.partial(EpisodeWork, judge, decided_by, chosen, drawn)
+    make = functools.partial(EpisodeWork, judge, decided_by.over(store.first), chosen, drawn)
     together = EPISODES_IN_A_CHUNK if maps is None else WITH_MAPS
     parts = [*_parts(drawn, together, settings, None if partial is None else _contents(store))]
     written = None if maps is None else MapsFolder(maps)
@@ -117,8 +119,10 @@ def accuracy_over_episodes(
     expect_encoder(encoder, "encoder, data set")
     check_batch_size(batch_size)
     drawn = _drawn(dataset, sampler, episodes)
-    store = _embedded(encoder, dataset, drawn, batch_size, silent)
-    return DecidedEpisodes(store, DecidedBy.of(rule, similarity, encoder.scales), batch_size).decide(drawn)[0].accuracy
+    decided_by = DecidedBy.of(rule, similarity, encoder.scales)
+    store = _embedded(encoder_for(decided_by.rule, encoder), dataset, drawn, batch_size, silent)
+    by = decided_by.over(store.first)
+    return DecidedEpisodes(store, by, batch_size).decide(drawn)[0].accuracy
 
 
 def _drawn(dataset: LabeledImages, sampler: EpisodeSampler | None, count: int) -> list[Episode]:

@@ -55,6 +55,12 @@ class ImageStore:
         finer = None if self.finer is None else self.finer(self.images(rows))
         return Features(maps, pooled, embeddings, indexed(self.trace, rows), finer)
 
+    @property
+    def first(self) -> Features:
+        """The features of the first image, which tell of what kind all are; nothing is drawn finer."""
+        maps, values = self.maps[:1].permute(0, 3, 1, 2), (self.pooled[:1].double(), self.embeddings[:1].double())
+        return Features(maps, *values, indexed(self.trace, torch.tensor([0])))
+
 
 def embed_unique(
     encoder: Encoder, dataset: LabeledImages, indices: Sequence[int], batch_size: int, advance: Advance

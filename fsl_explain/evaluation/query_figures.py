@@ -5,10 +5,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from fsl_explain import metrics
+from fsl_explain.classifiers.local.local_features import rule_for
 from fsl_explain.evaluation.figures import FIGURES
 from fsl_explain.explainers import Explanation
 from fsl_explain.explainers.choice import Choice, find_rule, find_similarity
 from fsl_explain.explainers.compared import Compared
+from fsl_explain.explainers.seen_locally import seen_by
 
 IOU_THRESHOLD = 0.2
 OF_AN_ANNOTATION = ("proportion", "pointing_game", "intersection_over_union")
@@ -25,6 +27,7 @@ def figures_of(
 
     Scores are those of the target class, removed pixels become the mean color, shares are in percent.
     """
+    compared = seen_by(find_rule(choice.rule), compared)
     saliency = explanation.saliency[None]
     make = metrics.masks_from_signed_saliency if explanation.signed else metrics.masks_from_saliency
     masks = make(saliency).to(compared.queries)
@@ -45,5 +48,5 @@ def figures_of(
 
 def _score(compared: Compared, embedding: Tensor, choice: Choice, target: int) -> Float[Tensor, ""]:
     similarity = find_similarity(choice.similarity, compared)
-    scores = find_rule(choice.rule).class_scores(embedding, compared.supports, similarity)
+    scores = rule_for(find_rule(choice.rule), compared.features).class_scores(embedding, compared.supports, similarity)
     return torch.as_tensor(scores[0, target]).cpu()

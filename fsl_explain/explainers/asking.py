@@ -91,6 +91,8 @@ def ask_about(
     Raises: ``LookupError`` or ``ValueError`` for options that do not fit the number.
     """
     quantity = explains.explains if isinstance(explains, Method) else explains
+    compared_by = getattr(decided.rule, "compared_by", None)
+    similarity: Similarity = decided.similarity if compared_by is None else compared_by(decided.similarity, supports)
     return Question(
         query=query,
         supports=supports,
@@ -98,11 +100,11 @@ def ask_about(
         ranking=decided.ranking,
         target=decided.target,
         rule=decided.rule,
-        similarity=decided.similarity,
+        similarity=similarity,
         pooling=reading.pooling,
         head=module_at_hand(reading.head),
         pixels=pixels,
-        tail=_tail(reading, similarity=decided.similarity),
+        tail=_tail(reading, similarity=similarity),
     )
 
 

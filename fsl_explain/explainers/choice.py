@@ -9,11 +9,13 @@ from torch import Tensor
 from episodes.errors import Mistake
 from episodes.naming import unknown_name
 from fsl_explain.classifiers import RULES, Rule, SupportSet, named_rule
+from fsl_explain.classifiers.local.local_features import rule_for
 from fsl_explain.explainers.asking import Decided, Options, ask_about
 from fsl_explain.explainers.compared import Compared
 from fsl_explain.explainers.contrast_weights import Against, ClassReference, class_index
 from fsl_explain.explainers.explained_score import Quantity
 from fsl_explain.explainers.question import Pixels, Question
+from fsl_explain.explainers.seen_locally import seen_by
 from fsl_explain.scales import Scales, compared_at
 from fsl_explain.similarities import SIMILARITIES, AtScales, Mahalanobis, Similarity
 
@@ -41,8 +43,10 @@ def ask(compared: Compared, choice: Choice, explains: Quantity = "score") -> Que
 
     Raises: ``LookupError`` for an unknown name; ``ValueError`` for a target that nothing voted for.
     """
-    rule, similarity = find_rule(choice.rule), find_similarity(choice.similarity, compared)
+    named, similarity = find_rule(choice.rule), find_similarity(choice.similarity, compared)
+    compared = seen_by(named, compared)
     query, supports = compared.features, compared.supports
+    rule = rule_for(named, query)
     scores = rule.class_scores(query.embedding, supports, similarity)
     ranking = rule.decision_scores(query.embedding, supports, similarity)
     target = _targets(ranking, choice.target, supports.classes)

@@ -12,7 +12,7 @@ from episodes.errors import Mistake
 from episodes.naming import unknown_name
 from fsl_explain.classifiers import Rule, decide
 from fsl_explain.encoder import Encoder, expect_encoder
-from fsl_explain.explainers.choice import Choice, ask
+from fsl_explain.explainers.choice import Choice, ask, find_rule
 from fsl_explain.explainers.compared import Compared, as_batch, compare
 from fsl_explain.explainers.contrast_weights import Against, ClassReference
 from fsl_explain.explainers.evidence import evidence_of
@@ -26,6 +26,7 @@ from fsl_explain.explainers.methods.relax import RelaxOptions, relax
 from fsl_explain.explainers.methods.relax import saliency as scaled_importance
 from fsl_explain.explainers.prompts import Text, scale_of, supports_of
 from fsl_explain.explainers.question import Question
+from fsl_explain.explainers.seen_locally import seen_by
 from fsl_explain.explainers.sides import QuerySide, SupportSide
 from fsl_explain.explainers.support_groups import Supports, embedded
 from fsl_explain.pullback.rules import PullbackRule
@@ -112,6 +113,7 @@ def explain_compared(compared: Compared, method: str | Method, choice: Choice) -
 def _explained(compared: Compared, method: str | Method, choice: Choice) -> Explanation:
     explainer, name = find_method(method), name_of(method)
     _check_options(explainer, name, choice)
+    compared = seen_by(find_rule(choice.rule), compared)
     question = ask(compared, choice, explainer.explains)
     attribution = explainer.attribute(question)
     dtype, rivals = attribution.cells.dtype, question.explained.rivals

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from episodes.errors import Mistake
-from fsl_explain.classifiers import Rule, SupportSet, Weights, compared_with, pairwise_to_supports
+from fsl_explain.classifiers import Rule, SupportSet, Weights, compared_with, similarities_to
 from fsl_explain.devices import precise
 from fsl_explain.encoder import Encoder, Features
 from fsl_explain.explainers.explained_score import ExplainedScore
@@ -69,7 +69,7 @@ class Question:
     @cached_property
     def similarities(self) -> Float[Tensor, "*batch way shot"]:
         """The similarity S_k to each support, or to what is compared in its place."""
-        return pairwise_to_supports(self.query.embedding, self.compared, self.similarity)
+        return similarities_to(self.rule, self.query.embedding, self.supports, self.similarity)
 
     def by_channel(self, values: Float[Tensor, "*batch pooled"]) -> Float[Tensor, "*batch channel"]:
         """Sum what the query's pooled values hold to channels, where a pooling makes several of one channel's map."""

@@ -1,9 +1,11 @@
 from . import cosine, euclidean, inner_product
+from .any_form import AnyForm, effective_reference
 from .at_scales import AtScales
-from .form import AnyForm, Form, effective_reference
+from .form import Form
 from .learned import LearnedSimilarity
 from .mahalanobis import Mahalanobis
 from .named import SIMILARITIES, named_similarity, similarity_name
+from .pair_form import PairForm
 from .similarity import Similarity
 from .traits import InFloat32, Traits, has_form, is_without, traits_of, weighs_supports
 
@@ -15,6 +17,7 @@ __all__ = [
     "InFloat32",
     "LearnedSimilarity",
     "Mahalanobis",
+    "PairForm",
     "Similarity",
     "Traits",
     "cosine",

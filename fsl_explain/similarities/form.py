@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TypeAlias, Union
 
 import torch
 from jaxtyping import Float
@@ -182,16 +181,6 @@ class SideBySideForms:
 
     def _joined(self, function: Callable[..., Tensor], *values: Tensor) -> Tensor:
         return torch.cat(torch.broadcast_tensors(*self._each(function, values)), dim=-1)
-
-
-AnyForm: TypeAlias = Union[Form, SideBySideForms]  # noqa: UP007 - a name that is checked at run time
-
-
-def effective_reference(
-    form: AnyForm, weights: Float[Tensor, "*batch way shot"], supports: Float[Tensor, "*episodes way shot channel"]
-) -> Float[Tensor, "*batch channel"]:
-    """Return g = Σ_k w_k (M_k q'_k + u_k), one vector per query whatever the number of supports."""
-    return form.reference(weights, supports)
 
 
 def _products(

@@ -5,7 +5,7 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from fsl_explain.similarities.form import AnyForm
+from fsl_explain.similarities.any_form import AnyForm
 
 
 @runtime_checkable

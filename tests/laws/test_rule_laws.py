@@ -8,9 +8,9 @@ from decision_parts import QUICK_RULES, REFUSED, TAKEN_BY, similarities_of
 from embedding_strategies import assert_equal, embeddings, quarters
 from hypothesis import given, settings
 from references import exact as reference
-from shot_strategies import CHANNELS, CLASSES, SHOT, WAY, shots, similarities_to, support_set_of
+from shot_strategies import CHANNELS, CLASSES, SHOT, WAY, shots, support_set_of
 
-from fsl_explain.classifiers import RULES, KnnVote, MajorityVote, Rule, SupportSet, combined
+from fsl_explain.classifiers import RULES, KnnVote, MajorityVote, Rule, SupportSet, combined, similarities_to
 
 SIMILARITIES = similarities_of(CHANNELS)
 RULES_UNDER_TEST = QUICK_RULES | {"knn-vote-of-2": KnnVote(k=2, temperature=0.5), "majority-vote-of-2": MajorityVote(2)}
@@ -36,7 +36,7 @@ def test_a_combination_of_scores_is_the_weighted_similarities_and_the_constants(
         scores = rule.class_scores(query, supports, similarity)
         asked = class_weights.masked_fill(scores.isneginf(), 0)
         found = rule.weights(asked, query, supports, similarity)
-        addends = (found.supports * similarities_to(supports, query, similarity)).flatten(start_dim=1)
+        addends = (found.supports * similarities_to(rule, query, supports, similarity)).flatten(start_dim=1)
         addends = torch.cat([addends, *(value[:, None] for value in found.constants.values())], dim=1)
         difference = (addends.sum(dim=1) - combined(asked, scores)).abs()
         assert difference.max() <= 1e-11 * max(1.0, float(addends.abs().sum())), similarity
@@ -129,11 +129,12 @@ def test_each_query_may_bring_supports_of_its_own(name, query, drawn, others):
 
 
 @pytest.mark.parametrize(("rule", "kind"), REFUSED, ids=map("-".join, REFUSED))
-def test_a_linear_classifier_refuses_other_similarities(rule, kind):
+def test_a_rule_refuses_similarities_that_it_cannot_take(rule, kind):
     ones = torch.ones(1, CHANNELS, dtype=torch.float64)
     supports = SupportSet(torch.rand(WAY, SHOT, CHANNELS).double(), torch.ones(WAY, SHOT, dtype=torch.bool), CLASSES)
     sentence = {
         "logistic-regression": r"a linear classifier takes similarity='cosine' or 'inner-product'; use one of them",
+        "relation-network": r"compares by a relation module, but the similarity is none; give similarity=Relation",
         "cosine-classifier": r"expected similarity='cosine' with a cosine classifier, but got another; use cosine",
     }[rule]
     with pytest.raises(ValueError, match=sentence):

@@ -16,6 +16,7 @@ from torch import Tensor
 from episodes import LabeledImages
 from episodes.errors import Mistake
 from fsl_explain.classifiers import Rule
+from fsl_explain.classifiers.local.local_features import encoder_for
 from fsl_explain.encoder import Encoder, expect_encoder
 from fsl_explain.engine import Engine, Part, Result, engine_for
 from fsl_explain.evaluation.comparison.compared_images import (
@@ -97,6 +98,7 @@ def compare_maps(
     chosen = compared_methods(methods, options)
     shown = find_figures(figures, NEEDS_OF_COMPARISONS, "a comparison of maps")
     decided_by, supports = DecidedBy.of(rule, similarity, encoder.scales), draw_supports(dataset, shots, seed)
+    encoder = encoder_for(decided_by.rule, encoder)
     report("embedding images", 0, len(dataset))
     every = range(len(dataset))
     store = embed_unique(
@@ -104,7 +106,8 @@ def compare_maps(
     )
     queries = _queries(dataset, supports)
     sampled = sampled_places(len(queries), sample, seed)
-    decisions = ComparedDecisions.of(store, decided_by, dataset.classes, supports, queries, seed)
+    by = decided_by.over(store.first)
+    decisions = ComparedDecisions.of(store, by, dataset.classes, supports, queries, seed)
     regions = RegionRemovals(seed=seed) if removals is None else removals
     settings = {
         "methods": [*chosen, options, [one for one in methods if not isinstance(one, str)]],

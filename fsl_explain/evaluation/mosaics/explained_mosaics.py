@@ -5,14 +5,14 @@ A head only changes what follows the pooled features, so that nothing is embedde
 
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from fsl_explain.batches import slices
-from fsl_explain.classifiers import SupportSet
+from fsl_explain.classifiers import LocalRule, SupportSet, is_local
 from fsl_explain.encoder import Encoder, Features
 from fsl_explain.engine import Part
 from fsl_explain.evaluation.decided_by import DecidedBy
@@ -24,6 +24,7 @@ from fsl_explain.explainers.asking import Decided, Options, PooledHead, ask_abou
 from fsl_explain.explainers.method import Attribution, Method
 from fsl_explain.explainers.question import Pixels, Question
 from fsl_explain.heads import Pooling
+from fsl_explain.heads.cell_head import cell_head
 from fsl_explain.heads.per_scale import PerScale
 from fsl_explain.traces import indexed
 
@@ -51,9 +52,10 @@ class MosaicWork:
 
     def _head(self, name: str) -> "OneHead":
         if name not in self.fitted:
-            head = fitted_head(name, self.store, self.seed).to(self.store.maps.dtype)
-            precise = deepcopy(head).double()
-            self.fitted[name] = OneHead(self.store, head, precise, self.pooling, self.decided_by, self.encoder)
+            local = is_local(self.decided_by.rule)
+            head = fitted_head(name, self.store, self.seed, on_cells=local).to(self.store.maps.dtype)
+            found = OneHead(self.store, head, deepcopy(head).double(), self.pooling, self.decided_by, self.encoder)
+            self.fitted[name] = replace(found, by=self.decided_by.over(found.first)) if local else found
         return self.fitted[name]
 
 
@@ -77,15 +79,37 @@ class OneHead:
     def ceilings(self) -> dict[str, Tensor]:
         """Ask the model which tile alone is nearest to the reference, and which has the largest lead over the rest."""
         tiles, references = (self._embed(self.store.crops[rows]) for rows in (self.store.tiles, self.store.references))
-        similarities = self.by.similarity.pairwise(tiles, references)
+        similarities = self._compared(tiles, references)
         target = self.store.target
         own = similarities.take_along_dim(target[:, None, None], dim=2).squeeze(2)
         lead = own - (similarities.sum(dim=2) - own) / (TILES - 1)
         return {
             "one_reference": (own.argmax(dim=1) == target).double(),
             "contrast": (lead.argmax(dim=1) == target).double(),
-            "dimensions": torch.tensor(self._embed(self.store.pooled[:1]).shape[1]),
+            "dimensions": torch.tensor(self._dimensions()),
         }
+
+    def _compared(
+        self, tiles: Float[Tensor, "mosaic tile embedding"], references: Float[Tensor, "mosaic tile embedding"]
+    ) -> Float[Tensor, "mosaic tile reference"]:
+        """Return how alike each tile alone is to each reference."""
+        if not is_local(self.by.rule):
+            return self.by.similarity.pairwise(tiles, references)
+        valid = torch.ones(*references.shape[:-1], 1, dtype=torch.bool)
+        supports = SupportSet(references[:, None, :, None], valid[:, None], TILE_NAMES)
+        return self.by.rule.class_scores(tiles, supports, self.by.similarity)
+
+    def _dimensions(self) -> int:
+        """Return the number of values that are compared of an image, or of a cell of it."""
+        rule = self.by.rule
+        width = self._embed(self.store.pooled[:1]).shape[1]
+        return rule.channels or width if isinstance(rule, LocalRule) else width
+
+    @property
+    def first(self) -> Features:
+        """The features of the first mosaic."""
+        pooled = self.store.pooled[:1].double()
+        return Features(self.store.maps[:1], pooled, self._embed(pooled))
 
     def _measure_batch(self, method: Method, part: slice) -> dict[str, Float[Tensor, "batch"]]:
         target = self.store.target[part]
@@ -132,12 +156,16 @@ def _residual(question: Question, attribution: Attribution) -> Float[Tensor, "ba
     return (question.explained.value - cells.sum(dim=1) - attribution.bias).abs() / terms
 
 
-def fitted_head(name: str, store: MosaicStore, seed: int = 0) -> nn.Module:
+def fitted_head(name: str, store: MosaicStore, seed: int = 0, *, on_cells: bool = False) -> nn.Module:
     """Fit a head on the crops that appear in no mosaic, behind the layers of a token readout where there are such.
 
-    Of images seen at several scales each has a head of its own.
+    Of images seen at several scales each has a head of its own. ``on_cells`` puts the head on each cell of local
+    features; it is fitted on the means over the cells, which for a linear head are what it makes of these.
     """
     pooled, labels = store.crops[store.fitting].double(), store.labels[store.fitting]
+    if on_cells:
+        channels = store.maps.shape[1]
+        return cell_head(_fitted(name, store, pooled.unflatten(-1, (channels, -1)).mean(dim=-1), labels, seed))
     if store.scales is None:
         return _fitted(name, store, pooled, labels, seed)
     parts = pooled.chunk(len(store.scales.sides), dim=-1)

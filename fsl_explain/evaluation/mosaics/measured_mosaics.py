@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from episodes.errors import Mistake
+from fsl_explain.classifiers import Rule
 from fsl_explain.encoder import Encoder
 from fsl_explain.engine import Engine, Part, engine_for
 from fsl_explain.evaluation.chosen_methods import ChosenMethods, baselines_of, named_methods
@@ -79,6 +80,7 @@ def evaluate_mosaics(
     *,
     heads: Sequence[str] = tuple(MOSAIC_HEADS),
     methods: Sequence[str | Method] = METHODS_ON_MOSAICS,
+    rule: str | Rule = "mean-similarity",
     similarity: str | Similarity = "cosine",
     seed: int = 0,
     encoder: Encoder | None = None,
@@ -100,8 +102,10 @@ def evaluate_mosaics(
         )
     chosen = measured_methods(methods, pooling)
     heads = check_heads(heads)
-    decided_by = DecidedBy.of("mean-similarity", similarity, store.scales)  # of one reference a class: that itself
-    settings = {"heads": [*heads, seed], "methods": [*chosen, *methods], "similarity": decided_by.chosen_similarity}
+    decided_by = DecidedBy.of(rule, similarity, store.scales)  # of one reference a class
+    settings: dict[str, Any] = {"heads": [*heads, seed], "methods": [*chosen, *methods]}
+    settings["similarity"] = decided_by.chosen_similarity
+    settings |= {} if rule == "mean-similarity" else {"rule": decided_by.chosen_rule}
     parts = list(_parts(heads, chosen, settings))
     running = engine_for(engine, partial, "" if partial is None else _hash(store, pooling, settings))
     found: dict[str, dict[str, Any]] = {name: {} for name in heads}

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from episodes.errors import Mistake, UnknownName
-from fsl_explain.classifiers import compared_with
+from fsl_explain.classifiers import compared_with, form_of
 from fsl_explain.explainers.contrast_weights import ClassReference, class_index
 from fsl_explain.explainers.evidence import EVERY, Addends, Evidence, Missing, evidence_of, there
 from fsl_explain.explainers.explanation import Explanation, expect_explanation
@@ -193,8 +193,8 @@ def _tables(evidence: Evidence, chosen: tuple[slice, slice]) -> tuple[Tensor, Ad
             "in another way; use rule='mean-similarity', or give one prototype image a class."
         )
     addends = evidence.addends(chosen)
-    one_sided = evidence.embedding[..., None, None, :]
-    form = there(evidence.similarity).form(one_sided, evidence.supports.embeddings[chosen])
+    similarity, supports = there(evidence.similarity), evidence.supports
+    form = form_of(there(evidence.rule), evidence.embedding, supports, similarity, chosen)
     left, right = addends.query[..., None, None, :, :], addends.supports
     return evidence.weights[chosen][..., None, None] * form.table(left, right), addends
 

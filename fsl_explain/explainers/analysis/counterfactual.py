@@ -20,10 +20,11 @@ from fsl_explain.explainers.analysis.flipping_cells import (
     sums_tell_the_decision,
     support_maps,
 )
-from fsl_explain.explainers.choice import Choice, ask
+from fsl_explain.explainers.choice import Choice, ask, find_rule
 from fsl_explain.explainers.compared import Compared, compare, visible
 from fsl_explain.explainers.contrast_weights import ClassReference, class_index
 from fsl_explain.explainers.question import Question
+from fsl_explain.explainers.seen_locally import seen_by
 from fsl_explain.explainers.support_groups import Supports
 from fsl_explain.printable import shown
 from fsl_explain.similarities import Similarity
@@ -146,6 +147,7 @@ def counterfactual_of(
     """Find the counterfactual of the first query of a batch that is embedded already; see ``counterfactual``."""
     if edit not in EDITS:
         raise unknown_name("edit", edit, EDITS)
+    compared = seen_by(find_rule(choice.rule), compared)
     question = ask(compared, Choice(choice.rule, choice.similarity))[0]
     rivals = _rivals(question, rival)
     donors = rivals if edit == "replace" else None

@@ -39,6 +39,11 @@ def finer_correspondence(
         raise Mistake("finer pairs need the network, which a saved explanation leaves behind; explain the image again.")
     if question.query.finer is None:
         raise Mistake("expected an explanation with detail, but its cells are those of the last maps; add detail=1.")
+    if hasattr(question.rule, "form"):
+        raise Mistake(
+            "a finer correspondence needs images that are compared as a whole, but this rule compares their cells; use "
+            "correspondence, whose pairs are these cells."
+        )
     chosen = chosen_support(explanation, label, shot)
     columns = _columns(explanation, question, chosen)
     pulled = linearize(question.head, question.query.pooled).pull_back(columns)

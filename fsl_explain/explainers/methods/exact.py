@@ -10,13 +10,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from episodes.errors import Mistake
+from fsl_explain.classifiers import form_of
 from fsl_explain.encoder import Features
 from fsl_explain.explainers.method import Attribution, Method, SupportAttribution
 from fsl_explain.explainers.methods import integrated
+from fsl_explain.explainers.methods.placed import by_channel, on_grid, placed_at
 from fsl_explain.explainers.normalization import upsample_sum_kept
 from fsl_explain.explainers.question import Question
 from fsl_explain.heads import linearize
-from fsl_explain.similarities import AnyForm, effective_reference
+from fsl_explain.similarities import AnyForm, PairForm, effective_reference
 
 
 def attribute(question: Question) -> Attribution:
@@ -34,9 +36,13 @@ def attribute(question: Question) -> Attribution:
     pulled = head.pull_back(reference)
     beside = (weights * form.along_support(supports)).sum(dim=(-2, -1))
     along = question.drawn(question.query, pulled)
+    channels, cells = question.by_channel(question.held(question.query) * pulled), along.cells
+    if (placed := placed_at(form, weights, supports)) is not None:
+        beside = beside - placed.sum(dim=(-2, -1))
+        channels, cells = channels + by_channel(placed, channels.shape[-1]), cells + on_grid(placed, question, cells)
     return Attribution(
-        contributions=question.by_channel(question.held(question.query) * pulled),
-        cells=along.cells,
+        contributions=channels,
+        cells=cells,
         bias=sum(along.named.values(), (reference * head.offset).sum(dim=-1) + beside + question.constant),
         named=along.named,
     )
@@ -75,6 +81,9 @@ def support_addends(
         beside = question.query.embedding - head.push_forward(question.held(question.query)[..., None, :]).squeeze(-2)
     form, weights, supports = pair_form(question), question.weights.supports, question.compared.embeddings
     on_cells, on_bias = (form.with_query(part, supports) for part in (question.query.embedding - beside, beside))
+    placed = form.at_cells(supports) if isinstance(form, PairForm) else None
+    if placed is not None:
+        on_cells, on_bias = (part + sign * placed.sum(dim=(-2, -1)) for part, sign in ((on_cells, 1), (on_bias, -1)))
     return weights * on_cells, weights * (on_bias + form.along_support(supports))
 
 
@@ -89,7 +98,7 @@ def pair_form(question: Question) -> AnyForm:
 
     Where all supports of a class are compared as one, it is that to all of them.
     """
-    return question.similarity.form(question.query.embedding[..., None, None, :], question.compared.embeddings)
+    return form_of(question.rule, question.query.embedding, question.supports, question.similarity)
 
 
 EXACT = Method(attribute, attribute_supports, upsample_sum_kept, signed=True, draws_finer=True)

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from episodes.errors import Mistake
-from fsl_explain.classifiers import pairwise_to_supports
+from fsl_explain.classifiers import SupportSet, similarities_to
 from fsl_explain.explainers.method import Attribution, Method
 from fsl_explain.explainers.methods.altered_queries import pixels_of
 from fsl_explain.explainers.methods.map_gradients import attribute_supports
@@ -69,6 +69,9 @@ def of_one_query(question: Question, options: IntegratedGradientsOptions) -> Int
     supports, weights = question.compared.embeddings[chosen], question.weights.supports[chosen]
 
     def score(embeddings: Float[Tensor, "node 1 embedding"]) -> Float[Tensor, "node"]:
+        if hasattr(question.rule, "similarities"):
+            own = similarities_to(question.rule, embeddings[:, 0], _copied(question.supports), question.similarity)
+            return (own * question.weights.supports.clone()).sum(dim=(-2, -1)) + question.constant
         similarities = question.similarity.pairwise(embeddings[:, 0], supports.clone())
         return similarities @ weights.clone() + question.constant
 
@@ -85,7 +88,7 @@ def split_supports(
     with torch.inference_mode(False), torch.no_grad():
         embedded = WholeNetwork(question)(nothing[:1].clone()).detach().to(question.query.embedding)
     embedding = embedded[0].expand(question.query.embedding.shape[:-1] + embedded.shape[-1:])
-    at_zero = pairwise_to_supports(embedding, question.compared, question.similarity)
+    at_zero = similarities_to(question.rule, embedding, question.supports, question.similarity)
     held, beside = question.similarities - at_zero, at_zero
     return tuple(torch.where(chosen, weights * one, 0) for one in (held, beside))  # type: ignore[return-value]
 
@@ -114,3 +117,7 @@ def _each(question: Question) -> Iterator[Question]:
 
 
 INTEGRATED_GRADIENTS = integrated_gradients_method()
+
+
+def _copied(supports: SupportSet) -> SupportSet:
+    return SupportSet(supports.embeddings.clone(), supports.valid.clone(), supports.classes)

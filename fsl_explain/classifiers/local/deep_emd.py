@@ -1,0 +1,122 @@
+"""Earth mover's distance between the cells of two images.
+
+Source: DeepEMD, Zhang et al., "DeepEMD: Few-Shot Image Classification with Differentiable Earth Mover's Distance and
+Structured Classifiers", 2020, Eqs. 1 to 7, and its published code: features are centered over their channels, a cell
+weighs what it has in common with the other image's mean. The flow is solved by POT (Flamary et al., 2021).
+"""
+
+import warnings
+from dataclasses import dataclass
+from types import ModuleType
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from episodes.errors import Mistake
+from fsl_explain.classifiers.decision import SupportSet
+from fsl_explain.classifiers.local.rule import LocalRule
+from fsl_explain.similarities import Similarity
+from fsl_explain.similarities.pair_form import PairForm
+from fsl_explain.similarities.similarity import uniform_weights
+
+LEAST = 1e-3 + 1e-5  # of a cell's weight before weights are divided by their sum, as in the published code
+MOST_STEPS = 10**6  # of the network simplex
+MISSED = 1e-9  # by how much the sums of a flow may miss the weights
+
+
+@dataclass(frozen=True)
+class DeepEMD(LocalRule):
+    """Σ_pr T_pr s(x_p, y_r), T the flow that moves the query's weights to the support's at the least Σ T (1 - s).
+
+    The weights of an image's cells sum to 1, so that the score is a mean similarity: the paper's logits are that times
+    its temperature, 12.5. ``centered`` subtracts from each cell the mean over its channels first.
+
+    DEVIATION: of several supports the score is that with the mean of their maps, where the paper's structured
+    classifier starts before it is fitted to the supports by gradient descent. The flow is frozen in explanations, which
+    is the derivative of the score by the similarities (the envelope theorem).
+
+    Raises: ``ValueError`` without POT.
+    """
+
+    centered: bool = True
+
+    def scored(self, query: Tensor, supports: SupportSet, similarity: Similarity) -> Tensor:
+        """Add similarities times flows up."""
+        means = self._means(supports)
+        return (self._flow(query, means, similarity) * self._compared(query, means, similarity)).sum(dim=(-2, -1))
+
+    def frozen(self, query: Tensor, supports: SupportSet, similarity: Similarity) -> PairForm:
+        """Give each support its part of the mean: 1/K of the flow, with norms frozen at the mean's."""
+        means = self._means(supports)
+        flow = self._flow(query, means, similarity)[..., None, :, :]
+        shares = uniform_weights(supports.embeddings, supports.valid).nan_to_num()[..., None, None]
+        ours = self._seen(self.own_cells(query))[..., None, None, :, :]
+        theirs = self._seen(means)[..., None, :, :]
+        pairs = similarity.form(ours[..., :, None, :], theirs[..., None, :, :])
+        found = PairForm.of_pairs(flow * shares, pairs, ours)  # type: ignore[arg-type]
+        return found.seen_centered() if self.centered else found
+
+    def _flow(self, query: Tensor, means: Tensor, similarity: Similarity) -> Float[Tensor, "*batch way p r"]:
+        """Solve the transport of each query to each class.
+
+        Costs are moved to begin at 0, which changes no flow, because the solver takes no negative ones.
+        """
+        solver, ours, theirs = (
+            _solver(),
+            self.own_cells(query).detach()[..., None, :, :].double(),
+            means.detach().double(),
+        )
+        one = _weights(ours, theirs.mean(dim=-2))
+        other = _weights(theirs, ours.mean(dim=-2))
+        cost = 1 - self._compared(query, means, similarity).detach().double()
+        cost = cost - cost.amin(dim=(-2, -1), keepdim=True)
+        one, other = one.expand(cost.shape[:-1]), other.expand(*cost.shape[:-2], cost.shape[-1])
+        flows = [
+            torch.from_numpy(solver.emd(a.numpy(), b.numpy(), c.numpy(), numItermax=MOST_STEPS))
+            for a, b, c in zip(*(_listed(one, 1), _listed(other, 1), _listed(cost, 2)), strict=True)
+        ]
+        found = torch.stack(flows).reshape(cost.shape).to(cost)
+        if float((found.sum(dim=-1) - one).abs().amax() + (found.sum(dim=-2) - other).abs().amax()) > MISSED:
+            raise Mistake("the transport of deep-emd was not solved: are there embeddings that are NaN or infinite?")
+        return found.to(query.dtype)
+
+    def _compared(self, query: Tensor, means: Tensor, similarity: Similarity) -> Float[Tensor, "*batch way p r"]:
+        ours = self._seen(self.own_cells(query))[..., None, :, :]
+        return similarity.pairwise(ours, self._seen(means))
+
+    def _seen(self, cells: Tensor) -> Tensor:
+        return cells - cells.mean(dim=-1, keepdim=True) if self.centered else cells
+
+    def _means(self, supports: SupportSet) -> Float[Tensor, "*batch way r channel"]:
+        """Return the mean maps of each class; those of a class without supports are 0."""
+        shares = uniform_weights(supports.embeddings, supports.valid).nan_to_num()
+        values = supports.embeddings.masked_fill(~supports.valid[..., None], 0)
+        return self.own_cells((shares[..., None] * values).sum(dim=-2))
+
+
+def _weights(cells: Tensor, other_mean: Tensor) -> Tensor:
+    """Return what each cell weighs: its inner product with the other image's mean where that is positive."""
+    common = (cells @ other_mean[..., None]).squeeze(-1).clamp(min=0) + LEAST
+    return common / common.sum(dim=-1, keepdim=True)
+
+
+def _listed(values: Tensor, behind: int) -> Tensor:
+    return values.reshape(-1, *values.shape[values.dim() - behind :]).cpu().contiguous()
+
+
+def _solver() -> ModuleType:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of its docstrings, when they are first compiled
+            import ot  # noqa: PLC0415 - an optional dependency
+    except ImportError as error:
+        raise Mistake(
+            "the rule deep-emd solves its transport with POT, which is not installed; "
+            "install it with pip install 'fsl-explain[deep-emd]'."
+        ) from error
+    found: ModuleType = ot
+    return found
+
+
+EARTH_MOVER = DeepEMD()

@@ -1,0 +1,88 @@
+"""Feature map reconstruction: how well the cells of a class reconstruct those of the query, by ridge regression.
+
+Source: FRN, Wertheimer et al., "Few-Shot Classification with Feature Map Reconstruction Networks", 2021, Eqs. 3 to 9,
+and its published code. Notation: S are the K·D cells of a class, x_p a cell of the query, J the channels.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from episodes.errors import Mistake
+from fsl_explain.classifiers.decision import SupportSet
+from fsl_explain.classifiers.local.rule import LocalRule
+from fsl_explain.similarities import Similarity
+from fsl_explain.similarities.pair_form import PairForm
+from fsl_explain.similarities.similarity import uniform_weights
+
+SMALLEST = 1e-6  # of λ, as in the published code
+
+
+@dataclass(frozen=True)
+class FRN(LocalRule):
+    """-(scale/P) Σ_p ‖x_p - x̂_p‖² with x̂_p = ρ x_p Sᵀ (S Sᵀ + λ)⁻¹ S, λ = (K·D/J) exp(α) + 1e-6 and ρ = exp(β).
+
+    At most 0. ``alpha``, ``beta`` and ``scale`` are learned in the paper, 0, 0 and 1 before. Features are divided by
+    ``divisor``: √640 behind the paper's ResNet-12, else 1. The distance is the rule's own, whatever the similarity is.
+    The weights of the regression are frozen in explanations. Raises: ``ValueError`` for a number that is not finite,
+    and for a scale or a divisor that is not above 0.
+    """
+
+    alpha: float = 0.0
+    beta: float = 0.0
+    scale: float = 1.0
+    divisor: float = 1.0
+
+    def __post_init__(self) -> None:
+        values = (self.alpha, self.beta, self.scale, self.divisor)
+        if not all(map(math.isfinite, values)) or min(self.scale, self.divisor) <= 0:
+            given = ", ".join(map(str, values))
+            raise Mistake(f"FRN needs finite alpha and beta, and a scale and a divisor above 0, but got {given}.")
+
+    def scored(self, query: Tensor, supports: SupportSet, similarity: Similarity) -> Tensor:  # noqa: ARG002
+        """Reconstruct by the J×J hat matrix of each class, as the published code does where J is the smaller side."""
+        theirs = self._of_classes(supports)
+        gram, ridge = theirs.mT @ theirs, self._ridge(supports)
+        hat = torch.linalg.solve(gram + ridge[..., None, None] * torch.eye(gram.shape[-1]).to(gram), gram)
+        ours = (self.own_cells(query) / self.divisor)[..., None, :, :]
+        apart = ours @ hat * math.exp(self.beta) - ours
+        scores: Tensor = -self.scale * apart.square().sum(dim=-1).mean(dim=-1)
+        return scores
+
+    def frozen(self, query: Tensor, supports: SupportSet, similarity: Similarity) -> PairForm:  # noqa: ARG002
+        """Write each class's score as x·x̂ - x·e - x̂·x̂ with e = x - x̂, x̂ = W y and the weights W frozen.
+
+        What x alone makes, -x·e, is shared by the class's supports evenly; -x̂·x̂ stands at the query's cells.
+        """
+        shot = supports.valid.shape[-1]
+        ours, factor = self.own_cells(query)[..., None, :, :], self.scale / self.divisor**2
+        weights = self._regression(ours / self.divisor, supports)  # (…, way, p, shot · r)
+        made = weights @ self._of_classes(supports) * self.divisor
+        cells = ours.shape[-2]
+        flow = weights.unflatten(-1, (shot, -1)).movedim(-2, -3) * (factor / cells)
+        parts = uniform_weights(supports.embeddings, supports.valid).nan_to_num()[..., None, None]
+        slope = (made - ours)[..., None, :, :] * (factor / cells) * parts
+        return PairForm(ours.shape[-1], flow, query_slope=slope, beside=-made[..., None, :, :])
+
+    def _regression(self, ours: Tensor, supports: SupportSet) -> Tensor:
+        """Return W = ρ x Sᵀ (S Sᵀ + λ)⁻¹ of each class, 0 for cells of padding."""
+        theirs = self._of_classes(supports)
+        gram = theirs @ theirs.mT
+        gram = gram + self._ridge(supports)[..., None, None] * torch.eye(gram.shape[-1]).to(gram)
+        found: Tensor = torch.linalg.solve(gram, theirs @ ours.mT).mT * math.exp(self.beta)
+        return found
+
+    def _of_classes(self, supports: SupportSet) -> Tensor:
+        """Return the cells (…, way, shot · r, J) of each class; those of padding are 0, and have no weight."""
+        cells = self.own_cells(supports.embeddings) / self.divisor
+        return cells.masked_fill(~supports.valid[..., None, None], 0).flatten(-3, -2)
+
+    def _ridge(self, supports: SupportSet) -> Tensor:
+        cells, channels = self.own_cells(supports.embeddings).shape[-2:]
+        count = supports.valid.sum(dim=-1).to(supports.embeddings)
+        return count * (cells / channels * math.exp(self.alpha)) + SMALLEST
+
+
+RECONSTRUCTION = FRN()

@@ -1,0 +1,76 @@
+"""An encoder's maps as local features: the cells behind each other, each through the head alone."""
+
+from copy import copy
+from typing import TypeVar
+
+from episodes.errors import Mistake
+from fsl_explain.classifiers.decision import Rule
+from fsl_explain.classifiers.local.rule import LocalRule
+from fsl_explain.devices import module_at_hand, precise
+from fsl_explain.encoder import Encoder, Features
+from fsl_explain.heads.cell_head import cell_head
+from fsl_explain.heads.flatten import FLATTEN, Flattening
+
+Seen = TypeVar("Seen", bound=Encoder)
+
+
+def local_features(encoder: Encoder) -> Encoder:
+    """Return an encoder of the same network whose embeddings are its cells behind each other, channel after channel.
+
+    A head is put on each cell alone. Of a network of tokens the cells are its patches, where these are what it reads
+    out (``readout="mean"``).
+
+    Raises: ``ValueError`` for several scales, whose cells differ in number, for a readout or a tail that is no pooling
+    of cells, or a head that says nowhere how many channels it takes.
+    """
+    if isinstance(encoder.pooling, Flattening):
+        return encoder
+    if encoder.scales is not None:
+        raise Mistake(
+            "decisions over local features compare the cells of one image size, but the encoder sees images at "
+            f"{encoder.scales.words}; drop scales."
+        )
+    if encoder.reading.tail.is_network:
+        raise Mistake(
+            "decisions over local features compare the cells of maps, but with tail='network' the embedding is what "
+            "the network makes of them; drop tail."
+        )
+    if encoder.tokens is not None and encoder.tokens.readout != "mean":
+        raise Mistake(
+            "decisions over local features compare the patches' own tokens, but this encoder reads out "
+            f"{encoder.tokens.readout!r}; use readout='mean'."
+        )
+    head = cell_head(encoder.head)
+    changed = copy(encoder) if encoder.tokens is not None else encoder.with_head(head)
+    changed.head, changed.pooling = head, FLATTEN
+    return changed
+
+
+def encoder_for(rule: Rule, encoder: Encoder) -> Encoder:
+    """Return the encoder that a rule decides by: of local features for one that compares these. Raises: as those."""
+    return local_features(encoder) if isinstance(rule, LocalRule) else encoder
+
+
+def features_for(features: Features, encoder: Encoder) -> Features:
+    """Return what ``local_features`` of an encoder makes of images, from their maps alone; in float64."""
+    if features.trace is not None:
+        raise Mistake("decisions over local features need activation maps, but these features hold what tokens wrote.")
+    pooled = FLATTEN(features.maps)
+    embedding = module_at_hand(encoder.head)(pooled.clone()).detach()
+    return Features(features.maps, precise(pooled), precise(embedding), finer=features.finer)
+
+
+def rule_for(rule: Rule, features: Features) -> Rule:
+    """Return a rule that knows how many channels the cells of these features have, where it compares cells.
+
+    Raises: ``ValueError`` for features that are not local.
+    """
+    if not isinstance(rule, LocalRule):
+        return rule
+    cells, width = features.maps.shape[-2] * features.maps.shape[-1], features.embedding.shape[-1]
+    if width % cells or features.pooled.shape[-1] != features.maps.shape[-3] * cells:
+        raise Mistake(
+            f"expected the {cells} cells of the maps as local features, but got embeddings of {width} numbers; use "
+            "an encoder with pooling='flatten', or fsl_explain.classifiers.local_features(encoder)."
+        )
+    return rule.of_channels(width // cells)
