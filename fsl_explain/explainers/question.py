@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from episodes.errors import Mistake
-from fsl_explain.classifiers import Rule, SupportSet, Weights, compared_with, similarities_to
+from fsl_explain.classifiers import Rule, SupportSet, Weights, compared_with, form_of, similarities_to
 from fsl_explain.devices import precise
 from fsl_explain.encoder import Encoder, Features
 from fsl_explain.explainers.explained_score import ExplainedScore
@@ -17,7 +17,7 @@ from fsl_explain.finer import OWN_BIASES
 from fsl_explain.heads import Pooling
 from fsl_explain.heads.finer_at_scales import FinerAtScales
 from fsl_explain.readouts.cells import NoPooling
-from fsl_explain.similarities import Similarity
+from fsl_explain.similarities import AnyForm, Similarity
 from fsl_explain.traces import Along
 
 
@@ -67,8 +67,15 @@ class Question:
         return compared_with(self.rule, self.supports, self.similarity)
 
     @cached_property
+    def form(self) -> AnyForm:
+        """The similarity of the query to each of its supports, or to what is compared in its place, as linear in both."""
+        return form_of(self.rule, self.query.embedding, self.supports, self.similarity)
+
+    @cached_property
     def similarities(self) -> Float[Tensor, "*batch way shot"]:
         """The similarity S_k to each support, or to what is compared in its place."""
+        if hasattr(self.rule, "similarities"):
+            return self.form.value(self.query.embedding[..., None, None, :], self.supports.embeddings)
         return similarities_to(self.rule, self.query.embedding, self.supports, self.similarity)
 
     def by_channel(self, values: Float[Tensor, "*batch pooled"]) -> Float[Tensor, "*batch channel"]:
