@@ -73,7 +73,7 @@ def evaluate_episodes(
     expect_encoder(encoder, "encoder, data set")
     check_measuring(masking, iou_threshold, batch_size)
     drawn = _drawn(dataset, sampler, episodes)
-    chosen = with_baselines(methods, encoder.pooling)
+    chosen = with_baselines(methods)
     shown = find_figures(figures, NEEDS_OF_DECISIONS, "an evaluation of episodes")
     decided_by = DecidedBy.of(rule, similarity, encoder.scales)
     settings = {
