@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from episodes.errors import Mistake, WrongType
+from fsl_explain.encoder import Encoder
 from fsl_explain.explainers.method import Method
 from fsl_explain.explainers.methods.named import METHODS, find_method, name_of
 
@@ -58,6 +59,12 @@ def with_baselines(methods: Iterable[str | Method]) -> ChosenMethods:
     if isinstance(methods, str):
         return named_methods(methods)
     return named_methods((*methods, *BASELINES)).in_tables
+
+
+def expect_fitting(methods: Mapping[str, Method], encoder: Encoder) -> None:
+    """Refuse methods that have no answer for what an encoder reads out, before any work. Raises: ``ValueError``."""
+    for method in methods.values():
+        method.expects(encoder)
 
 
 def _place(method: Method) -> tuple[str, bool] | Method:

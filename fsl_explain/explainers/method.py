@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from fsl_explain.encoder import Encoder
 from fsl_explain.explainers.explained_score import Quantity
 from fsl_explain.explainers.question import Question
 from fsl_explain.heads import Pooling
@@ -32,6 +33,10 @@ class SupportAttribution:
     bias: Float[Tensor, "*batch"]
 
 
+def _expect_nothing(_encoder: Encoder) -> None:
+    """Take every encoder."""
+
+
 Splits = Callable[[Question], tuple[Float[Tensor, "*batch way shot"], Float[Tensor, "*batch way shot"]]]
 """From a question to the part of each support's addend that the query's cells hold, and the part that none holds."""
 
@@ -56,6 +61,7 @@ class Method:
     reads_again: bool = False  # where a token is read out, reads it again from its patches, of the image if need be
     draws_finer: bool = False  # its cells can be carried back to finer maps
     split_supports: Splits | None = None  # what its cells hold of each support's addend; None: those of the last maps
+    expects: Callable[[Encoder], None] = _expect_nothing  # raises for an encoder that it has no answer for
     name: str = ""  # of a method that is no entry of METHODS, for the explanation
     tabled: "Method | None" = None  # the form that a paper measures, where it differs from the one for looking at
 

@@ -22,7 +22,7 @@ from fsl_explain.classifiers import NeighborRule, Vote
 from fsl_explain.classifiers.neighborhood import DEFAULT_K
 from fsl_explain.encoder import Encoder, expect_encoder
 from fsl_explain.engine import Engine, engine_for
-from fsl_explain.evaluation.chosen_methods import ChosenMethods, named_methods, with_baselines
+from fsl_explain.evaluation.chosen_methods import ChosenMethods, expect_fitting, named_methods, with_baselines
 from fsl_explain.evaluation.figures import OF_DECISIONS, Figure, find_figures
 from fsl_explain.evaluation.identity import identity
 from fsl_explain.evaluation.image_store import Advance, embed_in_pieces
@@ -112,6 +112,7 @@ def evaluate_bank(
     check_measuring(masking, iou_threshold, batch_size)
     deciding = Deciding.of(rules, k, temperature, compared_at(encoder.scales, named_similarity(similarity)))
     chosen = measured_methods(methods)
+    expect_fitting(chosen, encoder)
     shown = find_figures(figures, NEEDS_OF_DECISIONS, "an evaluation of a bank")
     measuring = Measuring(masking, iou_threshold, shown, keeps_maps=maps is not None)
     images = _spread(len(dataset), limit)

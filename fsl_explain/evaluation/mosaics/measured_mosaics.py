@@ -18,7 +18,7 @@ from torch import Tensor
 from episodes.errors import Mistake
 from fsl_explain.encoder import Encoder
 from fsl_explain.engine import Engine, Part, engine_for
-from fsl_explain.evaluation.chosen_methods import BASELINES, ChosenMethods, named_methods
+from fsl_explain.evaluation.chosen_methods import BASELINES, ChosenMethods, expect_fitting, named_methods
 from fsl_explain.evaluation.decided_by import DecidedBy
 from fsl_explain.evaluation.identity import identity
 from fsl_explain.evaluation.mosaics.explained_mosaics import CEILINGS, MosaicWork
@@ -118,9 +118,11 @@ def evaluate_mosaics(
 
 
 def _expect_encoder(methods: Mapping[str, Method], pooling: Pooling, encoder: Encoder | None) -> None:
-    """Refuse methods that read tokens again without the encoder that reads them. Raises: ``ValueError``."""
+    """Refuse methods that the encoder cannot answer, or without one, that ask its network. Raises: ``ValueError``."""
     asking = [name for name, method in methods.items() if method.asks_for_pixels(pooling)]
-    if asking and encoder is None:
+    if encoder is not None:
+        expect_fitting(methods, encoder)
+    elif asking:
         raise Mistake(
             f"expected the encoder beside the mosaics, because {asking[0]!r} asks its network again, but got none; "
             "give encoder=, the one that the store was made with."
