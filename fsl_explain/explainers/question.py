@@ -68,7 +68,7 @@ class Question:
 
     @cached_property
     def form(self) -> AnyForm:
-        """The similarity of the query to each of its supports, or to what is compared in its place, as linear in both."""
+        """The similarity to each support, or to what is compared in its place, as linear in either side."""
         return form_of(self.rule, self.query.embedding, self.supports, self.similarity)
 
     @cached_property
@@ -197,14 +197,18 @@ def expect_addends(question: Question, what: str) -> None:
         )
 
 
-def expect_one_value_a_map(question: Question, method: str) -> None:
-    """Refuse a pooling that makes another number of values than there are maps, or none. Raises: ``ValueError``."""
-    if isinstance(question.pooling, NoPooling):
+def expect_pooling(pooling: Pooling, method: str) -> None:
+    """Refuse a readout that is no pooling of the maps. Raises: ``ValueError``."""
+    if isinstance(pooling, NoPooling):
         raise Mistake(
             f"{method} needs an embedding that is pooled from the maps, but this encoder reads it out as "
-            f"{question.pooling.readout!r}; use exact, contrast or a method for tokens, or an encoder with "
-            "readout='mean'."
+            f"{pooling.readout!r}; use exact, contrast or a method for tokens, or an encoder with readout='mean'."
         )
+
+
+def expect_one_value_a_map(question: Question, method: str) -> None:
+    """Refuse a pooling that makes another number of values than there are maps, or none. Raises: ``ValueError``."""
+    expect_pooling(question.pooling, method)
     pooled, maps = question.query.pooled.shape[-1], question.query.maps.shape[-3]
     if pooled != maps and question.query.trace is None:
         raise Mistake(

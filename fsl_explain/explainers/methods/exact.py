@@ -58,10 +58,9 @@ def attribute_supports(question: Question) -> SupportAttribution:
     weights, form, query = question.weights.supports, question.form, question.query.embedding[..., None, None, :]
     references = weights[..., None] * form.on_support(query)
     head = linearize(question.head, features.pooled)
-    offset = head.offset
-    on_biases = (
-        form.with_supports(question.query.embedding, offset) if bool(offset.any()) else torch.zeros_like(weights)
-    )
+    offset, on_biases = head.offset, torch.zeros_like(weights)
+    if bool(offset.any()):
+        on_biases = form.with_supports(question.query.embedding, offset)
     bias = (weights * (on_biases + form.along_query(query))).sum(dim=(-2, -1))
     along = question.drawn(features, head.pull_back(references))
     bias = sum((value.sum(dim=(-2, -1)) for value in along.named.values()), bias + question.constant)
