@@ -9,13 +9,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from decision_parts import OPTIONS
+from decision_parts import BY_NAMED, OPTIONS
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tiny_encoder import HEADS, OF_MAPS, images, random_head, tiny_encoder
 
 from fsl_explain import Explanation, correspondence, explain, load_explanation, support_audit
-from fsl_explain.classifiers import RULES, KnnVote, LogisticRegression
+from fsl_explain.classifiers import KnnVote, LogisticRegression
 from fsl_explain.evaluation.chosen_methods import named_methods
 from fsl_explain.evaluation.figures import find_figures
 from fsl_explain.explainers import evidence
@@ -102,7 +102,7 @@ def test_a_pickle_and_a_copy_say_the_same(way):
 
 
 @pytest.mark.parametrize(
-    "rule", [*RULES, KnnVote(k=3, temperature=0.5), LogisticRegression(inverse_penalty=0.5)], ids=str
+    "rule", [*BY_NAMED, KnnVote(k=3, temperature=0.5), LogisticRegression(inverse_penalty=0.5)], ids=str
 )
 def test_every_rule_comes_back(rule, again):
     explanation = made("contrast", rule=rule)

@@ -6,9 +6,10 @@ import torch
 from token_networks import NETWORKS, PAIRS, readouts_of, token_encoder, token_images
 
 from fsl_explain import correspondence, explain
+from fsl_explain.registries import LOCAL_RULES
 
 PRECISIONS = {torch.float64: 1e-10, torch.float32: 1e-5}
-RULES = ("mean-similarity", "nearest-neighbor", "knn-vote", "prototype")
+RULES = ("mean-similarity", "nearest-neighbor", "knn-vote", "prototype", *LOCAL_RULES)
 SIMILARITIES = ("cosine", "inner-product", "euclidean")
 SHOTS = {"a": 2, "b": 1, "c": 2}
 every_pair = pytest.mark.parametrize(("name", "readout"), PAIRS)
@@ -97,6 +98,10 @@ METHODS = ("exact", "contrast", "log-probability")
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("readout", ["class", "class-direct", "class-last", "class+mean", "mean"])
 def test_every_rule_and_similarity_adds_up(readout, rule, similarity):
+    if rule in LOCAL_RULES and readout != "mean":
+        with pytest.raises(ValueError, match="compare the patches' own tokens, but this encoder reads out"):
+            explain(token_encoder("timm registers", readout), token_images(2), ragged_supports(), rule=rule)
+        return
     encoder, supports = token_encoder("timm registers", readout), ragged_supports()
     for method in METHODS:
         more = {"scale": 3.0} if method == "log-probability" else {}

@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+from decision_parts import BY_NAMED
 from tiny_encoder import images, random_head, tiny_encoder
 
 from fsl_explain import explain, support_audit
-from fsl_explain.classifiers import RULES, KnnVote, MajorityVote
+from fsl_explain.classifiers import KnnVote, MajorityVote
 from fsl_explain.explainers.choice import find_rule
 
 SHOTS = {"a": 3, "b": 1, "c": 2}
@@ -20,7 +21,7 @@ def supports_without(label=None, shot=None):
     return {name: group for name, group in every.items() if len(group)}
 
 
-@pytest.mark.parametrize("rule", [*RULES, KnnVote(k=4), KnnVote(k=5), MajorityVote(k=3)], ids=str)
+@pytest.mark.parametrize("rule", [*BY_NAMED, KnnVote(k=4), KnnVote(k=5), MajorityVote(k=3)], ids=str)
 def test_equals_deciding_again_without_each_support(rule):
     encoder, queries = tiny_encoder(random_head("linear")), images(QUERIES, seed=10)
     found = explain(encoder, queries, supports_without(), method="exact", rule=rule)
