@@ -13,7 +13,7 @@ def seen_by(rule: Rule, compared: Compared) -> Compared:
 
     Raises: ``ValueError`` where the supports' maps were not kept; else as ``local_features``.
     """
-    encoder = encoder_for(rule, compared.encoder)
+    encoder = encoder_for(rule, compared.encoder, compared.features.maps.shape[-3])
     if encoder is compared.encoder:
         return compared
     supports = compared.supports

@@ -25,18 +25,31 @@ class CellHead(nn.Module):
 
     def forward(self, values: Float[Tensor, "*batch flat"]) -> Float[Tensor, "*batch _flat"]:
         """Return the head's outputs for all cells."""
-        return _flat(self.head(_cells(values, self.channels)))
+        cells = _cells(values, self.channels)
+        found = self.head(
+            cells.reshape(-1, self.channels)
+        )  # as a batch, of which layers know the dimension of channels
+        return _flat(found.reshape(*cells.shape[:-1], -1))
 
 
-def cell_head(head: nn.Module) -> nn.Module:
-    """Return a head for each cell alone; none for none.
+def cell_head(head: nn.Module, channels: int | None = None) -> nn.Module:
+    """Return a head for each cell alone; none for none. ``channels`` is what it takes of a cell, where that is known.
 
     Raises: ``ValueError`` for a head none of whose layers says how many channels it takes.
     """
-    layers = [layer for layer in layers_of([head]) if not isinstance(layer, nn.Identity)]
-    if not layers or isinstance(head, CellHead):
-        return head if isinstance(head, CellHead) else nn.Identity()
-    return CellHead(head, _channels(layers))
+    if isinstance(head, CellHead):
+        return head
+    layers = _doing(head)
+    return CellHead(head, channels or _channels(layers)) if layers else nn.Identity()
+
+
+def keeps_cells_apart(head: nn.Module) -> bool:
+    """Say whether a head over local features behind each other does nothing, or something with each cell alone."""
+    return all(isinstance(layer, CellHead) for layer in _doing(head))
+
+
+def _doing(head: nn.Module) -> list[nn.Module]:
+    return [layer for layer in layers_of([head]) if not isinstance(layer, nn.Identity)]
 
 
 def _channels(layers: Iterable[nn.Module]) -> int:

@@ -8,22 +8,27 @@ from fsl_explain.classifiers.decision import Rule
 from fsl_explain.classifiers.local.rule import LocalRule
 from fsl_explain.devices import module_at_hand, precise
 from fsl_explain.encoder import Encoder, Features
-from fsl_explain.heads.cell_head import cell_head
+from fsl_explain.heads.cell_head import cell_head, keeps_cells_apart
 from fsl_explain.heads.flatten import FLATTEN, Flattening
 
 Seen = TypeVar("Seen", bound=Encoder)
 
 
-def local_features(encoder: Encoder) -> Encoder:
+def local_features(encoder: Encoder, channels: int | None = None) -> Encoder:
     """Return an encoder of the same network whose embeddings are its cells behind each other, channel after channel.
 
-    A head is put on each cell alone. Of a network of tokens the cells are its patches, where these are what it reads
-    out (``readout="mean"``).
+    A head is put on each cell alone; ``channels`` are those of the maps, for a head that does not say them. Of a
+    network of tokens the cells are its patches, where these are what it reads out (``readout="mean"``).
 
     Raises: ``ValueError`` for several scales, whose cells differ in number, for a readout or a tail that is no pooling
-    of cells, or a head that says nowhere how many channels it takes.
+    of cells, a head over all cells, or one that says nowhere how many channels it takes.
     """
     if isinstance(encoder.pooling, Flattening):
+        if not keeps_cells_apart(encoder.head):
+            raise Mistake(
+                "decisions over local features compare cells, but this encoder has a head over all of its flattened "
+                "maps; use one without, or pooling='gap' with a head, which is then put on each cell alone."
+            )
         return encoder
     if encoder.scales is not None:
         raise Mistake(
@@ -40,15 +45,18 @@ def local_features(encoder: Encoder) -> Encoder:
             "decisions over local features compare the patches' own tokens, but this encoder reads out "
             f"{encoder.tokens.readout!r}; use readout='mean'."
         )
-    head = cell_head(encoder.head)
+    head = cell_head(encoder.head, channels)
     changed = copy(encoder) if encoder.tokens is not None else encoder.with_head(head)
     changed.head, changed.pooling = head, FLATTEN
     return changed
 
 
-def encoder_for(rule: Rule, encoder: Encoder) -> Encoder:
-    """Return the encoder that a rule decides by: of local features for one that compares these. Raises: as those."""
-    return local_features(encoder) if isinstance(rule, LocalRule) else encoder
+def encoder_for(rule: Rule, encoder: Encoder, channels: int | None = None) -> Encoder:
+    """Return the encoder that a rule decides by, of local features for one that compares these; else the one given.
+
+    Raises: as ``local_features``.
+    """
+    return local_features(encoder, channels) if isinstance(rule, LocalRule) else encoder
 
 
 def features_for(features: Features, encoder: Encoder) -> Features:
