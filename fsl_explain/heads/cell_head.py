@@ -28,7 +28,7 @@ class CellHead(nn.Module):
         cells = _cells(values, self.channels)
         found = self.head(
             cells.reshape(-1, self.channels)
-        )  # as a batch, of which layers know the dimension of channels
+        )  # as one batch, as layers expect
         return _flat(found.reshape(*cells.shape[:-1], -1))
 
 
