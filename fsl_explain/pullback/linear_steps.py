@@ -162,7 +162,9 @@ def convolution(
             return derivative(lambda values: forward(values, weight), factor, size)
         if is_plain and weight is not None and set(weight.shape[2:]) == {1}:  # a product with a matrix, cell by cell
             return (factor.movedim(1, -1) @ weight.flatten(start_dim=1)).movedim(-1, 1)
-        like = factor.new_empty(1).expand(size)  # of whose values nothing is read
+        is_last = factor.dim() == 4 and factor.is_contiguous(memory_format=torch.channels_last)
+        layout = torch.channels_last if is_last else torch.contiguous_format  # that of what comes out
+        like = torch.empty(size, dtype=factor.dtype, device=factor.device, memory_format=layout)
         options = (stride, padding, dilation, transposed, output_padding, groups, (True, False, False))
         found: Tensor = aten.convolution_backward(factor, like, weight, None, *options)[0]
         return found

@@ -109,7 +109,9 @@ class Recording(TorchDispatchMode):
             return found if node is None else node
         if isinstance(found, dict):
             return {name: self._noted(one) for name, one in found.items()}
-        return tuple(self._noted(one) for one in found) if isinstance(found, list | tuple) else found
+        return (
+            tuple(self._noted(one) for one in found) if isinstance(found, list | tuple) and tensors_in(found) else found
+        )
 
     def _note(
         self,

@@ -75,14 +75,11 @@ class Replay(TorchDispatchMode):
         source = self.program.sources.get(self.calls)
         if source is not None:
             return self._begin(source, func, func(*args, **given))
-        inputs = tensors_in((*args, *given.values()))
-        if not any(one in self._nodes for one in inputs):
-            return func(*args, **given)
         expected = self.program.written[self.done] if self.done < len(self.program.written) else None
-        if expected is None or not self._is_same(expected, func, args, given):
-            self.differs = True
-            return func(*args, **given)
-        return self._pass(expected, args, given, inputs)
+        if expected is not None and self._is_same(expected, func, args, given):
+            return self._pass(expected, args, given)
+        self.differs = any(one in self._nodes for one in tensors_in((*args, *given.values())))
+        return func(*args, **given)
 
     def values(self, maps: Tensor) -> tuple[Tensor, ...] | None:
         """Return the values that the way back from these maps reads, None where anything was different."""
@@ -106,7 +103,7 @@ class Replay(TorchDispatchMode):
             self._awaited -= 1
         return outcome
 
-    def _pass(self, expected: Written, args: tuple[Any, ...], options: dict[str, Any], inputs: list[Tensor]) -> Any:
+    def _pass(self, expected: Written, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
         taken = [one for one in expected.kept if one.number in self._needed]
         made = {one.number: one.made(args, options) for one in taken if one.made is not None}
         outcome = expected.func(*args, **options)
@@ -115,7 +112,8 @@ class Replay(TorchDispatchMode):
             if node is not None:
                 self._nodes[tensor] = node
         for one in taken:
-            value = made[one.number] if one.made is not None else (*inputs, *outcomes)[one.place]
+            found = [*tensors_in((*args, *options.values())), *outcomes]
+            value = made[one.number] if one.made is not None else found[one.place]
             self._values[one.number] = value.detach().unflatten(0, (self.images, -1))
             if one.may_change:
                 self._versions.append((value, value._version))
@@ -123,28 +121,24 @@ class Replay(TorchDispatchMode):
         return outcome
 
     def _is_same(self, expected: Written, func: Any, args: tuple[Any, ...], options: dict[str, Any]) -> bool:
-        same = self._same
         return (
             expected.func is func
-            and same(expected.arguments, args)
+            and len(expected.arguments) == len(args)
+            and all(map(self._same, expected.arguments, args))
             and expected.options.keys() == options.keys()
-            and all(same(one, options[name]) for name, one in expected.options.items())
+            and all(self._same(one, options[name]) for name, one in expected.options.items())
         )
 
     def _same(self, expected: Any, given: Any) -> bool:
         """Say whether an argument is the one that was written down: of tensors the same node, object or memory."""
         if isinstance(given, Tensor):
-            node = self._nodes.get(given)
-            if node is None:
-                return expected is given or (isinstance(expected, Tensor) and _is_same_memory(expected, given))
-            return expected is node and tuple(given.shape) == node.sized(self.images)
-        if isinstance(given, list | tuple):
-            return (
-                isinstance(expected, list | tuple)
-                and len(expected) == len(given)
-                and all(self._same(one, other) for one, other in zip(expected, given, strict=True))
-            )
-        return not isinstance(expected, Tensor | Node) and type(expected) is type(given) and bool(expected == given)
+            if isinstance(expected, Tensor):
+                return expected is given or (_is_same_memory(expected, given) and given not in self._nodes)
+            is_same = isinstance(expected, Node) and self._nodes.get(given) is expected
+            return is_same and tuple(given.shape) == expected.sized(self.images)
+        if isinstance(given, list | tuple) and tensors_in(given):
+            return isinstance(expected, tuple) and len(expected) == len(given) and all(map(self._same, expected, given))
+        return type(expected) is type(given) and bool(expected == given)
 
 
 def _is_same_memory(first: Tensor, second: Tensor) -> bool:
