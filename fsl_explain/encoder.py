@@ -185,7 +185,7 @@ class Encoder(Scaled, Prepared, Prompted, DrawnFiner):
             **config.architecture,
         )
         finer = encoder.to(device).with_detail(config.detail, config.biases)
-        return seen_at(finer, config.scales, config.scale_weights)
+        return seen_at(finer, config.scales, config.scale_weights, config.support_scales)
 
     def to(self, device: str | torch.device) -> "Encoder":
         """Move the network, the head, a pooling and a text tower to a device, in place, and return the encoder.

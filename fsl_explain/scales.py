@@ -5,23 +5,21 @@ The larger the image, the smaller a part of it each cell of the last maps sees; 
 
 from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import dataclass
-from typing import Any, NoReturn, TypeVar, cast
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
-import torchvision.transforms as v1
 from jaxtyping import Float
 from torch import Tensor
-from torchvision.transforms import v2
 
 from episodes.errors import Mistake, WrongType
-from fsl_explain.backbones.preprocessing import square_side
+from fsl_explain.backbones.preprocessing import prepared_at
 from fsl_explain.features import Features, joined
 from fsl_explain.heads import GlobalAveragePooling, Pooling
 from fsl_explain.heads.finer_at_scales import FinerAtScales
 from fsl_explain.heads.finest_grid import PooledTrace, finest, maps_on_grid, on_finest_grid
-from fsl_explain.heads.per_scale import per_scale
+from fsl_explain.heads.per_scale import PooledAtEachScale, per_scale
 from fsl_explain.similarities import AtScales, Similarity
 from fsl_explain.similarities.at_scales import mean_weights
 
@@ -39,29 +37,50 @@ class Scales:
 
     sides: tuple[int, ...]
     weights: tuple[float, ...]
+    support_sides: tuple[int, ...] | None = None  # of the supports that each side is compared with; None: that side
 
     @classmethod
-    def of(cls, sides: Sequence[int], weights: Sequence[float] | None = None) -> "Scales":
+    def of(
+        cls, sides: Sequence[int], weights: Sequence[float] | None = None, support_sides: Sequence[int] | None = None
+    ) -> "Scales":
         """Check sides and weights; equal weights unless given, of which only the ratios count.
 
-        Raises: ``ValueError`` for sides below 1 or twice the same, too many, or weights that do not fit; ``TypeError``
-        for what are no whole numbers.
+        ``support_sides`` has one side for all scales, or one for each.
+
+        Raises: ``ValueError`` for sides below 1 or twice the same, too many, or weights or sides of supports that do
+        not fit; ``TypeError`` for what are no whole numbers.
         """
-        given = [sides] if isinstance(sides, int) else list(sides)
-        if not all(isinstance(side, int) and not isinstance(side, bool) for side in given):
-            raise WrongType(f"expected scales in whole pixels, such as (224, 448), but got {given}.")
+        given = _whole(sides)
         if not 1 <= len(given) <= MOST_SCALES or len(set(given)) < len(given):
             raise Mistake(f"expected 1 to {MOST_SCALES} different scales, such as (224, 448), but got {given}.")
-        if not all(1 <= side <= LARGEST_SIDE for side in given):
-            raise Mistake(f"expected scales of 1 to {LARGEST_SIDE} pixels, such as (224, 448), but got {given}.")
-        return cls(tuple(given), mean_weights(given, weights))
+        _check_sides(given)
+        made = cls(tuple(given), mean_weights(given, weights))
+        if support_sides is None:
+            return made
+        shown = _whole(support_sides)
+        _check_sides(shown)
+        if len(shown) not in (1, len(given)):
+            raise Mistake(
+                f"expected one side at which supports are seen, or one for each of the {len(given)} scales, but got "
+                f"{shown}; give support_scales=({given[0]},), for example."
+            )
+        own = tuple(shown) if len(shown) == len(given) else tuple(shown) * len(given)
+        return made if own == made.sides else replace(made, support_sides=own)
+
+    @property
+    def of_supports(self) -> "Scales":
+        """The sides at which supports are seen, one for each scale."""
+        return self if self.support_sides is None else Scales(self.support_sides, self.weights)
 
     @property
     def words(self) -> str:
-        """Name the scales: ``scales 224 and 448``, with their weights where these differ."""
+        """Name the scales: ``scales 224 and 448``, with their weights where these differ, and the supports' sides."""
         equal = len(set(self.weights)) == 1
         named = [str(s) if equal else f"{s} (weight {a:.3g})" for s, a in zip(self.sides, self.weights, strict=True)]
-        return f"scale{'s' if len(named) > 1 else ''} {' and '.join(named)}"
+        alike = self.support_sides is not None and len(set(self.support_sides)) == 1
+        shown = [] if self.support_sides is None else self.support_sides[:1] if alike else self.support_sides
+        beside = f", supports at {' and '.join(map(str, shown))}" if shown else ""
+        return f"scale{'s' if len(named) > 1 else ''} {' and '.join(named)}{beside}"
 
     def similarity(self, similarity: Similarity) -> Similarity:
         """Return the mean over these scales of a similarity; one of these very scales stays as it is.
@@ -91,7 +110,8 @@ class Scales:
 
         Raises: ``ValueError`` for a network that does not take a side, or whose pooled values differ in number.
         """
-        found = [self._seen(encoder, images, side) for side in self.sides]
+        seen = {side: self._seen(encoder, images, side) for side in dict.fromkeys(self.sides)}
+        found = [seen[side] for side in self.sides]
         widths = [one.pooled.shape[-1] for one in found]
         if len(set(widths)) > 1:
             raise Mistake(
@@ -151,7 +171,27 @@ class Scaled:
     scales: Scales | None = None  # None: images are seen as they are given
     single: Any = None  # the same encoder without scales, where there are some
 
-    def at_scales(self: Sees, scales: Sequence[int], weights: Sequence[float] | None = None) -> Sees:
+    @property
+    def of_supports(self: Sees) -> Sees:
+        """The same encoder as it sees supports, where these are seen at sides of their own."""
+        return self._with_scales(None if self.scales is None else self.scales.of_supports)
+
+    @property
+    def of_queries(self: Sees) -> Sees:
+        """The same encoder as it sees queries, that has no other sides for supports."""
+        return self._with_scales(None if self.scales is None else replace(self.scales, support_sides=None))
+
+    def _with_scales(self: Sees, scales: Scales | None) -> Sees:
+        changed = copy(self)
+        changed.scales = scales
+        return changed
+
+    def at_scales(
+        self: Sees,
+        scales: Sequence[int],
+        weights: Sequence[float] | None = None,
+        support_scales: Sequence[int] | None = None,
+    ) -> Sees:
         """Return an encoder that sees every image at several sides and puts the embeddings behind each other.
 
         ``scales`` are the sides of square images in pixels, of others the shorter one, the aspect ratio kept. Images
@@ -159,12 +199,15 @@ class Scaled:
         detail at 448: it only makes the network's field of view smaller. A decision is the mean of those at each
         scale, with equal ``weights`` unless given: similarities by name are averaged over the scales. Cells have the
         finest grid. The network and the head are shared, each scale has the head alone.
+        ``support_scales`` are the sides at which supports are seen, one for each scale or one for all, such as
+        ``(224,)`` with scales ``(224, 448)``: then the query at either side is compared with supports at 224. None: at
+        the query's. ``of_supports`` is the encoder that sees images so, for features that are given in their place.
 
         Raises: ``ValueError`` or ``TypeError`` for scales or weights that do not fit, and for an encoder whose
         embedding is integrated. A network that takes one size alone is refused when it sees another.
         """
         single: Any = self if self.single is None else self.single
-        chosen = Scales.of(scales, weights)
+        chosen = Scales.of(scales, weights, support_scales)
         if single.reading.tail.is_network:
             raise Mistake(
                 f"expected embeddings that are sums over cells, but those of {single.description} are what its network "
@@ -173,20 +216,44 @@ class Scaled:
         changed = copy(single)
         changed.single, changed.scales, changed.text_copies = single, chosen, len(chosen.sides)
         changed.head = per_scale(single.head, len(chosen.sides))
-        changed.transform = prepared_at(single.transform, max(chosen.sides))
+        changed.transform = prepared_at(single.transform, max(*chosen.sides, *chosen.of_supports.sides))
         if not isinstance(single.pooling, GlobalAveragePooling):
             changed.pooling = PooledAtEachScale(single.pooling)
         changed.description = f"{single.description}, at {chosen.words}"
         return cast("Sees", changed)
 
 
-def seen_at(encoder: Sees, scales: Sequence[int] | None, weights: Sequence[float] | None = None) -> Sees:
-    """Return an encoder at scales, or as it is where none are given. Raises: as ``at_scales``; for weights alone."""
+def seen_at(
+    encoder: Sees,
+    scales: Sequence[int] | None,
+    weights: Sequence[float] | None = None,
+    support_scales: Sequence[int] | None = None,
+) -> Sees:
+    """Return an encoder at scales, or as it is where none are given.
+
+    Raises: as ``at_scales``; for weights, or sides of the supports, alone.
+    """
     if scales is not None:
-        return encoder.at_scales(scales, weights)
+        return encoder.at_scales(scales, weights, support_scales)
     if weights is not None:
         raise Mistake("expected weights of scales together with the scales, but got the weights alone; give both.")
+    if support_scales is not None:
+        raise Mistake(
+            "expected support_scales together with the scales of the query, but got support_scales alone; give both."
+        )
     return encoder
+
+
+def expect_all_alike(encoder: Scaled, where: str) -> None:
+    """Refuse an encoder that sees supports at sides of their own where an image is not one or the other.
+
+    Raises: ``ValueError``.
+    """
+    if encoder.scales is not None and encoder.scales.support_sides is not None:
+        raise Mistake(
+            f"{where} sees all images alike, but this encoder sees images at {encoder.scales.words}; leave "
+            "support_scales out, or use explain, mosaics or compare."
+        )
 
 
 def compared_at(scales: Scales | None, similarity: Similarity) -> Similarity:
@@ -202,34 +269,6 @@ def compared_at(scales: Scales | None, similarity: Similarity) -> Similarity:
     return similarity
 
 
-@dataclass(frozen=True)
-class PooledAtEachScale:
-    """The pooling of an encoder at scales that pools the maps of each scale on its own grid.
-
-    The maps of all scales on one grid are not what was pooled, so that they are not pooled again.
-    """
-
-    pooling: Pooling
-
-    def __call__(self, maps: Tensor) -> NoReturn:  # noqa: ARG002 - of every pooling
-        """Refuse. Raises: ``ValueError``."""
-        raise self._refusal()
-
-    def shares(self, maps: Tensor) -> NoReturn:  # noqa: ARG002 - of every pooling
-        """Refuse. Raises: ``ValueError``."""
-        raise self._refusal()
-
-    def spread(self, maps: Tensor, weights: Tensor) -> NoReturn:  # noqa: ARG002 - of every pooling
-        """Refuse. Raises: ``ValueError``."""
-        raise self._refusal()
-
-    def _refusal(self) -> Mistake:
-        return Mistake(
-            "this method pools the maps again, but at several scales those of each are pooled on a grid of their own; "
-            "use method='exact' or 'contrast', explain one scale at a time, or average the maps with pooling='gap'."
-        )
-
-
 def at_side(
     images: Float[Tensor, "batch color height width"], side: int
 ) -> Float[Tensor, "batch color _height _width"]:
@@ -243,31 +282,16 @@ def at_side(
     return F.interpolate(precise, size=size, mode="bilinear", align_corners=False, antialias=True).to(images.dtype)
 
 
-def prepared_at(transform: Any, side: int) -> Any:
-    """Return a preprocessing of torchvision that makes square images of another side, with all else the same.
-
-    What is resized before it is cut keeps its ratio to it. One that does not show its side stays as it is.
-    """
-    usual = square_side(transform)
-    return transform if usual is None or usual == side else _enlarged(transform, side / usual)
+def _whole(sides: Sequence[int]) -> list[int]:
+    given: list[Any] = [sides] if isinstance(sides, int) else list(sides)
+    if not all(isinstance(side, int) and not isinstance(side, bool) for side in given):
+        raise WrongType(f"expected scales in whole pixels, such as (224, 448), but got {given}.")
+    return given
 
 
-def _enlarged(step: Any, factor: float) -> Any:
-    if isinstance(step, v2.Compose | v1.Compose):
-        return type(step)([_enlarged(part, factor) for part in step.transforms])
-    if isinstance(step, torch.nn.Sequential):
-        return torch.nn.Sequential(*(_enlarged(part, factor) for part in step))
-    if isinstance(step, v2.Resize | v1.Resize):
-        more = {"max_size": None if step.max_size is None else round(step.max_size * factor)}
-        return type(step)(_larger(step.size, factor), step.interpolation, antialias=step.antialias, **more)
-    if isinstance(step, v2.CenterCrop | v1.CenterCrop):
-        return type(step)(_larger(step.size, factor))
-    return step
-
-
-def _larger(size: Any, factor: float) -> Any:
-    found = [round(side * factor) for side in ([size] if isinstance(size, int) else size)]
-    return found[0] if isinstance(size, int) else found
+def _check_sides(given: Sequence[int]) -> None:
+    if not all(1 <= side <= LARGEST_SIDE for side in given):
+        raise Mistake(f"expected scales of 1 to {LARGEST_SIDE} pixels, such as (224, 448), but got {given}.")
 
 
 def _first_line(error: BaseException) -> str:

@@ -78,7 +78,7 @@ class DrawnFiner:
     def _read_finer(self, images: Tensor) -> tuple[Tensor, FinerMaps | None]:
         if self.detail is None:
             return self.run(self.reading.maps, images), None
-        return self.detail.read(self._run_again, self.reading.maps, images)
+        return self.detail.read(self.run, self._run_again, self.reading.maps, images)
 
     def _run_again(self, forward: Callable[[Tensor], Any], images: Tensor) -> Any:
         with evaluating(self.network):

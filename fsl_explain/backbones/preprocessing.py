@@ -113,6 +113,15 @@ def square_side(transform: object) -> int | None:
     return int(last[0]) if isinstance(last, list | tuple) and len(last) == 2 and last[0] == last[1] else None
 
 
+def prepared_at(transform: Any, side: int) -> Any:
+    """Return a preprocessing of torchvision that makes square images of another side, with all else the same.
+
+    What is resized before it is cut keeps its ratio to it. One that does not show its side stays as it is.
+    """
+    usual = square_side(transform)
+    return transform if usual is None or usual == side else _enlarged(transform, side / usual)
+
+
 def _reverses(step: object) -> bool:
     """Whether a step reverses the channels: ours, or a function that does it to a small image."""
     probe = torch.arange(12.0).reshape(3, 2, 2) / 12
@@ -124,3 +133,21 @@ def _numbers(values: Tensor | float | Iterable[float]) -> list[float]:
     if isinstance(values, Tensor):
         return [float(value) for value in values.flatten().tolist()]
     return [float(value) for value in values] if isinstance(values, Iterable) else [float(values)]
+
+
+def _enlarged(step: Any, factor: float) -> Any:
+    if isinstance(step, v2.Compose | v1.Compose):
+        return type(step)([_enlarged(part, factor) for part in step.transforms])
+    if isinstance(step, torch.nn.Sequential):
+        return torch.nn.Sequential(*(_enlarged(part, factor) for part in step))
+    if isinstance(step, v2.Resize | v1.Resize):
+        more = {"max_size": None if step.max_size is None else round(step.max_size * factor)}
+        return type(step)(_larger(step.size, factor), step.interpolation, antialias=step.antialias, **more)
+    if isinstance(step, v2.CenterCrop | v1.CenterCrop):
+        return type(step)(_larger(step.size, factor))
+    return step
+
+
+def _larger(size: Any, factor: float) -> Any:
+    found = [round(side * factor) for side in ([size] if isinstance(size, int) else size)]
+    return found[0] if isinstance(size, int) else found

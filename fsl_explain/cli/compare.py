@@ -64,7 +64,7 @@ def run(
 
 def _support_embeddings(maps: MapsConfig, encoder: Encoder, dataset: LabeledImages) -> Float[Tensor, "support channel"]:
     rows = draw_supports(dataset, maps.shots, maps.seed).flatten().tolist()
-    return embedded(encoder, encoder.preprocess([dataset[index].image for index in rows])).embedding
+    return embedded(encoder.of_supports, encoder.preprocess([dataset[index].image for index in rows])).embedding
 
 
 def _mosaics(settings: ComparisonConfig, made: Opened, report: Report) -> tuple[Table, ...]:

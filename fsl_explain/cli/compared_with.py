@@ -60,7 +60,7 @@ def compared_with(support: Path | None, text: tuple[str, ...], shots: int | None
 
 def embeddings_of(network: Encoder, supports: Mapping[str, Tensor]) -> Float[Tensor, "support channel"]:
     """Embed preprocessed supports of all classes together."""
-    return embedded(network, torch.cat([*supports.values()])).embedding
+    return embedded(network.of_supports, torch.cat([*supports.values()])).embedding
 
 
 def _support_pictures(support: Path, shots: int | None, skip_broken: bool) -> dict[str, Pictures]:

@@ -43,6 +43,7 @@ def run(
     pooling: str | None,
     readout: str | None,
     scales: str | None,
+    support_scales: str | None,
     detail: int,
     biases: str,
     center: CenterConfig | None,
@@ -68,7 +69,7 @@ def run(
         against=None if not against else "others" if against == ("others",) else list(against),
         threshold=threshold,
     )
-    network = named_encoder(encoder, checkpoint, pooling, readout, scales, detail, biases)
+    network = named_encoder(encoder, checkpoint, pooling, readout, scales, detail, biases, support_scales)
     choice = replace(choice, scale=scale_of(network, scale, text or None))
     check_trained(encoder, network.random)
     say_random(network)

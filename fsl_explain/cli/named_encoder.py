@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from fsl_explain.config.scales import scales_from_text
+from fsl_explain.config.scales import scales_from_text, sides_from_text
 from fsl_explain.encoder import Encoder
+from fsl_explain.scales import seen_at
 
 
 def named_encoder(
@@ -14,6 +15,7 @@ def named_encoder(
     scales: str | None,
     detail: int = 0,
     biases: str = "drawn",
+    support_scales: str | None = None,
 ) -> Encoder:
     """Build an encoder by name, which sees images at the scales, and draws maps with the detail, that are asked for.
 
@@ -21,4 +23,6 @@ def named_encoder(
     """
     found = Encoder.named(encoder, checkpoint=checkpoint, pooling=pooling, readout=readout)
     finer = found.with_detail(detail, biases)
-    return finer if scales is None else finer.at_scales(*scales_from_text(scales))
+    sides, weights = (None, None) if scales is None else scales_from_text(scales)
+    shown = None if support_scales is None else sides_from_text(support_scales)
+    return seen_at(finer, sides, weights, shown)

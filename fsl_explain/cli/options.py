@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from episodes.naming import unknown_name
 from episodes.registry import Registry
 from fsl_explain.config.names import Readout
-from fsl_explain.config.scales import scales_from_text
+from fsl_explain.config.scales import scales_from_text, sides_from_text
 from fsl_explain.registries import (
     ENCODERS,
     METHODS,
@@ -121,6 +121,15 @@ ScalesText = Annotated[
         validator=each(scales_from_text),
         help="Sides at which each image is seen, such as 224,448: the decision is the mean of those at each. Weights "
         "are written 224:1,448:3.",
+    ),
+]
+SupportScalesText = Annotated[
+    str | None,
+    Parameter(
+        name="--support-scales",
+        validator=each(sides_from_text),
+        help="Of --scales: the side at which supports are seen, such as 224, or one for each scale; that of the query "
+        "unless given.",
     ),
 ]
 Detail = Annotated[

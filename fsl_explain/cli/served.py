@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from episodes.errors import MissingPackage, Mistake
 from fsl_explain.cli.address import Address
 from fsl_explain.cli.progress import say
-from fsl_explain.config.scales import scales_from_text
+from fsl_explain.config.scales import scales_from_text, sides_from_text
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -38,7 +38,12 @@ class Server:
 
 
 def encoder_call(
-    name: str, checkpoint: Path | None, pooling: str | None, readout: str | None, scales: str | None
+    name: str,
+    checkpoint: Path | None,
+    pooling: str | None,
+    readout: str | None,
+    scales: str | None,
+    support_scales: str | None = None,
 ) -> str:
     """Return the Python that makes the encoder that the options of a command name."""
     options = {"checkpoint": checkpoint and str(checkpoint), "pooling": pooling, "readout": readout}
@@ -47,7 +52,8 @@ def encoder_call(
     if scales is None:
         return made
     sides, weights = scales_from_text(scales)
-    return f"{made}.at_scales({sides!r}{'' if weights is None else f', {weights!r}'})"
+    shown = "" if support_scales is None else f", support_scales={sides_from_text(support_scales)!r}"
+    return f"{made}.at_scales({sides!r}{'' if weights is None else f', {weights!r}'}{shown})"
 
 
 @contextmanager

@@ -75,6 +75,12 @@ class EncoderConfig(Settings):
         description="Sides at which each image is seen, such as [224, 448]; None: as it is prepared.",
     )
     scale_weights: tuple[float, ...] | None = Field(None, description="The weight of each scale; None: equal ones.")
+    support_scales: tuple[Side, ...] | None = Field(
+        None,
+        min_length=1,
+        max_length=8,
+        description="Sides at which supports are seen, one for each scale or one for all; None: as the query.",
+    )
     detail: int = Field(
         0, ge=0, le=8, description="How often the grid of the last maps is doubled for maps that can be; 0: as it is."
     )
@@ -106,6 +112,13 @@ class EncoderConfig(Settings):
                 f"expected a weight for each of {len(self.scales or ())} scales, but got {len(self.scale_weights)}; "
                 "give as many scale_weights as scales, or none"
             )
+        if self.support_scales is not None and len(self.support_scales) not in (1, len(self.scales or ())):
+            raise Mistake(
+                f"expected one side of supports or one for each of {len(self.scales or ())} scales, but got "
+                f"{len(self.support_scales)}; give support_scales = [224], for example"
+            )
+        if self.support_scales is not None and self.scales is None:
+            raise Mistake("support_scales are of images at several scales, but there are no scales; give both or none")
         return self
 
     @property

@@ -25,6 +25,19 @@ def scales_from_text(text: str) -> tuple[tuple[int, ...], tuple[float, ...] | No
     return sides, weights or None
 
 
+def sides_from_text(text: str) -> tuple[int, ...]:
+    """Return the sides at which supports are seen, as a text names them. Raises: ``ValueError`` for anything else."""
+    try:
+        sides = tuple(int(side) for side in text.split(","))
+    except ValueError:
+        sides = ()
+    if not sides or min(sides) < 1:
+        raise Mistake(
+            f"expected a side in pixels, such as 224, or one for each scale, such as 224,448, but got {text!r}."
+        )
+    return sides
+
+
 def _expected(text: str) -> Mistake:
     return Mistake(
         f"expected different scales in pixels, such as 224,448, or 224:1,448:3 with positive weights, but got {text!r}."

@@ -15,6 +15,7 @@ from fsl_explain.batches import slices
 from fsl_explain.encoder import Encoder, Features
 from fsl_explain.evaluation.run_identity import arrays_hash
 from fsl_explain.finer import Finer
+from fsl_explain.scales import expect_all_alike
 from fsl_explain.traces import Trace, behind_each_other, indexed, written_out
 
 Advance = Callable[[int], None]
@@ -68,7 +69,10 @@ def embed_unique(
     """Read, prepare and embed each image of ``indices`` once, in ascending order.
 
     ``advance`` is called with the number of images done. Images are read by a few threads.
+
+    Raises: ``ValueError`` for an encoder that sees supports at sides of their own: ``embed_by_role`` takes it.
     """
+    expect_all_alike(encoder, "this measurement")
     unique = np.unique(np.asarray(indices, dtype=np.int64))
     prepared: list[PreparedImage] = []
     features: list[Features] = []
@@ -94,6 +98,25 @@ def embed_unique(
         trace=behind_each_other([part.trace for part in features]),
         finer=encoder.finer,
     )
+
+
+def embed_by_role(
+    encoder: Encoder,
+    dataset: LabeledImages,
+    indices: Sequence[int],
+    supports: Int[Tensor, "*set"],
+    batch_size: int,
+    advance: Advance,
+) -> ImageStore:
+    """Do the same for images of which some, by data set index, are supports in every decision, and seen as such."""
+    store = embed_unique(encoder.of_queries, dataset, indices, batch_size, advance)
+    if encoder.scales is None or encoder.scales.support_sides is None:
+        return store
+    shown = embed_unique(encoder.of_supports, dataset, supports.flatten().tolist(), batch_size, lambda _done: None)
+    rows, own = (one.row_of[supports.flatten()] for one in (store, shown))
+    pooled, embeddings = store.pooled.clone(), store.embeddings.clone()
+    pooled[rows], embeddings[rows] = shown.pooled[own], shown.embeddings[own]
+    return replace(store, pooled=pooled, embeddings=embeddings)
 
 
 def embed_in_pieces(

@@ -71,7 +71,9 @@ def _of_image(labeled: LabeledImage) -> str:
 
 
 def _of_the_encoder(encoder: Encoder) -> str:
-    seen: list[Any] = [] if encoder.scales is None else [encoder.scales.sides, encoder.scales.weights]
+    scales = encoder.scales
+    seen: list[Any] = [] if scales is None else [scales.sides, scales.weights]
+    seen += [] if scales is None or scales.support_sides is None else [scales.support_sides]
     seen += [] if encoder.detail is None else [identity(encoder.detail.wanted)]
     digest = hashlib.sha256(json.dumps([_without_place(encoder), _pooling(encoder.pooling), *seen]).encode())
     layers = [name for name, module in encoder.network.named_modules() if module is encoder.layer]

@@ -67,7 +67,8 @@ def compare(
         lambda i: f"support {i % shots} of {found.classes[i // shots]}",
     )
     if warn_of_own and support_images is not None:
-        _warn_of_own_images(queries, features.embedding, found, support_images)
+        alike = encoder.scales is None or encoder.scales.support_sides is None
+        _warn_of_own_images(queries, features.embedding, found, support_images, alike=alike)
     return Compared(encoder, queries, features, found, support_images)
 
 
@@ -131,12 +132,16 @@ def _warn_of_own_images(
     embeddings: Float[Tensor, "batch channel"],
     supports: SupportSet,
     images: Float[Tensor, "way shot color _height _width"],
+    *,
+    alike: bool,
 ) -> None:
     """Say once where a query's very pixels are among the supports: its similarity to itself says nothing."""
     if queries.shape[1:] != images.shape[2:]:
         return
-    apart = torch.cdist(embeddings, supports.embeddings.flatten(0, 1)).unflatten(1, supports.valid.shape)
-    near = (apart <= NEARLY * length(embeddings)[:, None, None]) & supports.valid
+    near = supports.valid.expand(len(queries), *supports.valid.shape)
+    if alike:  # otherwise an image has one embedding as a query and another one as a support
+        apart = torch.cdist(embeddings, supports.embeddings.flatten(0, 1)).unflatten(1, supports.valid.shape)
+        near = (apart <= NEARLY * length(embeddings)[:, None, None]) & near
     for query, way, shot in near.nonzero().tolist():
         if torch.equal(queries[query], images[way, shot].to(queries)):
             warnings.warn(

@@ -58,6 +58,7 @@ def explain(
     pullback: str | PullbackRule = "abs",
     scales: Sequence[int] | None = None,
     scale_weights: Sequence[float] | None = None,
+    support_scales: Sequence[int] | None = None,
 ) -> Explanation:
     """Explain why a query is given a class by its similarity to the supports.
 
@@ -77,8 +78,9 @@ def explain(
     ``detail`` draws the cells finer: each step doubles the grid of the network's last maps, on both sides, and cells
     and bias still add up to the score; ``Encoder.with_detail`` says how, and what ``biases`` and ``pullback`` are.
     ``scales`` are sides at which every image is seen, such as ``(224, 448)``: the decision is then the mean of those at
-    each scale, with equal ``scale_weights`` unless given, and the receipt has a line for each; see
-    ``Encoder.at_scales``, which says what a tensor of one size can and cannot give.
+    each scale, with equal ``scale_weights`` unless given, and the receipt has a line for each. ``support_scales`` are
+    the sides of the supports where they are others, such as ``(224,)`` for all scales; see ``Encoder.at_scales``, which
+    says what a tensor of one size can and cannot give.
 
     Raises: ``ValueError``, ``LookupError`` or ``TypeError`` for input that does not fit, in one sentence.
     """
@@ -86,7 +88,7 @@ def explain(
     if detail != 0:
         _expect_drawn_finer(method)
         encoder = encoder.with_detail(detail, biases, pullback)
-    encoder = seen_at(encoder, scales, scale_weights)
+    encoder = seen_at(encoder, scales, scale_weights, support_scales)
     factor = scale_of(encoder, scale, text)
     choice = Choice(rule, similarity, target, against, factor, None if threshold is None else float(threshold))
     given = supports_of(encoder, supports, text)

@@ -36,6 +36,11 @@ def text_supports(encoder: Encoder, text: object) -> dict[str, Float[Tensor, "sh
 
     Raises: ``ValueError`` or ``TypeError`` for what is no text; as ``Encoder.embed_text``.
     """
+    if encoder.scales is not None and encoder.scales.support_sides is not None:
+        raise Mistake(
+            "expected support_scales with supports that are images, but texts stand in their place, which have no "
+            "size; leave support_scales out."
+        )
     groups = _groups(text)
     prompts = [prompt for group in groups.values() if isinstance(group, list) for prompt in group]
     embedded = iter(_of_norm_one(encoder.embed_text(prompts), encoder.text_copies)) if prompts else iter(())

@@ -56,7 +56,7 @@ def gathered(encoder: Encoder, supports: object, channels: int) -> tuple[Support
     _check_images(tensors, encoder)
     index, _ = padded_index(shots)
     stacked = torch.cat(list(tensors.values())).detach()
-    return support_set(embedded(encoder, stacked), shots, tuple(groups)), stacked[index.to(stacked.device)]
+    return support_set(embedded(encoder.of_supports, stacked), shots, tuple(groups)), stacked[index.to(stacked.device)]
 
 
 def check_groups(groups: Mapping[str, object]) -> None:

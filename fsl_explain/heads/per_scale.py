@@ -1,8 +1,9 @@
-"""A head for each scale of an image: pooled values of all scales stand behind each other, and each has its own."""
+"""A head for each scale of an image, and its pooling: values of all scales stand behind each other."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from typing import NoReturn
 
 import torch
 from jaxtyping import Float
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from episodes.errors import Mistake
 from fsl_explain.heads.linearization import stages_of
+from fsl_explain.heads.pooling import Pooling
 from fsl_explain.heads.projection import Center
 from fsl_explain.heads.stages import Stage
 
@@ -36,6 +38,34 @@ def per_scale(head: nn.Module, scales: int) -> nn.Module:
     if all(isinstance(layer, nn.Identity | Center) for layer in layers) or isinstance(layers[0], PerScale):
         return head
     return PerScale([head] * scales)
+
+
+@dataclass(frozen=True)
+class PooledAtEachScale:
+    """The pooling of an encoder at scales that pools the maps of each scale on its own grid.
+
+    The maps of all scales on one grid are not what was pooled, so that they are not pooled again.
+    """
+
+    pooling: Pooling
+
+    def __call__(self, maps: Tensor) -> NoReturn:  # noqa: ARG002 - of every pooling
+        """Refuse. Raises: ``ValueError``."""
+        raise self._refusal()
+
+    def shares(self, maps: Tensor) -> NoReturn:  # noqa: ARG002 - of every pooling
+        """Refuse. Raises: ``ValueError``."""
+        raise self._refusal()
+
+    def spread(self, maps: Tensor, weights: Tensor) -> NoReturn:  # noqa: ARG002 - of every pooling
+        """Refuse. Raises: ``ValueError``."""
+        raise self._refusal()
+
+    def _refusal(self) -> Mistake:
+        return Mistake(
+            "this method pools the maps again, but at several scales those of each are pooled on a grid of their own; "
+            "use method='exact' or 'contrast', explain one scale at a time, or average the maps with pooling='gap'."
+        )
 
 
 def parts_of(values: Float[Tensor, "*batch channel"], scales: int) -> tuple[Float[Tensor, "*batch part"], ...]:

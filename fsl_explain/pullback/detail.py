@@ -17,12 +17,16 @@ from fsl_explain.pullback.operations import layers, moves, single_values  # noqa
 from fsl_explain.pullback.places import Grid, finer_than
 from fsl_explain.pullback.program import WayBack, way_back
 from fsl_explain.pullback.recording import Fineness, recorded
+from fsl_explain.pullback.replay import Program, Replay
 from fsl_explain.pullback.rules import PullbackRule
 from fsl_explain.pullback.steps import Node, NotFollowed
 
 BIASES = ("drawn", "apart")
 KEPT_BYTES = 512 * 2**20
 """What the values of a batch may take; beyond, only its images are kept, and run again."""
+
+PROGRAMS = 16
+"""Sizes of batches of which forward passes are remembered."""
 
 MapsOf = Callable[[Tensor], Tensor]
 
@@ -69,14 +73,17 @@ class Detail:
         """Begin with no size known."""
         self.wanted, self.description, self.network = wanted, description, network
         self._manners: dict[tuple[int, ...], Manner] = {}
+        self._programs: dict[tuple[Any, ...], tuple[Program, WayBack] | None] = {}  # None: passes are not alike
 
-    def read(self, run: Run, maps_of: MapsOf, images: Tensor) -> tuple[Float[Tensor, "batch channel h w"], FinerMaps]:
-        """Return the last maps of images, and what draws them finer.
+    def read(
+        self, run: Run, again: Run, maps_of: MapsOf, images: Tensor
+    ) -> tuple[Float[Tensor, "batch channel h w"], FinerMaps]:
+        """Return the last maps of images, and what draws them finer; ``again`` runs the network later.
 
         Raises: ``ValueError`` for a detail beyond the images themselves, and for a network that cannot be followed,
         with the name of the module.
         """
-        later = self.later(run, maps_of, images)
+        later = self.later(again, maps_of, images)
         if len(images) * later.manner.bytes_each > KEPT_BYTES:
             maps: Tensor = run(maps_of, images)
             return maps, later
@@ -123,10 +130,38 @@ class Detail:
         fineness = Fineness(last, self.wanted.detail)
         maps: Tensor
         try:
-            maps, (way, values) = run(partial(_forward, maps_of, fineness, self.wanted.rule, begins_at), images)
+            maps, (way, values) = run(partial(self._forward, maps_of, fineness, begins_at), images)
         except NotFollowed as error:
             raise self._refusal(error, run, maps_of, images[:1]) from error
         return maps, Recorded(way, values, len(images))
+
+    def _forward(
+        self, maps_of: MapsOf, fineness: Fineness, begins_at: tuple[Node, ...], placed: Tensor
+    ) -> tuple[Tensor, tuple[WayBack, tuple[Tensor, ...]]]:
+        size = (tuple(placed.shape), placed.dtype, placed.device)
+        known = self._programs.get(size) if begins_at else None
+        if known is not None:
+            with Replay(known[0], len(placed)) as replay:
+                maps = maps_of(placed)
+            found = replay.values(maps)
+            if found is not None:
+                return maps, (known[1], found)
+        with recorded(placed, fineness, begins_at) as recording:
+            maps = maps_of(placed)
+        if not recording.has_begun:  # this forward pass does other operations than the first one did
+            return self._forward(maps_of, fineness, (), placed)
+        way, needed = way_back(recording, maps, self.wanted.rule)
+        if begins_at and size not in self._programs:
+            self._remember(size, recording.program(way.last, needed), way)
+        elif known is not None:  # not the same operations: neither will the next pass be
+            self._programs[size] = None
+        return maps, (way, tuple(recording.values[number] for number in needed))
+
+    def _remember(self, size: tuple[Any, ...], program: Program | None, way: WayBack) -> None:
+        """Keep what later passes of as many images of this size are compared with."""
+        while len(self._programs) >= PROGRAMS:
+            self._programs.pop(next(iter(self._programs)))
+        self._programs[size] = None if program is None else (program, way)
 
     def _refusal(self, error: NotFollowed, run: Run, maps_of: MapsOf, image: Tensor) -> Mistake:
         found = run(lambda placed: module_at(self.network, error.call, partial(maps_of, placed)), image)
@@ -135,13 +170,3 @@ class Detail:
             f"{self.description}: expected a network that can be followed back to finer maps, but relevance comes to "
             f"{error.operation}{where}, which it cannot pass; use a lower detail, or detail=0."
         )
-
-
-def _forward(
-    maps_of: MapsOf, fineness: Fineness, rule: PullbackRule, begins_at: tuple[Node, ...], placed: Tensor
-) -> tuple[Tensor, tuple[WayBack, tuple[Tensor, ...]]]:
-    with recorded(placed, fineness, begins_at) as recording:
-        maps = maps_of(placed)
-    if not recording.has_begun:  # this forward pass does other operations than the first one did
-        return _forward(maps_of, fineness, rule, (), placed)
-    return maps, way_back(recording, maps, rule)

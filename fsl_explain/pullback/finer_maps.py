@@ -131,7 +131,9 @@ class FinerMaps:
         for part in chosen.split(self._together) if len(chosen) > 0 else ():
             if self.way is not None:
                 kept = tuple(value.flatten(0, leading - 1) if leading else value[None] for value in self.values)
-                yield part, Recorded(self.way, tuple(value[part.to(value.device)] for value in kept), len(part))
+                if len(part) < len(needed):
+                    kept = tuple(value[part.to(value.device)] for value in kept)
+                yield part, Recorded(self.way, kept, len(part))
             else:
                 images = self.images.reshape(-1, *self.images.shape[-3:])
                 yield part, self.manner.again(images[part.to(images.device)])

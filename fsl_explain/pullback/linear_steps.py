@@ -33,8 +33,7 @@ class Linear(Step):
     weight: Tensor | None = None  # of the network, as it is when relevance comes
     kept_weight: int | None = None  # of the image: a gate that mixes
     bias: Tensor | None = None
-    gain: Tensor | None = None  # of the batch normalization behind it
-    shift: Tensor | None = None
+    normalization: "Normalization | None" = None  # behind it, as one layer with it
     depth: int = 0
     call: int = -1
     name: str = ""
@@ -44,21 +43,27 @@ class Linear(Step):
         """The values it read, and the gate that it mixed them with."""
         return (self.values,) if self.kept_weight is None else (self.values, self.kept_weight)
 
-    def with_normalization(self, gain: Tensor, shift: Tensor, output: Any) -> "Linear":
+    def with_normalization(self, normalization: "Normalization", output: Any) -> "Linear":
         """Return the layer and the batch normalization behind it as one."""
-        return replace(self, gain=gain, shift=shift, output=output)
+        return replace(self, normalization=normalization, output=output)
 
     def back(self, relevance: Tensor, walk: Walk) -> Handed:
         """Split it by the rule."""
         layer = self._layer(walk)
         split = walk.rule.split(layer, walk.per_query(relevance, self.output))
+        inputs = [split.inputs.reshape(self.inputs[0].sized(walk.images))]
+        if split.left is None:
+            return Handed(inputs)
         if self.output.place is None and bool((split.left != 0).any()):
             raise NotFollowed(self.call, self.name)
-        return Handed([split.inputs.reshape(self.inputs[0].sized(walk.images))], split.left.reshape(relevance.shape))
+        return Handed(inputs, split.left.reshape(relevance.shape))
 
     def _layer(self, walk: Walk) -> LinearLayer:
         values = walk.values[self.values]
-        weight, bias = self._weight(walk, values), self._bias(values, walk.rule.reads_biases)
+        folded = None if not walk.rule.reads_biases or self.normalization is None else self.normalization
+        gain, shift = (None, None) if folded is None else folded.gain_and_shift()
+        weight = self._weight(walk, values, gain)
+        bias = self._bias(values, gain, shift) if walk.rule.reads_biases else None
         operation = self.operation
 
         def backward(factor: Tensor, weight: Tensor | None) -> Tensor:
@@ -68,23 +73,21 @@ class Linear(Step):
 
         return LinearLayer(values, weight, bias, operation.forward, backward, self.depth)
 
-    def _weight(self, walk: Walk, values: Tensor) -> Tensor | None:
+    def _weight(self, walk: Walk, values: Tensor, gain: Tensor | None) -> Tensor | None:
         if self.kept_weight is not None:
             return walk.values[self.kept_weight].to(values)
         if self.weight is None:
             return None
         weight = in_full_precision(self.weight.detach()).to(values.device)
-        if self.gain is None or not walk.rule.reads_biases:
-            return weight
-        return weight * self.gain.to(weight).reshape(-1, *[1] * (weight.dim() - 1))
+        return weight if gain is None else weight * gain.to(weight).reshape(-1, *[1] * (weight.dim() - 1))
 
-    def _bias(self, values: Tensor, is_read: bool) -> Tensor | None:
-        if not is_read or (self.bias is None and self.shift is None):
+    def _bias(self, values: Tensor, gain: Tensor | None, shift: Tensor | None) -> Tensor | None:
+        if self.bias is None and shift is None:
             return None
         bias = torch.zeros((), dtype=values.dtype, device=values.device) if self.bias is None else self.bias.detach()
         bias = bias.to(values)
-        if self.gain is not None and self.shift is not None:
-            bias = bias * self.gain.to(values) + self.shift.to(values)
+        if gain is not None and shift is not None:
+            bias = bias * gain.to(values) + shift.to(values)
         return bias.reshape(-1, *[1] * self.operation.bias_dims)
 
 
@@ -108,7 +111,8 @@ class Normalizing(Step):
         gain, shift = (part.to(values).reshape(shape) for part in self.normalization.gain_and_shift())
         layer = LinearLayer(values, gain, shift, _times, _times, self.depth)
         split = walk.rule.split(layer, walk.per_query(relevance, self.output))
-        return Handed([split.inputs.reshape(relevance.shape)], split.left.reshape(relevance.shape))
+        left = None if split.left is None else split.left.reshape(relevance.shape)
+        return Handed([split.inputs.reshape(relevance.shape)], left)
 
 
 def _times(values: Tensor, gain: Tensor | None) -> Tensor:
@@ -151,10 +155,16 @@ def convolution(
         )
         return found
 
+    is_plain = groups == 1 and set(stride) == {1} and not any(padding)
+
     def backward(factor: Tensor, weight: Tensor | None, size: tuple[int, ...]) -> Tensor:
         if transposed or factor.requires_grad:
             return derivative(lambda values: forward(values, weight), factor, size)
-        like = factor.new_empty(1).expand(size)  # of whose values nothing is read
+        if is_plain and weight is not None and set(weight.shape[2:]) == {1}:  # a product with a matrix, cell by cell
+            return (factor.movedim(1, -1) @ weight.flatten(start_dim=1)).movedim(-1, 1)
+        is_last = factor.dim() == 4 and factor.is_contiguous(memory_format=torch.channels_last)
+        layout = torch.channels_last if is_last else torch.contiguous_format  # that of what comes out
+        like = torch.empty(size, dtype=factor.dtype, device=factor.device, memory_format=layout)
         options = (stride, padding, dilation, transposed, output_padding, groups, (True, False, False))
         found: Tensor = aten.convolution_backward(factor, like, weight, None, *options)[0]
         return found

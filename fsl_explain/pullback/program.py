@@ -58,8 +58,8 @@ class WayBack:
         return on_grid(place.cells(values, count), self.grid)
 
 
-def way_back(recording: Recording, maps: Tensor, rule: PullbackRule) -> tuple[WayBack, tuple[Tensor, ...]]:
-    """Return the way back from maps that a recorded forward pass made, and the values that it needs.
+def way_back(recording: Recording, maps: Tensor, rule: PullbackRule) -> tuple[WayBack, tuple[int, ...]]:
+    """Return the way back from maps that a recorded forward pass made, and which of its values it needs.
 
     Raises: ``NotFollowed`` where the maps were made by an operation that cannot be followed, or a value was
     overwritten that the way back needs.
@@ -82,7 +82,7 @@ def way_back(recording: Recording, maps: Tensor, rule: PullbackRule) -> tuple[Wa
     asked = doubled(recording.fineness.last, recording.fineness.detail)
     return (
         WayBack(last, tuple(_renumbered(step, new_number) for step in steps), _grid(reached, asked), sources),
-        tuple(recording.values[number] for number in needed),
+        tuple(needed),
     )
 
 
@@ -108,7 +108,7 @@ def _folded(steps: Sequence[Step]) -> list[Step]:
         maker = makers.get(step.inputs[0]) if isinstance(step, Normalizing) else None
         if isinstance(step, Normalizing) and _folds(maker) and readers[step.inputs[0]] == 1:
             assert isinstance(maker, Linear)  # it folds
-            folded[step.output] = maker.with_normalization(*step.normalization.gain_and_shift(), step.output)
+            folded[step.output] = maker.with_normalization(step.normalization, step.output)
             gone.add(maker.output)
     return [folded.get(step.output, step) for step in steps if step.output not in gone]
 

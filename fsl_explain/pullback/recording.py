@@ -18,7 +18,9 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from fsl_explain.pullback.linear_steps import rows_of
 from fsl_explain.pullback.places import Grid, Place, finer_than
+from fsl_explain.pullback.replay import Kept, Made, Program, Written
 from fsl_explain.pullback.steps import Maker, Node, Refused, Step
+from fsl_explain.pullback.watched import name_of, tensors_in
 
 
 @dataclass(frozen=True)
@@ -52,10 +54,13 @@ class Recording(TorchDispatchMode):
         if None in makers or len(self._awaited) < len(makers):
             self._awaited = {}
         self._sleeps_until = min(self._awaited, default=0)
+        self._sources = dict(self._awaited)
         self.steps: list[Step] = []
         self.values: list[Tensor] = []
         self.versions: list[tuple[Tensor, int]] = []
         self.calls = 0
+        self._written: list[Written] | None = [] if self._awaited else None  # None: no other pass can be compared
+        self._kept: list[tuple[Tensor, Kept]] = []
         self._nodes = WeakTensorKeyDictionary()
         self._maker: Maker | None = None
         if not self._awaited:
@@ -71,11 +76,13 @@ class Recording(TorchDispatchMode):
             return self._begin(func(*args, **given), func)
         if self.calls < self._sleeps_until:
             return func(*args, **given)
-        followed = [one for one in _tensors_of(args, given) if one in self._nodes]
+        inputs = tensors_in((*args, *given.values()))
+        followed = [one for one in inputs if one in self._nodes]
         if not followed:
             return func(*args, **given)
         call = Call(self, func, args, given, followed, [self._nodes[one] for one in followed], self.calls)
         self._maker = Maker(*call.names, 0)
+        arguments = ((), {}) if self._written is None else (self._noted(args), self._noted(given))
         recorder = recorder_of(func)
         before = recorder(call) if recorder is not None else None
         outcome = func(*args, **given)
@@ -85,7 +92,43 @@ class Recording(TorchDispatchMode):
             self.refuse(call, outcome)
         else:
             before(outcome)
+        if self._written is not None:
+            self._note(func, arguments, inputs, tensors_in((outcome,)))
         return outcome
+
+    def program(self, last: Node, needed: tuple[int, ...]) -> Program | None:
+        """Return what another forward pass is compared with, None where it could not be."""
+        if self._written is None or not self._sources:
+            return None
+        return Program(self._sources, tuple(self._written), last, needed)
+
+    def _noted(self, found: Any) -> Any:
+        """Put nodes in the place of tensors that are followed."""
+        if isinstance(found, Tensor):
+            node = self._nodes.get(found)
+            return found if node is None else node
+        if isinstance(found, dict):
+            return {name: self._noted(one) for name, one in found.items()}
+        return (
+            tuple(self._noted(one) for one in found) if isinstance(found, list | tuple) and tensors_in(found) else found
+        )
+
+    def _note(
+        self,
+        func: Any,
+        given: tuple[tuple[Any, ...], dict[str, Any]],
+        inputs: Sequence[Tensor],
+        outcomes: Sequence[Tensor],
+    ) -> None:
+        """Write down the operation itself, and where the values that it keeps are found."""
+        places = {id(one): place for place, one in reversed(list(enumerate((*inputs, *outcomes))))}
+        kept = [one._replace(place=places.get(id(tensor), -1)) for tensor, one in self._kept]
+        self._kept.clear()
+        if self._written is None or any(one.place < 0 and one.made is None for one in kept):
+            self._written = None
+            return
+        nodes = tuple(self._nodes.get(one) for one in outcomes)
+        self._written.append(Written(func, *given, nodes, tuple(kept)))
 
     @property
     def has_begun(self) -> bool:
@@ -96,8 +139,8 @@ class Recording(TorchDispatchMode):
         """Make a source of what was one in the other forward pass, if it is the same operation with the same shape."""
         expected = self._awaited[self.calls]
         maker = expected.made_by
-        found = list(_tensors(outcome))
-        if maker is not None and maker.operation == _name_of(func) and maker.outcome < len(found):
+        found = tensors_in((outcome,))
+        if maker is not None and maker.operation == name_of(func) and maker.outcome < len(found):
             made = found[maker.outcome]
             rows = rows_of(made.shape, self.images)
             if (rows, *made.shape[1:]) == expected.shape:
@@ -136,18 +179,22 @@ class Recording(TorchDispatchMode):
         if not step.output.is_source:
             self.steps.append(step)
 
-    def keep(self, tensor: Tensor, *, may_change: bool = False) -> int:
-        """Keep a tensor with the images first; return its number."""
+    def keep(self, tensor: Tensor, *, may_change: bool = False, made: Made | None = None) -> int:
+        """Keep a tensor with the images first; return its number.
+
+        ``made`` makes it of an operation's arguments, where it is none of them and no outcome.
+        """
         rows = rows_of(tensor.shape, self.images)
         assert rows is not None  # only of nodes that have images first
         if may_change:
             self.versions.append((tensor, tensor._version))
         self.values.append(tensor.detach().unflatten(0, (self.images, rows)))
+        self._kept.append((tensor, Kept(len(self.values) - 1, -1, made, may_change)))
         return len(self.values) - 1
 
     def refuse(self, call: "Call", outcome: Any) -> None:
         """Keep an operation as one that cannot be followed."""
-        for made in _tensors(outcome):
+        for made in tensors_in((outcome,)):
             if made.is_floating_point():
                 self.steps.append(Refused(tuple(call.nodes), self.mark(made, tuple(call.nodes), None), *call.names))
 
@@ -158,6 +205,7 @@ class Recording(TorchDispatchMode):
             base = given._base if written and isinstance(given, Tensor) else None
             if base is not None and base in self._nodes:
                 self.steps.append(Refused((), self.mark(base, (self._nodes[base],), None), *call.names))
+                self._written = None
 
 
 @dataclass(frozen=True)
@@ -175,7 +223,7 @@ class Call:
     @property
     def names(self) -> tuple[int, str]:
         """Its number in the forward pass, and what PyTorch calls it."""
-        return self.number, _name_of(self.func)
+        return self.number, name_of(self.func)
 
     @property
     def has_images_first(self) -> bool:
@@ -233,32 +281,6 @@ def _schema_of(func: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
     """Return the names of an operation's arguments, and the values of those that have a default."""
     schema = func._schema.arguments
     return tuple(one.name for one in schema), {one.name: one.default_value for one in schema if one.has_default_value()}
-
-
-@lru_cache(maxsize=512)
-def _name_of(func: Any) -> str:
-    return str(func.overloadpacket).removeprefix("aten.")
-
-
-def _tensors_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
-    """Return the tensors among the arguments of an operation, those in lists too."""
-    found: list[Tensor] = []
-    for one in (*args, *kwargs.values()):
-        if isinstance(one, Tensor):
-            found.append(one)
-        elif isinstance(one, list | tuple) and len(one) > 0 and isinstance(one[0], Tensor):
-            found.extend(part for part in one if isinstance(part, Tensor))
-    return found
-
-
-def _tensors(found: Any) -> Iterator[Tensor]:
-    if isinstance(found, Tensor):
-        yield found
-    elif isinstance(found, list | tuple):
-        for one in found:
-            yield from _tensors(one)
-    elif isinstance(found, dict):
-        yield from _tensors(list(found.values()))
 
 
 @contextmanager

@@ -48,6 +48,10 @@ class LinearLayer:
         """Return |x| and |w|."""
         return self.values.abs(), None if self.weight is None else self.weight.abs()
 
+    def sums(self) -> Tensor:
+        """Return P + N."""
+        return self.forward(self.values, self.weight)
+
     def absolute_sums(self) -> Tensor:
         """Return P - N."""
         return self.forward(*self.sizes)
@@ -56,6 +60,11 @@ class LinearLayer:
         """Return Σ_j |x_i w_ij| factor_j."""
         values, weight = self.sizes
         return values * self.backward(factor, weight)
+
+    def handed_by_size(self, even: Tensor, uneven: Tensor | None) -> Tensor:
+        """Return Σ_j x_i w_ij even_j + |x_i w_ij| uneven_j."""
+        found = self.values * self.backward(even, self.weight)
+        return found if uneven is None else found + self.handed_absolutely(uneven)
 
     def handed(self, up: Tensor, down: Tensor) -> Tensor:
         """Return Σ_j (x_i w_ij)⁺ up_j + (x_i w_ij)⁻ down_j."""
@@ -73,7 +82,7 @@ class Split(NamedTuple):
     """What goes to the inputs of a layer, and what is left at its outputs."""
 
     inputs: Tensor
-    left: Tensor
+    left: Tensor | None = None  # None: nothing
 
 
 @runtime_checkable
@@ -123,16 +132,7 @@ class Gamma:
 
     def split(self, layer: LinearLayer, relevance: Tensor) -> Split:
         """Split by products, those of the output's sign favored."""
-        positive, negative = layer.signed_sums()
-        bias = torch.zeros_like(positive) if layer.bias is None else layer.bias.expand_as(positive)
-        outputs, gamma = positive + negative + bias, self.gamma * self.by_depth**layer.depth
-        is_up = outputs >= 0
-        favored = torch.where(is_up, positive + bias.clamp(min=0), negative + bias.clamp(max=0))
-        factor, rest = _divided(relevance, outputs + gamma * favored)
-        more = (1 + gamma) * factor
-        inputs = layer.handed(torch.where(is_up, more, factor), torch.where(is_up, factor, more))
-        same_sign = torch.where(is_up, bias.clamp(min=0), bias.clamp(max=0))
-        return Split(inputs, rest + factor * (bias + gamma * same_sign))
+        return _favoring(layer, relevance, self.gamma * self.by_depth**layer.depth, layer.bias)
 
 
 @dataclass(frozen=True)
@@ -151,13 +151,7 @@ class SharedGamma:
 
     def split(self, layer: LinearLayer, relevance: Tensor) -> Split:
         """Split by products, those of the sign of their sum favored."""
-        positive, negative = layer.signed_sums()
-        is_up = positive + negative >= 0
-        sums = positive + negative + self.gamma * torch.where(is_up, positive, negative)
-        factor, left = _divided(relevance, sums)
-        more = (1 + self.gamma) * factor
-        inputs = layer.handed(torch.where(is_up, more, factor), torch.where(is_up, factor, more))
-        return Split(inputs, left)
+        return _favoring(layer, relevance, self.gamma, None)
 
 
 @dataclass(frozen=True)
@@ -177,14 +171,13 @@ class Epsilon:
 
     def split(self, layer: LinearLayer, relevance: Tensor) -> Split:
         """Split by products as they are."""
-        positive, negative = layer.signed_sums()
-        bias = torch.zeros_like(positive) if layer.bias is None else layer.bias.expand_as(positive)
-        outputs = positive + negative + bias
+        sums = layer.sums()
+        outputs = sums if layer.bias is None else sums + layer.bias
         size = outputs.square().flatten(start_dim=1).mean(dim=1).sqrt()
         absorbed = self.epsilon * size.reshape(-1, *[1] * (outputs.dim() - 1))
-        sums = outputs + torch.where(outputs >= 0, absorbed, -absorbed)
-        factor, rest = _divided(relevance, sums)
-        return Split(layer.handed(factor, factor), rest + factor * (sums - positive - negative))
+        whole = outputs + torch.where(outputs >= 0, absorbed, -absorbed)
+        factor, rest = _divided(relevance, whole)
+        return Split(layer.handed_by_size(factor, None), _with(factor * (whole - sums), rest))
 
 
 @dataclass(frozen=True)
@@ -200,13 +193,36 @@ class Positive:
         return Split(layer.handed(factor, torch.zeros_like(factor)), left)
 
 
-def _divided(relevance: Tensor, sums: Tensor) -> tuple[Tensor, Tensor]:
+def _favoring(layer: LinearLayer, relevance: Tensor, gamma: float, bias: Tensor | None) -> Split:
+    """Let products, and a bias, of the sign of the output count 1 + γ times.
+
+    With A = P - N, P = (z - b + A) / 2 and N = (z - b - A) / 2, so that the divisor is (1 + γ/2) z + σ γ/2 (A + |b|)
+    for the sign σ of the output, and a product gets (1 + γ/2) x_i w_ij + σ γ/2 |x_i w_ij| of its factor.
+    """
+    outputs, sizes = layer.sums(), layer.absolute_sums()
+    if bias is not None:
+        outputs, sizes = outputs + bias, sizes + bias.abs()
+    half = torch.copysign(outputs.new_tensor(gamma / 2), outputs)
+    factor, rest = _divided(relevance, (1 + gamma / 2) * outputs + half * sizes)
+    even, uneven = (1 + gamma / 2) * factor, half * factor
+    inputs = layer.handed_by_size(even, uneven)
+    return Split(inputs, rest if bias is None else _with(even * bias + uneven * bias.abs(), rest))
+
+
+def _divided(relevance: Tensor, sums: Tensor) -> tuple[Tensor, Tensor | None]:
     """Divide; return also what cannot be, where sums are zero or so small that a quotient may overflow.
 
-    Either is 0 where the other is not.
+    Either is 0 where the other is not; None where all can be divided.
     """
-    nothing = sums.abs() <= TINY * torch.finfo(sums.dtype).tiny
-    return torch.where(nothing, 0, relevance / torch.where(nothing, 1, sums)), torch.where(nothing, relevance, 0)
+    sizes, least = sums.abs(), TINY * torch.finfo(sums.dtype).tiny
+    if not bool(sizes.amin() <= least):  # a third of the time that any takes
+        return relevance / sums, None
+    nothing = sizes <= least
+    return relevance / torch.where(nothing, torch.inf, sums), torch.where(nothing, relevance, 0)
+
+
+def _with(share: Tensor, rest: Tensor | None) -> Tensor:
+    return share if rest is None else rest + share
 
 
 ABSOLUTE = Absolute()

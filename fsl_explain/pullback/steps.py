@@ -173,6 +173,21 @@ class Moving(Step):
 
 
 @dataclass(frozen=True)
+class Cropping(Step):
+    """A border of a constant around the values."""
+
+    pads: tuple[int, ...] = ()  # before and behind, of the last dimension first
+
+    def back(self, relevance: Tensor, walk: Walk) -> Handed:  # noqa: ARG002 - the signature of every step
+        """Cut the border off."""
+        found = relevance
+        for number, before in enumerate(self.pads[::2], start=1):
+            length = relevance.shape[-number] - before - self.pads[2 * number - 1]
+            found = found.narrow(-number, before, length)
+        return Handed([found])
+
+
+@dataclass(frozen=True)
 class Choosing(Step):
     """Max pooling: the value that was the largest gets it."""
 

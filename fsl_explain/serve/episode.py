@@ -116,7 +116,7 @@ class SupportFolder:
         found: dict[str, Features] = {}
         if missing:
             pixels = encoder.preprocess([self.photograph(image) for image in missing])
-            features = [encoder(pixels[place : place + 1]) for place in range(len(missing))]
+            features = [encoder.of_supports(pixels[place : place + 1]) for place in range(len(missing))]
             found = dict(zip(missing, features, strict=True))
         if keep:
             self._kept.update(found)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from episodes.errors import Mistake
 from fsl_explain.backbones.placement import channels_read
 from fsl_explain.encoder import Encoder
+from fsl_explain.scales import expect_all_alike
 
 MARK = re.compile(r" #[0-9a-f]{12}\Z")
 PROBE_SIZE = 256
@@ -25,7 +26,10 @@ def fingerprint(encoder: Encoder) -> str:
     """Return twelve hex digits of the SHA-256 of an encoder's weights, layer, pooling, head and scales.
 
     It is the same on every device. Weights in another precision are other weights.
+
+    Raises: ``ValueError`` for an encoder that sees supports at sides of their own.
     """
+    expect_all_alike(encoder, "a memory bank")
     digest = hashlib.sha256()
     for name, module in (("network", encoder.network), ("head", encoder.head)):
         kinds = [f"{part} {type(child).__qualname__}" for part, child in module.named_modules()]

@@ -16,6 +16,7 @@ from fsl_explain.cli.options import (
     ReadoutName,
     RuleName,
     ScalesText,
+    SupportScalesText,
     Texts,
 )
 from fsl_explain.config.center import named_center
@@ -32,6 +33,7 @@ def explain(
     pooling: PoolingName = None,
     readout: ReadoutName = None,
     scales: ScalesText = None,
+    support_scales: SupportScalesText = None,
     detail: Detail = 0,
     biases: BiasesName = "drawn",
     center: Center = None,
@@ -91,10 +93,9 @@ def explain(
     if threshold is not None and "verification" not in method:
         raise Mistake("--threshold belongs to verification; add --method verification.")
     check_input(query, "an image to explain")
-    if support is not None:
-        check_input(support, "a folder of supports")
-    if checkpoint is not None:
-        check_input(checkpoint, "a checkpoint")
+    for given, what in ((support, "a folder of supports"), (checkpoint, "a checkpoint")):
+        if given is not None:
+            check_input(given, what)
     chosen = named_center(center)
     if chosen is not None:
         chosen.check_there()
@@ -111,6 +112,7 @@ def explain(
         pooling=pooling,
         readout=readout,
         scales=scales,
+        support_scales=support_scales,
         detail=detail,
         biases=biases,
         center=chosen,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from fsl_explain.cli.address import HERE, Address
 from fsl_explain.cli.manners import check_input
-from fsl_explain.cli.options import EncoderName, PoolingName, ReadoutName, ScalesText
+from fsl_explain.cli.options import EncoderName, PoolingName, ReadoutName, ScalesText, SupportScalesText
 
 
 def serve(
@@ -15,6 +15,7 @@ def serve(
     pooling: PoolingName = None,
     readout: ReadoutName = None,
     scales: ScalesText = None,
+    support_scales: SupportScalesText = None,
     address: Address = HERE,
 ) -> None:
     """Serve a page in the browser on which supports are moved, added and taken away, and the decision follows.
@@ -42,5 +43,6 @@ def serve(
         pooling=pooling,
         readout=readout,
         scales=scales,
+        support_scales=support_scales,
         address=address,
     )

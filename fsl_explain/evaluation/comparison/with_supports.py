@@ -33,7 +33,7 @@ from fsl_explain.evaluation.comparison.removed_regions import RegionRemovals, Re
 from fsl_explain.evaluation.decided_by import DecidedBy
 from fsl_explain.evaluation.figures import OF_COMPARED_MAPS, Figure, find_figures
 from fsl_explain.evaluation.identity import identity
-from fsl_explain.evaluation.image_store import embed_unique
+from fsl_explain.evaluation.image_store import embed_by_role
 from fsl_explain.evaluation.masked_queries import check_measuring
 from fsl_explain.evaluation.results.saved_maps import about_images, maps_written
 from fsl_explain.evaluation.run_identity import run_hash, text_hash
@@ -103,8 +103,8 @@ def compare_maps(
     encoder = encoder_for(decided_by.rule, encoder)
     report("embedding images", 0, len(dataset))
     every = range(len(dataset))
-    store = embed_unique(
-        encoder, dataset, every, batch_size, lambda done: report("embedding images", done, len(dataset))
+    store = embed_by_role(
+        encoder, dataset, every, supports, batch_size, lambda done: report("embedding images", done, len(dataset))
     )
     queries = _queries(dataset, supports)
     sampled = sampled_places(len(queries), sample, seed)

@@ -50,7 +50,7 @@ class MosaicStore:
     masks: Bool[Tensor, "tile height width"]
     trace: Trace | None = None  # of the mosaics, for a readout that is no pooling of the maps; written out
     readout_head: nn.Module | None = None  # what a token readout does behind its pooled values
-    scales: Scales | None = None  # at which all images were seen
+    scales: Scales | None = None  # at which images were seen, crops alone as supports
     crop_pixels: UInt8[Tensor, "crop side side 3"] | None = None  # of each crop in a mosaic, half as wide as that
     crop_rows: Int[Tensor, "mosaic tile"] | None = None  # which of them each tile is
 
@@ -88,6 +88,9 @@ def embed_mosaics(
     report: Report = silent,
 ) -> MosaicStore:
     """Embed each crop alone at the size of the encoder's images, and each mosaic of crops of half a mosaic's side.
+
+    Crops alone are references, tiles that the model is shown alone, and what heads are fitted on: all of them are seen
+    as supports are.
 
     Raises: ``ValueError`` for too few classes or images, or a side that the encoder's images cannot be given.
     """
@@ -175,7 +178,7 @@ def _embed_crops(
         images = [dataset[index] for index in indices]
         areas = [crop_area(image, sizes.crop) for image in images]
         alone = [cut(image.image, area, side) for image, area in zip(images, areas, strict=True)]
-        pooled.append(encoder(encoder.preprocess(alone)).pooled.cpu())
+        pooled.append(encoder.of_supports(encoder.preprocess(alone)).pooled.cpu())
         small |= {
             index: cut(image.image, area, half) for index, image, area in zip(indices, images, areas, strict=True)
         }

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fsl_explain.pullback.operations.outcomes import again, as_before, common_place
 from fsl_explain.pullback.recording import Call, Finish, records
-from fsl_explain.pullback.steps import Moving, Permuting, Reshaping
+from fsl_explain.pullback.steps import Cropping, Moving, Permuting, Reshaping
 
 
 @records("view", "_unsafe_view", "reshape", "squeeze", "unsqueeze", "flatten", "_reshape_copy", "unflatten")
@@ -99,12 +99,24 @@ def _move(call: Call) -> Finish | None:
     if len(call.nodes) != 1 or not call.has_images_first or _moves_images(call):
         return None
 
+    if call.names[1] == "constant_pad_nd" and min(call.args[1], default=0) >= 0:
+        return _border(call)
+
     def finish(outcome: Tensor | list[Tensor]) -> None:
         node, several = call.nodes[0], isinstance(outcome, list | tuple)
         for number, made in enumerate(outcome if several else [outcome]):
             place = as_before(node, made, call)  # lost by a border or a cut, which move the cells
             output = call.recording.mark(made, (node,), place, node.is_gate, outcome=number)
             call.recording.write(Moving((node,), output, again(call, rest, number if several else None)))
+
+    return finish
+
+
+def _border(call: Call) -> Finish:
+    def finish(outcome: Tensor) -> None:
+        node = call.nodes[0]
+        output = call.recording.mark(outcome, (node,), as_before(node, outcome, call), node.is_gate)
+        call.recording.write(Cropping((node,), output, tuple(call.args[1])))
 
     return finish
 

@@ -1,5 +1,7 @@
 """Operations value by value: sums, products, quotients, and functions of single values."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -14,20 +16,32 @@ def _sum(call: Call) -> Finish | None:
         return lambda outcome: handed(call, 0, outcome)
     if len(call.nodes) != 2 or not call.has_images_first:
         return None
-    first, second = (one.abs() for one in call.args[:2])
-    second = second * abs(call.arguments.get("alpha", 1))
-    recording = call.recording
+    recording, alpha = call.recording, float(call.arguments.get("alpha", 1))
     if recording.node(call.args[0]) is recording.node(call.args[1]):
         return lambda outcome: handed(call, 0, outcome)
-    whole = first + second
-    share = torch.where(whole == 0, 0.5, first / torch.where(whole == 0, 1, whole))
+
+    def share_of(args: tuple[Any, ...], _options: object) -> Tensor:
+        return _share_of_first(args[0], args[1], alpha)
+
+    share = share_of(call.args, {})
 
     def finish(outcome: Tensor) -> None:
         output = recording.mark(outcome, tuple(call.nodes), common_place(call.nodes, outcome, call))
         if not output.is_source:
-            recording.write(Splitting((call.nodes[0], call.nodes[1]), output, recording.keep(share)))
+            kept = recording.keep(share, made=share_of)
+            recording.write(Splitting((call.nodes[0], call.nodes[1]), output, kept))
 
     return finish
+
+
+def _share_of_first(first: Tensor, second: Tensor, alpha: float) -> Tensor:
+    """Return |x| / (|x| + |αy|), half where both are zero."""
+    size = first.abs()
+    whole = size + second.abs() * abs(alpha)
+    nothing = whole == 0
+    if not bool(nothing.any()):
+        return size / whole
+    return torch.where(nothing, 0.5, size / torch.where(nothing, 1, whole))
 
 
 @records("mul", "mul_")
