@@ -69,7 +69,7 @@ def episodes_of(
         batch_size=settings.run.batch_size,
         partial=partial,
         maps=maps,
-        engine=settings.run.engine,
+        engine=settings.run.chosen_engine,
         report=report,
     )
 
@@ -121,7 +121,7 @@ def comparison_of(
             batch_size=run.batch_size,
             partial=partial,
             maps=saved,
-            engine=run.engine,
+            engine=run.chosen_engine,
             report=report,
         )
     return compare_maps(
@@ -141,7 +141,7 @@ def comparison_of(
         batch_size=run.batch_size,
         partial=partial,
         maps=saved,
-        engine=run.engine,
+        engine=run.chosen_engine,
         report=report,
     )
 
@@ -193,7 +193,7 @@ def mosaics_of(
         seed=mosaics.seed,
         encoder=encoder,
         partial=partial,
-        engine=run.engine,
+        engine=run.chosen_engine,
         report=report,
     )
     return store, figures

@@ -17,7 +17,7 @@ from episodes.errors import Mistake
 from fsl_explain.batches import slices
 from fsl_explain.classifiers import Rule
 from fsl_explain.encoder import Encoder, expect_encoder
-from fsl_explain.engine import CONTENTS, Engine, Part, engine_for
+from fsl_explain.engine import CONTENTS, LOCAL, EngineChoice, Part, engine_for
 from fsl_explain.evaluation.chosen_methods import with_baselines
 from fsl_explain.evaluation.decided_by import DecidedBy
 from fsl_explain.evaluation.decided_episodes import DecidedEpisodes
@@ -55,7 +55,7 @@ def evaluate_episodes(
     batch_size: int = 16,
     partial: Path | None = None,
     maps: Path | None = None,
-    engine: str | Engine = "local",
+    engine: EngineChoice = LOCAL,
     report: Report = silent,
 ) -> Chunk:
     """Decide, explain and measure every query of the first episodes of a sampler.

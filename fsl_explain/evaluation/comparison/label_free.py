@@ -18,7 +18,7 @@ from episodes.errors import Mistake
 from fsl_explain import metrics
 from fsl_explain.classifiers import RULES, SupportSet
 from fsl_explain.encoder import Encoder, expect_encoder
-from fsl_explain.engine import Engine, Part, engine_for
+from fsl_explain.engine import LOCAL, EngineChoice, Part, engine_for
 from fsl_explain.evaluation.asked_for import AskedFor
 from fsl_explain.evaluation.comparison.compared_images import MapComparison, compared_methods, sampled_places
 from fsl_explain.evaluation.figures import OF_MAPS, Figure, find_figures
@@ -51,7 +51,7 @@ def compare_label_free(
     batch_size: int = 16,
     partial: Path | None = None,
     maps: Path | None = None,
-    engine: str | Engine = "local",
+    engine: EngineChoice = LOCAL,
     report: Report = silent,
 ) -> MapComparison:
     """Measure every method's map of every image; those that ask the network again take the sample.

@@ -17,7 +17,7 @@ from episodes import LabeledImages
 from episodes.errors import Mistake
 from fsl_explain.classifiers import Rule
 from fsl_explain.encoder import Encoder, expect_encoder
-from fsl_explain.engine import Engine, Part, Result, engine_for
+from fsl_explain.engine import LOCAL, EngineChoice, Part, Result, engine_for
 from fsl_explain.evaluation.comparison.compared_images import (
     METHODS_COMPARED,
     MapComparison,
@@ -76,7 +76,7 @@ def compare_maps(
     batch_size: int = 16,
     partial: Path | None = None,
     maps: Path | None = None,
-    engine: str | Engine = "local",
+    engine: EngineChoice = LOCAL,
     report: Report = silent,
 ) -> MapComparison:
     """Decide every query and measure every method's map of it.

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from episodes.errors import Mistake
 from fsl_explain.encoder import Encoder
-from fsl_explain.engine import Engine, Part, engine_for
+from fsl_explain.engine import LOCAL, EngineChoice, Part, engine_for
 from fsl_explain.evaluation.chosen_methods import ChosenMethods, baselines_of, named_methods
 from fsl_explain.evaluation.decided_by import DecidedBy
 from fsl_explain.evaluation.identity import identity
@@ -83,7 +83,7 @@ def evaluate_mosaics(
     seed: int = 0,
     encoder: Encoder | None = None,
     partial: Path | None = None,
-    engine: str | Engine = "local",
+    engine: EngineChoice = LOCAL,
     report: Report = silent,
 ) -> dict[str, HeadFigures]:
     """Explain every mosaic by every method under every head; the figures by name of head.
