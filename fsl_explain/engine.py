@@ -105,3 +105,14 @@ def engine_for(engine: EngineChoice, folder: Path | None, run: str, say: Say = t
     if folder is not None:
         raise Mistake("expected a folder for finished parts or an engine of your own, but got both; drop partial.")
     return engine
+
+
+def in_order(results: Iterable[tuple[int, Result]]) -> Iterator[Result]:
+    """Yield results by their positions from 0 on; those that come early wait."""
+    waiting: dict[int, Result] = {}
+    following = 0
+    for position, result in results:
+        waiting[position] = result
+        while following in waiting:
+            yield waiting.pop(following)
+            following += 1

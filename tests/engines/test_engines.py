@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from warm_engines import WITH_WORKERS, WORKERS, started
 from workloads import Doubler, Dying, Failing, Odd, Threads, Warning_
 
 from episodes.errors import MissingFile, Mistake, WorkerLost
@@ -20,25 +21,6 @@ from fsl_explain.engines.schedule import Schedule
 
 PARTS = [Part(f"number-{number}", {"number": number, "sizes": (1, 2)}) for number in (3, 1, 4)]
 MANY = [Part(f"number-{number}", {"number": number}) for number in range(6)]
-WITH_WORKERS = [name for name in ENGINES if name != "local"]
-ONE_PROCESS_EACH = 2  # workers, which are kept from test to test: each takes seconds to import torch
-
-
-@functools.cache
-def started(name):
-    """One engine of each kind for all tests."""
-    workers = None if name == "local" else ONE_PROCESS_EACH
-    return ENGINES[name](None, "", print, EngineOptions(name, workers))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def end_workers():
-    yield
-    for name in WITH_WORKERS:
-        started(name).crew.end(range(ONE_PROCESS_EACH))
-    started.cache_clear()
-    if "ray" in sys.modules:
-        sys.modules["ray"].shutdown()
 
 
 @pytest.fixture
@@ -189,7 +171,7 @@ class TestWorkers:
 
     def test_they_begin_once_for_many_parts(self, run, made):
         run(functools.partial(Doubler, made), MANY * 3, folder=None)
-        assert 1 <= made.read_text().split().count("start") <= ONE_PROCESS_EACH
+        assert 1 <= made.read_text().split().count("start") <= WORKERS
 
     def test_work_that_cannot_be_sent_is_a_mistake(self, run):
         lock = threading.Lock()

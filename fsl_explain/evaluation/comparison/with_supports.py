@@ -148,13 +148,19 @@ def _filled(
 def _parts(
     methods: Mapping[str, Method], sampled: Tensor, batch_size: int, settings: Mapping[str, Any]
 ) -> Iterator[Part]:
-    """Cut each method's queries into batches that are sampled, as curves need it, and batches that are not."""
+    """Cut each method's queries into batches that are sampled, as curves need it, and batches that are not.
+
+    A method that asks the network again and again gets parts of one query each, which many workers share. The group of
+    a part is that of its batch, whose removals serve all methods.
+    """
     chosen, rest = sampled.nonzero().squeeze(1), (~sampled).nonzero().squeeze(1)
     for name, method in methods.items():
         others = () if method.perturbs or not len(rest) else rest.split(batch_size)
-        for number, places in enumerate((*chosen.split(batch_size), *others)):
-            made_of = {"method": name, "places": places.tolist(), "settings": identity(settings)}
-            yield Part(f"{name}-{number:05}-of-{batch_size}", made_of)
+        for number, batch in enumerate((*chosen.split(batch_size), *others)):
+            for place, places in enumerate(batch.split(1) if method.asks_again_and_again else (batch,)):
+                made_of = {"method": name, "places": places.tolist(), "settings": identity(settings)}
+                apart = f"-query-{place:03}" if method.asks_again_and_again else ""
+                yield Part(f"{name}-{number:05}-of-{batch_size}{apart}", made_of, f"batch {number}")
 
 
 def _queries(dataset: LabeledImages, supports: Int[Tensor, "way shot"]) -> Int[Tensor, "query"]:

@@ -65,7 +65,7 @@ def measured_methods(methods: Sequence[str | Method], pooling: Pooling | None = 
             raise Mistake(
                 f"mosaics ask for a class's score or its lead, but {name!r} explains another number; drop it."
             )
-        if method.perturbs and not (method.needs_tokens or method.differentiates):
+        if method.asks_again_and_again:
             raise Mistake(
                 f"mosaics put heads on features that are kept, but {name!r} asks the whole encoder about altered "
                 "images; drop it, or use fsl-explain compare."
@@ -130,7 +130,7 @@ def _parts(heads: Sequence[str], methods: Mapping[str, Method], settings: Mappin
     for head in heads:
         names = [name for name, method in methods.items() if method.uses_supports or head == heads[0]]
         for name in (*names, CEILINGS):
-            yield Part(f"{head}-{name}", {"head": head, "method": name, "settings": identity(settings)})
+            yield Part(f"{head}-{name}", {"head": head, "method": name, "settings": identity(settings)}, head)
 
 
 def _head_figures(found: Mapping[str, Any], methods: Mapping[str, Method]) -> HeadFigures:
