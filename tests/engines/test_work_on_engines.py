@@ -1,5 +1,7 @@
 """Real work gives the same numbers, bit for bit, on every engine: episodes, comparisons, mosaics, banks and audits."""
 
+import functools
+
 import numpy as np
 import PIL.Image
 import pytest
@@ -114,13 +116,11 @@ def test_relax_of_twenty_images_is_twenty_parts(encoder, dataset):
                 seen.append(part)
                 yield position, work(part)
 
-    compare_label_free(encoder, dataset, methods=["relax"], sample=20, relax=RELAX, figures=["proportion"], engine=Watching())
-    assert len([part for part in seen if part.made_of["method"] == "relax"]) == 20
-    seen.clear()
-    compare_maps(
-        encoder, dataset, methods=["relax"], shots=1, sample=20, relax=RELAX, figures=["proportion"], engine=Watching()
-    )
-    assert len([part for part in seen if part.made_of["method"] == "relax"]) == 20
+    values = {"methods": ["relax"], "sample": 20, "relax": RELAX, "figures": ["proportion"], "engine": Watching()}
+    for compare in (compare_label_free, functools.partial(compare_maps, shots=1)):
+        seen.clear()
+        compare(encoder, dataset, **values)
+        assert len([part for part in seen if part.made_of["method"] == "relax"]) == 20
 
 
 @pytest.fixture
