@@ -109,12 +109,12 @@ def outcome_of(act: Callable[[], Result | None]) -> Outcome:
         result: Result | None = None
         try:
             result = act()
+            if result is not None:  # views would travel with all that they are views of
+                result = {name: value.detach().clone() for name, value in result.items()}
         except Exception as raised:  # whatever it is, it is raised again in the driver
             error = raised
     warned = tuple((str(one.message), one.category) for one in caught)
-    if result is not None:  # views would travel with all that they are views of
-        result = {name: value.detach().clone() for name, value in result.items()}
-    return Outcome(result, None if error is None else _portable(error), warned)
+    return Outcome(None if error is not None else result, None if error is None else _portable(error), warned)
 
 
 def begin(message: Carried) -> tuple[Work | None, Outcome]:

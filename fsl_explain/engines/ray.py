@@ -86,7 +86,7 @@ class RayCrew:
                 break
             if not any(is_part for _, is_part in self._awaited.values()):
                 seconds = time.monotonic() - started
-                self._say(f"No worker has started for {seconds:.0f} s: the cluster has no free place for one.")
+                self._say(f"No worker has started for {seconds:.0f} s; the cluster may have no free place for one.")
         more, _ = ray.wait(rest, num_returns=len(rest), timeout=0) if rest else ([], rest)
         return [self._heard(answer) for answer in (*first, *more)]
 
@@ -150,7 +150,7 @@ class RayEngine:
         left: list[Placed] = []
         yield from left_to_make(shards, parts, left)
         if left and self.crew is not None:
-            ray = connected(self.options.workers)
+            ray = connected((self.options.workers or 1) * self.threads)
             room = int(ray.cluster_resources().get("CPU", 1)) // self.threads
             workers = min(self.options.workers or max(1, room), len(left))
             work = carried(make, self.threads, ray.cloudpickle.dumps)
@@ -170,7 +170,7 @@ def installed() -> Any:
     return ray
 
 
-def connected(workers: int | None = None) -> Any:
+def connected(processors_wanted: int = 1) -> Any:
     """Return Ray, connected to the cluster: that of RAY_ADDRESS, or one on this machine that ends with this process.
 
     Raises: ``ValueError`` for a cluster that does not answer.
@@ -182,7 +182,7 @@ def connected(workers: int | None = None) -> Any:
     quiet = {"log_to_driver": False, "configure_logging": False}
     address = os.environ.get(ADDRESS, "local")
     if address == "local":
-        ray.init(address="local", num_cpus=max(workers or 1, processors()), include_dashboard=False, **quiet)
+        ray.init(address="local", num_cpus=max(processors_wanted, processors()), include_dashboard=False, **quiet)
         _silence(ray)
         return ray
     try:

@@ -60,7 +60,7 @@ class SearchersOnRay:
     @classmethod
     def of(cls, folders: Sequence[str], versions: Sequence[str], options: EngineOptions) -> "SearchersOnRay":
         """Start actors, one for each processor of the cluster or as many as asked for, and share the shards out."""
-        ray = connected(options.workers)
+        ray = connected(options.workers or 1)
         count = min(len(folders), options.workers or max(1, int(ray.cluster_resources().get("CPU", 1))))
         # no processor is reserved: an actor whose node is lost starts anew wherever there is room
         remote = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1, scheduling_strategy="SPREAD")(ShardActor)

@@ -18,6 +18,7 @@ from episodes.errors import MissingFile, Mistake, WorkerLost
 from fsl_explain.engine import ENGINES, Engine, EngineOptions, Part, engine_for
 from fsl_explain.engines.process import ProcessEngine
 from fsl_explain.engines.schedule import Schedule
+from fsl_explain.own_code import found_function, importing_for
 
 PARTS = [Part(f"number-{number}", {"number": number, "sizes": (1, 2)}) for number in (3, 1, 4)]
 MANY = [Part(f"number-{number}", {"number": number}) for number in range(6)]
@@ -164,10 +165,23 @@ class TestWorkers:
 
         return over
 
-    def test_workers_are_other_processes_of_one_thread_each_here(self, run, made, engine):
-        found = run(functools.partial(Threads, made), folder=None).values()
+    @pytest.mark.parametrize("threads", [1, 2])
+    def test_workers_are_other_processes_of_so_many_threads(self, made, engine, threads):
+        engine = replace(started(engine), options=EngineOptions(engine, WORKERS, threads))
+        found = [result for _, result in engine.map(functools.partial(Threads, made), MANY)]
         assert os.getpid() not in {int(one["process"]) for one in found}
-        assert {int(one["threads"]) for one in found} == {started(engine).threads}
+        assert {int(one["threads"]) for one in found} == {threads}
+
+    def test_code_of_the_users_own_file_is_there(self, run, tmp_path):
+        file = tmp_path / "own_work.py"
+        file.write_text(
+            "import torch\n\nclass Tripled:\n    def __call__(self, part):\n"
+            "        return {'z': torch.tensor(3 * part.made_of['number'])}\n"
+        )
+        name = f"{file}:Tripled"
+        with importing_for(name):
+            make = found_function(name, "work")
+        assert [int(one["z"]) for one in run(make, folder=None).values()] == [0, 3, 6, 9, 12, 15]
 
     def test_they_begin_once_for_many_parts(self, run, made):
         run(functools.partial(Doubler, made), MANY * 3, folder=None)
