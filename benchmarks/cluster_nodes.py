@@ -42,6 +42,7 @@ class Nodes:
             "RAY_ADDRESS": f"{NETWORK}.1:{PORT}",
             "OMP_NUM_THREADS": "1",
             "RAY_memory_monitor_refresh_ms": "0",
+            "RAY_worker_niceness": "0",  # Ray's own is 15, so that workers starve beside other programs
         }
 
     def __enter__(self) -> "Nodes":

@@ -26,6 +26,7 @@ from fsl_explain.engines.shards import Shards, left_to_make
 SECONDS_TO_HEAR = 15.0
 USUAL = EngineOptions("ray")
 ADDRESS = "RAY_ADDRESS"
+NICENESS = "RAY_worker_niceness"  # of Ray's own choice 15: workers would starve beside other programs
 
 
 class Worker:
@@ -182,6 +183,7 @@ def connected(processors_wanted: int = 1) -> Any:
     quiet = {"log_to_driver": False, "configure_logging": False}
     address = os.environ.get(ADDRESS, "local")
     if address == "local":
+        os.environ.setdefault(NICENESS, "0")
         ray.init(address="local", num_cpus=max(processors_wanted, processors()), include_dashboard=False, **quiet)
         _silence(ray)
         return ray
