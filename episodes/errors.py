@@ -35,3 +35,7 @@ class Busy(Mistake, BlockingIOError):
 
 class DiskFull(Mistake, OSError):
     """A disk without room for what was to be written."""
+
+
+class WorkerLost(Mistake, RuntimeError):
+    """A process that worked for this one ended again and again."""

@@ -14,6 +14,9 @@ from types import ModuleType
 from episodes.errors import MissingFile, Mistake, WrongType
 from episodes.naming import unknown_name
 
+LOADED: dict[str, str] = {}
+"""The files of the modules that were loaded here, by name: other processes load them again to use what they made."""
+
 
 @contextmanager
 def importing_for(name: str) -> Iterator[None]:
@@ -49,6 +52,12 @@ def found_function(name: str, what: str) -> Callable[..., object]:
     if not callable(found):
         raise WrongType(f"expected a function as {name}, but got {type(found).__name__}; name one that makes it.")
     return found
+
+
+def load_again(title: str, file: str) -> None:
+    """Load a module of ``LOADED``, in another process, so that what is pickled finds it by its name."""
+    with importing_for(f"{file}:"):
+        sys.modules[title] = _file(Path(file), title, f"the module {title}")
 
 
 def failed(name: str, what: str, error: Exception) -> Mistake:
@@ -89,6 +98,7 @@ def _file(path: Path, title: str, what: str) -> ModuleType:
         raise MissingFile(f"expected a Python file with {what}, but {path} cannot be read; check the path.")
     module = importlib.util.module_from_spec(spec)
     sys.modules.setdefault(title, module)
+    LOADED[title] = str(path.resolve())
     # from its source: Python would run the compiled file of before where both were saved within one second
     exec(compile(path.read_bytes(), str(path), "exec"), module.__dict__)
     return module

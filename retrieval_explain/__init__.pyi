@@ -8,6 +8,7 @@ from .inspection.inspected import Inspection, inspect_neighbors
 from .inspection.text_inspection import TextInspection, inspect_text
 from .memory_bank import MemoryBank
 from .ranking.neighbors import Neighbors
+from .sharded_bank import load_shards
 
 Mistake = episodes.errors.Mistake
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "explain_text",
     "inspect_neighbors",
     "inspect_text",
+    "load_shards",
     "retrieve",
     "retrieve_text",
     "why_not_first",

@@ -14,6 +14,7 @@ from episodes.errors import Mistake
 from episodes.naming import unknown_name
 from fsl_explain.batches import check_batch_size
 from fsl_explain.encoder import Encoder
+from fsl_explain.engine import LOCAL, EngineChoice
 from fsl_explain.progress import Report, silent
 from fsl_explain.scales import compared_at
 from fsl_explain.similarities import Similarity, named_similarity, similarity_name, traits_of
@@ -22,10 +23,11 @@ from retrieval_explain.search.index import build_index, flat, search
 from retrieval_explain.search.index_cache import cached
 from retrieval_explain.search.recall import Verified, check_recall, verify
 from retrieval_explain.settings import INDEX_KINDS
-from retrieval_explain.store.building import STAGE, build_on_disk, embedded, label_names, path_texts
+from retrieval_explain.store.building import build_on_disk, label_names, path_texts
 from retrieval_explain.store.changed_in_memory import as_texts, changed_in_memory, texts_of
 from retrieval_explain.store.changes import change_on_disk
 from retrieval_explain.store.data_sets import as_images
+from retrieval_explain.store.embedding import embedded_together
 from retrieval_explain.store.encoder_fingerprint import described, expect_encoder, preprocessing_text
 from retrieval_explain.store.entries import (
     Entries,
@@ -102,24 +104,22 @@ class MemoryBank:
         directory: str | Path | None = None,
         resume: bool = False,
         dtype: str = "float32",
+        engine: EngineChoice = LOCAL,
     ) -> "MemoryBank":
         """Embed every image of a data set or folder: in memory, or in a bank on disk, whose build can be resumed.
 
-        ``report`` is told the stage, the images done since its last call, and all images. Errors as
-        ``from_embeddings`` and ``bank_building.build_on_disk``.
+        ``report`` is told the stage, the images done since its last call, and all images. An
+        ``engine`` with workers has them embed. Errors as ``from_embeddings`` and ``bank_building.build_on_disk``.
         """
         similarity, images = compared_at(encoder.scales, named_similarity(similarity)), as_images(dataset)
         similarity = similarity_name(similarity) or similarity
         check_batch_size(batch_size)
         if directory is not None:
-            build_on_disk(encoder, images, directory, storable_name(similarity), dtype, batch_size, resume, report)
+            stored = (directory, storable_name(similarity), dtype)
+            build_on_disk(encoder, images, *stored, batch_size, resume, report, engine)
             return cls.load(directory)
-        parts = []
-        for embeddings in embedded(encoder, images, 0, batch_size):
-            parts.append(embeddings)
-            report(STAGE, len(embeddings), len(images))
         made = cls.from_embeddings(
-            torch.cat(parts) if parts else torch.empty(0, 0),
+            embedded_together(encoder, images, batch_size, report, engine),
             labels=label_names(images),
             paths=path_texts(images),
             similarity=similarity,

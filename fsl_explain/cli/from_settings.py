@@ -71,7 +71,7 @@ def episodes_of(
         batch_size=settings.run.batch_size,
         partial=partial,
         maps=maps,
-        engine=settings.run.engine,
+        engine=settings.run.chosen_engine,
         report=report,
     )
 
@@ -123,7 +123,7 @@ def comparison_of(
             batch_size=run.batch_size,
             partial=partial,
             maps=saved,
-            engine=run.engine,
+            engine=run.chosen_engine,
             report=report,
         )
     return compare_maps(
@@ -143,7 +143,7 @@ def comparison_of(
         batch_size=run.batch_size,
         partial=partial,
         maps=saved,
-        engine=run.engine,
+        engine=run.chosen_engine,
         report=report,
     )
 
@@ -199,7 +199,7 @@ def mosaics_of(
         seed=mosaics.seed,
         encoder=encoder,
         partial=partial,
-        engine=run.engine,
+        engine=run.chosen_engine,
         report=report,
     )
     return store, figures

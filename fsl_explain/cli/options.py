@@ -9,6 +9,7 @@ from episodes.naming import unknown_name
 from episodes.registry import Registry
 from fsl_explain.config.names import Readout
 from fsl_explain.config.scales import scales_from_text, sides_from_text
+from fsl_explain.engine import ENGINES
 from fsl_explain.registries import (
     ENCODERS,
     METHODS,
@@ -90,6 +91,10 @@ SaveMaps = Annotated[
 """Whether an evaluation writes its maps."""
 Neighborhood = Annotated[int, Parameter(name=("--k", "-k"))]
 """How many neighbors."""
+EngineName = Annotated[str, one_of(ENGINES, "What runs the parts of the work: {}. Local is this process alone.")]
+Workers = Annotated[
+    int | None, Parameter(help="Processes that the engines process and ray have; one for each processor unless given.")
+]
 EncoderName = Annotated[
     str,
     Parameter(

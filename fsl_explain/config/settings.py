@@ -9,7 +9,7 @@ from fsl_explain.config.names import RELATION, LearnedSimilarityName, MaskingNam
 from fsl_explain.config.numbers import LARGEST_SEED, MOST, MOST_AT_ONCE
 from fsl_explain.config.relation import has_its_weights
 from fsl_explain.config.strict import LocalPath, Settings
-from fsl_explain.engine import ENGINES
+from fsl_explain.engine import ENGINES, LOCAL, EngineOptions
 from fsl_explain.registries import MASKINGS, METHODS, OWN, RULES, SIMILARITIES
 
 
@@ -54,14 +54,34 @@ class RunConfig(Settings):
     batch_size: int = Field(
         16, ge=1, le=MOST_AT_ONCE, description="Images per forward pass: 8 or 16 on a CPU, 64 or more on a GPU."
     )
-    threads: int | None = Field(None, ge=1, le=MOST_AT_ONCE, description="CPU threads; None: PyTorch's default.")
+    threads: int | None = Field(
+        None,
+        ge=1,
+        le=MOST_AT_ONCE,
+        description="CPU threads, of each worker too; None: PyTorch's default, and for workers a share of the cores.",
+    )
     device: str = Field("cpu", description="The device of the encoder: cpu, cuda or cuda:0.")
-    engine: str = Field("local", description="What runs the parts of long work; local: this process.")
+    engine: str = Field(
+        LOCAL, description=f"What runs the parts of long work: {ENGINES.listed()}. Local is this process alone."
+    )
+    workers: int | None = Field(
+        None, ge=1, le=MOST_AT_ONCE, description="Processes that process or ray has; None: one for each processor."
+    )
 
     @field_validator("engine")
     @classmethod
     def _is_known(cls, engine: str) -> str:
         return ENGINES.checked(engine)
+
+    @model_validator(mode="after")
+    def _has_workers(self) -> "RunConfig":
+        _ = self.chosen_engine
+        return self
+
+    @property
+    def chosen_engine(self) -> EngineOptions:
+        """The engine with its workers, each with these threads, and with a GPU where the encoder is on one."""
+        return EngineOptions(self.engine, self.workers, self.threads, int(self.device.startswith("cuda")))
 
 
 class EvaluationConfig(Settings):

@@ -4,8 +4,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from fsl_explain.engine import Make, Part, Result, Say, Work, to_stderr
+from fsl_explain.engine import EngineOptions, Make, Part, Result, Say, Work, to_stderr
 from fsl_explain.engines.shards import Shards
+
+USUAL = EngineOptions()
 
 
 @dataclass(frozen=True)
@@ -15,6 +17,7 @@ class LocalEngine:
     folder: Path | None = None
     run: str = ""  # fingerprint of everything that the results depend on beside the part
     say: Say = to_stderr
+    options: EngineOptions = USUAL  # of which it needs none
 
     def map(self, make: Make, parts: Iterable[Part]) -> Iterator[tuple[int, Result]]:
         """Yield the position of each part and its result. ``make`` is called when the first part has to be made."""

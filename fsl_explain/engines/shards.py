@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,18 @@ class Shards:
             others = {key for key in made_of if made_of[key] != _plain(part).get(key)}
             return None, "is of other images or annotations" if others == {CONTENTS} else "is of another part"
         return (found, "") if written == _digest(found) else (None, "is damaged")
+
+
+def left_to_make(
+    shards: Shards | None, parts: Iterable[Part], left: list[tuple[int, Part]]
+) -> Iterator[tuple[int, Result]]:
+    """Yield the parts that are finished with their positions, and put the others, with theirs, into ``left``."""
+    for position, part in enumerate(parts):
+        result = None if shards is None else shards.load(part)
+        if result is None:
+            left.append((position, part))
+        else:
+            yield position, result
 
 
 def _differing(one: Any, other: str) -> str:

@@ -18,15 +18,22 @@ from fsl_explain.batches import slices
 from fsl_explain.classifiers import Rule
 from fsl_explain.classifiers.local.local_features import encoder_for
 from fsl_explain.encoder import Encoder, expect_encoder
-from fsl_explain.engine import CONTENTS, Engine, Part, engine_for
+from fsl_explain.engine import CONTENTS, LOCAL, Engine, EngineChoice, Part, engine_for
 from fsl_explain.evaluation.chosen_methods import expect_fitting, with_baselines
 from fsl_explain.evaluation.decided_by import DecidedBy
 from fsl_explain.evaluation.decided_episodes import DecidedEpisodes
 from fsl_explain.evaluation.figures import OF_DECISIONS, Figure, find_figures
 from fsl_explain.evaluation.identity import identity
 from fsl_explain.evaluation.image_store import ImageStore, embed_unique
-from fsl_explain.evaluation.masked_queries import NEEDS_OF_DECISIONS, Judge, check_batch_size, check_measuring
-from fsl_explain.evaluation.measured_episodes import EpisodeWork
+from fsl_explain.evaluation.masked_queries import (
+    NEEDS_OF_DECISIONS,
+    Judge,
+    Judged,
+    check_batch_size,
+    check_measuring,
+    join,
+)
+from fsl_explain.evaluation.measured_episodes import EpisodeWork, ImageWork, judged_of
 from fsl_explain.evaluation.measurement import Chunk, about_queries, chunk_of
 from fsl_explain.evaluation.measurement import join as join_chunks
 from fsl_explain.evaluation.results.saved_maps import MapsFolder
@@ -36,6 +43,7 @@ from fsl_explain.progress import Report, silent
 from fsl_explain.similarities import Similarity
 
 EPISODES_IN_A_CHUNK = 25
+IMAGES_IN_A_PART = 64  # by a method whose maps no support changes
 WITH_MAPS = 5  # episodes in a chunk whose maps are kept
 PART_BY_PART = ""  # a run may get more episodes: each part says which contents its images have
 METHODS_MEASURED = ("fam", "exact", "contrast")
@@ -56,7 +64,7 @@ def evaluate_episodes(
     batch_size: int = 16,
     partial: Path | None = None,
     maps: Path | None = None,
-    engine: str | Engine = "local",
+    engine: EngineChoice = LOCAL,
     report: Report = silent,
 ) -> Chunk:
     """Decide, explain and measure every query of the first episodes of a sampler.
@@ -90,9 +98,12 @@ def evaluate_episodes(
     run = "" if partial is None else run_hash(encoder, dataset, settings, contents=PART_BY_PART)
     running = engine_for(engine, partial, run)
     judge = Judge(encoder, store, masking, iou_threshold, batch_size, shown, keeps_maps=maps is not None)
-    make = functools.partial(EpisodeWork, judge, decided_by.over(store.first), chosen, drawn)
+    decided_by = decided_by.over(store.first)
+    contents = None if partial is None else _contents(store)
+    of_images = _label_free(running, judge, decided_by, chosen, settings, contents, report)
+    make = functools.partial(EpisodeWork, judge, decided_by, chosen, drawn, of_images)
     together = EPISODES_IN_A_CHUNK if maps is None else WITH_MAPS
-    parts = [*_parts(drawn, together, settings, None if partial is None else _contents(store))]
+    parts = [*_parts(drawn, together, settings, contents)]
     written = None if maps is None else MapsFolder(maps)
     chunks: dict[int, Chunk] = {}
     report("explaining episodes", 0, len(drawn))
@@ -146,6 +157,36 @@ def _embedded(
     indices = sorted({int(i) for episode in drawn for i in (*episode.support.flat, *episode.query.flat)})
     report("embedding images", 0, len(indices))
     return embed_unique(encoder, dataset, indices, batch_size, lambda n: report("embedding images", n, len(indices)))
+
+
+def _label_free(
+    running: Engine,
+    judge_with: Judge,
+    decided_by: DecidedBy,
+    methods: Mapping[str, Method],
+    settings: Mapping[str, Any],
+    contents: Mapping[int, str] | None,
+    report: Report,
+) -> dict[str, Judged]:
+    """Explain and judge every image of the store by the methods whose maps no support changes."""
+    chosen = {name: method for name, method in methods.items() if not method.uses_supports}
+    images, size = (judge_with.store.row_of >= 0).nonzero()[:, 0], judge_with.batch_size
+    parts = []
+    for part in slices(len(images), -(-IMAGES_IN_A_PART // size) * size):
+        which = indices_hash(images[part])
+        made_of = {"start": part.start, "stop": part.stop, "images": which, "settings": identity(settings)}
+        if contents is not None:
+            made_of[CONTENTS] = text_hash(*(contents[index] for index in images[part].tolist()))
+        parts += [Part(f"images-{part.start:06}-{which[:12]}-{name}", made_of | {"method": name}) for name in chosen]
+    report("explaining images", 0, len(images) * len(chosen))
+    found: dict[int, Judged] = {}
+    for position, result in running.map(functools.partial(ImageWork, judge_with, decided_by, chosen), parts):
+        found[position] = judged_of(result)
+        report("explaining images", len(found[position].embeddings), len(images) * len(chosen))
+    return {
+        name: join(judge_with, [found[place] for place, part in enumerate(parts) if part.made_of["method"] == name])
+        for name in chosen
+    }
 
 
 def _contents(store: ImageStore) -> dict[int, str]:

@@ -1,7 +1,7 @@
 """A chunk of episodes, decided, explained and measured."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -18,16 +18,18 @@ from fsl_explain.explainers.asking import Decided, ask_about
 from fsl_explain.explainers.method import Method
 from fsl_explain.explainers.question import Pixels, Question
 
+CELLS, EMBEDDINGS, FIGURE = "cells", "embeddings", "figure "
+
 
 @dataclass(frozen=True)
 class EpisodeWork:
-    """Measures chunks of episodes; maps that no support changes are made once for all of them."""
+    """Measures chunks of episodes; maps that no support changes were made before, once for all of them."""
 
     judge_with: Judge
     decided_by: DecidedBy
     methods: Mapping[str, Method]
     episodes: Sequence[Episode]
-    label_free: dict[str, Judged] = field(default_factory=dict)  # per method, one entry per image of the store
+    label_free: Mapping[str, Judged]  # per method whose maps no support changes, one entry per image of the store
 
     def __call__(self, part: Part) -> dict[str, Tensor]:
         """Measure the episodes of a part; its maps, where they are kept, are numbered through all episodes."""
@@ -63,39 +65,56 @@ class EpisodeWork:
     def _judge(self, name: str, method: Method, queries: Queries) -> tuple[Judged, Tensor]:
         """Return figures, and the score of the predicted class for the masked query to the same supports."""
         if method.uses_supports:
-            judged = self._judge_all(method, queries)
+            judged = judged_queries(self.judge_with, self.decided_by, method, queries)
         else:
-            judged = self._judge_images(name, method).at(queries.rows)
+            judged = self.label_free[name].at(queries.rows)
         if not self.judge_with.masks:
             return judged, torch.full((len(queries.rows),), torch.nan, dtype=torch.float64)
         parts = [
             self.decided.scores_of(judged.embeddings[part], queries.support_rows[part]).gather(
                 1, queries.target[part][:, None]
             )
-            for part in self._batches(queries)
+            for part in slices(len(queries.rows), self.judge_with.batch_size)
         ]
         return judged, torch.cat(parts).squeeze(1) if parts else torch.zeros(0, dtype=torch.float64)
 
-    def _judge_all(self, method: Method, queries: Queries) -> Judged:
-        batches = [queries.at(part) for part in self._batches(queries)]
-        parts = [judge(self.judge_with, method, self._question(one, method), one.rows) for one in batches]
-        return join(self.judge_with, parts)
 
-    def _judge_images(self, name: str, method: Method) -> Judged:
-        """Mask every image once: the map of this method does not depend on the supports."""
-        if name not in self.label_free:
-            rows = torch.arange(len(self.judge_with.store.pixels))
-            anyone = Queries(rows, rows[:, None, None].expand(-1, 2, 1), rows.new_zeros(len(rows), 2), rows * 0)
-            self.label_free[name] = self._judge_all(method, anyone)
-        return self.label_free[name]
+@dataclass(frozen=True)
+class ImageWork:
+    """Measures maps that no support changes, once for each image of the store."""
 
-    def _question(self, queries: Queries, method: Method) -> Question:
-        store, encoder, scores = self.judge_with.store, self.judge_with.encoder, queries.scores.double()
-        decided = Decided(self.decided_by.rule, self.decided_by.similarity, scores, scores, queries.target)
-        seen_again = method.asks_for_pixels(encoder.pooling) or encoder.reading.tail.is_network
-        pixels = Pixels(encoder, store.images(queries.rows)) if seen_again else None
-        supports = self.decided.supports(queries.support_rows)
-        return ask_about(method, encoder, store.features(queries.rows), supports, decided, pixels)
+    judge_with: Judge
+    decided_by: DecidedBy
+    methods: Mapping[str, Method]
 
-    def _batches(self, queries: Queries) -> Sequence[slice]:
-        return [*slices(len(queries.rows), self.judge_with.batch_size)]
+    def __call__(self, part: Part) -> dict[str, Tensor]:
+        """Measure the images of a part, rows of the store, by its method."""
+        rows = torch.arange(part.made_of["start"], part.made_of["stop"])
+        anyone = Queries(rows, rows[:, None, None].expand(-1, 2, 1), rows.new_zeros(len(rows), 2), rows * 0)
+        judged = judged_queries(self.judge_with, self.decided_by, self.methods[part.made_of["method"]], anyone)
+        cells = {} if judged.cells is None else {CELLS: judged.cells}
+        figures = {f"{FIGURE}{name}": values for name, values in judged.figures.items()}
+        return {EMBEDDINGS: judged.embeddings} | cells | figures
+
+
+def judged_of(result: Mapping[str, Tensor]) -> Judged:
+    """Return what ``ImageWork`` gave as tensors."""
+    figures = {name.removeprefix(FIGURE): values for name, values in result.items() if name.startswith(FIGURE)}
+    return Judged(result[EMBEDDINGS], figures, result.get(CELLS))
+
+
+def judged_queries(judge_with: Judge, by: DecidedBy, method: Method, queries: Queries) -> Judged:
+    """Explain and judge queries, batch by batch."""
+    batches = [queries.at(part) for part in slices(len(queries.rows), judge_with.batch_size)]
+    decided = DecidedEpisodes(judge_with.store, by, judge_with.batch_size)
+    parts = [judge(judge_with, method, _question(judge_with, decided, one, method), one.rows) for one in batches]
+    return join(judge_with, parts)
+
+
+def _question(judge_with: Judge, episodes: DecidedEpisodes, queries: Queries, method: Method) -> Question:
+    store, encoder, scores = judge_with.store, judge_with.encoder, queries.scores.double()
+    decided = Decided(episodes.by.rule, episodes.by.similarity, scores, scores, queries.target)
+    seen_again = method.asks_for_pixels(encoder.pooling) or encoder.reading.tail.is_network
+    pixels = Pixels(encoder, store.images(queries.rows)) if seen_again else None
+    supports = episodes.supports(queries.support_rows)
+    return ask_about(method, encoder, store.features(queries.rows), supports, decided, pixels)

@@ -87,6 +87,11 @@ class Method:
         return self if self.tabled is None else self.tabled
 
     @property
+    def asks_again_and_again(self) -> bool:
+        """Whether it shows the whole encoder many altered images of each one, as RELAX does."""
+        return self.perturbs and not (self.needs_tokens or self.differentiates)
+
+    @property
     def has_rivals(self) -> bool:
         """Whether what it explains compares a class with others."""
         return self.explains == "contrast"

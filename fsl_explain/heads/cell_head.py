@@ -26,9 +26,7 @@ class CellHead(nn.Module):
     def forward(self, values: Float[Tensor, "*batch flat"]) -> Float[Tensor, "*batch _flat"]:
         """Return the head's outputs for all cells."""
         cells = _cells(values, self.channels)
-        found = self.head(
-            cells.reshape(-1, self.channels)
-        )  # as one batch, as layers expect
+        found = self.head(cells.reshape(-1, self.channels))  # as one batch, as layers expect
         return _flat(found.reshape(*cells.shape[:-1], -1))
 
 

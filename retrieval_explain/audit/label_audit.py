@@ -15,11 +15,13 @@ from torch import Tensor
 
 from episodes.errors import Mistake
 from fsl_explain.classifiers import MajorityVote
+from fsl_explain.engine import LOCAL, EngineChoice
+from fsl_explain.progress import Report, silent
+from retrieval_explain.audit.audited_images import AuditedImages, audited
 from retrieval_explain.decisions.chosen_classes import choose
 from retrieval_explain.memory_bank import MemoryBank
-from retrieval_explain.ranking.knn_shapley import leave_one_out_shapley, likeliest_mislabeled
+from retrieval_explain.ranking.knn_shapley import likeliest_mislabeled
 from retrieval_explain.ranking.neighbors import Neighbors
-from retrieval_explain.ranking.retrieval_scores import Searched
 from retrieval_explain.store.entries import UNLABELED
 
 USUAL_K = 10
@@ -83,14 +85,22 @@ class Detection:
     random_high: float
 
 
-def audit(bank: MemoryBank, k: int | None = None, labels: Int[Tensor, "row"] | None = None) -> Audit:
+def audit(
+    bank: MemoryBank,
+    k: int | None = None,
+    labels: Int[Tensor, "row"] | None = None,
+    *,
+    engine: EngineChoice = LOCAL,
+    report: Report = silent,
+) -> Audit:
     """Value the label of every image of a bank by leaving each out in turn; ``labels`` replaces the bank's.
 
     ``k`` of None is 10, or the others in the median image's class where those are fewer: an image can only be
     surrounded by its own class while k stays below that, and with ten neighbors a few wrong labels among them are
     outvoted, while only what is near is asked.
 
-    All embeddings are held in memory in float64; time grows with the square of the bank.
+    All embeddings are held in memory in float64, of each worker that an ``engine`` has; time grows with the square of
+    the bank. ``report`` is told of images done, each twice.
 
     Raises: ``ValueError`` for fewer than two labeled images, a k that they do not have, or labels of another number.
     """
@@ -105,9 +115,7 @@ def audit(bank: MemoryBank, k: int | None = None, labels: Int[Tensor, "row"] | N
     if not 1 <= k < len(rows):
         raise Mistake(f"asked for {k} neighbors, but each of {len(rows)} labeled images has {len(rows) - 1} others.")
     embeddings = bank.rows.take(rows).double()
-    values = leave_one_out_shapley(embeddings, numbered, bank.compared_by.pairwise, k)
-    own = torch.arange(len(rows))
-    found = Searched(embeddings, numbered, own, embeddings, numbered, bank.similarity).neighbors(k)
+    values, found = audited(AuditedImages(embeddings, numbered, bank.similarity, k), engine, report)
     their_labels = numbered[found.indices]
     suggested = choose(MajorityVote(), found.similarities, their_labels, len(names)).predicted
     return Audit(

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from fsl_explain.cli.progress import note, show_table
+from fsl_explain.cli.progress import note, progress_bars, show_table
+from fsl_explain.engine import EngineOptions
 from fsl_explain.evaluation.results.written import write_tables
 from fsl_explain.report import Page
 from retrieval_explain.audit.audit_page import audit_page
@@ -19,11 +20,20 @@ from retrieval_explain.audit.label_audit import inject_label_noise
 from retrieval_explain.memory_bank import MemoryBank
 
 
-def run(bank: Path, k: int | None, flip: float | None, seed: int, top: int, out: Path | None) -> None:
+def run(
+    bank: Path,
+    k: int | None,
+    flip: float | None,
+    seed: int,
+    top: int,
+    out: Path | None,
+    engine: EngineOptions,
+) -> None:
     """Value the labels, print the doubtful ones and write the results."""
     searched = MemoryBank.load(bank)
     noise = None if flip is None else inject_label_noise(searched.labels, flip, seed)
-    found = audit_bank(searched, k, None if noise is None else noise.labels)
+    with progress_bars() as report:
+        found = audit_bank(searched, k, None if noise is None else noise.labels, engine=engine, report=report)
     doubted = suspects(searched, found, top, noise)
     judged = {} if noise is None else detections(found, noise, seed)
     tables = [suspects_table(found, doubted, f"{bank.name}: likeliest mislabeled", noise is not None)]

@@ -9,12 +9,14 @@ from fsl_explain.cli.measuring import say_random
 from fsl_explain.cli.named_encoder import named_encoder
 from fsl_explain.cli.progress import note, progress_bars, say
 from fsl_explain.config import read_config
+from fsl_explain.engine import EngineOptions
 from retrieval_explain.memory_bank import MemoryBank
 from retrieval_explain.search.index_limits import check_enough
 from retrieval_explain.settings import BankEvaluationConfig
 from retrieval_explain.store.building import append_images
 
 RECALL = 0.95
+USUAL = EngineOptions()
 
 
 def run(
@@ -35,6 +37,7 @@ def run(
     append: bool,
     unlabeled: bool,
     skip_broken: bool = False,
+    engine: EngineOptions = USUAL,
 ) -> None:
     """Embed the images, write the bank and the index."""
     dataset = _images(images.resolve(), unlabeled)
@@ -48,7 +51,7 @@ def run(
     note(f"Embedding {len(dataset)} images of {len(dataset.classes) or 'no'} classes with {network.description} …")
     with progress_bars() as report:
         if append:
-            grown = append_images(network, dataset, bank, batch_size, report)
+            grown = append_images(network, dataset, bank, batch_size, report, engine)
             made = MemoryBank.load(bank)
         else:
             made = MemoryBank.build(
@@ -60,6 +63,7 @@ def run(
                 directory=bank,
                 resume=resume,
                 dtype=dtype,
+                engine=engine,
             )
     if append:
         note(grown.sentence)

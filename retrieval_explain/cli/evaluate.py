@@ -104,7 +104,7 @@ def bank_of(
         batch_size=settings.run.batch_size,
         partial=partial,
         maps=maps,
-        engine=settings.run.engine,
+        engine=settings.run.chosen_engine,
         report=report,
     )
 

@@ -19,6 +19,7 @@ from fsl_explain.cli.progress import note
 from fsl_explain.encoder import Encoder
 from retrieval_explain.inspection.query_region import cut_region, region_edges
 from retrieval_explain.memory_bank import MemoryBank
+from retrieval_explain.sharded_bank import load_shards
 
 UNKNOWN = "–"
 
@@ -41,7 +42,7 @@ class Query:
 
 
 def open_bank_for(
-    directory: Path,
+    directory: Path | Sequence[Path],
     encoder: str,
     checkpoint: Path | None,
     pooling: str | None,
@@ -52,11 +53,12 @@ def open_bank_for(
     detail: int = 0,
     biases: str = "drawn",
 ) -> tuple[MemoryBank, Encoder]:
-    """Open a bank and the encoder that made it, with an index where one is asked for.
+    """Open a bank, or several as one, and the encoder that made it, with an index where one is asked for.
 
     Raises: ``ValueError`` for an encoder that did not make the bank.
     """
-    bank = MemoryBank.load(directory)
+    folders = [directory] if isinstance(directory, Path) else list(directory)
+    bank = MemoryBank.load(folders[0]) if len(folders) == 1 else load_shards(folders)
     network = named_encoder(encoder, checkpoint, pooling, readout, scales, detail, biases)
     bank.expect_encoder(network)
     say_random(network)

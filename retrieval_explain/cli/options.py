@@ -1,5 +1,6 @@
 """Options of banks that several commands have."""
 
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -18,6 +19,7 @@ BoxFormatName = Annotated[
         help=f"What the four numbers of --box are: {', '.join(FORMATS)}. Relative ones are shares of width and height.",
     ),
 ]
+Banks = Annotated[tuple[Path, ...], Parameter(name="--bank", negative="")]
 Classes = Annotated[tuple[str, ...], Parameter(name="--class", negative="")]
 Ids = Annotated[tuple[int, ...], Parameter(name="--id", negative="")]
 

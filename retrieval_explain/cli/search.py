@@ -22,7 +22,7 @@ from retrieval_explain.ranking.neighbors import Neighbors
 def run(
     query: Path | None,
     text: str | None,
-    bank: Path,
+    bank: tuple[Path, ...],
     k: int,
     box: tuple[float, float, float, float] | None,
     box_format: str,

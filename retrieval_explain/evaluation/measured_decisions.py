@@ -92,7 +92,7 @@ class DecisionsToExplain:
             images = self.asked.images[piece].tolist()
             for name in (SCORE, *self.methods):
                 made_of = {"piece": number, "method": name, "images": images, "settings": settings}
-                yield Part(f"queries-{piece.start:06}-{name}", made_of)
+                yield Part(f"queries-{piece.start:06}-{name}", made_of, f"piece {number}")
 
     def maps_of(self, part: Part) -> int:
         """Count the maps of a part: one per correct decision of a rule, or of any rule."""

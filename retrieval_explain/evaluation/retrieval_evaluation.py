@@ -21,7 +21,7 @@ from fsl_explain.batches import slices
 from fsl_explain.classifiers import NeighborRule, Vote
 from fsl_explain.classifiers.neighborhood import DEFAULT_K
 from fsl_explain.encoder import Encoder, expect_encoder
-from fsl_explain.engine import Engine, engine_for
+from fsl_explain.engine import LOCAL, Engine, EngineChoice, engine_for
 from fsl_explain.evaluation.chosen_methods import ChosenMethods, expect_fitting, named_methods, with_baselines
 from fsl_explain.evaluation.figures import OF_DECISIONS, Figure, find_figures
 from fsl_explain.evaluation.identity import identity
@@ -95,7 +95,7 @@ def evaluate_bank(
     batch_size: int = 16,
     partial: Path | None = None,
     maps: Path | None = None,
-    engine: str | Engine = "local",
+    engine: EngineChoice = LOCAL,
     report: Report = silent,
 ) -> BankEvaluation:
     """Search every query, decide by every rule, explain the correct decisions, and measure all of it.

@@ -6,7 +6,7 @@ each, also where fewer than k are present. An image's value is its Shapley value
 Reference: Jia et al., "Efficient Task-Specific Data Valuation for Nearest Neighbor Algorithms", 2019, Theorem 1.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -107,6 +107,27 @@ def leave_one_out_shapley(
     return _mean_values(gallery, gallery, labels, labels, own, pairwise, k, pairs_at_once)
 
 
+def query_blocks(queries: int, gallery: int, pairs_at_once: int = PAIRS_AT_ONCE) -> Iterator[slice]:
+    """Cut queries into blocks that are valued together."""
+    return slices(queries, max(1, pairs_at_once // max(1, gallery)))
+
+
+def leave_one_out_sums(
+    gallery: Float[Tensor, "gallery channel"],
+    labels: Int[Tensor, "gallery"],
+    pairwise: Pairwise,
+    k: int,
+    block: slice,
+) -> Float[Tensor, "gallery"]:
+    """Return what a block of the gallery's own images adds, as queries, to the sum of each image's values.
+
+    The sums of all blocks, added in order and divided by the number of images, are ``leave_one_out_shapley``.
+    """
+    is_match = labels[block, None] == labels
+    own = torch.arange(len(labels), device=labels.device)[block]
+    return shapley_values(pairwise(gallery[block], gallery), is_match, k, own).sum(dim=0)
+
+
 def likeliest_mislabeled(values: Float[Tensor, "gallery"]) -> Int[Tensor, "gallery"]:
     """Order the gallery images from the likeliest mislabeled on: lowest value first, ties by place in the gallery."""
     return values.argsort(stable=True)
@@ -125,8 +146,7 @@ def _mean_values(
     if not len(queries):
         raise Mistake("the value of an image is a mean over queries, but there is none; pass at least one query.")
     total = torch.zeros(len(gallery), dtype=torch.float64, device=gallery.device)
-    per_block = max(1, pairs_at_once // max(1, len(gallery)))
-    for block in slices(len(queries), per_block):
+    for block in query_blocks(len(queries), len(gallery), pairs_at_once):
         is_match = query_labels[block, None] == gallery_labels
         total += shapley_values(pairwise(queries[block], gallery), is_match, k, own_places[block]).sum(dim=0)
     return total / len(queries)

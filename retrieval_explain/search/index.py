@@ -24,6 +24,7 @@ from fsl_explain.turns import alone
 from retrieval_explain.ranking.neighbors import ROWS_IN_A_BLOCK, Neighbors, Rows, blocks, nearest, similarities_to
 from retrieval_explain.search.exact_search import exact_search, promising
 from retrieval_explain.search.index_limits import check_enough, check_float32
+from retrieval_explain.search.sharded import ShardedRows
 
 faiss: Any = typed_faiss  # its stubs know neither the search parameters nor the factory's results
 FAISS_VERSION: str = faiss.__version__
@@ -173,7 +174,10 @@ def search(
     Raises: ``ValueError`` where fewer than k rows are allowed, or the index finds fewer.
     """
     if index.is_exact or allowed is not None:
-        return exact_search(rows, queries, index.similarity, k, allowed, index.device if index.is_exact else "cpu")
+        device = index.device if index.is_exact else "cpu"
+        if isinstance(rows, ShardedRows):
+            return rows.search(queries, index.similarity, k, allowed, device)
+        return exact_search(rows, queries, index.similarity, k, allowed, device)
     wanted = min(rows.shape[0], max(k + SPARE, k * index.settings.get("factor", 1)))
     found = [_search(index, rows, part, k, wanted) for part in queries.split(QUERIES_TOGETHER)]
     return Neighbors(torch.cat([part.indices for part in found]), torch.cat([part.similarities for part in found]))

@@ -1,28 +1,24 @@
 """From images to a bank on disk: embedded batch by batch, and resumed at the first image that is not kept."""
 
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from episodes import LabeledImages
 from episodes.contents import contents_of
 from episodes.errors import Busy, Mistake
-from episodes.reading import all_broken
 from fsl_explain.batches import check_batch_size
 from fsl_explain.encoder import Encoder
+from fsl_explain.engine import LOCAL, EngineChoice, engine_for
 from fsl_explain.progress import Report, silent
 from retrieval_explain.store.bank_rows import rows_table
 from retrieval_explain.store.changes import change_on_disk
 from retrieval_explain.store.data_sets import as_images
+from retrieval_explain.store.embedding import STAGE, embedded, embedded_together, embedding_channels
 from retrieval_explain.store.encoder_fingerprint import described, expect_encoder, preprocessing_text
 from retrieval_explain.store.files import open_bank
 from retrieval_explain.store.growing import Grown, compared
@@ -31,7 +27,6 @@ from retrieval_explain.store.row_changes import Change, Existing, appended, upda
 from retrieval_explain.store.several_labels import warn_of_several_labels
 from retrieval_explain.store.writer import BankWriter
 
-STAGE = "embed"
 LISTED = ["id", "label", "path"]  # what a data set says of its images before one is read
 
 
@@ -44,6 +39,7 @@ def build_on_disk(
     batch_size: int = 16,
     resume: bool = False,
     report: Report = silent,
+    engine: EngineChoice = LOCAL,
 ) -> None:
     """Embed every image of a data set into a bank on disk, in place of the bank that is there.
 
@@ -51,11 +47,14 @@ def build_on_disk(
     images are what they were; the bank that was there stays until the new one is whole. Ids are positions in the data
     set.
 
+    An ``engine`` with workers has them embed; what it does is written here, in order.
+
     Raises: ``ValueError`` for an unfinished build of another encoder or data set or of photographs that were replaced
     since, for an image that cannot be read, and for one without a similarity, naming its path; ``OSError`` when the
     disk is full.
     """
     check_batch_size(batch_size)
+    engine_for(engine, None, "")  # a mistake shows before images are read
     images = as_images(dataset)
     _check_data_set(images)
     channels = embedding_channels(encoder, images)
@@ -64,7 +63,7 @@ def build_on_disk(
     with BankWriter(Path(directory), *settings, resume=resume, expected_rows=len(images)) as writer:
         _check_kept(writer.kept_rows(), expected, Path(directory), images)
         report(STAGE, writer.rows, len(images))
-        for embeddings in embedded(encoder, images, writer.rows, batch_size):
+        for embeddings in embedded(encoder, images, writer.rows, batch_size, None, engine):
             part = expected.slice(writer.rows, len(embeddings))
             contents = contents_of(images, part["id"].to_pylist())
             texts = (part["label"].to_pylist(), part["path"].to_pylist(), contents)
@@ -80,6 +79,7 @@ def append_images(
     directory: str | Path,
     batch_size: int = 16,
     report: Report = silent,
+    engine: EngineChoice = LOCAL,
 ) -> Grown:
     """Add the images of a data set that a bank has not; ids go on from its largest. Return what was done.
 
@@ -90,13 +90,14 @@ def append_images(
     stays as it was.
     """
     check_batch_size(batch_size)
+    engine_for(engine, None, "")  # a mistake shows before images are read
     images = as_images(dataset)
     _check_data_set(images)
     stored = open_bank(Path(directory))
     made = stored.manifest
     expect_encoder(encoder, made.encoder, made.preprocessing, made.channels)
     grown = compared(stored.table, images, label_names(images))
-    change = grown_by(encoder, images, grown, batch_size, report)
+    change = grown_by(encoder, images, grown, batch_size, report, engine)
 
     def unless_changed(bank: Existing) -> Change:
         if not bank.table.equals(stored.table):
@@ -108,19 +109,19 @@ def append_images(
 
 
 def grown_by(
-    encoder: Encoder, dataset: LabeledImages, grown: Grown, batch_size: int, report: Report
+    encoder: Encoder,
+    dataset: LabeledImages,
+    grown: Grown,
+    batch_size: int,
+    report: Report,
+    engine: EngineChoice = LOCAL,
 ) -> Callable[[Existing], Change]:
     """Embed what is new or was replaced, and return the change of the bank that ``grown`` was found for."""
-    positions = grown.embedded
-    report(STAGE, 0, len(positions))
-    parts = []
-    for embeddings in embedded(encoder, dataset, 0, batch_size, positions):
-        parts.append(embeddings)
-        report(STAGE, len(embeddings), len(positions))
+    found = embedded_together(encoder, dataset, batch_size, report, engine, grown.embedded)
     labels, paths = label_names(dataset), path_texts(dataset)
 
     def change(bank: Existing) -> Change:
-        values = torch.cat(parts).numpy() if parts else np.empty((0, bank.channels), np.float32)
+        values = found.numpy() if len(found) else np.empty((0, bank.channels), np.float32)
         again = [row for _, row in grown.replaced]
         moved = [row for _, row in grown.moved]
         made = updated(
@@ -140,34 +141,6 @@ def grown_by(
     return change
 
 
-def embedded(
-    encoder: Encoder,
-    dataset: LabeledImages,
-    start: int = 0,
-    batch_size: int = 16,
-    chosen: Sequence[int] | None = None,
-) -> Iterator[Float[Tensor, "image channel"]]:
-    """Yield the embeddings of a data set's images in order, from ``start`` on, a batch at a time, on the CPU.
-
-    ``chosen`` are the positions of those that are wanted; None: of all. A few threads read the next batch while one is
-    embedded.
-    """
-    wanted = range(len(dataset)) if chosen is None else chosen
-    coming: deque[Iterator[Tensor]] = deque()
-    with ThreadPoolExecutor(max_workers=torch.get_num_threads()) as readers:
-        for first in range(start, len(wanted) + batch_size, batch_size):
-            positions = wanted[first : first + batch_size]
-            coming.append(readers.map(lambda position: _pixels(encoder, dataset, position), positions))
-            if len(coming) > 1:
-                yield encoder(torch.stack(_together(dataset, coming.popleft()))).embedding.detach().cpu()
-
-
-def embedding_channels(encoder: Encoder, dataset: LabeledImages) -> int:
-    """Return how many channels the encoder's embeddings have, by embedding the first image."""
-    first = _together(dataset, (_pixels(encoder, dataset, position) for position in range(1)))
-    return encoder(first[0][None]).embedding.shape[-1]
-
-
 def label_names(dataset: LabeledImages) -> list[str | None]:
     """Return the class name of every image; None for an unlabeled one."""
     return [dataset.classes[label] if label >= 0 else None for label in dataset.labels.tolist()]
@@ -176,18 +149,6 @@ def label_names(dataset: LabeledImages) -> list[str | None]:
 def path_texts(dataset: LabeledImages) -> list[str | None]:
     """Return the path of every image as text; None for an image that has no file."""
     return [None if path is None else str(path) for path in dataset.paths]
-
-
-def _pixels(encoder: Encoder, dataset: LabeledImages, position: int) -> Float[Tensor, "color height width"]:
-    return encoder.preprocess([dataset[position].image])[0]
-
-
-def _together(dataset: LabeledImages, pixels: Iterator[Tensor]) -> list[Tensor]:
-    """Return preprocessed images as they are read; where one is broken, name all that are."""
-    try:
-        return list(pixels)
-    except Mistake as error:
-        raise all_broken(dataset, error) from error
 
 
 def _entries(dataset: LabeledImages) -> pa.Table:

@@ -4,6 +4,7 @@ Images are read, explained and judged batch by batch, so that memory does not gr
 """
 
 import functools
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,7 @@ from episodes.errors import Mistake
 from fsl_explain import metrics
 from fsl_explain.classifiers import RULES, SupportSet
 from fsl_explain.encoder import Encoder, expect_encoder
-from fsl_explain.engine import Engine, Part, engine_for
+from fsl_explain.engine import LOCAL, EngineChoice, Part, engine_for
 from fsl_explain.evaluation.asked_for import AskedFor
 from fsl_explain.evaluation.chosen_methods import expect_fitting
 from fsl_explain.evaluation.comparison.compared_images import MapComparison, compared_methods, sampled_places
@@ -52,7 +53,7 @@ def compare_label_free(
     batch_size: int = 16,
     partial: Path | None = None,
     maps: Path | None = None,
-    engine: str | Engine = "local",
+    engine: EngineChoice = LOCAL,
     report: Report = silent,
 ) -> MapComparison:
     """Measure every method's map of every image; those that ask the network again take the sample.
@@ -83,18 +84,15 @@ def compare_label_free(
     make = functools.partial(_Work, encoder, dataset, chosen, shown, iou_threshold, batch_size, maps is not None)
     found = {one.name: torch.full((len(chosen), len(dataset)), torch.nan).double() for one in shown}
     rows = {name: row for row, name in enumerate(chosen)}
-    waiting: dict[int, int] = {}
-    for part in parts:
-        waiting[part.made_of["batch"]] = waiting.get(part.made_of["batch"], 0) + 1
+    waiting = Counter(image for part in parts for image in part.made_of["images"])
     report("comparing maps", 0, len(dataset))
     with maps_written(maps, functools.partial(about_images, dataset, torch.arange(len(dataset)), None)) as taken:
         for position, result in taken(running.map(make, parts), parts):
             made_of = parts[position].made_of
             for figure, values in result.items():
                 found[figure][rows[made_of["method"]], made_of["images"]] = values.double()
-            waiting[made_of["batch"]] -= 1
-            if not waiting[made_of["batch"]]:
-                report("comparing maps", len(made_of["images"]), len(dataset))
+            waiting.subtract(made_of["images"])
+            report("comparing maps", sum(not waiting[image] for image in made_of["images"]), len(dataset))
     labels = torch.from_numpy(dataset.labels)
     return MapComparison(tuple(chosen), torch.arange(len(dataset)), labels, labels, sampled, found, decided=False)
 
@@ -102,14 +100,20 @@ def compare_label_free(
 def _parts(
     methods: Mapping[str, Method], sampled: Bool[Tensor, "image"], batch_size: int, settings: Mapping[str, Any]
 ) -> Iterator[Part]:
-    """Take batch after batch, each by all methods; images that are sampled come first."""
+    """Take batch after batch, each by all methods; images that are sampled come first.
+
+    A method that asks the network again and again gets parts of one image each, which many workers share.
+    """
     batches = [one for which in (sampled, ~sampled) for one in which.nonzero()[:, 0].split(batch_size) if len(one)]
     for number, batch in enumerate(batches):
         for name, method in methods.items():
             if method.perturbs and not bool(sampled[batch].all()):
                 continue
-            made_of = {"method": name, "batch": number, "images": batch.tolist(), "settings": identity(settings)}
-            yield Part(f"{name}-{number:05}-of-{batch_size}", made_of)
+            alone = method.asks_again_and_again
+            for place, images in enumerate(batch.split(1) if alone else (batch,)):
+                made_of = {"method": name, "batch": number, "images": images.tolist(), "settings": identity(settings)}
+                apart = f"-image-{place:03}" if alone else ""
+                yield Part(f"{name}-{number:05}-of-{batch_size}{apart}", made_of, None if alone else f"batch {number}")
 
 
 @dataclass(frozen=True)
@@ -123,12 +127,12 @@ class _Work:
     iou_threshold: float
     batch_size: int
     keeps_maps: bool = False
-    embedded: dict[int, ImageStore] = field(default_factory=dict)  # the last batch alone
+    embedded: dict[tuple[int, ...], ImageStore] = field(default_factory=dict)  # the last images alone
 
     def __call__(self, part: Part) -> dict[str, Tensor]:
         """Return the figures of one method's maps of a batch, and the maps where they are kept."""
         method, images = self.methods[part.made_of["method"]], torch.tensor(part.made_of["images"])
-        store = self._store(part.made_of["batch"], images)
+        store = self._store(images)
         rows = store.row_of[images]
         size = (store.pixels.shape[1], store.pixels.shape[2])
         cells = method.attribute(self._question(method, store, rows)).cells
@@ -147,12 +151,12 @@ class _Work:
         maps = kept_maps(part.made_of["method"], method, cells, images, size) if self.keeps_maps else {}
         return maps | {one.name: checked_values(one, found[one.name], len(rows)) for one in self.shown}
 
-    def _store(self, number: int, images: Int[Tensor, "batch"]) -> ImageStore:
-        if number not in self.embedded:
+    def _store(self, images: Int[Tensor, "batch"]) -> ImageStore:
+        which = tuple(images.tolist())
+        if which not in self.embedded:
             self.embedded.clear()
-            read = embed_unique(self.encoder, self.dataset, images.tolist(), self.batch_size, lambda _: None)
-            self.embedded[number] = read
-        return self.embedded[number]
+            self.embedded[which] = embed_unique(self.encoder, self.dataset, which, self.batch_size, lambda _: None)
+        return self.embedded[which]
 
     def _question(self, method: Method, store: ImageStore, rows: Int[Tensor, "batch"]) -> Question:
         """Ask about each image's similarity to itself, which no method here looks at."""

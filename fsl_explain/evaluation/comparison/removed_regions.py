@@ -101,12 +101,13 @@ class RemovedRegions:
         sets: Bool[Tensor, "batch set region"],
         weights: Float[Tensor, "batch way"],
     ) -> Float[Tensor, "batch set"]:
-        """Return what the explained number of each query loses with each set."""
-        missing = torch.tensor([(kind, place) not in self.kept for place in places.tolist()])
-        if bool(missing.any()):
-            asked = places[missing]
-            for place, scores in zip(asked.tolist(), self._scores(asked, sets[missing]), strict=True):
-                self.kept[kind, place] = scores
+        """Return what the explained number of each query loses with each set.
+
+        Each query's images are embedded without another's, so that its numbers depend on no other.
+        """
+        for number, place in enumerate(places.tolist()):
+            if (kind, place) not in self.kept:
+                self.kept[kind, place] = self._scores(places[number : number + 1], sets[number : number + 1])[0]
         left = torch.stack([self.kept[kind, place] for place in places.tolist()])
         whole = combined(weights, self.decisions.scores[places])
         return whole[:, None] - combined(weights[:, None], left)

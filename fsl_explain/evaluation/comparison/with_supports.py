@@ -18,7 +18,7 @@ from episodes.errors import Mistake
 from fsl_explain.classifiers import Rule
 from fsl_explain.classifiers.local.local_features import encoder_for
 from fsl_explain.encoder import Encoder, expect_encoder
-from fsl_explain.engine import Engine, Part, Result, engine_for
+from fsl_explain.engine import LOCAL, EngineChoice, Part, Result, engine_for
 from fsl_explain.evaluation.chosen_methods import expect_fitting
 from fsl_explain.evaluation.comparison.compared_images import (
     METHODS_COMPARED,
@@ -78,7 +78,7 @@ def compare_maps(
     batch_size: int = 16,
     partial: Path | None = None,
     maps: Path | None = None,
-    engine: str | Engine = "local",
+    engine: EngineChoice = LOCAL,
     report: Report = silent,
 ) -> MapComparison:
     """Decide every query and measure every method's map of it.
@@ -153,13 +153,19 @@ def _filled(
 def _parts(
     methods: Mapping[str, Method], sampled: Tensor, batch_size: int, settings: Mapping[str, Any]
 ) -> Iterator[Part]:
-    """Cut each method's queries into batches that are sampled, as curves need it, and batches that are not."""
+    """Cut each method's queries into batches that are sampled, as curves need it, and batches that are not.
+
+    A method that asks the network again and again gets parts of one query each, which many workers share. The group of
+    a part is that of its batch, whose removals serve all methods.
+    """
     chosen, rest = sampled.nonzero().squeeze(1), (~sampled).nonzero().squeeze(1)
     for name, method in methods.items():
         others = () if method.perturbs or not len(rest) else rest.split(batch_size)
-        for number, places in enumerate((*chosen.split(batch_size), *others)):
-            made_of = {"method": name, "places": places.tolist(), "settings": identity(settings)}
-            yield Part(f"{name}-{number:05}-of-{batch_size}", made_of)
+        for number, batch in enumerate((*chosen.split(batch_size), *others)):
+            for place, places in enumerate(batch.split(1) if method.asks_again_and_again else (batch,)):
+                made_of = {"method": name, "places": places.tolist(), "settings": identity(settings)}
+                apart = f"-query-{place:03}" if method.asks_again_and_again else ""
+                yield Part(f"{name}-{number:05}-of-{batch_size}{apart}", made_of, f"batch {number}")
 
 
 def _queries(dataset: LabeledImages, supports: Int[Tensor, "way shot"]) -> Int[Tensor, "query"]:

@@ -18,7 +18,7 @@ from torch import Tensor
 from episodes.errors import Mistake
 from fsl_explain.classifiers import Rule
 from fsl_explain.encoder import Encoder
-from fsl_explain.engine import Engine, Part, engine_for
+from fsl_explain.engine import LOCAL, EngineChoice, Part, engine_for
 from fsl_explain.evaluation.chosen_methods import BASELINES, ChosenMethods, expect_fitting, named_methods
 from fsl_explain.evaluation.decided_by import DecidedBy
 from fsl_explain.evaluation.identity import identity
@@ -66,7 +66,7 @@ def measured_methods(methods: Sequence[str | Method]) -> ChosenMethods:
             raise Mistake(
                 f"mosaics ask for a class's score or its lead, but {name!r} explains another number; drop it."
             )
-        if method.perturbs and not (method.needs_tokens or method.differentiates):
+        if method.asks_again_and_again:
             raise Mistake(
                 f"mosaics put heads on features that are kept, but {name!r} asks the whole encoder about altered "
                 "images; drop it, or use fsl-explain compare."
@@ -85,7 +85,7 @@ def evaluate_mosaics(
     seed: int = 0,
     encoder: Encoder | None = None,
     partial: Path | None = None,
-    engine: str | Engine = "local",
+    engine: EngineChoice = LOCAL,
     report: Report = silent,
 ) -> dict[str, HeadFigures]:
     """Explain every mosaic by every method under every head; the figures by name of head.
@@ -147,7 +147,7 @@ def _parts(heads: Sequence[str], methods: Mapping[str, Method], settings: Mappin
     for head in heads:
         names = [name for name, method in methods.items() if method.uses_supports or head == heads[0]]
         for name in (*names, CEILINGS):
-            yield Part(f"{head}-{name}", {"head": head, "method": name, "settings": identity(settings)})
+            yield Part(f"{head}-{name}", {"head": head, "method": name, "settings": identity(settings)}, head)
 
 
 def _head_figures(found: Mapping[str, Any], methods: Mapping[str, Method]) -> HeadFigures:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from episodes.errors import Mistake
 from fsl_explain.cli.manners import check_input, check_results_folder
-from fsl_explain.cli.options import Overwrite
+from fsl_explain.cli.options import EngineName, Overwrite, Workers
+from fsl_explain.engine import LOCAL, EngineOptions
 
 
 def audit(
@@ -16,6 +17,8 @@ def audit(
     top: int = 20,
     out: Path | None = None,
     overwrite: Overwrite = False,
+    engine: EngineName = LOCAL,
+    workers: Workers = None,
 ) -> None:
     """List the images of a bank that are likeliest mislabeled.
 
@@ -40,9 +43,10 @@ def audit(
     """
     if top < 1:
         raise Mistake(f"expected --top of at least 1 image, but got {top}.")
+    chosen = EngineOptions(engine, workers)
     check_results_folder(out, overwrite=overwrite)
     check_input(bank, "the folder of a bank")
 
     from retrieval_explain.cli.audit import run
 
-    run(bank, k, flip, seed, top, out)
+    run(bank, k, flip, seed, top, out, chosen)

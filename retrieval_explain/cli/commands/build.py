@@ -4,7 +4,17 @@ from pathlib import Path
 
 from episodes.errors import Mistake
 from fsl_explain.cli.manners import check_input
-from fsl_explain.cli.options import EncoderName, Neighborhood, PoolingName, ReadoutName, ScalesText, SimilarityName
+from fsl_explain.cli.options import (
+    EncoderName,
+    EngineName,
+    Neighborhood,
+    PoolingName,
+    ReadoutName,
+    ScalesText,
+    SimilarityName,
+    Workers,
+)
+from fsl_explain.engine import LOCAL, EngineOptions
 from retrieval_explain.cli.options import DtypeName, IndexName
 
 
@@ -27,6 +37,8 @@ def build(
     append: bool = False,
     unlabeled: bool = False,
     skip_broken: bool = False,
+    engine: EngineName = LOCAL,
+    workers: Workers = None,
 ) -> None:
     """Embed images into a memory bank on disk.
 
@@ -67,6 +79,7 @@ def build(
         raise Mistake(f"{'--recall' if k is None else '-k'} is of an index, but none is made; give --index or drop it.")
     if recall is not None and not 0 <= recall <= 1:
         raise Mistake(f"expected a --recall from 0 to 1, but got {recall}; 0.95 is usual.")
+    chosen = EngineOptions(engine, workers)
     check_input(images, "a folder of images or a TOML file")
     if checkpoint is not None:
         check_input(checkpoint, "a checkpoint")
@@ -91,4 +104,5 @@ def build(
         append=append,
         unlabeled=unlabeled,
         skip_broken=skip_broken,
+        engine=chosen,
     )
