@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, SerializeAsAny, WrapValidator, field_validator, model_validator
+from pydantic import AfterValidator, Field, SerializeAsAny, WrapValidator, field_validator, model_validator
 
 from episodes.errors import Mistake
 from episodes.naming import unknown_name
@@ -15,6 +15,7 @@ from fsl_explain.config.names import SimilarityName, of_its_kind
 from fsl_explain.config.settings import ExplanationConfig, RunConfig
 from fsl_explain.config.strict import LocalPath, Settings
 from fsl_explain.registries import NEIGHBOR_RULES, SIMILARITIES, rules_among
+from retrieval_explain.bank_address import as_address, is_address
 
 INDEX_KINDS = ("flat", "hnsw", "ivf", "ivf-pq")
 DTYPES = ("float32", "float16")
@@ -43,11 +44,21 @@ class NeighborDecisionConfig(Settings):
         return tuple(dict.fromkeys(rules))
 
 
+def _on_server(text: str) -> str:
+    if not is_address(text):
+        raise ValueError("a folder")  # which the other kind of place takes
+    return str(as_address(text))
+
+
+OnServer = Annotated[str, AfterValidator(_on_server)]
+"""The address of a bank on a server."""
+
+
 class BankData(Settings):
     """A stored bank, such as one imported from NPID or MoCo: its images need not be there."""
 
     kind: Literal["bank"]
-    directory: LocalPath = Field(description="The folder of the bank.")
+    directory: OnServer | LocalPath = Field(description="The folder of the bank, or milvus://host:port/collection.")
 
 
 def _galleries() -> Registry[type[Settings]]:

@@ -17,6 +17,7 @@ from fsl_explain.cli.measuring import say_random
 from fsl_explain.cli.named_encoder import named_encoder
 from fsl_explain.cli.progress import note
 from fsl_explain.encoder import Encoder
+from retrieval_explain.bank_address import Address
 from retrieval_explain.inspection.query_region import cut_region, region_edges
 from retrieval_explain.memory_bank import MemoryBank
 
@@ -41,7 +42,7 @@ class Query:
 
 
 def open_bank_for(
-    directory: Path,
+    directory: Path | Address,
     encoder: str,
     checkpoint: Path | None,
     pooling: str | None,
@@ -56,7 +57,7 @@ def open_bank_for(
 
     Raises: ``ValueError`` for an encoder that did not make the bank.
     """
-    bank = MemoryBank.load(directory)
+    bank = MemoryBank.open(directory)
     network = named_encoder(encoder, checkpoint, pooling, readout, scales, detail, biases)
     bank.expect_encoder(network)
     say_random(network)

@@ -1,4 +1,4 @@
-"""From images to a bank on disk: embedded batch by batch, and resumed at the first image that is not kept."""
+"""From images to a bank that is kept: embedded batch by batch, and resumed at the first image that is not there."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -21,15 +21,14 @@ from fsl_explain.batches import check_batch_size
 from fsl_explain.encoder import Encoder
 from fsl_explain.progress import Report, silent
 from retrieval_explain.store.bank_rows import rows_table
-from retrieval_explain.store.changes import change_on_disk
 from retrieval_explain.store.data_sets import as_images
 from retrieval_explain.store.encoder_fingerprint import described, expect_encoder, preprocessing_text
-from retrieval_explain.store.files import open_bank
 from retrieval_explain.store.growing import Grown, compared
+from retrieval_explain.store.journal import Settings
 from retrieval_explain.store.manifest import LABELS, NAMES
 from retrieval_explain.store.row_changes import Change, Existing, appended, updated
 from retrieval_explain.store.several_labels import warn_of_several_labels
-from retrieval_explain.store.writer import BankWriter
+from retrieval_explain.store.stores import Place, Store, as_store
 
 STAGE = "embed"
 LISTED = ["id", "label", "path"]  # what a data set says of its images before one is read
@@ -38,14 +37,14 @@ LISTED = ["id", "label", "path"]  # what a data set says of its images before on
 def build_on_disk(
     encoder: Encoder,
     dataset: LabeledImages | str | Path,
-    directory: str | Path,
+    directory: Place,
     similarity: str = "cosine",
     dtype: str = "float32",
     batch_size: int = 16,
     resume: bool = False,
     report: Report = silent,
 ) -> None:
-    """Embed every image of a data set into a bank on disk, in place of the bank that is there.
+    """Embed every image of a data set into a bank in a folder or another store, in place of the bank that is there.
 
     Memory is that of a few batches. What an interrupted build has kept is taken over with ``resume``, where its
     images are what they were; the bank that was there stays until the new one is whole. Ids are positions in the data
@@ -60,9 +59,10 @@ def build_on_disk(
     _check_data_set(images)
     channels = embedding_channels(encoder, images)
     expected = _entries(images)
-    settings = (channels, dtype, similarity, described(encoder), preprocessing_text(encoder))
-    with BankWriter(Path(directory), *settings, resume=resume, expected_rows=len(images)) as writer:
-        _check_kept(writer.kept_rows(), expected, Path(directory), images)
+    settings = Settings(channels, dtype, similarity, described(encoder), preprocessing_text(encoder))
+    store = as_store(directory)
+    with store.writer(settings, resume, len(images)) as writer:
+        _check_kept(writer.kept_rows(), expected, store, images)
         report(STAGE, writer.rows, len(images))
         for embeddings in embedded(encoder, images, writer.rows, batch_size):
             part = expected.slice(writer.rows, len(embeddings))
@@ -71,13 +71,13 @@ def build_on_disk(
             writer.add(embeddings.numpy(), part["id"].to_numpy(), *texts)
             report(STAGE, len(embeddings), len(images))
         writer.notes = {LABELS: NAMES}
-    warn_of_several_labels(open_bank(Path(directory)).table, images)
+    warn_of_several_labels(store.existing().table, images)
 
 
 def append_images(
     encoder: Encoder,
     dataset: LabeledImages | str | Path,
-    directory: str | Path,
+    directory: Place,
     batch_size: int = 16,
     report: Report = silent,
 ) -> Grown:
@@ -92,18 +92,18 @@ def append_images(
     check_batch_size(batch_size)
     images = as_images(dataset)
     _check_data_set(images)
-    stored = open_bank(Path(directory))
-    made = stored.manifest
-    expect_encoder(encoder, made.encoder, made.preprocessing, made.channels)
-    grown = compared(stored.table, images, label_names(images))
+    store = as_store(directory)
+    there = store.existing()
+    expect_encoder(encoder, there.encoder, there.preprocessing, there.channels)
+    grown = compared(there.table, images, label_names(images))
     change = grown_by(encoder, images, grown, batch_size, report)
 
     def unless_changed(bank: Existing) -> Change:
-        if not bank.table.equals(stored.table):
-            raise Busy(f"the bank {directory} was changed while images were embedded for it; append them again.")
+        if not bank.table.equals(there.table):
+            raise Busy(f"the bank {store} was changed while images were embedded for it; append them again.")
         return change(bank)
 
-    change_on_disk(Path(directory), unless_changed)
+    store.change(unless_changed)
     return grown
 
 
@@ -162,6 +162,17 @@ def embedded(
                 yield encoder(torch.stack(_together(dataset, coming.popleft()))).embedding.detach().cpu()
 
 
+def embedded_in_memory(
+    encoder: Encoder, dataset: LabeledImages, batch_size: int, report: Report
+) -> Float[Tensor, "image channel"]:
+    """Return the embeddings of all images of a data set; of none, a matrix without rows and channels."""
+    parts = []
+    for embeddings in embedded(encoder, dataset, 0, batch_size):
+        parts.append(embeddings)
+        report(STAGE, len(embeddings), len(dataset))
+    return torch.cat(parts) if parts else torch.empty(0, 0)
+
+
 def embedding_channels(encoder: Encoder, dataset: LabeledImages) -> int:
     """Return how many channels the encoder's embeddings have, by embedding the first image."""
     first = _together(dataset, (_pixels(encoder, dataset, position) for position in range(1)))
@@ -199,11 +210,11 @@ def _check_data_set(dataset: LabeledImages) -> None:
         raise Mistake("expected a data set of at least one image, but it is empty; check its folder.")
 
 
-def _check_kept(kept: pa.Table, expected: pa.Table, directory: Path, dataset: LabeledImages) -> None:
+def _check_kept(kept: pa.Table, expected: pa.Table, store: Store, dataset: LabeledImages) -> None:
     """Refuse to go on with a build whose kept rows are not the data set's first ones, or not as they are now."""
     begun = expected.slice(0, len(kept))
     if kept.select(LISTED).equals(begun.select(LISTED)):
-        _check_contents(kept, contents_of(dataset, range(len(kept))), directory)
+        _check_contents(kept, contents_of(dataset, range(len(kept))), store)
         return
     same = [
         pc.equal(kept[name].slice(0, len(begun)).fill_null(""), begun[name].fill_null("")) for name in ("label", "path")
@@ -211,18 +222,18 @@ def _check_kept(kept: pa.Table, expected: pa.Table, directory: Path, dataset: La
     first = min((place for column in same if (place := pc.index(column, False).as_py()) >= 0), default=len(begun))
     theirs, ours = (_named(table, first) for table in (kept, begun))
     raise Mistake(
-        f"the unfinished build in {directory} has {theirs} as image {first}, but the data set has {ours}; "
+        f"the unfinished build in {store} has {theirs} as image {first}, but the data set has {ours}; "
         "go on with the data set it was begun with or build the bank again without resuming."
     )
 
 
-def _check_contents(kept: pa.Table, contents: Sequence[str], directory: Path) -> None:
+def _check_contents(kept: pa.Table, contents: Sequence[str], store: Store) -> None:
     """Refuse to go on with a build whose photographs were replaced. Raises: ``ValueError`` naming the first."""
     pairs = enumerate(zip(kept["content"].to_pylist(), contents, strict=True))
     changed = [row for row, (held, holds) in pairs if held != holds]
     if changed:
         raise Mistake(
-            f"{len(changed)} of {len(kept)} images that the unfinished build in {directory} has embedded have changed "
+            f"{len(changed)} of {len(kept)} images that the unfinished build in {store} has embedded have changed "
             f"since, first {_named(kept, changed[0])}; build the bank again without resuming."
         )
 

@@ -5,13 +5,13 @@ from pathlib import Path
 from episodes.errors import Mistake
 from fsl_explain.cli.manners import check_input
 from fsl_explain.cli.options import EncoderName, Neighborhood, PoolingName, ReadoutName, ScalesText, SimilarityName
-from retrieval_explain.cli.options import DtypeName, IndexName
+from retrieval_explain.cli.options import BankPlace, DtypeName, IndexName
 
 
 def build(
     images: Path,
     *,
-    bank: Path,
+    bank: BankPlace,
     encoder: EncoderName = "efficientnet-lite0",
     checkpoint: Path | None = None,
     pooling: PoolingName = None,
@@ -28,7 +28,7 @@ def build(
     unlabeled: bool = False,
     skip_broken: bool = False,
 ) -> None:
-    """Embed images into a memory bank on disk.
+    """Embed images into a memory bank in a folder or on a Milvus server.
 
     The bank that was there stays until the new one is whole. A build that was stopped keeps its images.
 
@@ -38,7 +38,7 @@ def build(
         A folder with one folder of images per class, a folder of images, or a TOML file of retrieval-explain evaluate,
         whose [data] names a data set.
     bank
-        The folder of the bank.
+        The folder of the bank, or milvus://host:port/collection.
     checkpoint
         Weights for the encoder: safetensors, the file of a training, or that of an official release.
     dtype
