@@ -29,6 +29,7 @@ TYPES = {"flat": "FLAT", "hnsw": "HNSW", "ivf": "IVF_FLAT", "ivf-pq": "IVF_PQ"}
 QUERIES_TOGETHER = 64
 OTHERS = 16  # entities that are no rows, which a search may meet
 FEW = 1000  # rows left out that a search without a condition may as well meet
+NO_KEY = -(2**62)  # which no entity has
 KEYS_IN_A_CONDITION = 20_000
 
 
@@ -83,17 +84,17 @@ class ServerIndex:
         indices = torch.full((len(queries), k), -1)
         similarities = torch.empty(len(queries), k, dtype=torch.float64)
         left, condition, there_are = torch.arange(len(queries)), "", self.rows.shape[0]
-        wanted = k + SPARE + OTHERS
+        wanted, most = k + SPARE + OTHERS, min(MOST, 2 * (self.rows.shape[0] + OTHERS))
         if allowed is not None:
             condition, there_are = self._condition(allowed), int(allowed.sum())
             wanted += 0 if condition else self.rows.shape[0] - there_are
         while len(left):
-            wanted = min(wanted, MOST)
+            wanted = min(wanted, most)
             found, is_sure = self._proposed(queries[left], k, wanted, allowed, condition, there_are)
             done = left[is_sure]
             indices[done], similarities[done] = found.indices[is_sure], found.similarities[is_sure]
             left = left[~is_sure]
-            if len(left) and wanted == MOST:
+            if len(left) and wanted == most:
                 rest = self._rest(queries[left], k, allowed)
                 indices[left], similarities[left] = rest.indices, rest.similarities
                 break
@@ -124,11 +125,9 @@ class ServerIndex:
         found = nearest(rows, similarities_to(queries, self.rows, rows, self.similarity), k)
         counts = (rows >= 0).sum(dim=1)
         enough = counts >= k
-        if self.is_exhaustive and rows.shape[1] >= k:
+        if self.is_exhaustive:
             above = found.similarities[:, -1] - torch.from_numpy(self._rounding(asked))
             enough &= (above > torch.from_numpy(last)) | (counts >= there_are)
-        if rows.shape[1] < k:
-            enough = torch.zeros(len(queries), dtype=torch.bool)
         return found, enough
 
     def _candidates(
@@ -149,7 +148,7 @@ class ServerIndex:
             search_params={"metric_type": compared.metric, "params": widths},
             **STRONG,
         )
-        keys = np.full((len(asked), max((len(hits) for hits in found), default=0)), -(2**62), np.int64)
+        keys = np.full((len(asked), wanted), NO_KEY, np.int64)
         last = np.full(len(asked), np.inf)
         for query, hits in enumerate(found):
             keys[query, : len(hits)] = [hit[KEY] for hit in hits]
