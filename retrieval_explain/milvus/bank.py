@@ -100,7 +100,7 @@ class MilvusStore:
     def switch(self, collection: Collection) -> None:
         """Let the bank's name stand for a collection, and drop those that it stood for."""
         verb = "create_alias" if self.current() is None else "alter_alias"
-        self.server.call(verb, collection.name, self.address.collection)
+        collection.once(verb, lambda: self.current() == collection.name, alias=self.address.collection)
         for other in self.others():
             other.drop()
 

@@ -37,6 +37,7 @@ def apply(change: Change, held: Held, claim: Claim) -> None:
     places = np.concatenate([held.places[again], held.places.max(initial=-1) + 1 + np.arange(len(change.added))])
     gone = np.concatenate([np.flatnonzero(~change.kept), again])
     first = claim.until
+    collection.expect(claim)
     claim = claim.model_copy(update={"until": first + len(places) + len(gone)})
     collection.take(claim)
     digests: list[int] = []

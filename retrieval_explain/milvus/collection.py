@@ -1,6 +1,6 @@
 """A collection that holds the rows of a bank: written by primary key, read at strong consistency."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeVar, cast
@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 from pydantic import BaseModel
 
-from episodes.errors import Busy
+from episodes.errors import Busy, Mistake
 from retrieval_explain.milvus.entities import (
     CLAIM,
     CLAIM_KEY,
@@ -64,15 +64,33 @@ class Collection:
         for field in dict.fromkeys((EMBEDDING, compared.field)):
             metric = compared.metric if field == compared.field else "L2"
             indices.add_index(field, index_type="FLAT", metric_type=metric)
-        self.call("create_collection", schema=schema, index_params=indices, **STRONG)
+        try:
+            self.call("create_collection", schema=schema, index_params=indices, **STRONG)
+        except Mistake:
+            if not self.is_there():
+                raise
+            self.drop()  # it was made half, and the answer was lost
+            self.call("create_collection", schema=schema, index_params=indices, **STRONG)
+
+    def is_there(self) -> bool:
+        """Say whether the server has the collection."""
+        return self.name in self.server.call("list_collections")
 
     def call(self, verb: str, **options: Any) -> Any:
         """Call a verb of the client on this collection."""
         return self.server.call(verb, self.name, loads=self.name, **options)
 
+    def once(self, verb: str, is_done: Callable[[], bool], **options: Any) -> None:
+        """Call a verb that is refused the second time, which is right where the first answer was lost."""
+        try:
+            self.call(verb, **options)
+        except Mistake:
+            if not is_done():
+                raise
+
     def drop(self) -> None:
         """Remove the collection from the server."""
-        self.call("drop_collection")
+        self.once("drop_collection", lambda: not self.is_there())
 
     def query(self, where: str, fields: Sequence[str]) -> list[dict[str, Any]]:
         """Return fields of the entities of which a condition holds, at most ``MOST`` of them."""
@@ -133,7 +151,7 @@ class Collection:
 
     def claim(self) -> Claim | None:
         """Return the claim of the last writer."""
-        found = self.query(f"{ROW} == {CLAIM}", ("path",))
+        found = self.query(f"{KEY} in [{CLAIM_KEY}]", ("path",))  # asked before each batch, and quick by the key
         return self._read(Claim, found[0]) if found else None
 
     def take(self, claim: Claim) -> None:

@@ -215,11 +215,18 @@ def _settings(rows: MilvusRows, kind: str, k: int) -> dict[str, int]:
 
 def _kind_there(rows: MilvusRows) -> str:
     """Return the kind of the server's index."""
-    told = rows.held.collection.call("describe_index", index_name=compared_by(rows.held.record.made.similarity).field)
-    named = {server: own for own, server in TYPES.items()}
-    if told is None or told.get("index_type") not in named:
-        raise rows.held.damaged(f"its index is {told and told.get('index_type')!r}, which this software did not make")
-    return named[told["index_type"]]
+    told, named = _kind_told(rows), {server: own for own, server in TYPES.items()}
+    if told not in named:
+        raise rows.held.damaged(f"its index is {told}, which this software did not make")
+    return named[told]
+
+
+def _kind_told(rows: MilvusRows) -> str | None:
+    """Return what the server calls the kind of its index; None where it has none."""
+    name, collection = compared_by(rows.held.record.made.similarity).field, rows.held.collection
+    if name not in collection.call("list_indexes"):
+        return None
+    return str(collection.call("describe_index", index_name=name)["index_type"])
 
 
 def _build(rows: MilvusRows, kind: str, k: int) -> None:
@@ -243,6 +250,6 @@ def _put(rows: MilvusRows, index_type: str, options: dict[str, int]) -> None:
     indices = collection.server.pymilvus.MilvusClient.prepare_index_params()
     indices.add_index(compared.field, index_name=compared.field, **told)
     collection.call("release_collection")
-    collection.call("drop_index", index_name=compared.field)
+    collection.once("drop_index", lambda: _kind_told(rows) is None, index_name=compared.field)
     collection.call("create_index", index_params=indices)
     collection.call("load_collection")
