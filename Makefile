@@ -7,7 +7,7 @@ WORKERS ?= 2
 # Compiled modules are kept, even where the surroundings forbid it: else each process compiles torch anew, for seconds.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test test-elsewhere learn2learn check lint types contracts clean
+.PHONY: demo test test-elsewhere learn2learn milvus check lint types contracts clean
 
 demo: .venv/installed
 	$(BIN)/fsl-explain demo --out $(OUT) --overwrite
@@ -33,6 +33,15 @@ learn2learn: .venv-learn2learn/installed
 	.venv-learn2learn/bin/python -c "import learn2learn"
 	touch $@
 
+# The server milvus-lite brings faiss-cpu, which overwrites the faiss of this project: hence an environment of its own.
+milvus: .venv/installed .venv-milvus/installed
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(WORKERS) tests/retrieval/milvus
+
+.venv-milvus/installed: .venv/installed requirements-milvus.lock
+	$(PYTHON) -m venv --clear .venv-milvus
+	$(BIN)/uv pip install --python .venv-milvus/bin/python --no-deps --require-hashes -r requirements-milvus.lock
+	touch $@
+
 check: lint types contracts
 
 lint: .venv/installed
@@ -47,7 +56,7 @@ contracts: .venv/installed
 	$(BIN)/lint-imports
 
 clean:
-	rm -rf .venv .venv-learn2learn build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache $(OUT) results
+	rm -rf .venv .venv-learn2learn .venv-milvus build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache $(OUT) results
 
 .venv/installed: pyproject.toml requirements.lock requirements-uv.lock
 	$(PYTHON) -m venv --clear .venv

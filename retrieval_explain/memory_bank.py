@@ -10,41 +10,47 @@ from jaxtyping import Int, Int64
 from torch import Tensor
 
 from episodes import LabeledImages
-from episodes.errors import Mistake
 from episodes.naming import unknown_name
 from fsl_explain.batches import check_batch_size
 from fsl_explain.encoder import Encoder
 from fsl_explain.engine import LOCAL, EngineChoice
 from fsl_explain.progress import Report, silent
 from fsl_explain.scales import compared_at
-from fsl_explain.similarities import Similarity, named_similarity, similarity_name, traits_of
+from fsl_explain.similarities import Similarity, named_similarity, similarity_name
+from retrieval_explain.places import Place, store_at
 from retrieval_explain.ranking.neighbors import Neighbors, Rows, RowsInMemory, blocks
 from retrieval_explain.search.index import build_index, flat, search
 from retrieval_explain.search.index_cache import cached
-from retrieval_explain.search.recall import Verified, check_recall, verify
+from retrieval_explain.search.recall import USUAL_RECALL, HasOwnIndex, Verified, check_recall, own_index, verify
 from retrieval_explain.settings import INDEX_KINDS
 from retrieval_explain.store.building import build_on_disk, label_names, path_texts
-from retrieval_explain.store.changed_in_memory import as_texts, changed_in_memory, texts_of
-from retrieval_explain.store.changes import change_on_disk
+from retrieval_explain.store.changed_in_memory import as_texts, changed_in_memory
+from retrieval_explain.store.copying import copy_to
 from retrieval_explain.store.data_sets import as_images
 from retrieval_explain.store.embedding import embedded_together
 from retrieval_explain.store.encoder_fingerprint import described, expect_encoder, preprocessing_text
 from retrieval_explain.store.entries import (
     Entries,
     Labels,
-    StoredEntries,
     entries_in_memory,
     with_contents,
 )
-from retrieval_explain.store.files import open_bank
-from retrieval_explain.store.given_rows import Given, as_rows, check_rows, wanted_neighbors
-from retrieval_explain.store.manifest import LABELS, NAMES, NUMBERS
+from retrieval_explain.store.given_rows import (
+    Given,
+    as_matrix,
+    as_queries,
+    as_rows,
+    check_all_rows,
+    check_rows,
+    wanted_neighbors,
+)
+from retrieval_explain.store.journal import Settings
 from retrieval_explain.store.row_changes import Change, Existing, appended, deleted, updated
 from retrieval_explain.store.row_filter import allowed_rows, own_rows, without_own
 from retrieval_explain.store.several_labels import checked_contents
 from retrieval_explain.store.similarity_names import recorded_name, storable_name, words_of
 from retrieval_explain.store.stored_rows import StoredRows
-from retrieval_explain.store.writer import BankWriter
+from retrieval_explain.store.stores import Store
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,7 @@ class MemoryBank:
     encoder: str = ""  # what made the embeddings, with its fingerprint
     preprocessing: str = ""
     verified: Verified | None = None  # None: exact search
-    directory: Path | None = None  # None: in memory only
+    store: Store | None = None  # None: in memory only
 
     @classmethod
     def from_embeddings(
@@ -77,17 +83,12 @@ class MemoryBank:
     ) -> "MemoryBank":
         """Make a bank of embeddings that exist already, in a tensor or an array (row, channel).
 
-        ``labels`` are class names or numbers, None or -1 where there is none; ids are 0, 1, 2, … where none are
-        given.
+        ``labels`` are class names or numbers, None or -1 where there is none; ids are 0, 1, 2, … by default.
 
         Raises: ``ValueError`` for rows that cannot be compared, lists of another length or an id given twice;
         ``LookupError`` for an unknown similarity.
         """
-        similarity, rows = similarity_name(similarity) or similarity, as_rows(embeddings, "embeddings")
-        if rows.dim() != 2 or not rows.numel():
-            raise Mistake(
-                f"expected embeddings (rows, channels) of at least one image, but got shape {tuple(rows.shape)}."
-            )
+        similarity, rows = similarity_name(similarity) or similarity, as_matrix(embeddings)
         entries = entries_in_memory(len(rows), labels, paths, ids)
         check_rows(rows, similarity, entries.paths)
         return cls(RowsInMemory(rows), similarity, entries, encoder, preprocessing)
@@ -101,26 +102,26 @@ class MemoryBank:
         similarity: str | Similarity = "cosine",
         batch_size: int = 16,
         report: Report = silent,
-        directory: str | Path | None = None,
+        directory: Place | None = None,
         resume: bool = False,
         dtype: str = "float32",
         engine: EngineChoice = LOCAL,
     ) -> "MemoryBank":
-        """Embed every image of a data set or folder: in memory, or in a bank on disk, whose build can be resumed.
+        """Embed every image of a data set or folder: in memory, or in a ``directory`` as ``open`` takes it.
 
-        ``report`` is told the stage, the images done since its last call, and all images. An
-        ``engine`` with workers has them embed. Errors as ``from_embeddings`` and ``bank_building.build_on_disk``.
+        ``report`` is told the stage, the images done since its last call, and all images; workers of an ``engine``
+        embed. Errors as ``from_embeddings`` and ``building.build_on_disk``.
         """
-        similarity, images = compared_at(encoder.scales, named_similarity(similarity)), as_images(dataset)
-        similarity = similarity_name(similarity) or similarity
+        images, compared = as_images(dataset), compared_at(encoder.scales, named_similarity(similarity))
+        similarity = similarity_name(compared) or compared
         check_batch_size(batch_size)
         if directory is not None:
-            stored = (directory, storable_name(similarity), dtype)
-            build_on_disk(encoder, images, *stored, batch_size, resume, report, engine)
-            return cls.load(directory)
+            store, named = store_at(directory), storable_name(similarity)
+            build_on_disk(encoder, images, store, named, dtype, batch_size, resume, report, engine)
+            return cls.open(store)
         made = cls.from_embeddings(
             embedded_together(encoder, images, batch_size, report, engine),
-            labels=label_names(images),
+            label_names(images),
             paths=path_texts(images),
             similarity=similarity,
             encoder=described(encoder),
@@ -129,24 +130,30 @@ class MemoryBank:
         return replace(made, entries=with_contents(made.entries, checked_contents(images)))
 
     @classmethod
-    def load(cls, directory: str | Path, *, similarity: str | Similarity | None = None) -> "MemoryBank":
-        """Open a stored bank: its manifest and sizes are checked now, everything else when it is first read.
+    def open(cls, place: Place, *, similarity: str | Similarity | None = None) -> "MemoryBank":
+        """Open a bank in a folder, or ``milvus://host:port/collection``.
 
-        ``similarity`` takes the place of the one it was built with; then rows that have no such similarity are looked
-        for now.
+        Of a folder the manifest and sizes are checked now, the rest when it is read. Of a server the rows' texts are
+        read now, and its index's recall is measured once for the rows as they are. ``similarity`` takes the place of
+        the one it was built with; rows that have no such similarity are looked for now.
 
-        Raises: ``FileNotFoundError`` where there is no bank; ``ValueError`` that names a damaged file; ``LookupError``
-        for a similarity that has no name here.
+        Raises: ``FileNotFoundError`` for no bank; ``ValueError`` that names what is damaged; ``LookupError`` for a
+        similarity that has no name here; ``ConnectionError`` for a server that is away.
         """
-        stored = open_bank(Path(directory))
-        made = stored.manifest
-        rows, entries = StoredRows(stored), StoredEntries(stored)
-        chosen = recorded_name(made.similarity, Path(directory)) if similarity is None else similarity
-        chosen = similarity_name(chosen) or chosen
-        if chosen != made.similarity and traits_of(named_similarity(chosen)).zero_has_none:
-            for start, block in blocks(rows):
-                check_rows(block, chosen, entries.paths[start : start + len(block)], "embeddings", start)
-        return cls(rows, chosen, entries, made.encoder, made.preprocessing, None, Path(directory))
+        there = (store := store_at(place)).open()
+        given = recorded_name(there.similarity, str(store)) if similarity is None else similarity
+        chosen = similarity_name(given) or given
+        if chosen != there.similarity:
+            check_all_rows(blocks(there.rows), chosen, there.entries.paths)
+        known = (there.entries, there.encoder, there.preprocessing, own_index(there.rows, chosen), store)
+        return cls(there.rows, chosen, *known)
+
+    load = open  # noqa: A003 - another name of the method above
+
+    @property
+    def directory(self) -> Path | None:
+        """The folder of the bank; None where it is in memory only, or on a server."""
+        return None if self.store is None else self.store.directory
 
     @property
     def compared_by(self) -> Similarity:
@@ -158,20 +165,15 @@ class MemoryBank:
         """Name the similarity, or else its kind, for a page."""
         return words_of(self.similarity)
 
-    def save(self, directory: str | Path, *, dtype: str = "float32") -> None:
-        """Write the bank to a folder, in place of the one that is there; a kill leaves the old one or the new one.
+    def save(self, directory: Place, *, dtype: str = "float32") -> None:
+        """Write the bank to a folder or a server, in place of the one that is there, whole or not at all.
 
         ``dtype`` is float32 or float16, in which the embeddings are rounded.
 
         Raises: ``ValueError`` or ``OSError`` in one sentence where it cannot be written; nothing is lost.
         """
-        rows, channels = self.rows.shape
-        settings = (channels, dtype, storable_name(self.similarity), self.encoder, self.preprocessing)
-        with BankWriter(Path(directory), *settings, expected_rows=rows) as writer:
-            for start, block in blocks(self.rows):
-                labels, paths, contents = texts_of(self.entries, slice(start, start + len(block)))
-                writer.add(block.numpy(), self.ids[start : start + len(block)].numpy(), labels, paths, contents)
-            writer.notes = {LABELS: NAMES if self.classes else NUMBERS}
+        made = (storable_name(self.similarity), self.encoder, self.preprocessing)
+        copy_to(store_at(directory), Settings(self.rows.shape[1], dtype, *made), self.rows, self.entries)
 
     def __len__(self) -> int:
         return self.rows.shape[0]
@@ -196,11 +198,11 @@ class MemoryBank:
         """The path of every row, "" where it has none."""
         return self.entries.paths
 
-    def indexed(self, kind: str, *, k: int | None = None, recall: float = 0.95) -> "MemoryBank":
+    def indexed(self, kind: str, *, k: int | None = None, recall: float = USUAL_RECALL) -> "MemoryBank":
         """Return the same bank with an index, as wide as it takes to reach the asked recall at k on a sample.
 
         ``verified.sentence`` says what was reached; it may be less where no setting reaches more. Beside a bank on
-        disk the index is kept, and taken from there the next time.
+        disk the index is kept, and taken from there the next time; on a server it is the server's.
         """
         check_recall(recall)
         if kind not in INDEX_KINDS:
@@ -208,8 +210,11 @@ class MemoryBank:
         wanted = wanted_neighbors(k, len(self), len(self))
         if isinstance(self.rows, StoredRows):
             return replace(self, verified=cached(self.rows.stored, self.rows, self.similarity, kind, wanted, recall))
-        built = build_index(self.rows, self.similarity, kind, wanted)
-        return replace(self, verified=verify(built, self.rows, wanted, recall))
+        if isinstance(self.rows, HasOwnIndex):
+            return replace(self, verified=self.rows.indexed(self.similarity, kind, wanted, recall))
+        return replace(
+            self, verified=verify(build_index(self.rows, self.similarity, kind, wanted), self.rows, wanted, recall)
+        )
 
     def search(
         self,
@@ -224,7 +229,6 @@ class MemoryBank:
         """Return the k most similar rows of each query, a tensor or an array (…, channel).
 
         ``k`` of None is 200, or all rows where there are fewer.
-
         ``classes`` and ``ids`` search among the rows that have one of them, ``without`` leaves rows out; all
         three compare with every row that is left. ``leave_out`` is one row for each query, which is not its own
         neighbor, or -1.
@@ -232,13 +236,8 @@ class MemoryBank:
         Raises: ``ValueError`` for more neighbors than there are rows to search among, or queries that cannot
         be compared; ``LookupError`` for an unknown class or id.
         """
-        channels, given = self.rows.shape[1], as_rows(embeddings, "queries")
-        if given.shape[-1] != channels:
-            raise Mistake(
-                f"expected queries of {channels} channels, but got {given.shape[-1]}; use the bank's encoder."
-            )
-        queries = given.reshape(-1, channels)
-        check_rows(queries, self.similarity, (), "queries")
+        given = as_queries(embeddings, self.rows.shape[1], self.similarity)
+        queries = given.reshape(-1, self.rows.shape[1])
         allowed = allowed_rows(self.entries, len(self), classes, ids, without)
         own = own_rows(leave_out, len(queries), allowed, len(self))
         left = len(self) if allowed is None else int(allowed.sum())
@@ -267,7 +266,8 @@ class MemoryBank:
     ) -> "MemoryBank":
         """Return the bank with more rows behind the others; ids that are not given go on from the largest.
 
-        A bank on disk is changed there, whole or not at all. An index is not taken along: search is exact again.
+        A bank on disk or on a server is changed there, whole or not at all. An index is not taken along: search is
+        exact again, or that of the server, measured anew.
 
         Raises: ``ValueError`` for rows that cannot be compared, lists of another length or an id that is taken.
         """
@@ -291,9 +291,9 @@ class MemoryBank:
         return self._changed(lambda bank: updated(bank, np.asarray(ids), rows, *as_texts(self.entries, labels, paths)))
 
     def _changed(self, change: Callable[[Existing], Change]) -> "MemoryBank":
-        if self.directory is not None:
-            change_on_disk(self.directory, change)
-            return MemoryBank.load(self.directory, similarity=self.similarity)
+        if self.store is not None:
+            self.store.change(change)
+            return MemoryBank.open(self.store, similarity=self.similarity)
         rows = torch.cat([block for _, block in blocks(self.rows)])
-        left, entries = changed_in_memory(rows, self.entries, words_of(self.similarity), change)
+        left, entries = changed_in_memory(rows, self.entries, self.similarity_words, change)
         return replace(self, rows=RowsInMemory(left), entries=entries, verified=None)

@@ -2,7 +2,15 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, SerializeAsAny, WrapValidator, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SerializeAsAny,
+    WrapValidator,
+    field_validator,
+    model_validator,
+)
 
 from episodes.errors import Mistake
 from episodes.naming import unknown_name
@@ -15,6 +23,7 @@ from fsl_explain.config.names import SimilarityName, of_its_kind
 from fsl_explain.config.settings import ExplanationConfig, RunConfig
 from fsl_explain.config.strict import LocalPath, Settings
 from fsl_explain.registries import NEIGHBOR_RULES, SIMILARITIES, rules_among
+from retrieval_explain.bank_address import as_address, is_address
 
 INDEX_KINDS = ("flat", "hnsw", "ivf", "ivf-pq")
 DTYPES = ("float32", "float16")
@@ -43,11 +52,26 @@ class NeighborDecisionConfig(Settings):
         return tuple(dict.fromkeys(rules))
 
 
+def _checked_address(place: object) -> object:
+    """Refuse an address that is none, which would else be taken for a folder."""
+    return str(as_address(place)) if isinstance(place, str) and is_address(place) else place
+
+
+def _on_server(text: str) -> str:
+    if not is_address(text):
+        raise ValueError("a folder")  # which the other kind of place takes
+    return text
+
+
+BankPlace = Annotated[Annotated[str, AfterValidator(_on_server)] | LocalPath, BeforeValidator(_checked_address)]
+"""The address of a bank on a server, or a folder relative to the configuration file that names it."""
+
+
 class BankData(Settings):
     """A stored bank, such as one imported from NPID or MoCo: its images need not be there."""
 
     kind: Literal["bank"]
-    directory: LocalPath = Field(description="The folder of the bank.")
+    directory: BankPlace = Field(description="The folder of the bank, or milvus://host:port/collection.")
 
 
 def _galleries() -> Registry[type[Settings]]:

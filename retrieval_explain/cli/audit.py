@@ -17,11 +17,12 @@ from retrieval_explain.audit.audit_table import (
 )
 from retrieval_explain.audit.label_audit import audit as audit_bank
 from retrieval_explain.audit.label_audit import inject_label_noise
+from retrieval_explain.bank_address import Address
 from retrieval_explain.memory_bank import MemoryBank
 
 
 def run(
-    bank: Path,
+    bank: Path | Address,
     k: int | None,
     flip: float | None,
     seed: int,
@@ -30,7 +31,7 @@ def run(
     engine: EngineOptions,
 ) -> None:
     """Value the labels, print the doubtful ones and write the results."""
-    searched = MemoryBank.load(bank)
+    searched = MemoryBank.open(bank)
     noise = None if flip is None else inject_label_noise(searched.labels, flip, seed)
     with progress_bars() as report:
         found = audit_bank(searched, k, None if noise is None else noise.labels, engine=engine, report=report)

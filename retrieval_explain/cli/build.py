@@ -10,7 +10,9 @@ from fsl_explain.cli.named_encoder import named_encoder
 from fsl_explain.cli.progress import note, progress_bars, say
 from fsl_explain.config import read_config
 from fsl_explain.engine import EngineOptions
+from retrieval_explain.bank_address import Address
 from retrieval_explain.memory_bank import MemoryBank
+from retrieval_explain.places import store_at
 from retrieval_explain.search.index_limits import check_enough
 from retrieval_explain.settings import BankEvaluationConfig
 from retrieval_explain.store.building import append_images
@@ -21,7 +23,7 @@ USUAL = EngineOptions()
 
 def run(
     images: Path,
-    bank: Path,
+    bank: Path | Address,
     encoder: str,
     checkpoint: Path | None,
     pooling: str | None,
@@ -51,8 +53,8 @@ def run(
     note(f"Embedding {len(dataset)} images of {len(dataset.classes) or 'no'} classes with {network.description} …")
     with progress_bars() as report:
         if append:
-            grown = append_images(network, dataset, bank, batch_size, report, engine)
-            made = MemoryBank.load(bank)
+            grown = append_images(network, dataset, store_at(bank), batch_size, report, engine)
+            made = MemoryBank.open(bank)
         else:
             made = MemoryBank.build(
                 network,

@@ -7,6 +7,7 @@ from fsl_explain.backbones.random_parts import random_words
 from fsl_explain.cli.progress import note, say, show_table
 from fsl_explain.evaluation import Table
 from fsl_explain.report import Page
+from retrieval_explain.bank_address import Address
 from retrieval_explain.cli.opened import UNKNOWN, labels_given, open_bank_for
 from retrieval_explain.cli.remarks import remarks
 from retrieval_explain.decisions.text_queries import TextRetrieved, retrieve_text
@@ -17,7 +18,7 @@ from retrieval_explain.store.row_filter import allowed_rows
 
 def run(
     text: str,
-    bank: Path,
+    bank: Path | Address,
     out: Path,
     explained: int,
     gallery: int,

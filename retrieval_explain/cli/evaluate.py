@@ -18,6 +18,7 @@ from fsl_explain.evaluation.results.read_back import LEFT_OUT
 from fsl_explain.evaluation.results.written import images_used
 from fsl_explain.progress import Report, silent
 from fsl_explain.report import Page
+from retrieval_explain.bank_address import as_place
 from retrieval_explain.evaluation.bank_gallery import BankGallery
 from retrieval_explain.evaluation.evaluation_tables import bank_query_columns, bank_tables, summarize_bank
 from retrieval_explain.evaluation.retrieval_evaluation import BankEvaluation, evaluate_bank, measured_methods
@@ -111,7 +112,8 @@ def bank_of(
 
 def _gallery(settings: BankEvaluationConfig) -> LabeledImages | None:
     if isinstance(settings.gallery, BankData):
-        return BankGallery(MemoryBank.load(settings.gallery.directory), settings.gallery.directory.name)
+        place = as_place(settings.gallery.directory)
+        return BankGallery(MemoryBank.open(place), place.name)
     return None if settings.gallery is None else settings.gallery.open("gallery")
 
 

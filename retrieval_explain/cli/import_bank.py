@@ -3,12 +3,13 @@
 from pathlib import Path
 
 from fsl_explain.cli.progress import progress_bars, say
+from retrieval_explain.bank_address import Address
 from retrieval_explain.imports.importing import import_embeddings
 
 
 def run(
     file: Path,
-    bank: Path,
+    bank: Path | Address,
     images: Path | None,
     layout: str,
     key: str | None,

@@ -7,6 +7,7 @@ from fsl_explain.classifiers import Vote
 from fsl_explain.cli.progress import note, say, show_table
 from fsl_explain.evaluation import Table
 from fsl_explain.report import Page
+from retrieval_explain.bank_address import Address
 from retrieval_explain.cli.opened import (
     UNKNOWN,
     Query,
@@ -26,7 +27,7 @@ from retrieval_explain.inspection.page import verdict, write_inspection
 
 def run(
     query: Path,
-    bank: Path,
+    bank: Path | Address,
     out: Path,
     expected: str | None,
     json: Path | None,

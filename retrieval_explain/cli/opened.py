@@ -17,6 +17,7 @@ from fsl_explain.cli.measuring import say_random
 from fsl_explain.cli.named_encoder import named_encoder
 from fsl_explain.cli.progress import note
 from fsl_explain.encoder import Encoder
+from retrieval_explain.bank_address import Address
 from retrieval_explain.inspection.query_region import cut_region, region_edges
 from retrieval_explain.memory_bank import MemoryBank
 from retrieval_explain.sharded_bank import load_shards
@@ -42,7 +43,7 @@ class Query:
 
 
 def open_bank_for(
-    directory: Path | Sequence[Path],
+    directory: Path | Address | Sequence[Path | Address],
     encoder: str,
     checkpoint: Path | None,
     pooling: str | None,
@@ -57,8 +58,8 @@ def open_bank_for(
 
     Raises: ``ValueError`` for an encoder that did not make the bank.
     """
-    folders = [directory] if isinstance(directory, Path) else list(directory)
-    bank = MemoryBank.load(folders[0]) if len(folders) == 1 else load_shards(folders)
+    places = [directory] if isinstance(directory, Path | Address) else list(directory)
+    bank = MemoryBank.open(places[0]) if len(places) == 1 else load_shards(_folders(places))
     network = named_encoder(encoder, checkpoint, pooling, readout, scales, detail, biases)
     bank.expect_encoder(network)
     say_random(network)
@@ -69,6 +70,14 @@ def open_bank_for(
     if indexed.verified is not None:
         note(f"{index}: {indexed.verified.sentence}.")
     return indexed, network
+
+
+def _folders(places: Sequence[Path | Address]) -> list[Path]:
+    """Return places that are all folders. Raises: ``ValueError`` for one on a server."""
+    for place in places:
+        if not isinstance(place, Path):
+            raise Mistake(f"only folders are searched together, but {place} is none; name it alone.")
+    return [place for place in places if isinstance(place, Path)]
 
 
 def open_query(path: Path, encoder: Encoder, box: Box | None, box_format: str = "xyxy") -> Query:

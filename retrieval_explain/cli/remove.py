@@ -7,14 +7,15 @@ import torch
 
 from episodes.errors import Mistake
 from fsl_explain.cli.progress import say
+from retrieval_explain.bank_address import Address
 from retrieval_explain.cli.opened import labels_given
 from retrieval_explain.memory_bank import MemoryBank
 from retrieval_explain.store.row_filter import allowed_rows
 
 
-def run(bank: Path, ids: tuple[int, ...], classes: tuple[str, ...], missing: bool) -> None:
+def run(bank: Path | Address, ids: tuple[int, ...], classes: tuple[str, ...], missing: bool) -> None:
     """Remove what any of the three names, and say how many images are left."""
-    opened = MemoryBank.load(bank)
+    opened = MemoryBank.open(bank)
     chosen, count = torch.zeros(len(opened), dtype=torch.bool), len(opened)
     of_ids = allowed_rows(opened.entries, count, ids=ids or None)
     of_classes = allowed_rows(opened.entries, count, labels_given(opened, classes))

@@ -5,6 +5,7 @@ from typing import Any
 
 from fsl_explain.cli.progress import show_table
 from fsl_explain.evaluation import Table
+from retrieval_explain.bank_address import Address
 from retrieval_explain.cli.opened import (
     UNKNOWN,
     labels_given,
@@ -22,7 +23,7 @@ from retrieval_explain.ranking.neighbors import Neighbors
 def run(
     query: Path | None,
     text: str | None,
-    bank: tuple[Path, ...],
+    bank: tuple[Path | Address, ...],
     k: int,
     box: tuple[float, float, float, float] | None,
     box_format: str,

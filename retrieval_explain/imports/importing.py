@@ -13,17 +13,18 @@ from fsl_explain.similarities import Similarity, similarity_name
 from retrieval_explain.imports.embedding_sources import EmbeddingSource, Piece, open_source
 from retrieval_explain.imports.image_lists import ImageList, read_image_list
 from retrieval_explain.memory_bank import MemoryBank
+from retrieval_explain.places import Place, store_at
 from retrieval_explain.store.given_labels import as_labels
+from retrieval_explain.store.journal import Settings
 from retrieval_explain.store.manifest import LABELS, NAMES, NUMBERS
 from retrieval_explain.store.similarity_names import storable_name
-from retrieval_explain.store.writer import BankWriter
 
 STAGE = "import"
 
 
 def import_embeddings(
     file: str | Path,
-    directory: str | Path | None = None,
+    directory: Place | None = None,
     labels: Sequence[str] | Sequence[int] | None = None,
     images: str | Path | None = None,
     layout: str = "auto",
@@ -33,7 +34,7 @@ def import_embeddings(
     encoder: str = "",
     report: Report = silent,
 ) -> MemoryBank:
-    """Make a bank of the embeddings in a file: in memory, or in a folder, then with the memory of a few pieces.
+    """Make a bank of the embeddings in a file: in memory, or in a folder or on a server piece by piece.
 
     ``images`` says which images they are: a text file with one image a line, or the folder of class folders whose
     sorted order they have. ``labels`` stand above those of the images, and both above the file's own. ``layout`` and
@@ -51,15 +52,16 @@ def import_embeddings(
     pieces = _described(source, listed, given)
     if directory is None:
         return _in_memory(source, pieces, numbered, similarity, encoder, report)
-    settings = (source.channels, dtype, storable_name(similarity), encoder)
-    with BankWriter(Path(directory), *settings, expected_rows=source.rows) as writer:
+    store = store_at(directory)
+    settings = Settings(source.channels, dtype, storable_name(similarity), encoder, "")
+    with store.writer(settings, False, source.rows) as writer:
         for piece in pieces:
             if numbered:
                 as_labels([None if label is None else int(label) for label in piece.labels or ()])
             writer.add(piece.embeddings, piece.ids, piece.labels, piece.paths)
             report(STAGE, len(piece.embeddings), source.rows)
         writer.notes = {LABELS: NUMBERS if numbered else NAMES}
-    return MemoryBank.load(directory)
+    return MemoryBank.open(store)
 
 
 def _in_memory(

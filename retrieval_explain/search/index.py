@@ -24,6 +24,7 @@ from fsl_explain.turns import alone
 from retrieval_explain.ranking.neighbors import ROWS_IN_A_BLOCK, Neighbors, Rows, blocks, nearest, similarities_to
 from retrieval_explain.search.exact_search import exact_search, promising
 from retrieval_explain.search.index_limits import check_enough, check_float32
+from retrieval_explain.search.searcher import Searcher
 from retrieval_explain.search.sharded import ShardedRows
 
 faiss: Any = typed_faiss  # its stubs know neither the search parameters nor the factory's results
@@ -102,8 +103,10 @@ def automatic_settings(kind: str, rows: int, channels: int, k: int) -> dict[str,
     return settings
 
 
-def widened(index: Index) -> Index | None:
+def widened(index: Index | Searcher) -> Index | Searcher | None:
     """Return the same index searched twice as widely, or None where it looks at everything already."""
+    if not isinstance(index, Index):
+        return index.widened()
     if index.is_exact:
         return None
     name = "paths" if index.kind == "hnsw" else "probed"
@@ -161,7 +164,7 @@ def read_index(
 
 
 def search(
-    index: Index,
+    index: Index | Searcher,
     rows: Rows,
     queries: Float[Tensor, "query channel"],
     k: int,
@@ -173,6 +176,8 @@ def search(
 
     Raises: ``ValueError`` where fewer than k rows are allowed, or the index finds fewer.
     """
+    if not isinstance(index, Index):
+        return index.search(queries, k, allowed)
     if index.is_exact or allowed is not None:
         device = index.device if index.is_exact else "cpu"
         if isinstance(rows, ShardedRows):

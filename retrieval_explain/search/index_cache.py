@@ -54,9 +54,10 @@ def cached(stored: StoredBank, rows: Rows, similarity: str | Similarity, kind: s
     kept = _kept(stored, rows, similarity, kind, k, recall)
     if kept is not None:
         return kept
-    verified = verify(build_index(rows, similarity, kind, k), rows, k, recall)
+    built = build_index(rows, similarity, kind, k)
+    verified = verify(built, rows, k, recall)
     with suppress(OSError, ValueError):
-        _keep(stored, verified)
+        _keep(stored, verified, built)
     return verified
 
 
@@ -95,10 +96,10 @@ def read_checked(path: Path, record: Record) -> bytes | None:
     return data if hashlib.sha256(data).hexdigest() == record.sha256 else None
 
 
-def _keep(stored: StoredBank, verified: Verified) -> None:
+def _keep(stored: StoredBank, verified: Verified, built: Index) -> None:
     """Write an index aside, name it, and record it in the manifest; nothing of it is used without the record."""
     kind = verified.index.kind
-    sha256, size = _write(stored.directory / INDEXES, verified.index)
+    sha256, size = _write(stored.directory / INDEXES, built)
     record = Record(
         settings=verified.index.settings,
         sha256=sha256,

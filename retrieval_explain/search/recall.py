@@ -1,6 +1,7 @@
 """How many of the true neighbors an index finds, measured against the exact search at the k it is used with."""
 
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -8,18 +9,34 @@ from jaxtyping import Float
 from torch import Tensor
 
 from episodes.errors import Mistake
+from fsl_explain.classifiers.neighborhood import DEFAULT_K
+from fsl_explain.similarities import Similarity
 from retrieval_explain.ranking.neighbors import Neighbors, Rows
 from retrieval_explain.search.index import Index, flat, search, widened
+from retrieval_explain.search.searcher import Searcher
 
 SAMPLED_QUERIES = 100
 SEED = 4321
+USUAL_RECALL = 0.95
+
+
+@runtime_checkable
+class HasOwnIndex(Protocol):
+    """Rows that are stored where there is an index of them."""
+
+    def indexed(self, similarity: str | Similarity, kind: str | None, k: int, recall: float) -> "Verified | None":
+        """Return this index, of a kind where one is asked for, with the recall at k that was measured of it.
+
+        None where it serves no such similarity, and no kind is asked for.
+        """
+        ...
 
 
 @dataclass(frozen=True)
 class Verified:
     """An index with the recall it was seen to reach."""
 
-    index: Index
+    index: Index | Searcher
     recall: float  # mean share of the k nearest rows found, over the sampled queries
     k: int
     queries: int
@@ -37,6 +54,13 @@ class Verified:
         return measured if self.reached else f"{measured}, below the {self.asked:g} that was asked for"
 
 
+def own_index(rows: Rows, similarity: str | Similarity) -> Verified | None:
+    """Return the index that rows have where they are stored, with its recall at the usual k; None where they do not."""
+    if not isinstance(rows, HasOwnIndex) or not rows.shape[0]:
+        return None
+    return rows.indexed(similarity, None, min(DEFAULT_K, rows.shape[0]), USUAL_RECALL)
+
+
 def check_recall(recall: float) -> None:
     """Refuse what is no share of the neighbors. Raises: ``ValueError``."""
     if isinstance(recall, bool) or not isinstance(recall, int | float | np.number) or not 0 <= recall <= 1:
@@ -50,7 +74,7 @@ def recall_against(found: Neighbors, exact: Neighbors) -> Float[Tensor, "query"]
     return within.double().mean(dim=-1)
 
 
-def verify(index: Index, rows: Rows, k: int, target: float = 0.95) -> Verified:
+def verify(index: Index | Searcher, rows: Rows, k: int, target: float = USUAL_RECALL) -> Verified:
     """Widen an index until it finds the asked share of the k nearest neighbors of a sample of the bank's rows.
 
     It stops at the widest search, whatever that reaches; the recall is that of the returned settings.
@@ -69,7 +93,9 @@ def verify(index: Index, rows: Rows, k: int, target: float = 0.95) -> Verified:
         index = wider
 
 
-def _recall_of(index: Index, rows: Rows, queries: Float[Tensor, "query channel"], k: int, exact: Neighbors) -> float:
+def _recall_of(
+    index: Index | Searcher, rows: Rows, queries: Float[Tensor, "query channel"], k: int, exact: Neighbors
+) -> float:
     try:
         return float(recall_against(search(index, rows, queries, k), exact).mean())
     except ValueError:  # fewer than k rows were found

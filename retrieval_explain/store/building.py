@@ -1,4 +1,4 @@
-"""From images to a bank on disk: embedded batch by batch, and resumed at the first image that is not kept."""
+"""From images to a bank that is kept: embedded batch by batch, and resumed at the first image that is not there."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -16,16 +16,15 @@ from fsl_explain.encoder import Encoder
 from fsl_explain.engine import LOCAL, EngineChoice, engine_for
 from fsl_explain.progress import Report, silent
 from retrieval_explain.store.bank_rows import rows_table
-from retrieval_explain.store.changes import change_on_disk
 from retrieval_explain.store.data_sets import as_images
 from retrieval_explain.store.embedding import STAGE, embedded, embedded_together, embedding_channels
 from retrieval_explain.store.encoder_fingerprint import described, expect_encoder, preprocessing_text
-from retrieval_explain.store.files import open_bank
 from retrieval_explain.store.growing import Grown, compared
+from retrieval_explain.store.journal import Settings
 from retrieval_explain.store.manifest import LABELS, NAMES
 from retrieval_explain.store.row_changes import Change, Existing, appended, updated
 from retrieval_explain.store.several_labels import warn_of_several_labels
-from retrieval_explain.store.writer import BankWriter
+from retrieval_explain.store.stores import Place, Store, as_store
 
 LISTED = ["id", "label", "path"]  # what a data set says of its images before one is read
 
@@ -33,7 +32,7 @@ LISTED = ["id", "label", "path"]  # what a data set says of its images before on
 def build_on_disk(
     encoder: Encoder,
     dataset: LabeledImages | str | Path,
-    directory: str | Path,
+    directory: Place,
     similarity: str = "cosine",
     dtype: str = "float32",
     batch_size: int = 16,
@@ -41,7 +40,7 @@ def build_on_disk(
     report: Report = silent,
     engine: EngineChoice = LOCAL,
 ) -> None:
-    """Embed every image of a data set into a bank on disk, in place of the bank that is there.
+    """Embed every image of a data set into a bank in a folder or another store, in place of the bank that is there.
 
     Memory is that of a few batches. What an interrupted build has kept is taken over with ``resume``, where its
     images are what they were; the bank that was there stays until the new one is whole. Ids are positions in the data
@@ -59,9 +58,10 @@ def build_on_disk(
     _check_data_set(images)
     channels = embedding_channels(encoder, images)
     expected = _entries(images)
-    settings = (channels, dtype, similarity, described(encoder), preprocessing_text(encoder))
-    with BankWriter(Path(directory), *settings, resume=resume, expected_rows=len(images)) as writer:
-        _check_kept(writer.kept_rows(), expected, Path(directory), images)
+    settings = Settings(channels, dtype, similarity, described(encoder), preprocessing_text(encoder))
+    store = as_store(directory)
+    with store.writer(settings, resume, len(images)) as writer:
+        _check_kept(writer.kept_rows(), expected, store, images)
         report(STAGE, writer.rows, len(images))
         for embeddings in embedded(encoder, images, writer.rows, batch_size, None, engine):
             part = expected.slice(writer.rows, len(embeddings))
@@ -70,13 +70,13 @@ def build_on_disk(
             writer.add(embeddings.numpy(), part["id"].to_numpy(), *texts)
             report(STAGE, len(embeddings), len(images))
         writer.notes = {LABELS: NAMES}
-    warn_of_several_labels(open_bank(Path(directory)).table, images)
+    warn_of_several_labels(store.existing().table, images)
 
 
 def append_images(
     encoder: Encoder,
     dataset: LabeledImages | str | Path,
-    directory: str | Path,
+    directory: Place,
     batch_size: int = 16,
     report: Report = silent,
     engine: EngineChoice = LOCAL,
@@ -93,18 +93,18 @@ def append_images(
     engine_for(engine, None, "")  # a mistake shows before images are read
     images = as_images(dataset)
     _check_data_set(images)
-    stored = open_bank(Path(directory))
-    made = stored.manifest
-    expect_encoder(encoder, made.encoder, made.preprocessing, made.channels)
-    grown = compared(stored.table, images, label_names(images))
+    store = as_store(directory)
+    there = store.existing()
+    expect_encoder(encoder, there.encoder, there.preprocessing, there.channels)
+    grown = compared(there.table, images, label_names(images))
     change = grown_by(encoder, images, grown, batch_size, report, engine)
 
     def unless_changed(bank: Existing) -> Change:
-        if not bank.table.equals(stored.table):
-            raise Busy(f"the bank {directory} was changed while images were embedded for it; append them again.")
+        if not bank.table.equals(there.table):
+            raise Busy(f"the bank {store} was changed while images were embedded for it; append them again.")
         return change(bank)
 
-    change_on_disk(Path(directory), unless_changed)
+    store.change(unless_changed)
     return grown
 
 
@@ -160,11 +160,11 @@ def _check_data_set(dataset: LabeledImages) -> None:
         raise Mistake("expected a data set of at least one image, but it is empty; check its folder.")
 
 
-def _check_kept(kept: pa.Table, expected: pa.Table, directory: Path, dataset: LabeledImages) -> None:
+def _check_kept(kept: pa.Table, expected: pa.Table, store: Store, dataset: LabeledImages) -> None:
     """Refuse to go on with a build whose kept rows are not the data set's first ones, or not as they are now."""
     begun = expected.slice(0, len(kept))
     if kept.select(LISTED).equals(begun.select(LISTED)):
-        _check_contents(kept, contents_of(dataset, range(len(kept))), directory)
+        _check_contents(kept, contents_of(dataset, range(len(kept))), store)
         return
     same = [
         pc.equal(kept[name].slice(0, len(begun)).fill_null(""), begun[name].fill_null("")) for name in ("label", "path")
@@ -172,18 +172,18 @@ def _check_kept(kept: pa.Table, expected: pa.Table, directory: Path, dataset: La
     first = min((place for column in same if (place := pc.index(column, False).as_py()) >= 0), default=len(begun))
     theirs, ours = (_named(table, first) for table in (kept, begun))
     raise Mistake(
-        f"the unfinished build in {directory} has {theirs} as image {first}, but the data set has {ours}; "
+        f"the unfinished build in {store} has {theirs} as image {first}, but the data set has {ours}; "
         "go on with the data set it was begun with or build the bank again without resuming."
     )
 
 
-def _check_contents(kept: pa.Table, contents: Sequence[str], directory: Path) -> None:
+def _check_contents(kept: pa.Table, contents: Sequence[str], store: Store) -> None:
     """Refuse to go on with a build whose photographs were replaced. Raises: ``ValueError`` naming the first."""
     pairs = enumerate(zip(kept["content"].to_pylist(), contents, strict=True))
     changed = [row for row, (held, holds) in pairs if held != holds]
     if changed:
         raise Mistake(
-            f"{len(changed)} of {len(kept)} images that the unfinished build in {directory} has embedded have changed "
+            f"{len(changed)} of {len(kept)} images that the unfinished build in {store} has embedded have changed "
             f"since, first {_named(kept, changed[0])}; build the bank again without resuming."
         )
 

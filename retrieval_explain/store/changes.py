@@ -88,6 +88,7 @@ def existing(bank: StoredBank) -> Existing:
         made.encoder,
         made.notes.get(LABELS, NAMES) == NUMBERS,
         str(bank.directory),
+        made.preprocessing,
     )
 
 

@@ -1,6 +1,6 @@
 """Embeddings as users have them: tensors, NumPy arrays or lists of numbers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -38,6 +38,23 @@ def as_rows(values: Given, what: str) -> Float[Tensor, "*batch channel"]:
     return given.float()
 
 
+def as_matrix(embeddings: Given) -> Float[Tensor, "row channel"]:
+    """Return the embeddings of a bank's rows. Raises: ``ValueError`` for none, or another shape."""
+    rows = as_rows(embeddings, "embeddings")
+    if rows.dim() != 2 or not rows.numel():
+        raise Mistake(f"expected embeddings (rows, channels) of at least one image, but got shape {tuple(rows.shape)}.")
+    return rows
+
+
+def as_queries(embeddings: Given, channels: int, similarity: str | Similarity) -> Float[Tensor, "*batch channel"]:
+    """Return the embeddings of queries. Raises: ``ValueError`` for another dimension, or one that has no similarity."""
+    given = as_rows(embeddings, "queries")
+    if given.shape[-1] != channels:
+        raise Mistake(f"expected queries of {channels} channels, but got {given.shape[-1]}; use the bank's encoder.")
+    check_rows(given.reshape(-1, channels), similarity, (), "queries")
+    return given
+
+
 def check_rows(
     embeddings: Float[Tensor, "row channel"],
     similarity: str | Similarity,
@@ -61,6 +78,15 @@ def check_rows(
         f"{int(bad.sum())} of {len(bad)} {what} are {kind}, first {name}; they have no {words_of(similarity)} "
         "similarity: fix or drop these images."
     )
+
+
+def check_all_rows(
+    blocks: Iterable[tuple[int, Float[Tensor, "row channel"]]], similarity: str | Similarity, paths: Sequence[str]
+) -> None:
+    """Refuse blocks of rows of which one has no such similarity. Raises: as ``check_rows``."""
+    if traits_of(named_similarity(similarity)).zero_has_none:
+        for start, block in blocks:
+            check_rows(block, similarity, paths[start : start + len(block)], "embeddings", start)
 
 
 def wanted_neighbors(k: int | None, there_are: int, rows: int) -> int:

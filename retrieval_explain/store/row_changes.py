@@ -36,6 +36,7 @@ class Existing:
     encoder: str = ""
     numbered: bool = False  # its labels are numbers
     name: str = ""  # in a sentence
+    preprocessing: str = ""
 
     @property
     def ids(self) -> Int64[np.ndarray, "row"]:

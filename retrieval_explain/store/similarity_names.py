@@ -1,7 +1,5 @@
 """The name under which a bank stores its similarity: what a similarity computes is code, and no part of a bank."""
 
-from pathlib import Path
-
 from episodes.errors import Mistake, UnknownName
 from fsl_explain.similarities import SIMILARITIES, Similarity, similarity_name
 
@@ -22,7 +20,7 @@ def storable_name(similarity: str | Similarity) -> str:
     return name
 
 
-def recorded_name(name: str, directory: Path) -> str:
+def recorded_name(name: str, directory: str) -> str:
     """Return the name that a bank has recorded. Raises: ``LookupError`` where nothing has that name here."""
     if name not in SIMILARITIES:
         raise UnknownName(

@@ -3,14 +3,15 @@
 from pathlib import Path
 
 from episodes.errors import Mistake
-from fsl_explain.cli.manners import check_input, check_results_folder
+from fsl_explain.cli.manners import check_results_folder
 from fsl_explain.cli.options import EngineName, Overwrite, Workers
 from fsl_explain.engine import LOCAL, EngineOptions
+from retrieval_explain.cli.options import BankPlace, check_bank
 
 
 def audit(
     *,
-    bank: Path,
+    bank: BankPlace,
     k: int | None = None,
     flip: float | None = None,
     seed: int = 0,
@@ -29,7 +30,7 @@ def audit(
     Parameters
     ----------
     bank
-        Folder of the bank, whose images have labels.
+        The bank, whose images have labels: a folder, or milvus://host:port/collection.
     k
         Neighbors that are asked; without it 10, or fewer where classes are smaller.
     flip
@@ -45,7 +46,7 @@ def audit(
         raise Mistake(f"expected --top of at least 1 image, but got {top}.")
     chosen = EngineOptions(engine, workers)
     check_results_folder(out, overwrite=overwrite)
-    check_input(bank, "the folder of a bank")
+    check_bank(bank)
 
     from retrieval_explain.cli.audit import run
 

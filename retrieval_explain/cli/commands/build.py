@@ -15,13 +15,13 @@ from fsl_explain.cli.options import (
     Workers,
 )
 from fsl_explain.engine import LOCAL, EngineOptions
-from retrieval_explain.cli.options import DtypeName, IndexName
+from retrieval_explain.cli.options import BankPlace, DtypeName, IndexName
 
 
 def build(
     images: Path,
     *,
-    bank: Path,
+    bank: BankPlace,
     encoder: EncoderName = "efficientnet-lite0",
     checkpoint: Path | None = None,
     pooling: PoolingName = None,
@@ -40,7 +40,7 @@ def build(
     engine: EngineName = LOCAL,
     workers: Workers = None,
 ) -> None:
-    """Embed images into a memory bank on disk.
+    """Embed images into a memory bank in a folder or on a Milvus server.
 
     The bank that was there stays until the new one is whole. A build that was stopped keeps its images.
 
@@ -50,7 +50,7 @@ def build(
         A folder with one folder of images per class, a folder of images, or a TOML file of retrieval-explain evaluate,
         whose [data] names a data set.
     bank
-        The folder of the bank.
+        The folder of the bank, or milvus://host:port/collection.
     checkpoint
         Weights for the encoder: safetensors, the file of a training, or that of an official release.
     dtype

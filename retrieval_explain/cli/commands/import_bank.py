@@ -4,13 +4,13 @@ from pathlib import Path
 
 from fsl_explain.cli.manners import check_input
 from fsl_explain.cli.options import SimilarityName
-from retrieval_explain.cli.options import DtypeName, LayoutName
+from retrieval_explain.cli.options import BankPlace, DtypeName, LayoutName
 
 
 def import_bank(
     file: Path,
     *,
-    bank: Path,
+    bank: BankPlace,
     images: Path | None = None,
     layout: LayoutName = "auto",
     key: str | None = None,

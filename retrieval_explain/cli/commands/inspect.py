@@ -15,14 +15,14 @@ from fsl_explain.cli.options import (
     ScalesText,
 )
 from fsl_explain.registries import NEIGHBOR_RULES
-from retrieval_explain.cli.options import Box, BoxFormatName, Classes, Ids, IndexName, VoteName
+from retrieval_explain.cli.options import BankPlace, Box, BoxFormatName, Classes, Ids, IndexName, VoteName, check_bank
 from retrieval_explain.cli.query_options import check_asked
 
 
 def inspect(
     query: Path | None = None,
     *,
-    bank: Path,
+    bank: BankPlace,
     text: str | None = None,
     out: Path = Path("inspection.html"),
     expected: str | None = None,
@@ -56,7 +56,7 @@ def inspect(
     query
         The image to search for.
     bank
-        The folder of the bank.
+        The folder of the bank, or milvus://host:port/collection.
     text
         Search for what a text says, such as "a red bird", in place of an image; for an encoder of images and texts.
     out
@@ -95,7 +95,7 @@ def inspect(
     check_detail(detail, biases)
     if json is not None:
         check_output_file(json)
-    check_input(bank, "the folder of a bank")
+    check_bank(bank)
     of_images = {"--box": box, "--leave-self-out": leave_self_out, "--expected": expected, "--k": k}
     check_asked(query, text, {**of_images, "--temperature": temperature})
     if checkpoint is not None:

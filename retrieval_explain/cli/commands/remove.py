@@ -1,15 +1,12 @@
 """``retrieval-explain remove``."""
 
-from pathlib import Path
-
 from episodes.errors import Mistake
-from fsl_explain.cli.manners import check_input
-from retrieval_explain.cli.options import Classes, Ids
+from retrieval_explain.cli.options import BankPlace, Classes, Ids, check_bank
 
 
 def remove(
     *,
-    bank: Path,
+    bank: BankPlace,
     ids: Ids = (),
     classes: Classes = (),
     missing: bool = False,
@@ -21,7 +18,7 @@ def remove(
     Parameters
     ----------
     bank
-        The folder of the bank.
+        The folder of the bank, or milvus://host:port/collection.
     ids
         Remove the image with this id, as search lists them; may be repeated.
     classes
@@ -29,7 +26,7 @@ def remove(
     missing
         Remove the images whose files are gone.
     """
-    check_input(bank, "the folder of a bank")
+    check_bank(bank)
     if not (ids or classes or missing):
         raise Mistake("expected images to remove, but none were named; give --id, --class or --missing.")
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from fsl_explain.cli.manners import check_input, check_output_file
 from fsl_explain.cli.options import EncoderName, Neighborhood, PoolingName, ReadoutName, ScalesText
-from retrieval_explain.cli.options import Banks, Box, BoxFormatName, Classes, Ids, IndexName
+from retrieval_explain.cli.options import Banks, Box, BoxFormatName, Classes, Ids, IndexName, check_bank
 from retrieval_explain.cli.query_options import check_asked
 from retrieval_explain.cli.written_neighbors import check_ending
 
@@ -35,7 +35,7 @@ def search(
     query
         The image to search for.
     bank
-        The folder of the bank; may be repeated: several are searched as one.
+        The folder of the bank, or milvus://host:port/collection; folders may be repeated, and are searched as one.
     text
         Search for what a text says, such as "a red bird", in place of an image; for an encoder of images and texts.
     k
@@ -57,8 +57,8 @@ def search(
     """
     check_output_file(out)
     check_ending(out)
-    for folder in bank:
-        check_input(folder, "the folder of a bank")
+    for place in bank:
+        check_bank(place)
     check_asked(query, text, {"--box": box, "--leave-self-out": leave_self_out})
     if checkpoint is not None:
         check_input(checkpoint, "a checkpoint")

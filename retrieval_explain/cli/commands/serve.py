@@ -9,6 +9,7 @@ from episodes.errors import Mistake
 from fsl_explain.cli.address import HERE, Address
 from fsl_explain.cli.manners import check_input
 from fsl_explain.cli.options import EncoderName, PoolingName, ReadoutName, ScalesText
+from retrieval_explain.bank_address import is_address
 from retrieval_explain.cli.options import IndexName
 
 Banks = Annotated[tuple[Path, ...], Parameter(name="--bank", negative="")]
@@ -44,6 +45,11 @@ def serve(
         Search through flat, hnsw, ivf or ivf-pq, whose measured recall is said; without one the search is exact.
     """
     for one in bank:
+        if is_address(str(one)):
+            raise Mistake(
+                f"expected the folder of a bank to serve, whose labels can be corrected in versions, but {one} is on a "
+                "server; keep a copy in a folder with MemoryBank.open(…).save(FOLDER)."
+            )
         check_input(one, "the folder of a bank")
     for one in checkpoint:
         check_input(one, "a checkpoint")
