@@ -8,6 +8,7 @@ from torch import Tensor
 
 from episodes import Episode
 from fsl_explain.batches import slices
+from fsl_explain.classifiers import SupportSet
 from fsl_explain.engine import Part
 from fsl_explain.evaluation.decided_by import DecidedBy
 from fsl_explain.evaluation.decided_episodes import DecidedEpisodes, Queries
@@ -69,7 +70,7 @@ class EpisodeWork:
         if not self.judge_with.masks:
             return judged, torch.full((len(queries.rows),), torch.nan, dtype=torch.float64)
         parts = [
-            self.decided.scores_of(judged.embeddings[part], queries.support_rows[part]).gather(
+            self.decided.scores_of(judged.embeddings[part], self._supports(queries.at(part))).gather(
                 1, queries.target[part][:, None]
             )
             for part in self._batches(queries)
@@ -94,8 +95,11 @@ class EpisodeWork:
         decided = Decided(self.decided_by.rule, self.decided_by.similarity, scores, scores, queries.target)
         seen_again = method.perturbs or encoder.reading.tail.is_network
         pixels = Pixels(encoder, store.images(queries.rows)) if seen_again else None
-        supports = self.decided.supports(queries.support_rows)
+        supports = self._supports(queries)
         return ask_about(method, encoder, store.features(queries.rows), supports, decided, pixels)
+
+    def _supports(self, queries: Queries) -> SupportSet:
+        return self.decided.supports(queries.support_rows, queries.together)
 
     def _batches(self, queries: Queries) -> Sequence[slice]:
         return [*slices(len(queries.rows), self.judge_with.batch_size)]

@@ -93,13 +93,30 @@ class Question:
 
     @property
     def constants(self) -> dict[str, Float[Tensor, "*batch"]]:
-        """What no similarity holds, each by what it stands for."""
-        return {**self.weights.constants, **self.explained.constants}
+        """What no similarity holds, each by what it stands for, slopes at the query's embedding among them."""
+        return {**self.weights.constants, **self._along_slopes, **self.explained.constants}
 
     @property
     def constant(self) -> Float[Tensor, "*batch"]:
         """The sum of the constants."""
         return sum(self.constants.values(), torch.zeros_like(self.explained.value))
+
+    @property
+    def fixed(self) -> Float[Tensor, "*batch"]:
+        """The constants that do not follow the query's embedding: those without the slopes."""
+        found = (*self.weights.constants.values(), *self.explained.constants.values())
+        return sum(found, torch.zeros_like(self.explained.value))
+
+    @property
+    def slope(self) -> Float[Tensor, "*batch channel"] | None:
+        """The sum of the vectors that the query's embedding is multiplied with beside the supports."""
+        slopes = list(self.weights.slopes.values())
+        return sum(slopes[1:], slopes[0]) if slopes else None
+
+    @property
+    def _along_slopes(self) -> dict[str, Float[Tensor, "*batch"]]:
+        slopes = self.weights.slopes.items()
+        return {name: (slope * self.query.embedding).sum(dim=-1) for name, slope in slopes}
 
     def spread(self, features: Features, weights: Float[Tensor, "*queries channel"]) -> Float[Tensor, "... h w"]:
         """Sum what each cell wrote into the pooled values of images over channels, with one weight a channel."""
@@ -187,6 +204,15 @@ def expect_addends(question: Question, what: str) -> None:
         raise Mistake(
             f"{what} needs embeddings that are sums over cells, but what lies behind these maps has no such form; use "
             "method='exact', 'contrast', 'log-probability' or 'verification', whose addends are integrated."
+        )
+
+
+def expect_no_slope(question: Question, what: str) -> None:
+    """Refuse to integrate what unlabeled or drawn images add to a decision. Raises: ``ValueError``."""
+    if question.slope is not None:
+        raise Mistake(
+            f"{what} integrates similarities to supports, but {type(question.rule).__name__} also weighs the query by "
+            "images that are no supports; use method='exact' or 'contrast' with an embedding pooled from the maps."
         )
 
 

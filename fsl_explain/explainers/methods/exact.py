@@ -31,7 +31,7 @@ def attribute(question: Question) -> Attribution:
     if question.tail is not None:
         return integrated.attribute(question)
     weights, form, supports = question.weights.supports, pair_form(question), question.compared.embeddings
-    reference = effective_reference(form, weights, supports)
+    reference = with_slope(effective_reference(form, weights, supports), question)
     head = linearize(question.head, question.query.pooled)
     pulled = head.pull_back(reference)
     beside = (weights * form.along_support(supports)).sum(dim=(-2, -1))
@@ -43,7 +43,7 @@ def attribute(question: Question) -> Attribution:
     return Attribution(
         contributions=channels,
         cells=cells,
-        bias=sum(along.named.values(), (reference * head.offset).sum(dim=-1) + beside + question.constant),
+        bias=sum(along.named.values(), (reference * head.offset).sum(dim=-1) + beside + question.fixed),
         named=along.named,
     )
 
@@ -91,6 +91,11 @@ def named_parts(features: Features) -> Mapping[str, Float[Tensor, "*batch channe
     """Return what no cell of the last maps holds of the pooled values, each part by what it stands for."""
     found = {} if features.trace is None else features.trace.named
     return {name: value.to(features.pooled) for name, value in found.items()}
+
+
+def with_slope(reference: Float[Tensor, "*batch channel"], question: Question) -> Float[Tensor, "*batch channel"]:
+    """Add to the effective reference what the query's embedding is multiplied with beside the supports."""
+    return reference if question.slope is None else reference + question.slope
 
 
 def pair_form(question: Question) -> AnyForm:
