@@ -16,6 +16,7 @@ from fsl_explain.config import ComparisonConfig
 from fsl_explain.config.comparison import MapsConfig
 from fsl_explain.encoder import Encoder
 from fsl_explain.evaluation import Table
+from fsl_explain.evaluation.chosen_methods import expect_fitting
 from fsl_explain.evaluation.comparison.compared_images import MapComparison, compared_methods, draw_supports
 from fsl_explain.evaluation.comparison.comparison_tables import (
     comparison_columns,
@@ -38,6 +39,7 @@ def run(
     compared_methods(settings.maps.methods)
     shared = functools.partial(_support_embeddings, settings.maps) if settings.maps.shots else None
     made = opened(settings, center=settings.center, supports=shared, skip_broken=skip_broken)
+    expect_fitting(compared_methods(methods_of(settings.maps, made.encoder)), made.encoder)
     maps = maps_folder(out, save_maps)
     with made.measuring(out, resume) as (partial, report):
         first = _mosaics(settings, made, report)

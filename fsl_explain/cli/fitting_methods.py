@@ -4,9 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 from fsl_explain.encoder import Encoder
-from fsl_explain.explainers.method import Method
 from fsl_explain.explainers.methods.class_logit import CLASS_LOGIT
-from fsl_explain.explainers.methods.fam import FAM
 from fsl_explain.explainers.methods.named import find_method
 from fsl_explain.readouts.cells import NoPooling
 
@@ -27,15 +25,10 @@ class NamesMethods(Protocol):
 
 
 def fitting(names: Sequence[str], encoder: Encoder) -> tuple[str, ...]:
-    """Return the methods without FAM and gradients of pooled maps where the embedding is no pooling of the maps."""
+    """Return the methods without those of pooled maps where the embedding is no pooling of the maps."""
     pools = not isinstance(encoder.pooling, NoPooling)
     known = {name: find_method(name) for name in names if name != CLASS_LOGIT.name}
-    return tuple(name for name in names if pools or name not in known or not needs_pooling(known[name]))
-
-
-def needs_pooling(method: Method) -> bool:
-    """Whether a method is one of pooled maps."""
-    return method is FAM or method.pools
+    return tuple(name for name in names if pools or name not in known or not known[name].is_of_pooled_maps)
 
 
 def methods_of(section: NamesMethods, encoder: Encoder) -> tuple[str, ...]:

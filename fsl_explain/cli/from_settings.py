@@ -16,6 +16,7 @@ from fsl_explain.config.comparison import MapsConfig
 from fsl_explain.config.mosaics import MosaicSizesConfig
 from fsl_explain.config.settings import DecisionConfig, EpisodesConfig, RunConfig
 from fsl_explain.encoder import Encoder
+from fsl_explain.evaluation.chosen_methods import expect_fitting
 from fsl_explain.evaluation.comparison.compared_images import MapComparison
 from fsl_explain.evaluation.comparison.label_free import compare_label_free
 from fsl_explain.evaluation.comparison.removed_regions import RegionRemovals
@@ -32,7 +33,7 @@ from fsl_explain.evaluation.figures import (
 from fsl_explain.evaluation.grid_choice import GridDecision, Shown
 from fsl_explain.evaluation.map_grid import MapGrid, map_grid
 from fsl_explain.evaluation.measurement import Chunk
-from fsl_explain.evaluation.mosaics.measured_mosaics import HeadFigures, evaluate_mosaics
+from fsl_explain.evaluation.mosaics.measured_mosaics import HeadFigures, evaluate_mosaics, measured_methods
 from fsl_explain.evaluation.mosaics.mosaic_images import MosaicSizes
 from fsl_explain.evaluation.mosaics.mosaic_store import MosaicStore, embed_mosaics
 from fsl_explain.explainers.methods.relax import RelaxOptions
@@ -185,12 +186,14 @@ def mosaics_of(
 ) -> tuple[MosaicStore, dict[str, HeadFigures]]:
     """Draw, embed and explain mosaics."""
     encoder = encoder_for(named_rule(mosaics.rule), encoder)
+    methods = methods_of(mosaics, encoder)
+    expect_fitting(measured_methods(methods), encoder)
     store = embed_mosaics(encoder, dataset, sizes_of(mosaics), batch_size=run.batch_size, report=report)
     figures = evaluate_mosaics(
         store,
         encoder.pooling,
         heads=mosaics.heads,
-        methods=methods_of(mosaics, encoder),
+        methods=methods,
         rule=mosaics.rule,
         similarity=relation_or_named(mosaics.similarity, mosaics.relation_checkpoint),
         seed=mosaics.seed,

@@ -4,10 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from episodes.errors import Mistake, WrongType
+from fsl_explain.encoder import Encoder
 from fsl_explain.explainers.method import Method
 from fsl_explain.explainers.methods.named import METHODS, find_method, name_of
-from fsl_explain.heads import Pooling
-from fsl_explain.readouts.cells import NoPooling
 
 BASELINES = ("grad-cam", "lafam", "centered-gaussian", "random-blurred", "all-ones")
 
@@ -52,23 +51,20 @@ def named_methods(methods: Iterable[str | Method]) -> ChosenMethods:
     return ChosenMethods(found)
 
 
-def baselines_of(pooling: Pooling | None = None) -> tuple[str, ...]:
-    """Return the baselines every table carries, without those that a token which is read out cannot take.
-
-    ``pooling`` is the encoder's; None: of an encoder that is not known yet.
-    """
-    pooled = not isinstance(pooling, NoPooling)
-    return tuple(name for name in BASELINES if pooled or not METHODS[name].pools)
-
-
-def with_baselines(methods: Iterable[str | Method], pooling: Pooling | None = None) -> ChosenMethods:
-    """Return the methods asked for, then the baselines of ``pooling``, in the forms that papers measure.
+def with_baselines(methods: Iterable[str | Method]) -> ChosenMethods:
+    """Return the methods asked for, then the baselines, in the forms that papers measure.
 
     Raises: as ``named_methods``.
     """
     if isinstance(methods, str):
         return named_methods(methods)
-    return named_methods((*methods, *baselines_of(pooling))).in_tables
+    return named_methods((*methods, *BASELINES)).in_tables
+
+
+def expect_fitting(methods: Mapping[str, Method], encoder: Encoder) -> None:
+    """Refuse methods that have no answer for what an encoder reads out, before any work. Raises: ``ValueError``."""
+    for method in methods.values():
+        method.expects(encoder)
 
 
 def _place(method: Method) -> tuple[str, bool] | Method:

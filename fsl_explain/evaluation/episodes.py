@@ -19,7 +19,7 @@ from fsl_explain.classifiers import Rule
 from fsl_explain.classifiers.local.local_features import encoder_for
 from fsl_explain.encoder import Encoder, expect_encoder
 from fsl_explain.engine import CONTENTS, Engine, Part, engine_for
-from fsl_explain.evaluation.chosen_methods import with_baselines
+from fsl_explain.evaluation.chosen_methods import expect_fitting, with_baselines
 from fsl_explain.evaluation.decided_by import DecidedBy
 from fsl_explain.evaluation.decided_episodes import DecidedEpisodes
 from fsl_explain.evaluation.figures import OF_DECISIONS, Figure, find_figures
@@ -74,7 +74,8 @@ def evaluate_episodes(
     expect_encoder(encoder, "encoder, data set")
     check_measuring(masking, iou_threshold, batch_size)
     drawn = _drawn(dataset, sampler, episodes)
-    chosen = with_baselines(methods, encoder.pooling)
+    chosen = with_baselines(methods)
+    expect_fitting(chosen, encoder)
     shown = find_figures(figures, NEEDS_OF_DECISIONS, "an evaluation of episodes")
     decided_by = DecidedBy.of(rule, similarity, encoder.scales)
     encoder = encoder_for(decided_by.rule, encoder)

@@ -93,7 +93,7 @@ class EpisodeWork:
     def _question(self, queries: Queries, method: Method) -> Question:
         store, encoder, scores = self.judge_with.store, self.judge_with.encoder, queries.scores.double()
         decided = Decided(self.decided_by.rule, self.decided_by.similarity, scores, scores, queries.target)
-        seen_again = method.perturbs or encoder.reading.tail.is_network
+        seen_again = method.asks_for_pixels(encoder.pooling) or encoder.reading.tail.is_network
         pixels = Pixels(encoder, store.images(queries.rows)) if seen_again else None
         supports = self._supports(queries)
         return ask_about(method, encoder, store.features(queries.rows), supports, decided, pixels)

@@ -49,7 +49,8 @@ def ask(compared: Compared, choice: Choice, explains: Quantity = "score") -> Que
     query, supports = compared.features, compared.supports
     rule = rule_for(named, query)
     scores = rule.class_scores(query.embedding, supports, similarity)
-    ranking = rule.decision_scores(query.embedding, supports, similarity)
+    alike = rule.decision_scores == rule.class_scores  # the same function, as of most rules
+    ranking = scores if alike else rule.decision_scores(query.embedding, supports, similarity)
     target = _targets(ranking, choice.target, supports.classes)
     _check_votes(scores, target, supports.classes)
     options = Options(choice.against, None, choice.scale, choice.threshold)

@@ -6,8 +6,11 @@ from dataclasses import dataclass, field
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from fsl_explain.encoder import Encoder
 from fsl_explain.explainers.explained_score import Quantity
 from fsl_explain.explainers.question import Question
+from fsl_explain.heads import Pooling
+from fsl_explain.readouts.cells import NoPooling
 from fsl_explain.similarities import Similarity, traits_of
 
 
@@ -28,6 +31,10 @@ class SupportAttribution:
 
     cells: Float[Tensor, "*batch way shot h w"]
     bias: Float[Tensor, "*batch"]
+
+
+def _expect_nothing(_encoder: Encoder) -> None:
+    """Take every encoder."""
 
 
 Splits = Callable[[Question], tuple[Float[Tensor, "*batch way shot"], Float[Tensor, "*batch way shot"]]]
@@ -51,14 +58,28 @@ class Method:
     ranks: bool = False  # these numbers rank the channels, and are not made to add up to the score
     by_channel: bool = False  # needs a similarity that is a sum over channels
     pools: bool = False  # pools other maps than the image's, so the embedding must be pooled from maps
+    reads_again: bool = False  # where a token is read out, reads it again from its patches, of the image if need be
     draws_finer: bool = False  # its cells can be carried back to finer maps
     split_supports: Splits | None = None  # what its cells hold of each support's addend; None: those of the last maps
+    expects: Callable[[Encoder], None] = _expect_nothing  # raises for an encoder that it has no answer for
     name: str = ""  # of a method that is no entry of METHODS, for the explanation
     tabled: "Method | None" = None  # the form that a paper measures, where it differs from the one for looking at
 
     def takes(self, similarity: Similarity) -> bool:
         """Say whether decisions by a similarity can be explained: FAM's need one that is a sum over channels."""
         return not self.by_channel or traits_of(similarity).sums_over_channels
+
+    @property
+    def is_of_pooled_maps(self) -> bool:
+        """Whether it has no answer for an embedding that is no pooling of the maps, such as a class token."""
+        return self.by_channel or (self.pools and not self.reads_again)
+
+    def asks_for_pixels(self, pooling: Pooling) -> bool:
+        """Say whether a question about kept features has to hold the images: it asks the network again.
+
+        Kept features hold what each patch wrote, not the tokens, from which a method of derivatives reads again.
+        """
+        return self.perturbs or (self.reads_again and isinstance(pooling, NoPooling))
 
     @property
     def in_tables(self) -> "Method":

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from episodes.errors import Mistake
-from fsl_explain.classifiers import Rule, SupportSet, Weights, compared_with, similarities_to
+from fsl_explain.classifiers import Rule, SupportSet, Weights, compared_with, form_of, similarities_to
 from fsl_explain.devices import precise
 from fsl_explain.encoder import Encoder, Features
 from fsl_explain.explainers.explained_score import ExplainedScore
@@ -17,7 +17,7 @@ from fsl_explain.finer import OWN_BIASES
 from fsl_explain.heads import Pooling
 from fsl_explain.heads.finer_at_scales import FinerAtScales
 from fsl_explain.readouts.cells import NoPooling
-from fsl_explain.similarities import Similarity
+from fsl_explain.similarities import AnyForm, Similarity, effective_reference
 from fsl_explain.traces import Along
 
 
@@ -67,8 +67,15 @@ class Question:
         return compared_with(self.rule, self.supports, self.similarity)
 
     @cached_property
+    def form(self) -> AnyForm:
+        """The similarity to each support, or to what is compared in its place, as linear in either side."""
+        return form_of(self.rule, self.query.embedding, self.supports, self.similarity)
+
+    @cached_property
     def similarities(self) -> Float[Tensor, "*batch way shot"]:
         """The similarity S_k to each support, or to what is compared in its place."""
+        if hasattr(self.rule, "similarities"):
+            return self.form.value(self.query.embedding[..., None, None, :], self.supports.embeddings)
         return similarities_to(self.rule, self.query.embedding, self.supports, self.similarity)
 
     def by_channel(self, values: Float[Tensor, "*batch pooled"]) -> Float[Tensor, "*batch channel"]:
@@ -106,6 +113,12 @@ class Question:
         """The constants that do not follow the query's embedding: those without the slopes."""
         found = (*self.weights.constants.values(), *self.explained.constants.values())
         return sum(found, torch.zeros_like(self.explained.value))
+
+    @property
+    def reference(self) -> Float[Tensor, "*batch embedding"]:
+        """The effective reference g = Σ_k w_k (M_k q'_k + u_k) + Σ slopes, which the query's embedding is met with."""
+        found = effective_reference(self.form, self.weights.supports, self.compared.embeddings)
+        return found if self.slope is None else found + self.slope
 
     @property
     def slope(self) -> Float[Tensor, "*batch channel"] | None:
@@ -216,14 +229,18 @@ def expect_no_slope(question: Question, what: str) -> None:
         )
 
 
-def expect_one_value_a_map(question: Question, method: str) -> None:
-    """Refuse a pooling that makes another number of values than there are maps, or none. Raises: ``ValueError``."""
-    if isinstance(question.pooling, NoPooling):
+def expect_pooling(pooling: Pooling, method: str) -> None:
+    """Refuse a readout that is no pooling of the maps. Raises: ``ValueError``."""
+    if isinstance(pooling, NoPooling):
         raise Mistake(
             f"{method} needs an embedding that is pooled from the maps, but this encoder reads it out as "
-            f"{question.pooling.readout!r}; use exact, contrast or a method for tokens, or an encoder with "
-            "readout='mean'."
+            f"{pooling.readout!r}; use exact, contrast or a method for tokens, or an encoder with readout='mean'."
         )
+
+
+def expect_one_value_a_map(question: Question, method: str) -> None:
+    """Refuse a pooling that makes another number of values than there are maps, or none. Raises: ``ValueError``."""
+    expect_pooling(question.pooling, method)
     pooled, maps = question.query.pooled.shape[-1], question.query.maps.shape[-3]
     if pooled != maps and question.query.trace is None:
         raise Mistake(

@@ -161,7 +161,7 @@ class StreamTrace:
         cells: Tensor = self.tokens[-1][..., len(self.plan.roles) :, :].mT.unflatten(-1, self.grid)
         return cells
 
-    def read_again(self, cells: Float[Tensor, "*batch channel h w"]) -> Float[Tensor, "*batch channel"]:
+    def read_again(self, cells: Float[Tensor, "*batch channel h w"]) -> Float[Tensor, "*batch pooled"]:
         """Return what would be read out, had the last block read these patches; derivatives pass through the block."""
         prefix = self.tokens[-1][..., : len(self.plan.roles), :]
         tokens = torch.cat([prefix, cells.flatten(start_dim=-2).mT], dim=-2)

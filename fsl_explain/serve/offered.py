@@ -45,4 +45,4 @@ def _fits(method: Method, encoder: Encoder, similarity: Similarity) -> bool:
         return False
     if method.needs_tokens:
         return encoder.tokens is not None
-    return not (method.pools or method.by_channel) or not isinstance(encoder.pooling, NoPooling)
+    return not method.is_of_pooled_maps or not isinstance(encoder.pooling, NoPooling)

@@ -14,7 +14,7 @@ from fsl_explain.encoder import Encoder, Features
 from fsl_explain.explainers.asking import Decided, Options, ask_about
 from fsl_explain.explainers.explained_score import Quantity
 from fsl_explain.explainers.method import Method
-from fsl_explain.explainers.question import Question
+from fsl_explain.explainers.question import Pixels, Question
 from fsl_explain.similarities import Similarity, named_similarity
 from retrieval_explain.decisions.chosen_classes import Chosen
 from retrieval_explain.decisions.explained_neighbors import places_of
@@ -52,15 +52,23 @@ class Voted:
         return SupportSet(self.gallery[rows].double(), valid, CLASSES)
 
     def question(
-        self, encoder: Encoder, features: Features, queries: Int[Tensor, "batch"], explains: Quantity | Method
+        self,
+        encoder: Encoder,
+        features: Features,
+        queries: Int[Tensor, "batch"],
+        explains: Quantity | Method,
+        pixels: Pixels | None = None,
     ) -> Question:
-        """Ask about some queries: the predicted class's score, or its lead over the runner-up."""
+        """Ask about some queries: the predicted class's score, or its lead over the runner-up.
+
+        ``pixels`` are their images, for methods that ask the network again.
+        """
         supports, similarity = self.voters(queries), named_similarity(self.similarity)
         scores = self.rule.class_scores(features.embedding, supports, similarity)
         ranking = self.rule.decision_scores(features.embedding, supports, similarity)
         decided = Decided(self.rule, similarity, scores, ranking, torch.zeros_like(queries))
         # The runner-up is known: it is the other one of the two classes, whatever their votes.
-        return ask_about(explains, encoder, features, supports, decided, options=Options(runner_up_by=scores))
+        return ask_about(explains, encoder, features, supports, decided, pixels, Options(runner_up_by=scores))
 
     def mean_similarity(
         self, embeddings: Float[Tensor, "batch channel"], queries: Int[Tensor, "batch"]

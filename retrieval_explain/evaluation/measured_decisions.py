@@ -17,6 +17,7 @@ from fsl_explain.evaluation.figures import Figure
 from fsl_explain.evaluation.kept_maps import kept_maps
 from fsl_explain.evaluation.masked_queries import Judge, Judged, join, judge
 from fsl_explain.explainers.method import Method
+from fsl_explain.explainers.question import Pixels
 from retrieval_explain.decisions.chosen_classes import Chosen
 from retrieval_explain.decisions.questions import Voted
 from retrieval_explain.evaluation.query_images import QueryImages
@@ -193,9 +194,13 @@ class Piece:
         for part in slices(len(queries), self.judging.batch_size):
             batch = queries[part]
             features = self.judging.store.features(batch)
-            question = voted.question(self.judging.encoder, features, batch, method)
+            question = voted.question(self.judging.encoder, features, batch, method, self._pixels(method, batch))
             parts.append(judge(self.judging, method, question, batch))
         return join(self.judging, parts)
+
+    def _pixels(self, method: Method, rows: Int[Tensor, "batch"]) -> Pixels | None:
+        encoder = self.judging.encoder
+        return Pixels(encoder, self.judging.store.images(rows)) if method.asks_for_pixels(encoder.pooling) else None
 
     def _similarities(
         self, voted: Voted, embeddings: Float[Tensor, "some channel"], queries: Int[Tensor, "some"]

@@ -22,7 +22,7 @@ from fsl_explain.classifiers import NeighborRule, Vote
 from fsl_explain.classifiers.neighborhood import DEFAULT_K
 from fsl_explain.encoder import Encoder, expect_encoder
 from fsl_explain.engine import Engine, engine_for
-from fsl_explain.evaluation.chosen_methods import ChosenMethods, named_methods, with_baselines
+from fsl_explain.evaluation.chosen_methods import ChosenMethods, expect_fitting, named_methods, with_baselines
 from fsl_explain.evaluation.figures import OF_DECISIONS, Figure, find_figures
 from fsl_explain.evaluation.identity import identity
 from fsl_explain.evaluation.image_store import Advance, embed_in_pieces
@@ -30,7 +30,6 @@ from fsl_explain.evaluation.masked_queries import NEEDS_OF_DECISIONS, check_meas
 from fsl_explain.evaluation.results.saved_maps import Taken, about_images, maps_written
 from fsl_explain.evaluation.run_identity import arrays_hash, contents_hash, indices_hash, run_hash
 from fsl_explain.explainers.method import Method
-from fsl_explain.heads import Pooling
 from fsl_explain.progress import Report, silent
 from fsl_explain.scales import compared_at
 from fsl_explain.similarities import Similarity, named_similarity
@@ -65,8 +64,8 @@ class BankEvaluation:
     rules: tuple[RuleFigures, ...]
 
 
-def measured_methods(methods: Sequence[str | Method], pooling: Pooling | None = None) -> ChosenMethods:
-    """Return the methods asked for, then the baselines of ``pooling``.
+def measured_methods(methods: Sequence[str | Method]) -> ChosenMethods:
+    """Return the methods asked for, then the baselines.
 
     Raises: ``LookupError`` for an unknown one; ``ValueError`` for one that explains no class score and no lead, or
     that asks the network again.
@@ -76,7 +75,7 @@ def measured_methods(methods: Sequence[str | Method], pooling: Pooling | None = 
             raise Mistake(f"expected explainers of a class's score or of its lead, but got {name!r}; drop it.")
         if method.perturbs:
             raise Mistake(f"expected explainers of features, but {name!r} asks the network again; drop it.")
-    return with_baselines(methods, pooling)
+    return with_baselines(methods)
 
 
 def evaluate_bank(
@@ -112,7 +111,8 @@ def evaluate_bank(
     expect_encoder(encoder, "encoder, data set")
     check_measuring(masking, iou_threshold, batch_size)
     deciding = Deciding.of(rules, k, temperature, compared_at(encoder.scales, named_similarity(similarity)))
-    chosen = measured_methods(methods, encoder.pooling)
+    chosen = measured_methods(methods)
+    expect_fitting(chosen, encoder)
     shown = find_figures(figures, NEEDS_OF_DECISIONS, "an evaluation of a bank")
     measuring = Measuring(masking, iou_threshold, shown, keeps_maps=maps is not None)
     images = _spread(len(dataset), limit)

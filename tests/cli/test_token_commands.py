@@ -44,13 +44,13 @@ def test_a_class_token_is_measured(tmp_path, command, settings, more):
 
 REFUSED_OF_A_BANK = {
     "ablation-cam": "expected an embedding that is pooled|needs an embedding that is pooled",
-    "grad-cam": "expected an embedding that is pooled from the maps, but this encoder reads it out as 'class'; use",
+    "hirescam": "expected gradient times activation to differ from 0 in some cell, but it sums to 0 in all of them",
     "rollout": "expected explainers of features, but 'rollout' asks the network again; drop it",
 }
 
 
 @pytest.mark.parametrize(
-    "more", [(), ('explanation.methods=["contrast","lafam"]',), ("encoder.readout=mean",)], ids=str
+    "more", [(), ('explanation.methods=["contrast","layercam"]',), ("encoder.readout=mean",)], ids=str
 )
 def test_a_bank_read_by_tokens_is_evaluated(tmp_path, capsys, more):
     """By the usual methods, or those that are named."""
@@ -61,7 +61,7 @@ def test_a_bank_read_by_tokens_is_evaluated(tmp_path, capsys, more):
 
 @pytest.mark.parametrize("name", REFUSED_OF_A_BANK)
 def test_what_features_of_a_class_token_do_not_tell_is_refused(tmp_path, capsys, name):
-    """A bank keeps what each patch wrote, not the tokens: no derivative by these, and no attention."""
+    """Derivatives are taken at tokens that are read again, where they say something; attention is not asked for."""
     assert evaluated(tmp_path, "--set", f'explanation.methods=["{name}"]') == 2
     assert re.search(REFUSED_OF_A_BANK[name], capsys.readouterr().err)
 

@@ -1,4 +1,4 @@
-"""Evaluations of a token that is read out: the baselines that pool maps are left out, and the rest stays."""
+"""Evaluations of a token that is read out: all baselines, and a sentence for methods that it has not."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from fsl_explain.backbones.named import build_named
 from fsl_explain.backbones.networks.demo_vit import SIDE
 from fsl_explain.backbones.preprocessing import Preprocessing
 from fsl_explain.evaluation import evaluate_episodes
-from fsl_explain.evaluation.chosen_methods import BASELINES, baselines_of, with_baselines
+from fsl_explain.evaluation.chosen_methods import BASELINES, with_baselines
 from fsl_explain.evaluation.mosaics.explained_mosaics import fitted_head
 from fsl_explain.evaluation.mosaics.measured_mosaics import evaluate_mosaics
 from fsl_explain.evaluation.mosaics.mosaic_images import MosaicSizes
@@ -24,34 +24,32 @@ def encoder(request):
     return Encoder.wrap(network, readout=request.param, preprocess=Preprocessing(SIDE).transform)
 
 
-def expected(encoder):
-    pooled = encoder.tokens.readout == "mean"
-    return set(BASELINES) if pooled else set(BASELINES) - {"grad-cam"}
-
-
-def test_every_baseline_is_one_of_a_pooling():
-    assert baselines_of() == BASELINES
+def test_every_table_has_all_baselines():
     assert set(with_baselines(["exact"])) == {"exact", *BASELINES}
 
 
 def test_episodes_are_measured_by_what_the_readout_can_take(encoder):
     sampler = EpisodeSampler(SCENES.labels, n_way=5, n_shot=1, n_query=2)
     chunk = evaluate_episodes(encoder, SCENES, sampler=sampler, episodes=1, methods=["exact"])
-    assert set(chunk.measurements.methods) == {"exact", *expected(encoder)}
+    assert set(chunk.measurements.methods) == {"exact", *BASELINES}
 
 
 def test_a_method_asked_for_by_name_is_refused_where_it_cannot_be():
     encoder = Encoder.named("demo-vit")
     sampler = EpisodeSampler(SCENES.labels, n_way=5, n_shot=1, n_query=2)
-    with pytest.raises(ValueError, match=r"pooled from the maps, but this encoder reads it out as 'class'"):
-        evaluate_episodes(encoder, SCENES, sampler=sampler, episodes=1, methods=["grad-cam"])
+    with pytest.raises(
+        ValueError,
+        match=r"ablation-cam needs an embedding that is pooled from the maps, but this",
+    ):
+        evaluate_episodes(encoder, SCENES, sampler=sampler, episodes=1, methods=["ablation-cam"])
 
 
 def test_mosaics_add_up_for_every_readout(encoder):
     store = embed_mosaics(encoder, SCENES, MosaicSizes(count=6, crop="image"))
-    found = evaluate_mosaics(store, encoder.pooling, heads=["none", "center"], methods=["exact", "contrast"])
+    given = {"heads": ["none", "center"], "methods": ["exact", "contrast"], "encoder": encoder}
+    found = evaluate_mosaics(store, encoder.pooling, **given)
     for head in found.values():
-        assert set(head.methods) == {"exact", "contrast", *expected(encoder)}
+        assert set(head.methods) == {"exact", "contrast", *BASELINES}
         for name in ("exact", "contrast"):
             assert float(head.methods[name].residual.max()) < 1e-5
 

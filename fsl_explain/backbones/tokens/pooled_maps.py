@@ -5,19 +5,20 @@ The mean's value is linear in the cells, so that cell i writes W_O W_V x_i times
 mean and D the number of cells. What the positions write, and the biases, are named.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from fsl_explain.backbones.capture import turn_at
+from fsl_explain.backbones.capture import evaluating, turn_at
 from fsl_explain.backbones.tokens.blocks import first_of
 from fsl_explain.backbones.tokens.reading import POOLED, Read, TokenReading
 from fsl_explain.backbones.tokens.token_network import TokenNetwork
 from fsl_explain.backbones.wrappers import on_one_device
-from fsl_explain.devices import at_hand, in_full_precision
+from fsl_explain.devices import at_hand, in_full_precision, module_at_hand, module_in_full_precision
 from fsl_explain.heads.block_layers import Affine
 from fsl_explain.readouts.block import in_heads
 from fsl_explain.traces import Addends
@@ -51,10 +52,40 @@ class PooledMapsReading(TokenReading):
         maps, pooled = (in_full_precision(at_hand(value.detach())) for value in (entered[0], left[0]))
         own = in_full_precision(at_hand(output)) if isinstance(output, Tensor) else None
         with torch.autocast(images.device.type, enabled=False):
-            return Read(maps, pooled, addends_of(pool, maps), own)
+            written = addends_of(pool, maps)
+            return Read(maps, pooled, PooledByModule(written.maps, written.named, maps, pool), own)
 
     def _check_there(self) -> None:
         self.expect_readout((POOLED,))
+
+
+@dataclass(frozen=True)
+class PooledByModule(Addends):
+    """The written-out addends of maps that a module pools, such as attention, with the maps themselves."""
+
+    read: Float[Tensor, "*batch _channel h w"]
+    pool: nn.Module
+
+    @property
+    def cells_read(self) -> Float[Tensor, "*batch channel h w"]:
+        """The maps as the module reads them."""
+        return self.read
+
+    def read_again(self, cells: Float[Tensor, "*batch channel h w"]) -> Float[Tensor, "*batch pooled"]:
+        """Return what the module makes of these maps."""
+        pool = module_at_hand(module_in_full_precision(self.pool))
+        with evaluating(pool), torch.enable_grad():
+            pooled: Tensor = pool(cells.reshape(-1, *cells.shape[-3:]))
+        return pooled.reshape(*cells.shape[:-3], -1)
+
+    def parts(self) -> Sequence[Tensor]:
+        """Return the addends, the maps and the named addends."""
+        return (self.maps, self.read, *self.named.values())
+
+    def of(self, parts: Sequence[Tensor]) -> "PooledByModule":
+        """Return the same with other tensors."""
+        maps, read, *named = parts
+        return replace(self, maps=maps, read=read, named=dict(zip(self.named, named, strict=True)))
 
 
 def attention_pool_of(network: nn.Module) -> nn.Module | None:

@@ -22,8 +22,9 @@ from fsl_explain.features import Features
 from fsl_explain.heads import Pooling
 from fsl_explain.readouts.block import Block
 from fsl_explain.readouts.cells import NoPooling, NormalizedCells, normalize
+from fsl_explain.readouts.read_again import ClassAndMean
 from fsl_explain.readouts.stream import DIRECT, LAST, STREAM, Plan, StreamTrace
-from fsl_explain.traces import Addends, SideBySide, Trace
+from fsl_explain.traces import Addends, Trace
 
 MEAN, BOTH, POOLED = "mean", "class+mean", "attention-pool"
 OF_THE_CLASS_TOKEN = (STREAM, DIRECT, LAST)
@@ -87,7 +88,8 @@ class TokenReading:
             return Read(maps, queried, stream, own)
         normalized = normalize(self.parts.norm, cells)
         mean = Addends(normalized.mT.unflatten(-1, grid) / (grid[0] * grid[1]), {})
-        return Read(maps, torch.cat([queried, normalized.mean(dim=1)], dim=-1), SideBySide((stream, mean)), own)
+        both = ClassAndMean((stream, mean), self.parts.norm)
+        return Read(maps, torch.cat([queried, normalized.mean(dim=1)], dim=-1), both, own)
 
     def features(self, read: Read, pooling: Pooling, head: nn.Module) -> Features:
         """Make features of what was read, ``head`` that of the encoder, and check the first of them.

@@ -42,12 +42,16 @@ class FRN(LocalRule):
             raise Mistake(f"FRN needs finite alpha and beta, and a scale and a divisor above 0, but got {given}.")
 
     def scored(self, query: Tensor, supports: SupportSet, similarity: Similarity) -> Tensor:  # noqa: ARG002
-        """Reconstruct by the J×J hat matrix of each class, as the published code does where J is the smaller side."""
+        """Reconstruct by the J×J hat matrix of each class, or by its K·D cells where these are fewer than J."""
         theirs = self._of_classes(supports)
-        gram, ridge = theirs.mT @ theirs, self._ridge(supports)
-        hat = torch.linalg.solve(gram + ridge[..., None, None] * torch.eye(gram.shape[-1]).to(gram), gram)
         ours = (self.own_cells(query) / self.divisor)[..., None, :, :]
-        apart = ours @ hat * math.exp(self.beta) - ours
+        if theirs.shape[-2] < theirs.shape[-1]:
+            made = self._regression(ours, supports) @ theirs
+        else:
+            gram, ridge = theirs.mT @ theirs, self._ridge(supports)
+            hat = torch.linalg.solve(gram + ridge[..., None, None] * torch.eye(gram.shape[-1]).to(gram), gram)
+            made = ours @ hat * math.exp(self.beta)
+        apart = made - ours
         scores: Tensor = -self.scale * apart.square().sum(dim=-1).mean(dim=-1)
         return scores
 

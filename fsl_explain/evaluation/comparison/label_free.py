@@ -20,6 +20,7 @@ from fsl_explain.classifiers import RULES, SupportSet
 from fsl_explain.encoder import Encoder, expect_encoder
 from fsl_explain.engine import Engine, Part, engine_for
 from fsl_explain.evaluation.asked_for import AskedFor
+from fsl_explain.evaluation.chosen_methods import expect_fitting
 from fsl_explain.evaluation.comparison.compared_images import MapComparison, compared_methods, sampled_places
 from fsl_explain.evaluation.figures import OF_MAPS, Figure, find_figures
 from fsl_explain.evaluation.identity import identity
@@ -68,6 +69,7 @@ def compare_label_free(
     for name, method in chosen.items():
         if method.uses_supports:
             raise Mistake(f"without supports no class is decided, but {name!r} explains a decision; drop it.")
+    expect_fitting(chosen, encoder)
     shown = find_figures(figures, NEEDS_OF_MAPS, "a comparison without supports")
     sampled = sampled_places(len(dataset), sample, seed)
     settings = {

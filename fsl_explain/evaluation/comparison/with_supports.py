@@ -19,6 +19,7 @@ from fsl_explain.classifiers import Rule
 from fsl_explain.classifiers.local.local_features import encoder_for
 from fsl_explain.encoder import Encoder, expect_encoder
 from fsl_explain.engine import Engine, Part, Result, engine_for
+from fsl_explain.evaluation.chosen_methods import expect_fitting
 from fsl_explain.evaluation.comparison.compared_images import (
     METHODS_COMPARED,
     MapComparison,
@@ -96,6 +97,7 @@ def compare_maps(
     _check_curves(steps, removed)
     options = RelaxOptions(seed=seed, batch_size=batch_size) if relax is None else relax
     chosen = compared_methods(methods, options)
+    expect_fitting(chosen, encoder)
     shown = find_figures(figures, NEEDS_OF_COMPARISONS, "a comparison of maps")
     decided_by, supports = DecidedBy.of(rule, similarity, encoder.scales), draw_supports(dataset, shots, seed)
     encoder = encoder_for(decided_by.rule, encoder)

@@ -140,7 +140,7 @@ class OneHead:
         scores = by.rule.class_scores(query.embedding, supports, by.similarity)
         decided = Decided(by.rule, by.similarity, scores, scores, target)
         reading = PooledHead(self.pooling, self.head)
-        encoder = self.encoder if method.perturbs else None
+        encoder = self.encoder if method.asks_for_pixels(self.pooling) else None
         pixels = None if encoder is None else Pixels(encoder, self.store.images(encoder, part))
         return ask_about(method, reading, query, supports, decided, pixels, Options(against="others"))
 

@@ -19,7 +19,7 @@ from episodes.errors import Mistake
 from fsl_explain.classifiers import Rule
 from fsl_explain.encoder import Encoder
 from fsl_explain.engine import Engine, Part, engine_for
-from fsl_explain.evaluation.chosen_methods import ChosenMethods, baselines_of, named_methods
+from fsl_explain.evaluation.chosen_methods import BASELINES, ChosenMethods, expect_fitting, named_methods
 from fsl_explain.evaluation.decided_by import DecidedBy
 from fsl_explain.evaluation.identity import identity
 from fsl_explain.evaluation.mosaics.explained_mosaics import CEILINGS, MosaicWork
@@ -55,8 +55,8 @@ class HeadFigures:
     contrast: Float[Tensor, "mosaic"]  # 1 where its lead over the other classes' references is the largest
 
 
-def measured_methods(methods: Sequence[str | Method], pooling: Pooling | None = None) -> ChosenMethods:
-    """Return the baselines of ``pooling``, then the methods asked for.
+def measured_methods(methods: Sequence[str | Method]) -> ChosenMethods:
+    """Return the baselines, then the methods asked for.
 
     Raises: ``LookupError`` for an unknown method, with the nearest names; ``ValueError`` for one that explains neither
     a score nor a contrast, or that alters images: it asks for the encoder's own embedding, whatever the head.
@@ -71,7 +71,7 @@ def measured_methods(methods: Sequence[str | Method], pooling: Pooling | None = 
                 f"mosaics put heads on features that are kept, but {name!r} asks the whole encoder about altered "
                 "images; drop it, or use fsl-explain compare."
             )
-    return named_methods((*reversed(baselines_of(pooling)), *methods))
+    return named_methods((*reversed(BASELINES), *methods))
 
 
 def evaluate_mosaics(
@@ -100,7 +100,8 @@ def evaluate_mosaics(
             "mosaics keep activation maps and no pixels, but with tail='network' the network goes on from them, for "
             "which it has to see the images; use fsl-explain evaluate, or give the tail as pooling and head."
         )
-    chosen = measured_methods(methods, pooling)
+    chosen = measured_methods(methods)
+    _expect_encoder(chosen, pooling, encoder)
     heads = check_heads(heads)
     decided_by = DecidedBy.of(rule, similarity, store.scales)  # of one reference a class
     settings: dict[str, Any] = {"heads": [*heads, seed], "methods": [*chosen, *methods]}
@@ -118,6 +119,18 @@ def evaluate_mosaics(
             found[name][method] = result
             report("explaining mosaics", int(method in chosen), total)
     return {name: _head_figures(found[name], chosen) for name in heads}
+
+
+def _expect_encoder(methods: Mapping[str, Method], pooling: Pooling, encoder: Encoder | None) -> None:
+    """Refuse methods that the encoder cannot answer, or without one, that ask its network. Raises: ``ValueError``."""
+    asking = [name for name, method in methods.items() if method.asks_for_pixels(pooling)]
+    if encoder is not None:
+        expect_fitting(methods, encoder)
+    elif asking:
+        raise Mistake(
+            f"expected the encoder beside the mosaics, because {asking[0]!r} asks its network again, but got none; "
+            "give encoder=, the one that the store was made with."
+        )
 
 
 def check_heads(heads: Sequence[str]) -> tuple[str, ...]:

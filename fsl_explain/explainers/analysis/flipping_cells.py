@@ -26,7 +26,7 @@ from fsl_explain.backbones.capture import evaluating
 from fsl_explain.classifiers import is_linear_in_embeddings
 from fsl_explain.devices import precise
 from fsl_explain.encoder import Features
-from fsl_explain.explainers.methods.exact import named_parts, pair_form
+from fsl_explain.explainers.methods.exact import named_parts
 from fsl_explain.explainers.question import Question, expect_addends
 from fsl_explain.heads import Center, L2Normalize, linearize
 from fsl_explain.heads.pooling import is_linear_in_maps
@@ -80,7 +80,7 @@ def leads_over(question: Question, rivals: Int[Tensor, "rival"], donors: Int[Ten
     signs = signs.masked_fill(scores.isneginf(), 0)
     embeddings = query.embedding.expand(len(rivals), -1)
     weights = question.rule.weights(signs, embeddings, supports, question.similarity)
-    form, compared = pair_form(question), question.compared.embeddings
+    form, compared = question.form, question.compared.embeddings
     reference = sum(weights.slopes.values(), effective_reference(form, weights.supports, compared))
     head = linearize(question.head, query.pooled)
     pulled = head.pull_back(reference)

@@ -5,10 +5,8 @@ from torch import Tensor
 
 from episodes.errors import Mistake
 from fsl_explain.explainers.explanation import Explanation, expect_explanation
-from fsl_explain.explainers.methods.exact import pair_form, with_slope
 from fsl_explain.heads import linearize
 from fsl_explain.readouts.stream import StreamTrace
-from fsl_explain.similarities import effective_reference
 
 
 def heads_and_blocks(explanation: Explanation) -> Float[Tensor, "block head h w"]:
@@ -32,7 +30,5 @@ def heads_and_blocks(explanation: Explanation) -> Float[Tensor, "block head h w"
             "expected exact or contrast of an embedding that a class token or attention pooling gathered, but got "
             f"{explanation.method} of another; use readout='class', 'class-direct', 'class-last' or 'attention-pool'."
         )
-    reference = effective_reference(pair_form(question), question.weights.supports, question.compared.embeddings)
-    reference = with_slope(reference, question)
-    pulled = linearize(question.head, question.query.pooled).pull_back(reference)
+    pulled = linearize(question.head, question.query.pooled).pull_back(question.reference)
     return trace.by_head(pulled).cpu()

@@ -10,10 +10,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from fsl_explain.backbones.capture import evaluating
+from fsl_explain.encoder import Encoder
 from fsl_explain.explainers.method import Attribution, Method
 from fsl_explain.explainers.methods.altered_queries import ranges, scores_of
 from fsl_explain.explainers.methods.map_gradients import attribute_supports, saliency
-from fsl_explain.explainers.question import Question, expect_addends, expect_one_value_a_map
+from fsl_explain.explainers.question import Question, expect_addends, expect_one_value_a_map, expect_pooling
 from fsl_explain.traces import weighted_sum
 
 EMBEDDINGS_AT_ONCE = 1024
@@ -52,4 +53,8 @@ def _ablated_scores(question: Question, numbers: range) -> Float[Tensor, "ablate
     return scores_of(question, embeddings.reshape(*ablated.shape[:-1], -1))
 
 
-ABLATION_CAM = Method(attribute, attribute_supports, saliency, pools=True)
+def _expect_pooling(encoder: Encoder) -> None:
+    expect_pooling(encoder.pooling, "ablation-cam")
+
+
+ABLATION_CAM = Method(attribute, attribute_supports, saliency, pools=True, expects=_expect_pooling)

@@ -20,7 +20,7 @@ from fsl_explain.encoder import Encoder
 from fsl_explain.explainers.method import Attribution, Method
 from fsl_explain.explainers.methods.attention_rollout import on_grid, over_all_tokens, read_out_weights
 from fsl_explain.explainers.methods.map_gradients import attribute_supports, explained_sum
-from fsl_explain.explainers.methods.token_queries import ask_in_parts, pooled_from, reading_of, saliency
+from fsl_explain.explainers.methods.token_queries import ask_in_parts, expect_tokens, pooled_from, reading_of, saliency
 from fsl_explain.explainers.question import Question
 
 
@@ -102,7 +102,11 @@ def _attribute_legrad(question: Question) -> Attribution:
     return ask_in_parts(question, _legrad)
 
 
-CHEFER = Method(_attribute_chefer, attribute_supports, saliency, perturbs=True, needs_tokens=True)
+CHEFER = Method(
+    _attribute_chefer, attribute_supports, saliency, perturbs=True, needs_tokens=True, expects=expect_tokens
+)
 """Gradient times attention, multiplied through all blocks, each with its residual connection."""
-LEGRAD = Method(_attribute_legrad, attribute_supports, saliency, perturbs=True, needs_tokens=True)
+LEGRAD = Method(
+    _attribute_legrad, attribute_supports, saliency, perturbs=True, needs_tokens=True, expects=expect_tokens
+)
 """The gradient at the attention of every block, of the score that the tokens behind it would have."""

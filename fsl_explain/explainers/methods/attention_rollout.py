@@ -16,7 +16,7 @@ from fsl_explain.backbones.tokens.reading import BOTH, MEAN, TokenReading
 from fsl_explain.encoder import Encoder
 from fsl_explain.explainers.method import Attribution, Method
 from fsl_explain.explainers.methods.map_gradients import attribute_supports
-from fsl_explain.explainers.methods.token_queries import ask_in_parts, reading_of, saliency
+from fsl_explain.explainers.methods.token_queries import ask_in_parts, expect_tokens, reading_of, saliency
 from fsl_explain.explainers.question import Question
 
 
@@ -88,9 +88,23 @@ def _attribute_rollout(question: Question) -> Attribution:
     return ask_in_parts(question, _rolled_out)
 
 
-ATTENTION = Method(_attribute_last, attribute_supports, saliency, uses_supports=False, perturbs=True, needs_tokens=True)
+ATTENTION = Method(
+    _attribute_last,
+    attribute_supports,
+    saliency,
+    uses_supports=False,
+    perturbs=True,
+    needs_tokens=True,
+    expects=expect_tokens,
+)
 """What the token that is read out attends to in the last block, the mean over heads."""
 ROLLOUT = Method(
-    _attribute_rollout, attribute_supports, saliency, uses_supports=False, perturbs=True, needs_tokens=True
+    _attribute_rollout,
+    attribute_supports,
+    saliency,
+    uses_supports=False,
+    perturbs=True,
+    needs_tokens=True,
+    expects=expect_tokens,
 )
 """Attention multiplied through all blocks, each with its residual connection."""

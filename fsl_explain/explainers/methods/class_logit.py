@@ -6,7 +6,7 @@ networks and in inference mode, and costs little over the forward pass.
 
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -92,14 +92,20 @@ def _maps_and_logits(
         leaf = the_activation(leaves, encoder.layer)
         in_order(leaf)
         return leaf, logits, in_order
-    if not isinstance(encoder.network, ClassifiesMaps):
+    expect_classifier(encoder)
+    network: Any = encoder.network
+    maps = in_order(network(images)).detach().requires_grad_()
+    with torch.enable_grad():
+        return maps, network.class_logits(maps), lambda values: values
+
+
+def expect_classifier(encoder: Encoder) -> None:
+    """Refuse an encoder whose maps lead to no logits. Raises: ``ValueError``."""
+    if encoder.layer is None and not isinstance(encoder.network, ClassifiesMaps):
         raise Mistake(
             f"expected an encoder wrapped round a classifier, but {encoder.description} returns its maps and has no "
             "class logits; use Encoder.wrap(classifier, layer), or explain() with supports."
         )
-    maps = in_order(encoder.network(images)).detach().requires_grad_()
-    with torch.enable_grad():
-        return maps, encoder.network.class_logits(maps), lambda values: values
 
 
 def _attribute(question: Question) -> Attribution:
@@ -141,5 +147,7 @@ def _gradients(logits: Tensor, target: Int[Tensor, "batch"], maps: Tensor) -> Te
     return gradients
 
 
-CLASS_LOGIT = Method(_attribute, attribute_supports, scaled, uses_supports=False, name="grad-cam-logit")
+CLASS_LOGIT = Method(
+    _attribute, attribute_supports, scaled, uses_supports=False, name="grad-cam-logit", expects=expect_classifier
+)
 """Grad-CAM of the predicted class's logit, as LaFAM compares with it: it knows neither supports nor decision."""

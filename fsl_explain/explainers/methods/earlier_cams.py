@@ -24,7 +24,7 @@ from fsl_explain.explainers.methods.map_gradients import (
     maps_of,
     saliency,
 )
-from fsl_explain.explainers.methods.whole_network import ask_in_parts, maps_encoder
+from fsl_explain.explainers.methods.whole_network import ask_in_parts, expect_maps, maps_encoder
 from fsl_explain.explainers.normalization import max_scaled, upsample
 from fsl_explain.explainers.question import Question
 from fsl_explain.registries import AT
@@ -47,7 +47,9 @@ def composed(name: str) -> Method | None:
 def earlier_cam(formula: Formula, detail: int, name: str) -> Method:
     """Make an explainer of a formula at the maps that are so many doublings finer than the last ones."""
     found = partial(_attribute, formula, detail)
-    return Method(found, attribute_supports, saliency, perturbs=True, differentiates=True, name=name)
+    return Method(
+        found, attribute_supports, saliency, perturbs=True, differentiates=True, expects=expect_maps, name=name
+    )
 
 
 def fused(maps: Sequence[Float[Tensor, "image _h _w"]], size: tuple[int, int]) -> Float[Tensor, "image height width"]:
@@ -87,5 +89,7 @@ def _attribute_fused(question: Question) -> Attribution:
     return ask_in_parts(question, cells)
 
 
-LAYERCAM_FUSED = Method(_attribute_fused, attribute_supports, saliency, perturbs=True, differentiates=True)
+LAYERCAM_FUSED = Method(
+    _attribute_fused, attribute_supports, saliency, perturbs=True, differentiates=True, expects=expect_maps
+)
 GRAD_CAM_EARLIER = earlier_cam(grad_cam, 1, "grad-cam@1")

@@ -6,11 +6,11 @@ Notation: g = Σ_k w_k (M_k q'_k + u_k) is the effective reference, G and b the 
 
 from collections.abc import Mapping
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from episodes.errors import Mistake
-from fsl_explain.classifiers import form_of
 from fsl_explain.encoder import Features
 from fsl_explain.explainers.method import Attribution, Method, SupportAttribution
 from fsl_explain.explainers.methods import integrated
@@ -18,7 +18,7 @@ from fsl_explain.explainers.methods.placed import by_channel, on_grid, placed_at
 from fsl_explain.explainers.normalization import upsample_sum_kept
 from fsl_explain.explainers.question import Question
 from fsl_explain.heads import linearize
-from fsl_explain.similarities import AnyForm, PairForm, effective_reference
+from fsl_explain.similarities import PairForm
 
 
 def attribute(question: Question) -> Attribution:
@@ -30,8 +30,8 @@ def attribute(question: Question) -> Attribution:
     """
     if question.tail is not None:
         return integrated.attribute(question)
-    weights, form, supports = question.weights.supports, pair_form(question), question.compared.embeddings
-    reference = with_slope(effective_reference(form, weights, supports), question)
+    weights, form, supports = question.weights.supports, question.form, question.compared.embeddings
+    reference = question.reference
     head = linearize(question.head, question.query.pooled)
     pulled = head.pull_back(reference)
     beside = (weights * form.along_support(supports)).sum(dim=(-2, -1))
@@ -55,10 +55,12 @@ def attribute_supports(question: Question) -> SupportAttribution:
     features = question.supports.features
     if features is None:
         raise Mistake("the support side needs the supports' activation maps, but only embeddings were kept.")
-    weights, form, query = question.weights.supports, pair_form(question), question.query.embedding[..., None, None, :]
+    weights, form, query = question.weights.supports, question.form, question.query.embedding[..., None, None, :]
     references = weights[..., None] * form.on_support(query)
     head = linearize(question.head, features.pooled)
-    on_biases = form.with_supports(question.query.embedding, head.offset)
+    offset, on_biases = head.offset, torch.zeros_like(weights)
+    if bool(offset.any()):
+        on_biases = form.with_supports(question.query.embedding, offset)
     bias = (weights * (on_biases + form.along_query(query))).sum(dim=(-2, -1))
     along = question.drawn(features, head.pull_back(references))
     bias = sum((value.sum(dim=(-2, -1)) for value in along.named.values()), bias + question.constant)
@@ -79,8 +81,9 @@ def support_addends(
     beside = head.offset
     if question.holds_apart(question.query):
         beside = question.query.embedding - head.push_forward(question.held(question.query)[..., None, :]).squeeze(-2)
-    form, weights, supports = pair_form(question), question.weights.supports, question.compared.embeddings
-    on_cells, on_bias = (form.with_query(part, supports) for part in (question.query.embedding - beside, beside))
+    form, weights, supports = question.form, question.weights.supports, question.compared.embeddings
+    on_cells = form.with_query(question.query.embedding - beside, supports)
+    on_bias = form.with_query(beside, supports) if bool(beside.any()) else torch.zeros_like(on_cells)
     placed = form.at_cells(supports) if isinstance(form, PairForm) else None
     if placed is not None:
         on_cells, on_bias = (part + sign * placed.sum(dim=(-2, -1)) for part, sign in ((on_cells, 1), (on_bias, -1)))
@@ -91,19 +94,6 @@ def named_parts(features: Features) -> Mapping[str, Float[Tensor, "*batch channe
     """Return what no cell of the last maps holds of the pooled values, each part by what it stands for."""
     found = {} if features.trace is None else features.trace.named
     return {name: value.to(features.pooled) for name, value in found.items()}
-
-
-def with_slope(reference: Float[Tensor, "*batch channel"], question: Question) -> Float[Tensor, "*batch channel"]:
-    """Add to the effective reference what the query's embedding is multiplied with beside the supports."""
-    return reference if question.slope is None else reference + question.slope
-
-
-def pair_form(question: Question) -> AnyForm:
-    """Write the similarity of the query to each of its supports as linear in either side.
-
-    Where all supports of a class are compared as one, it is that to all of them.
-    """
-    return form_of(question.rule, question.query.embedding, question.supports, question.similarity)
 
 
 EXACT = Method(attribute, attribute_supports, upsample_sum_kept, signed=True, draws_finer=True)

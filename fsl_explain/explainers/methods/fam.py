@@ -9,9 +9,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from episodes.errors import Mistake
+from fsl_explain.encoder import Encoder
 from fsl_explain.explainers.method import Attribution, Method, SupportAttribution
 from fsl_explain.explainers.normalization import min_max, min_max_map, upsample
-from fsl_explain.explainers.question import Question, expect_addends, expect_one_value_a_map
+from fsl_explain.explainers.question import Question, expect_addends, expect_one_value_a_map, expect_pooling
 from fsl_explain.heads import Center, L2Normalize
 from fsl_explain.heads.per_scale import PerScale
 from fsl_explain.similarities import Similarity
@@ -127,4 +128,16 @@ def _linear_layers(head: nn.Module) -> list[nn.Linear | nn.LayerNorm]:
     return layers
 
 
-FAM = Method(attribute, attribute_supports, saliency, addends="weights of Eq. 15", ranks=True, by_channel=True)
+def _expect_pooling(encoder: Encoder) -> None:
+    expect_pooling(encoder.pooling, "fam")
+
+
+FAM = Method(
+    attribute,
+    attribute_supports,
+    saliency,
+    addends="weights of Eq. 15",
+    ranks=True,
+    by_channel=True,
+    expects=_expect_pooling,
+)

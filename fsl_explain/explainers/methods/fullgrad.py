@@ -19,7 +19,13 @@ from torch.overrides import TorchFunctionMode
 from fsl_explain.devices import precise
 from fsl_explain.explainers.method import Attribution, Method
 from fsl_explain.explainers.methods.map_gradients import attribute_supports, saliency
-from fsl_explain.explainers.methods.whole_network import ask_in_parts, expect_python, explained_score, seen
+from fsl_explain.explainers.methods.whole_network import (
+    ask_in_parts,
+    expect_maps,
+    expect_python,
+    explained_score,
+    seen,
+)
 from fsl_explain.explainers.normalization import ROUNDING_STEPS, upsample
 from fsl_explain.explainers.question import Question
 
@@ -136,4 +142,4 @@ def _attribute(question: Question) -> Attribution:
     return ask_in_parts(question, lambda part, images: full_gradient_map(full_gradients(part, images)))
 
 
-FULLGRAD = Method(_attribute, attribute_supports, saliency, perturbs=True, differentiates=True)
+FULLGRAD = Method(_attribute, attribute_supports, saliency, perturbs=True, differentiates=True, expects=expect_maps)

@@ -21,6 +21,7 @@ from fsl_explain.explainers.methods.grad_cam import GRAD_CAM
 from fsl_explain.explainers.methods.map_gradients import attribute_supports, saliency
 from fsl_explain.explainers.methods.whole_network import (
     ask_in_parts,
+    expect_maps,
     expect_python,
     explained_score,
     maps_encoder,
@@ -90,5 +91,7 @@ def _attribute_with_grad_cam(question: Question) -> Attribution:
     return replace(guided, cells=guided.cells * saliency(GRAD_CAM.attribute(question).cells, (height, width)))
 
 
-GUIDED_BACKPROP = Method(_attribute, attribute_supports, saliency, perturbs=True, differentiates=True)
+GUIDED_BACKPROP = Method(
+    _attribute, attribute_supports, saliency, perturbs=True, differentiates=True, expects=expect_maps
+)
 GUIDED_GRAD_CAM = replace(GUIDED_BACKPROP, attribute=_attribute_with_grad_cam, pools=True)

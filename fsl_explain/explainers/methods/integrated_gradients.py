@@ -20,7 +20,7 @@ from fsl_explain.explainers.method import Attribution, Method
 from fsl_explain.explainers.methods.altered_queries import pixels_of
 from fsl_explain.explainers.methods.map_gradients import attribute_supports
 from fsl_explain.explainers.methods.straight_path import STEPS, Integrated, StraightPath, integrate
-from fsl_explain.explainers.methods.whole_network import AT_ONCE, WholeNetwork, maps_encoder
+from fsl_explain.explainers.methods.whole_network import AT_ONCE, WholeNetwork, expect_maps, maps_encoder
 from fsl_explain.explainers.normalization import upsample_sum_kept
 from fsl_explain.explainers.question import Question, expect_no_slope
 
@@ -57,6 +57,7 @@ def integrated_gradients_method(options: IntegratedGradientsOptions | None = Non
         signed=True,
         perturbs=True,
         differentiates=True,
+        expects=expect_maps,
         name="integrated-gradients",
         split_supports=split_supports,
     )

@@ -4,19 +4,26 @@ The gradient starts at the maps, so that the network itself is not run again and
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from episodes.errors import Mistake
 from fsl_explain.backbones.capture import evaluating
+from fsl_explain.batches import slices
 from fsl_explain.classifiers import SupportSet, combined
 from fsl_explain.explainers.method import Attribution, Method, SupportAttribution
 from fsl_explain.explainers.normalization import max_scaled, upsample
 from fsl_explain.explainers.question import Question
-from fsl_explain.readouts.stream import StreamTrace
+from fsl_explain.readouts.cells import NoPooling
+from fsl_explain.readouts.read_again import ReadsAgain
+from fsl_explain.traces import unflattened
+
+CLOSE = 0.05  # of the norm of what was read; in half precision it is not the same to the last bit
+AT_ONCE = 8  # images whose tokens are held while they are read again
 
 
 @dataclass(frozen=True)
@@ -38,7 +45,24 @@ def maps_of(question: Question) -> Float[Tensor, "*batch channel h w"]:
     derivative by the patches would be 0; theirs are the patches that the last block reads.
     """
     trace = question.query.trace
-    return trace.cells_read if isinstance(trace, StreamTrace) else question.query.maps
+    return trace.cells_read if isinstance(trace, ReadsAgain) else question.query.maps
+
+
+def with_tokens(question: Question) -> Question:
+    """Return the question with what its queries' readout reads: where only sums of it were kept, their images tell it.
+
+    That takes one more forward pass of them.
+    """
+    pixels, query = question.pixels, question.query
+    if pixels is None or not _has_sums_alone(question):
+        return question
+    images = pixels.images
+    trace = pixels.encoder(images.reshape(-1, *images.shape[-3:])).trace
+    return replace(question, query=replace(query, trace=unflattened(trace, images.shape[:-3])))
+
+
+def _has_sums_alone(question: Question) -> bool:
+    return isinstance(question.pooling, NoPooling) and not isinstance(question.query.trace, ReadsAgain)
 
 
 def map_gradients(question: Question) -> Float[Tensor, "*batch channel h w"]:
@@ -63,8 +87,10 @@ def explained_sum(question: Question, embeddings: Float[Tensor, "query embedding
 
 def _embeddings(question: Question, maps: Float[Tensor, "*batch channel h w"]) -> Float[Tensor, "query embedding"]:
     trace = question.query.trace
-    if isinstance(trace, StreamTrace):
-        read_out: Tensor = question.head(trace.read_again(maps).reshape(-1, question.query.pooled.shape[-1]))
+    if isinstance(trace, ReadsAgain):
+        pooled = trace.read_again(maps)
+        _expect_the_same(pooled.detach(), question.query.pooled)
+        read_out: Tensor = question.head(pooled.reshape(-1, pooled.shape[-1]))
         return read_out
     maps = maps.reshape(-1, *maps.shape[-3:])
     if question.tail is not None:
@@ -74,14 +100,32 @@ def _embeddings(question: Question, maps: Float[Tensor, "*batch channel h w"]) -
     return embeddings
 
 
+def _expect_the_same(again: Float[Tensor, "*batch pooled"], pooled: Float[Tensor, "*batch pooled"]) -> None:
+    missed = (again.double() - pooled.double()).norm(dim=-1)
+    if not bool((missed <= CLOSE * pooled.double().norm(dim=-1)).all()):
+        raise Mistake(
+            "expected the last block to write the tokens that are read out, patches as well as the class token, but it "
+            "computes some of them otherwise, as blocks for the class token alone do; use exact, contrast or a method "
+            "for tokens, or readout='class' or 'mean'."
+        )
+
+
 def gradient_cam(formula: Formula) -> Method:
     """Make an explainer of a formula; it has no receipt, because a gradient does not add up."""
-    return Method(partial(_attribute, formula=formula), attribute_supports, saliency, pools=True)
+    return Method(partial(_attribute, formula=formula), attribute_supports, saliency, pools=True, reads_again=True)
 
 
 def _attribute(question: Question, formula: Formula) -> Attribution:
-    drawn = formula(maps_of(question), map_gradients(question))
-    return Attribution(drawn.channels.double(), drawn.cells.clamp(min=0), drawn.cells.new_zeros(question.target.shape))
+    leading = question.target.shape
+    parts = [question[part] for part in slices(leading[0], AT_ONCE)] if leading and _has_sums_alone(question) else []
+    drawn = [_drawn(with_tokens(part), formula) for part in parts or [question]]
+    channels, cells = (torch.cat(found) if parts else found[0] for found in zip(*drawn, strict=True))
+    return Attribution(channels.double(), cells.clamp(min=0), cells.new_zeros(leading))
+
+
+def _drawn(question: Question, formula: Formula) -> tuple[Tensor, Tensor]:
+    found = formula(maps_of(question), map_gradients(question))
+    return found.channels, found.cells
 
 
 def attribute_supports(question: Question) -> SupportAttribution:

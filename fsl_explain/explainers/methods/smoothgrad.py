@@ -15,7 +15,7 @@ from torch import Tensor
 from episodes.errors import Mistake
 from fsl_explain.explainers.method import Attribution, Method
 from fsl_explain.explainers.methods.map_gradients import attribute_supports, saliency
-from fsl_explain.explainers.methods.whole_network import AT_ONCE, ask_in_parts, gradients
+from fsl_explain.explainers.methods.whole_network import AT_ONCE, ask_in_parts, expect_maps, gradients
 from fsl_explain.explainers.question import Question
 
 
@@ -64,7 +64,9 @@ def mean_gradients(
 def smoothgrad_method(options: SmoothGradOptions | None = None) -> Method:
     """Make a method of SmoothGrad with options, to be given to ``explain``; its cells are the pixels of the image."""
     found = partial(_attribute, options=options or SmoothGradOptions())
-    return Method(found, attribute_supports, saliency, perturbs=True, differentiates=True, name="smoothgrad")
+    return Method(
+        found, attribute_supports, saliency, perturbs=True, differentiates=True, expects=expect_maps, name="smoothgrad"
+    )
 
 
 def _attribute(question: Question, options: SmoothGradOptions) -> Attribution:

@@ -54,6 +54,11 @@ def reading_of(encoder: Encoder) -> TokenReading:
     return encoder.tokens
 
 
+def expect_tokens(encoder: Encoder) -> None:
+    """Refuse an encoder without tokens, or at scales. Raises: ``ValueError``."""
+    reading_of(encoder)
+
+
 def saliency(cells: Float[Tensor, "*batch h w"], size: tuple[int, int]) -> Float[Tensor, "*batch height width"]:
     """Enlarge the cells, then rescale them to [0, 1]: the least of all is 0."""
     return min_max_map(upsample(cells, size))

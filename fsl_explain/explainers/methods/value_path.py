@@ -15,7 +15,7 @@ from fsl_explain.classifiers import pairwise_to_supports
 from fsl_explain.encoder import Encoder
 from fsl_explain.explainers.method import Attribution, Method
 from fsl_explain.explainers.methods.map_gradients import attribute_supports
-from fsl_explain.explainers.methods.token_queries import ask_in_parts, pooled_from, reading_of, saliency
+from fsl_explain.explainers.methods.token_queries import ask_in_parts, expect_tokens, pooled_from, reading_of, saliency
 from fsl_explain.explainers.question import Question
 
 
@@ -41,5 +41,5 @@ def _attribute(question: Question) -> Attribution:
     return ask_in_parts(question, _scores)
 
 
-VALUE_PATH = Method(_attribute, attribute_supports, saliency, perturbs=True, needs_tokens=True)
+VALUE_PATH = Method(_attribute, attribute_supports, saliency, perturbs=True, needs_tokens=True, expects=expect_tokens)
 """The similarity of each patch's value in the last block to the references."""

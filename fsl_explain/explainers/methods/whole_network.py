@@ -55,13 +55,18 @@ def ask_in_parts(question: Question, ask: Asked) -> Attribution:
 def maps_encoder(question: Question) -> Encoder:
     """Return the encoder that embeds the queries. Raises: ``ValueError`` without pixels, or for one of tokens."""
     encoder = pixels_of(question).encoder
+    expect_maps(encoder)
+    return encoder
+
+
+def expect_maps(encoder: Encoder) -> None:
+    """Refuse an encoder whose cells are tokens. Raises: ``ValueError``."""
     single: Encoder = encoder if encoder.single is None else encoder.single
     if single.tokens is not None:
         raise Mistake(
             f"this method goes back through a convolutional network, but the cells of {encoder.description} are "
             "tokens; use exact, contrast or a method for tokens, such as chefer."
         )
-    return encoder
 
 
 def images_of(question: Question) -> Float[Tensor, "image color height width"]:

@@ -55,5 +55,5 @@ def test_equals_the_public_functions_mosaic_by_mosaic(encoder, dataset, store, t
 
 
 def test_without_the_encoder_they_are_refused(encoder, store):
-    with pytest.raises(ValueError, match="asks the network again, so it needs the queries' pixels"):
+    with pytest.raises(ValueError, match="because 'legrad' asks its network again, but got none; give encoder="):
         evaluate_mosaics(store, encoder.pooling, heads=["none"], methods=["legrad"])
