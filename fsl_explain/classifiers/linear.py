@@ -197,7 +197,7 @@ def inputs_of(similarity: Similarity) -> Transform:
 def _fit_classes(samples: Tensor, labels: Tensor, way: int, fit: Fit) -> tuple[Tensor, Tensor]:
     """Fit on the classes that have samples; a class without any scores minus infinity."""
     if way < 2:
-        raise Mistake("a linear classifier needs supports of at least two classes, but got one; add a class.")
+        raise Mistake("a linear classifier needs supports of at least two classes, but got one class; add another.")
     present = labels.unique()
     vectors, intercepts = samples.new_zeros(way, samples.shape[-1]), samples.new_full((way,), -torch.inf)
     if len(present) == 1:  # the only one left by a support audit
