@@ -13,6 +13,7 @@ from .datasets.oxford_pet import OxfordPet
 from .datasets.pascal_voc import VOC_CLASSES, PascalVoc
 from .datasets.tiered_imagenet import TieredImageNet
 from .datasets.torchvision_images import TorchvisionImages
+from .easyfsl import CollatedTasks, drawn_episodes, supports_by_class
 from .episode import Episode
 from .errors import Mistake
 from .files import open_regular, read_regular
@@ -28,6 +29,7 @@ __all__ = [
     "PIXEL_LIMIT",
     "VOC_CLASSES",
     "BlueGreenRed",
+    "CollatedTasks",
     "CsvBoxes",
     "Cub200",
     "DigitScenes",
@@ -56,6 +58,7 @@ __all__ = [
     "center_crop",
     "checked_boxes",
     "direct_resize",
+    "drawn_episodes",
     "find_images",
     "frozen_episodes",
     "mask_box",
@@ -68,6 +71,7 @@ __all__ = [
     "read_regular",
     "readable",
     "select",
+    "supports_by_class",
     "training_transform",
     "unknown_name",
 ]

@@ -4,16 +4,20 @@ from . import metrics
 from .backbones.text import TextTower
 from .centering import centered
 from .classifiers import (
+    BDCSPN,
     RULES,
     CosineClassifier,
     Decision,
+    DistributionCalibration,
     KnnVote,
+    LaplacianShot,
     LogisticRegression,
     MajorityVote,
     NearestNeighbor,
     RelationNetwork,
 )
 from .encoder import Encoder, Features
+from .estimators import FewShotClassifier
 from .evaluation import FIGURES, Figure, evaluate_episodes
 from .explainers import (
     METHODS,
@@ -49,6 +53,7 @@ from .similarities import SIMILARITIES, LearnedSimilarity, Mahalanobis
 Mistake = episodes.errors.Mistake
 __version__: str
 __all__ = [
+    "BDCSPN",
     "ENCODERS",
     "FIGURES",
     "METHODS",
@@ -59,12 +64,15 @@ __all__ = [
     "CosineClassifier",
     "Counterfactual",
     "Decision",
+    "DistributionCalibration",
     "Encoder",
     "Explanation",
     "Features",
+    "FewShotClassifier",
     "Figure",
     "IntegratedGradientsOptions",
     "KnnVote",
+    "LaplacianShot",
     "LearnedSimilarity",
     "LogisticRegression",
     "Mahalanobis",

@@ -44,6 +44,11 @@ LOCAL_RULES = {
     "frn": "fsl_explain.classifiers.local.frn:RECONSTRUCTION",
 }
 """Rules that compare cells of the query with cells of the supports."""
+TRANSDUCTIVE_RULES = {
+    "bd-cspn": "fsl_explain.classifiers.transductive.bd_cspn:RECTIFIED",
+    "laplacian-shot": "fsl_explain.classifiers.transductive.laplacian_shot:LAPLACIAN_SHOT",
+}
+"""Rules that look at all images of an episode that are to be decided together."""
 VOTES = {
     "knn-vote": "fsl_explain.classifiers.knn_vote:KNN_VOTE",
     "majority-vote": "fsl_explain.classifiers.knn_vote:MAJORITY_VOTE",
@@ -60,6 +65,7 @@ RULES: Registry[Any] = Registry(
         "logistic-regression": "fsl_explain.classifiers.linear:LOGISTIC_REGRESSION",
         "cosine-classifier": "fsl_explain.classifiers.linear:COSINE_CLASSIFIER",
         **LOCAL_RULES,
+        **TRANSDUCTIVE_RULES,
         "relation-network": "fsl_explain.classifiers.relation_rule:RELATION_NETWORK",
     },
 )

@@ -10,11 +10,13 @@ from .decision import (
     decide,
     form_of,
     is_linear_in_embeddings,
+    needs_unlabeled,
     padded_index,
     pairwise_to_supports,
     similarities_to,
     support_set,
 )
+from .distribution_calibration import DistributionCalibration
 from .knn_vote import KnnVote, MajorityVote, NearestNeighbor
 from .linear import CosineClassifier, LogisticRegression
 from .local.deep_emd import DeepEMD
@@ -26,15 +28,20 @@ from .local.rule import LocalRule, is_local
 from .named import RULES, has_option, named_rule, neighbor_rules, votes
 from .relation_network import RelationNetwork
 from .relation_rule import RelationRule
+from .transductive.bd_cspn import BDCSPN
+from .transductive.laplacian_shot import LaplacianShot
 
 __all__ = [
+    "BDCSPN",
     "DN4",
     "FRN",
     "RULES",
     "CosineClassifier",
     "Decision",
     "DeepEMD",
+    "DistributionCalibration",
     "KnnVote",
+    "LaplacianShot",
     "LocalRule",
     "LogisticRegression",
     "MajorityVote",
@@ -56,6 +63,7 @@ __all__ = [
     "is_local",
     "local_features",
     "named_rule",
+    "needs_unlabeled",
     "neighbor_rules",
     "padded_index",
     "pairwise_to_supports",

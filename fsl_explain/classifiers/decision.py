@@ -1,7 +1,7 @@
 """What a classifier by similarity is given and what it decides."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -19,18 +19,22 @@ class SupportSet:
     """The labeled images of an episode, padded to one number of shots; ``valid`` marks the real ones.
 
     ``features`` holds their activation maps where the support side is explained, and is None where
-    only embeddings are kept. Both tensors may have leading dimensions of their own, which broadcast.
+    only embeddings are kept. ``unlabeled`` are the embeddings of the episode's images that are to be decided, for rules
+    that look at them together. All tensors may have leading dimensions of their own, which broadcast.
     """
 
     embeddings: Float[Tensor, "*#batch way shot channel"]
     valid: Bool[Tensor, "*#batch way shot"]
     classes: tuple[str, ...]
     features: Features | None = None
+    unlabeled: Float[Tensor, "*#batch unlabeled channel"] | None = None
 
     def __getitem__(self, index: int | slice) -> "SupportSet":
         """Return the supports of one query, or of some, where each query has its own."""
         features = None if self.features is None else self.features[index]
-        return SupportSet(self.embeddings[index], self.valid[index], self.classes, features)
+        shared = self.unlabeled is None or self.unlabeled.dim() == 2
+        unlabeled = self.unlabeled if shared else self.unlabeled[index]  # type: ignore[index]
+        return SupportSet(self.embeddings[index], self.valid[index], self.classes, features, unlabeled)
 
 
 @dataclass(frozen=True)
@@ -61,13 +65,15 @@ class Decision:
 
 @dataclass(frozen=True)
 class Weights:
-    """A combination of class scores as Σ_k weight_k S_k + Σ constants, S_k the similarity to support k.
+    """A combination of class scores as Σ_k weight_k S_k + Σ slopes·z' + Σ constants, S_k the similarity to support k.
 
-    Each constant is named after what it stands for.
+    Each constant is named after what it stands for. So is each slope: a frozen vector that the query's embedding z' is
+    multiplied with beside the supports, such as what unlabeled images add to a prototype.
     """
 
     supports: Float[Tensor, "*batch way shot"]
     constants: Mapping[str, Float[Tensor, "*batch"]]
+    slopes: Mapping[str, Float[Tensor, "*batch channel"]] = field(default_factory=dict)
 
 
 @runtime_checkable
@@ -75,8 +81,8 @@ class Rule(Protocol):
     """How similarities to supports become class scores.
 
     Law: with ``found = weights(class_weights, …)``, ``(found.supports * similarities).sum((-2, -1))`` plus
-    the constants is ``(class_weights * class_scores(…)).sum(-1)``, by another route. A class without any
-    vote scores minus infinity; its class weight must be 0.
+    the slopes times the query and the constants is ``(class_weights * class_scores(…)).sum(-1)``, by another
+    route. A class without any vote scores minus infinity; its class weight must be 0.
     """
 
     def class_scores(
@@ -159,6 +165,11 @@ def is_linear_in_embeddings(rule: Rule) -> bool:
     A rule that does not say so, by an attribute of this name, is not taken to be.
     """
     return bool(getattr(rule, "is_linear_in_embeddings", False))
+
+
+def needs_unlabeled(rule: Rule) -> bool:
+    """Say whether a rule looks at all images of an episode together, so that it wants those to be decided."""
+    return bool(getattr(rule, "needs_unlabeled", False))
 
 
 def combined(

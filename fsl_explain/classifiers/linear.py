@@ -60,7 +60,7 @@ class LogisticRegression:
         self, query: Float[Tensor, "*#batch channel"], supports: SupportSet, similarity: Similarity
     ) -> Float[Tensor, "*batch way"]:
         """Return the logit of each class."""
-        return _logits(query, supports, similarity, self._fit)
+        return logits_of(query, supports, similarity, self.fit)
 
     decision_scores = class_scores
 
@@ -72,7 +72,7 @@ class LogisticRegression:
         similarity: Similarity,
     ) -> Weights:
         """Weigh every support of every class by its coefficient; the intercepts are a constant."""
-        return _weights(class_weights, query, supports, similarity, self._fit)
+        return _weights(class_weights, query, supports, similarity, self.fit)
 
     def voters(
         self, query: Float[Tensor, "*#batch channel"], supports: SupportSet, similarity: Similarity
@@ -80,7 +80,8 @@ class LogisticRegression:
         """Mark all supports."""
         return every_valid(query, supports, similarity)
 
-    def _fit(self, samples: Tensor, labels: Tensor, way: int) -> tuple[Tensor, Tensor]:
+    def fit(self, samples: Tensor, labels: Tensor, way: int) -> tuple[Tensor, Tensor]:
+        """Return weight vectors and intercepts."""
         fitted = SklearnLogisticRegression(C=self.inverse_penalty, max_iter=1000)
         fitted.fit(samples.cpu().numpy(), labels.cpu().numpy())
         vectors = torch.from_numpy(fitted.coef_).to(samples)
@@ -107,7 +108,7 @@ class CosineClassifier:
         self, query: Float[Tensor, "*#batch channel"], supports: SupportSet, similarity: Similarity
     ) -> Float[Tensor, "*batch way"]:
         """Return the scaled cosine to each class's weight vector."""
-        return _logits(query, supports, self._checked(similarity), self._fit)
+        return logits_of(query, supports, self._checked(similarity), self.fit)
 
     decision_scores = class_scores
 
@@ -119,7 +120,7 @@ class CosineClassifier:
         similarity: Similarity,
     ) -> Weights:
         """Weigh every support by its coefficient in the weight vectors."""
-        return _weights(class_weights, query, supports, self._checked(similarity), self._fit)
+        return _weights(class_weights, query, supports, self._checked(similarity), self.fit)
 
     def voters(
         self, query: Float[Tensor, "*#batch channel"], supports: SupportSet, similarity: Similarity
@@ -132,7 +133,8 @@ class CosineClassifier:
             raise Mistake("expected similarity='cosine' with a cosine classifier, but got another; use cosine.")
         return similarity
 
-    def _fit(self, samples: Tensor, labels: Tensor, way: int) -> tuple[Tensor, Tensor]:
+    def fit(self, samples: Tensor, labels: Tensor, way: int) -> tuple[Tensor, Tensor]:
+        """Return weight vectors, of length ``scale``, and intercepts of 0."""
         with torch.inference_mode(False), torch.enable_grad():
             samples, labels = samples.clone(), labels.clone()  # a clone made here has gradients in inference mode, too
             members = F.one_hot(labels, way).to(samples).T
@@ -149,26 +151,27 @@ class CosineClassifier:
 LOGISTIC_REGRESSION, COSINE_CLASSIFIER = LogisticRegression(), CosineClassifier()
 
 
-def _logits(query: Tensor, supports: SupportSet, similarity: Similarity, fit: Fit) -> Tensor:
-    fitted, _ = _fitted(supports, similarity, fit)
-    inputs = _inputs_of(similarity)(query)
+def logits_of(query: Tensor, supports: SupportSet, similarity: Similarity, fit: Fit) -> Tensor:
+    """Return f(z')·w_c + b_c for a classifier fitted on the supports."""
+    fitted, _ = fitted_classes(supports, similarity, fit)
+    inputs = inputs_of(similarity)(query)
     return (fitted.vectors @ inputs[..., None]).squeeze(-1) + fitted.intercepts
 
 
 def _weights(class_weights: Tensor, query: Tensor, supports: SupportSet, similarity: Similarity, fit: Fit) -> Weights:
-    fitted, samples = _fitted(supports, similarity, fit)
+    fitted, samples = fitted_classes(supports, similarity, fit)
     found = (class_weights[..., None, :] @ fitted.span(samples)).squeeze(-2)
     on_supports = found.unflatten(-1, supports.embeddings.shape[-3:-1]).masked_fill(~supports.valid, 0)
     intercepts = combined(class_weights, fitted.intercepts)
     return Weights(on_supports, {INTERCEPTS: intercepts.expand(query.shape[:-1])})
 
 
-def _fitted(supports: SupportSet, similarity: Similarity, fit: Fit) -> tuple[Fitted, Tensor]:
+def fitted_classes(supports: SupportSet, similarity: Similarity, fit: Fit) -> tuple[Fitted, Tensor]:
     """Fit a classifier for each set of supports; also return the samples, those of padding zero."""
     embeddings, valid = supports.embeddings, supports.valid
     way, shot = valid.shape[-2:]
     leading = torch.broadcast_shapes(embeddings.shape[:-3], valid.shape[:-2])
-    samples = _inputs_of(similarity)(embeddings)
+    samples = inputs_of(similarity)(embeddings)
     samples = samples.masked_fill(~valid[..., None], 0).flatten(start_dim=-3, end_dim=-2)
     labels = torch.arange(way, device=valid.device).repeat_interleave(shot)
     real = valid.flatten(start_dim=-2).expand(*leading, -1).reshape(-1, way * shot)
@@ -182,7 +185,7 @@ def _fitted(supports: SupportSet, similarity: Similarity, fit: Fit) -> tuple[Fit
     return Fitted(vectors, intercepts), samples
 
 
-def _inputs_of(similarity: Similarity) -> Transform:
+def inputs_of(similarity: Similarity) -> Transform:
     """Return what of an embedding a linear classifier takes: the f of whose values the similarity is the product."""
     found = traits_of(similarity).inner_product_of
     if found is None:
@@ -194,7 +197,7 @@ def _inputs_of(similarity: Similarity) -> Transform:
 def _fit_classes(samples: Tensor, labels: Tensor, way: int, fit: Fit) -> tuple[Tensor, Tensor]:
     """Fit on the classes that have samples; a class without any scores minus infinity."""
     if way < 2:
-        raise Mistake("a linear classifier needs supports of at least two classes, but got one; add a class.")
+        raise Mistake("a linear classifier needs supports of at least two classes, but got one class; add another.")
     present = labels.unique()
     vectors, intercepts = samples.new_zeros(way, samples.shape[-1]), samples.new_full((way,), -torch.inf)
     if len(present) == 1:  # the only one left by a support audit

@@ -1,7 +1,7 @@
 """The decisions of many episodes, from embeddings that are there already."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from episodes import Episode
 from fsl_explain.batches import slices
-from fsl_explain.classifiers import SupportSet
+from fsl_explain.classifiers import SupportSet, needs_unlabeled
 from fsl_explain.evaluation.decided_by import DecidedBy
 from fsl_explain.evaluation.image_store import ImageStore
 from fsl_explain.evaluation.masked_queries import supports_of
@@ -24,10 +24,12 @@ class Queries:
     support_rows: Int[Tensor, "query way shot"]
     scores: Tensor  # (query, way), float64
     target: Int[Tensor, "query"]  # the predicted class
+    together: Int[Tensor, "query unlabeled"] | None = None  # all queries of the episode, for rules that look at them
 
     def at(self, index: Tensor | slice) -> "Queries":
         """Pick some."""
-        return Queries(self.rows[index], self.support_rows[index], self.scores[index], self.target[index])
+        together = None if self.together is None else self.together[index]
+        return Queries(self.rows[index], self.support_rows[index], self.scores[index], self.target[index], together)
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,15 @@ class DecidedEpisodes:
         truth = torch.arange(classes.shape[1]).repeat_interleave(n_query).expand(image.shape)
         rows = self.store.row_of[image].flatten()
         support_rows = self.store.row_of[support].repeat_interleave(image.shape[1], dim=0)
+        together = None
+        if needs_unlabeled(self.by.rule):
+            together = self.store.row_of[image].repeat_interleave(image.shape[1], dim=0)
         scores = torch.cat(
             [
-                self.scores_of(self.store.embeddings[rows[part]].double(), support_rows[part])
+                self.scores_of(
+                    self.store.embeddings[rows[part]].double(),
+                    self.supports(support_rows[part], None if together is None else together[part]),
+                )
                 for part in slices(len(rows), self.batch_size)
             ]
         )
@@ -64,15 +72,18 @@ class DecidedEpisodes:
             score=scores.amax(dim=-1).reshape(image.shape),
             margin=(two_best[:, 0] - two_best[:, 1]).reshape(image.shape),
         )
-        return decisions, Queries(rows, support_rows, scores, predicted)
+        return decisions, Queries(rows, support_rows, scores, predicted, together)
 
     def scores_of(
-        self, embeddings: Float[Tensor, "query embedding"], support_rows: Int[Tensor, "query way shot"]
+        self, embeddings: Float[Tensor, "query embedding"], supports: SupportSet
     ) -> Float[Tensor, "query way"]:
         """Return the score of every class for given embeddings and the supports of their episodes."""
-        return self.by.rule.class_scores(embeddings, self.supports(support_rows), self.by.similarity)
+        return self.by.rule.class_scores(embeddings, supports, self.by.similarity)
 
-    def supports(self, rows: Int[Tensor, "query way shot"]) -> SupportSet:
-        """Gather the supports of each query's episode."""
+    def supports(
+        self, rows: Int[Tensor, "query way shot"], together: Int[Tensor, "query unlabeled"] | None = None
+    ) -> SupportSet:
+        """Gather the supports of each query's episode, and all its queries where a rule looks at them."""
         valid = torch.ones(rows.shape[1:], dtype=torch.bool)
-        return supports_of(self.store, rows, valid, tuple(f"class {i}" for i in range(rows.shape[1])))
+        found = supports_of(self.store, rows, valid, tuple(f"class {i}" for i in range(rows.shape[1])))
+        return found if together is None else replace(found, unlabeled=self.store.embeddings[together].double())

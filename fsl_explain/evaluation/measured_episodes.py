@@ -8,6 +8,7 @@ from torch import Tensor
 
 from episodes import Episode
 from fsl_explain.batches import slices
+from fsl_explain.classifiers import SupportSet
 from fsl_explain.engine import Part
 from fsl_explain.evaluation.decided_by import DecidedBy
 from fsl_explain.evaluation.decided_episodes import DecidedEpisodes, Queries
@@ -71,12 +72,15 @@ class EpisodeWork:
         if not self.judge_with.masks:
             return judged, torch.full((len(queries.rows),), torch.nan, dtype=torch.float64)
         parts = [
-            self.decided.scores_of(judged.embeddings[part], queries.support_rows[part]).gather(
+            self.decided.scores_of(judged.embeddings[part], self._supports(queries.at(part))).gather(
                 1, queries.target[part][:, None]
             )
             for part in slices(len(queries.rows), self.judge_with.batch_size)
         ]
         return judged, torch.cat(parts).squeeze(1) if parts else torch.zeros(0, dtype=torch.float64)
+
+    def _supports(self, queries: Queries) -> SupportSet:
+        return self.decided.supports(queries.support_rows, queries.together)
 
 
 @dataclass(frozen=True)
@@ -116,5 +120,5 @@ def _question(judge_with: Judge, episodes: DecidedEpisodes, queries: Queries, me
     decided = Decided(episodes.by.rule, episodes.by.similarity, scores, scores, queries.target)
     seen_again = method.asks_for_pixels(encoder.pooling) or encoder.reading.tail.is_network
     pixels = Pixels(encoder, store.images(queries.rows)) if seen_again else None
-    supports = episodes.supports(queries.support_rows)
+    supports = episodes.supports(queries.support_rows, queries.together)
     return ask_about(method, encoder, store.features(queries.rows), supports, decided, pixels)

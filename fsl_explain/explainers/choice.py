@@ -8,7 +8,7 @@ from torch import Tensor
 
 from episodes.errors import Mistake
 from episodes.naming import unknown_name
-from fsl_explain.classifiers import RULES, Rule, SupportSet, named_rule
+from fsl_explain.classifiers import RULES, Rule, SupportSet, named_rule, needs_unlabeled
 from fsl_explain.classifiers.local.local_features import rule_for
 from fsl_explain.explainers.asking import Decided, Options, ask_about
 from fsl_explain.explainers.compared import Compared
@@ -16,6 +16,7 @@ from fsl_explain.explainers.contrast_weights import Against, ClassReference, cla
 from fsl_explain.explainers.explained_score import Quantity
 from fsl_explain.explainers.question import Pixels, Question
 from fsl_explain.explainers.seen_locally import seen_by
+from fsl_explain.registries import TRANSDUCTIVE_RULES
 from fsl_explain.scales import Scales, compared_at
 from fsl_explain.similarities import SIMILARITIES, AtScales, Mahalanobis, Similarity
 
@@ -61,6 +62,16 @@ def ask(compared: Compared, choice: Choice, explains: Quantity = "score") -> Que
 def find_rule(rule: str | Rule) -> Rule:
     """Return a decision rule by name, or the one given."""
     return named_rule(rule) if isinstance(rule, str) else RULES.find(rule)
+
+
+def expect_transductive(rule: Rule) -> None:
+    """Refuse unlabeled images for a rule that decides each query alone. Raises: ``ValueError``."""
+    if not needs_unlabeled(rule):
+        known = " or ".join(TRANSDUCTIVE_RULES)
+        raise Mistake(
+            f"unlabeled images are for rules that look at them together, {known}, but this one decides each query "
+            "alone; drop unlabeled."
+        )
 
 
 def find_similarity(similarity: str | Similarity, compared: Compared) -> Similarity:

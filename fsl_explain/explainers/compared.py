@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -13,7 +13,14 @@ from episodes.errors import Mistake, WrongType
 from fsl_explain.classifiers import SupportSet
 from fsl_explain.encoder import Encoder, Features
 from fsl_explain.explainers.accepted_images import expected_colors, takes
-from fsl_explain.explainers.support_groups import Supports, embedded, expect_preprocessed, gathered
+from fsl_explain.explainers.support_groups import (
+    Supports,
+    Unlabeled,
+    embedded,
+    expect_preprocessed,
+    gathered,
+    unlabeled_embeddings,
+)
 from fsl_explain.heads.direction import length
 from fsl_explain.scales import compared_at
 from fsl_explain.similarities import SIMILARITIES, Similarity, is_without, similarity_name
@@ -53,6 +60,7 @@ def compare(
     similarity: str | Similarity = "cosine",
     *,
     warn_of_own: bool = True,
+    unlabeled: Unlabeled | None = None,
 ) -> Compared:
     """Embed queries and supports, checked as ``explain`` says; ``warn_of_own`` warns of a query among its supports."""
     queries = as_batch(query, encoder)
@@ -66,6 +74,10 @@ def compare(
         similarity,
         lambda i: f"support {i % shots} of {found.classes[i // shots]}",
     )
+    if unlabeled is not None:
+        together = unlabeled_embeddings(encoder, unlabeled, features.embedding.shape[-1])
+        _check_embeddings(together, encoder, similarity, lambda image: f"unlabeled image {image}")
+        found = replace(found, unlabeled=together)
     if warn_of_own and support_images is not None:
         alike = encoder.scales is None or encoder.scales.support_sides is None
         _warn_of_own_images(queries, features.embedding, found, support_images, alike=alike)

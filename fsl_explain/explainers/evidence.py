@@ -100,7 +100,7 @@ def evidence_of(question: Question) -> Evidence:
     supports = question.supports
     return Evidence(
         question.query.embedding,
-        SupportSet(supports.embeddings, supports.valid, supports.classes),
+        replace(supports, features=None),
         question.ranking,
         question.rule,
         question.similarity,
@@ -149,6 +149,8 @@ def written(evidence: Evidence) -> tuple[dict[str, Any], dict[str, Tensor]]:
         "ranking": evidence.ranking,
         "weights": evidence.weights,
     }
+    if supports.unlabeled is not None:
+        tensors["unlabeled"] = supports.unlabeled
     if isinstance(evidence.similarity, Mahalanobis):
         tensors["precision"] = evidence.similarity.precision
     facts = {"rule": _rule_facts(evidence.rule), "similarity": similarity, "classes": list(supports.classes)}
@@ -163,7 +165,7 @@ def read_back(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Eviden
     kept, addends = facts["addends"], tensors.get("query_addends")
     return Evidence(
         tensors["embedding"],
-        SupportSet(tensors["supports"], tensors["valid"], tuple(facts["classes"])),
+        SupportSet(tensors["supports"], tensors["valid"], tuple(facts["classes"]), None, tensors.get("unlabeled")),
         tensors["ranking"],
         _rule(facts["rule"]),
         _similarity(facts["similarity"], tensors),

@@ -12,7 +12,7 @@ from episodes.errors import Mistake
 from episodes.naming import unknown_name
 from fsl_explain.classifiers import Rule, decide
 from fsl_explain.encoder import Encoder, expect_encoder
-from fsl_explain.explainers.choice import Choice, ask, find_rule
+from fsl_explain.explainers.choice import Choice, ask, expect_transductive, find_rule
 from fsl_explain.explainers.compared import Compared, as_batch, compare
 from fsl_explain.explainers.contrast_weights import Against, ClassReference
 from fsl_explain.explainers.evidence import evidence_of
@@ -28,7 +28,7 @@ from fsl_explain.explainers.prompts import Text, scale_of, supports_of
 from fsl_explain.explainers.question import Question
 from fsl_explain.explainers.seen_locally import seen_by
 from fsl_explain.explainers.sides import QuerySide, SupportSide
-from fsl_explain.explainers.support_groups import Supports, embedded
+from fsl_explain.explainers.support_groups import Supports, Unlabeled, embedded
 from fsl_explain.pullback.rules import PullbackRule
 from fsl_explain.scales import seen_at
 from fsl_explain.similarities import Similarity
@@ -59,6 +59,7 @@ def explain(
     scales: Sequence[int] | None = None,
     scale_weights: Sequence[float] | None = None,
     support_scales: Sequence[int] | None = None,
+    unlabeled: Unlabeled | None = None,
 ) -> Explanation:
     """Explain why a query is given a class by its similarity to the supports.
 
@@ -77,6 +78,8 @@ def explain(
     class, a list of classes (the mean of their scores), ``"others"``, or None for the best-scoring rival.
     ``detail`` draws the cells finer: each step doubles the grid of the network's last maps, on both sides, and cells
     and bias still add up to the score; ``Encoder.with_detail`` says how, and what ``biases`` and ``pullback`` are.
+    ``unlabeled`` are the images of the episode that are to be decided (n, 3, H, W), the query among them or not, or
+    their embeddings (n, J) or ``Features``: rules that look at all of them together need them, such as ``bd-cspn``.
     ``scales`` are sides at which every image is seen, such as ``(224, 448)``: the decision is then the mean of those at
     each scale, with equal ``scale_weights`` unless given, and the receipt has a line for each. ``support_scales`` are
     the sides of the supports where they are others, such as ``(224,)`` for all scales; see ``Encoder.at_scales``, which
@@ -92,7 +95,10 @@ def explain(
     factor = scale_of(encoder, scale, text)
     choice = Choice(rule, similarity, target, against, factor, None if threshold is None else float(threshold))
     given = supports_of(encoder, supports, text)
-    explanation = explain_compared(compare(encoder, query, given, similarity), method, choice)
+    if unlabeled is not None:
+        expect_transductive(find_rule(rule))
+    compared = compare(encoder, query, given, similarity, unlabeled=unlabeled)
+    explanation = explain_compared(compared, method, choice)
     return explanation if query.dim() == 4 else explanation[0]
 
 

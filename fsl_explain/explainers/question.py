@@ -17,7 +17,7 @@ from fsl_explain.finer import OWN_BIASES
 from fsl_explain.heads import Pooling
 from fsl_explain.heads.finer_at_scales import FinerAtScales
 from fsl_explain.readouts.cells import NoPooling
-from fsl_explain.similarities import AnyForm, Similarity
+from fsl_explain.similarities import AnyForm, Similarity, effective_reference
 from fsl_explain.traces import Along
 
 
@@ -100,13 +100,36 @@ class Question:
 
     @property
     def constants(self) -> dict[str, Float[Tensor, "*batch"]]:
-        """What no similarity holds, each by what it stands for."""
-        return {**self.weights.constants, **self.explained.constants}
+        """What no similarity holds, each by what it stands for, slopes at the query's embedding among them."""
+        return {**self.weights.constants, **self._along_slopes, **self.explained.constants}
 
     @property
     def constant(self) -> Float[Tensor, "*batch"]:
         """The sum of the constants."""
         return sum(self.constants.values(), torch.zeros_like(self.explained.value))
+
+    @property
+    def fixed(self) -> Float[Tensor, "*batch"]:
+        """The constants that do not follow the query's embedding: those without the slopes."""
+        found = (*self.weights.constants.values(), *self.explained.constants.values())
+        return sum(found, torch.zeros_like(self.explained.value))
+
+    @property
+    def reference(self) -> Float[Tensor, "*batch embedding"]:
+        """The effective reference g = Σ_k w_k (M_k q'_k + u_k) + Σ slopes, which the query's embedding is met with."""
+        found = effective_reference(self.form, self.weights.supports, self.compared.embeddings)
+        return found if self.slope is None else found + self.slope
+
+    @property
+    def slope(self) -> Float[Tensor, "*batch channel"] | None:
+        """The sum of the vectors that the query's embedding is multiplied with beside the supports."""
+        slopes = list(self.weights.slopes.values())
+        return sum(slopes[1:], slopes[0]) if slopes else None
+
+    @property
+    def _along_slopes(self) -> dict[str, Float[Tensor, "*batch"]]:
+        slopes = self.weights.slopes.items()
+        return {name: (slope * self.query.embedding).sum(dim=-1) for name, slope in slopes}
 
     def spread(self, features: Features, weights: Float[Tensor, "*queries channel"]) -> Float[Tensor, "... h w"]:
         """Sum what each cell wrote into the pooled values of images over channels, with one weight a channel."""
@@ -194,6 +217,15 @@ def expect_addends(question: Question, what: str) -> None:
         raise Mistake(
             f"{what} needs embeddings that are sums over cells, but what lies behind these maps has no such form; use "
             "method='exact', 'contrast', 'log-probability' or 'verification', whose addends are integrated."
+        )
+
+
+def expect_no_slope(question: Question, what: str) -> None:
+    """Refuse to integrate what unlabeled or drawn images add to a decision. Raises: ``ValueError``."""
+    if question.slope is not None:
+        raise Mistake(
+            f"{what} integrates similarities to supports, but {type(question.rule).__name__} also weighs the query by "
+            "images that are no supports; use method='exact' or 'contrast' with an embedding pooled from the maps."
         )
 
 

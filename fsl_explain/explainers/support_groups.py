@@ -11,13 +11,14 @@ from torch import Tensor
 from episodes.errors import Mistake, WrongType
 from fsl_explain.batches import slices
 from fsl_explain.classifiers import SupportSet, padded_index, support_set
-from fsl_explain.devices import at_hand
+from fsl_explain.devices import at_hand, precise
 from fsl_explain.encoder import Encoder, Features
 from fsl_explain.explainers.accepted_images import expected_colors, takes
 from fsl_explain.features import joined
 
 Group: TypeAlias = Tensor | np.ndarray | Features
 Supports: TypeAlias = Tensor | np.ndarray | Features | Mapping[str, Group]
+Unlabeled: TypeAlias = Tensor | np.ndarray | Features
 
 IMAGES_TOGETHER = 64
 """Images in one forward pass of an explanation."""
@@ -57,6 +58,20 @@ def gathered(encoder: Encoder, supports: object, channels: int) -> tuple[Support
     index, _ = padded_index(shots)
     stacked = torch.cat(list(tensors.values())).detach()
     return support_set(embedded(encoder.of_supports, stacked), shots, tuple(groups)), stacked[index.to(stacked.device)]
+
+
+def unlabeled_embeddings(encoder: Encoder, unlabeled: object, channels: int) -> Float[Tensor, "unlabeled channel"]:
+    """Return the embeddings of an episode's unlabeled images, in float64: of images, features or embeddings themselves.
+
+    Raises: ``ValueError`` or ``TypeError`` for what does not fit.
+    """
+    group: Any = _as_group(unlabeled.embedding if isinstance(unlabeled, Features) else unlabeled)
+    groups = {"the unlabeled images": group}
+    if isinstance(group, Tensor) and group.dim() == 2:
+        _check_embeddings(groups, channels, encoder)
+        return precise(at_hand(group).detach())
+    _check_images(groups, encoder)
+    return precise(at_hand(embedded(encoder, group.detach()).embedding))
 
 
 def check_groups(groups: Mapping[str, object]) -> None:

@@ -8,7 +8,7 @@ from .pooling import (
     LogSumExpPooling,
     Pooling,
 )
-from .projection import Center, L2Normalize
+from .projection import Center, L2Normalize, Power
 
 __all__ = [
     "POOLINGS",
@@ -20,6 +20,7 @@ __all__ = [
     "Linearization",
     "LogSumExpPooling",
     "Pooling",
+    "Power",
     "linearize",
     "pooling_name",
     "projection_head",

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from episodes.errors import Mistake
 from fsl_explain.heads.constants import Constants
 from fsl_explain.heads.direction import length
-from fsl_explain.heads.projection import Center, L2Normalize
+from fsl_explain.heads.projection import Center, L2Normalize, Power
 from fsl_explain.heads.stages import Dense, Diagonal, MeanFree, Stage
 
 NOTHING: Mapping[nn.Module, Tensor] = {}
@@ -219,6 +219,12 @@ def _(layer: L2Normalize, values: Tensor) -> list[Stage]:  # noqa: ARG001
 @stages_of.register
 def _(layer: Center, values: Tensor) -> list[Stage]:
     return [Diagonal(torch.ones_like(values), -layer.mean.to(values.dtype))]
+
+
+@stages_of.register
+def _(layer: Power, values: Tensor) -> list[Stage]:
+    above = values > 0
+    return [Diagonal(torch.where(above, torch.where(above, values, 1).pow(layer.beta - 1), 0))]
 
 
 @stages_of.register

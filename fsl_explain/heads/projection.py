@@ -1,5 +1,7 @@
 """Layers that stand between the pooled activations and the embedding."""
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -14,6 +16,27 @@ class L2Normalize(nn.Module):
     def forward(self, values: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch channel"]:
         """Return embeddings of norm 1; a zero vector stays zero."""
         return direction(values)
+
+
+class Power(nn.Module):
+    """x → x^beta of what is above 0, else 0: Tukey's ladder of powers, as in Yang et al., 2021, with beta = 0.5.
+
+    It makes skewed activations more like a Gaussian's. Raises: ``ValueError`` for a beta that is not above 0.
+    """
+
+    def __init__(self, beta: float = 0.5) -> None:
+        super().__init__()
+        if not (math.isfinite(beta) and beta > 0):
+            raise Mistake(f"a power transform needs a finite beta above 0, but got {beta}; 0.5 is the paper's.")
+        self.beta = beta
+
+    def forward(self, values: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch channel"]:
+        """Return the powers."""
+        return values.clamp(min=0).pow(self.beta)
+
+    def extra_repr(self) -> str:
+        """Name the exponent."""
+        return f"beta={self.beta:g}"
 
 
 class Center(nn.Module):

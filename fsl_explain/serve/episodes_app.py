@@ -13,7 +13,7 @@ from episodes.box_formats import Box
 from fsl_explain.backbones.random_parts import random_words
 from fsl_explain.encoder import Encoder
 from fsl_explain.explainers.compared import visible
-from fsl_explain.registries import RULES, SIMILARITIES
+from fsl_explain.registries import RULES, SIMILARITIES, TRANSDUCTIVE_RULES
 from fsl_explain.serve.box_text import box_from_text
 from fsl_explain.serve.episode import ENCODER, MOST_SUPPORTS, Support, SupportFolder
 from fsl_explain.serve.episode_answer import Asked, arrays_of, episode_answer, json_of, page_of
@@ -123,7 +123,7 @@ def _described(supports: SupportFolder) -> dict[str, Any]:
             {"name": name, "images": [_image(folder, number) for number in numbers if folder.labels[number] == label]}
             for label, name in enumerate(folder.classes)
         ],
-        "rules": list(RULES),
+        "rules": [name for name in RULES if name not in TRANSDUCTIVE_RULES],
         "similarities": list(SIMILARITIES),
         "rule": USUAL_RULE,
         "similarity": USUAL_SIMILARITY,

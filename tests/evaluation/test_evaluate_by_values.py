@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from episodes import DigitScenes, EpisodeSampler
 from fsl_explain import Encoder
-from fsl_explain.classifiers import RULES
+from fsl_explain.classifiers import RULES, SupportSet
 from fsl_explain.cli.from_settings import episodes_of
 from fsl_explain.config import EvaluationConfig
 from fsl_explain.evaluation import FIGURES, Figure, accuracy_over_episodes, evaluate_episodes, summarize, table_of
@@ -26,6 +26,7 @@ from fsl_explain.evaluation.results.written import write_results
 from fsl_explain.explainers.method import Method
 from fsl_explain.explainers.methods.exact import EXACT
 from fsl_explain.metrics import MapFigures
+from fsl_explain.registries import TRANSDUCTIVE_RULES
 from fsl_explain.similarities import SIMILARITIES
 
 
@@ -81,6 +82,23 @@ def test_values_measure_what_settings_measure(encoder, dataset, few):
     equal(found, episodes_of(settings, encoder, dataset))
     accuracy = accuracy_over_episodes(encoder, dataset, rule="prototype", similarity="euclidean", **few)
     assert torch.equal(accuracy, found.decisions.accuracy)
+
+
+@pytest.mark.parametrize("rule", TRANSDUCTIVE_RULES)
+def test_rules_that_look_at_all_queries_get_those_of_each_episode(rule, encoder, dataset, few):
+    found = evaluate_episodes(encoder, dataset, methods=["exact"], rule=rule, similarity="euclidean", **few)
+    pixels = torch.stack([encoder.preprocess([dataset[i].image])[0] for i in range(len(dataset))])
+    embedded = encoder(pixels).embedding.double()
+    for number, episode in enumerate(few["sampler"].episodes(few["episodes"])):
+        queries, supports = embedded[episode.query.flatten()], embedded[episode.support]
+        given = SupportSet(supports, torch.ones(supports.shape[:2], dtype=torch.bool), tuple("abc"), None, queries)
+        scores = RULES[rule].class_scores(queries, given, SIMILARITIES["euclidean"])
+        torch.testing.assert_close(found.decisions.score[number].double(), scores.amax(dim=-1), rtol=1e-4, atol=1e-4)
+        assert torch.equal(found.decisions.predicted[number], scores.argmax(dim=-1))
+    exact, ones = (found.measurements.masked_score[found.measurements.methods.index(m)] for m in ("exact", "all-ones"))
+    right = found.decisions.truth == found.decisions.predicted
+    torch.testing.assert_close(ones[right], found.decisions.score[right])
+    assert not torch.equal(exact[right], ones[right])
 
 
 def test_a_method_of_ones_own_stands_beside_the_baselines(encoder, dataset, few):

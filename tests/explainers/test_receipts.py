@@ -75,7 +75,8 @@ def assert_adds_up(explanation, tolerance):
 @pytest.mark.parametrize("pooling", POOLINGS)
 def test_every_combination_adds_up(pooling, head, dtype):
     encoder = tiny_encoder(random_head(head, width_of(pooling)), pooling, dtype)
-    compared = compare(encoder, images(2, seed=10, dtype=dtype), ragged_supports(dtype))
+    queries = images(3, seed=10, dtype=dtype)
+    compared = compare(encoder, queries[:2], ragged_supports(dtype), unlabeled=queries)
     similarities = similarities_of(compared.features.embedding.shape[-1])
     for name, rule in QUICK_RULES.items():
         if is_local(rule) and not (pooling == "gap" or (pooling, head) == ("flatten", "none")):

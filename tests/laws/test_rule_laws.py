@@ -1,6 +1,7 @@
 """What every rule has to obey, whatever it decides by."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from decision_parts import QUICK_RULES, REFUSED, TAKEN_BY, similarities_of
 from embedding_strategies import assert_equal, embeddings, quarters
 from hypothesis import given, settings
 from references import exact as reference
-from shot_strategies import CHANNELS, CLASSES, SHOT, WAY, shots, support_set_of
+from shot_strategies import CHANNELS, CLASSES, SHOT, UNLABELED, WAY, shots, support_set_of
 
 from fsl_explain.classifiers import RULES, KnnVote, MajorityVote, Rule, SupportSet, combined, similarities_to
 
@@ -37,6 +38,7 @@ def test_a_combination_of_scores_is_the_weighted_similarities_and_the_constants(
         asked = class_weights.masked_fill(scores.isneginf(), 0)
         found = rule.weights(asked, query, supports, similarity)
         addends = (found.supports * similarities_to(rule, query, supports, similarity)).flatten(start_dim=1)
+        addends = torch.cat([addends, *(slope * query for slope in found.slopes.values())], dim=1)
         addends = torch.cat([addends, *(value[:, None] for value in found.constants.values())], dim=1)
         difference = (addends.sum(dim=1) - combined(asked, scores)).abs()
         assert difference.max() <= 1e-11 * max(1.0, float(addends.abs().sum())), similarity
@@ -85,7 +87,7 @@ def test_repeating_every_shot_changes_no_score_but_doubles_a_vote(name, query, d
 def test_padding_has_no_say(name, query, drawn, padding):
     supports = support_set_of(drawn)
     other = torch.where(supports.valid[..., None], supports.embeddings, padding)
-    repadded = SupportSet(other, supports.valid, CLASSES)
+    repadded = replace(supports, embeddings=other)
     for rule, similarity in taken_by(name):
         expected = rule.class_scores(query, supports, similarity)
         assert torch.equal(rule.class_scores(query, repadded, similarity), expected), similarity
@@ -94,6 +96,8 @@ def test_padding_has_no_say(name, query, drawn, padding):
         assert_equal(found.supports, before.supports)
         for what, constant in before.constants.items():
             assert_equal(found.constants[what], constant)
+        for what, slope in before.slopes.items():
+            assert_equal(found.slopes[what], slope)
 
 
 @pytest.mark.parametrize("kind", SIMILARITIES)
@@ -113,8 +117,11 @@ def test_rules_agree_on_one_shot(kind, query, supports):
 def test_each_query_may_bring_supports_of_its_own(name, query, drawn, others):
     """The numbers of supports may differ, too."""
     embedded, valid = (torch.stack(pair) for pair in zip(drawn, others, strict=True))
-    both = SupportSet(embedded, valid, CLASSES)
-    apart = [(query[:1], support_set_of(drawn)), (query[1:], support_set_of(others))]
+    both = SupportSet(embedded, valid, CLASSES, unlabeled=torch.stack([UNLABELED, UNLABELED.flip(1)]))
+    apart = [
+        (query[:1], support_set_of(drawn)),
+        (query[1:], replace(support_set_of(others), unlabeled=both.unlabeled[1])),
+    ]
     for rule, similarity in taken_by(name):
         for ask in (rule.class_scores, rule.decision_scores, rule.voters):
             alone = torch.cat([ask(z, supports, similarity) for z, supports in apart])
@@ -126,6 +133,8 @@ def test_each_query_may_bring_supports_of_its_own(name, query, drawn, others):
             assert_equal(together.supports[[i]], alone.supports)
             for what, constant in alone.constants.items():
                 assert_equal(together.constants[what][[i]], constant)
+            for what, slope in alone.slopes.items():
+                assert_equal(together.slopes[what][[i]], slope)
 
 
 @pytest.mark.parametrize(("rule", "kind"), REFUSED, ids=map("-".join, REFUSED))

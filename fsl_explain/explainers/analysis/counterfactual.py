@@ -20,12 +20,12 @@ from fsl_explain.explainers.analysis.flipping_cells import (
     sums_tell_the_decision,
     support_maps,
 )
-from fsl_explain.explainers.choice import Choice, ask, find_rule
+from fsl_explain.explainers.choice import Choice, ask, expect_transductive, find_rule
 from fsl_explain.explainers.compared import Compared, compare, visible
 from fsl_explain.explainers.contrast_weights import ClassReference, class_index
 from fsl_explain.explainers.question import Question
 from fsl_explain.explainers.seen_locally import seen_by
-from fsl_explain.explainers.support_groups import Supports
+from fsl_explain.explainers.support_groups import Supports, Unlabeled
 from fsl_explain.printable import shown
 from fsl_explain.similarities import Similarity
 
@@ -124,13 +124,14 @@ def counterfactual(
     similarity: str | Similarity = "cosine",
     edit: str = "replace",
     rival: ClassReference | None = None,
+    unlabeled: Unlabeled | None = None,
 ) -> Counterfactual:
     """Find the fewest cells of a query whose replacement, or removal, lets another class overtake the decided one.
 
-    ``query``, ``supports``, ``rule`` and ``similarity`` are those of ``explain``, for one query. ``edit`` is
-    ``replace``: each cell takes the features of another cell of one rival's supports; or ``remove``: its features
-    become 0, and in the image its pixels 0, the mean color of normalized ones. ``rival`` is the class that has to
-    overtake, and that gives its cells; None for the fewest cells of any one rival by which any class overtakes,
+    ``query``, ``supports``, ``rule``, ``similarity`` and ``unlabeled`` are those of ``explain``, for one query.
+    ``edit`` is ``replace``: each cell takes the features of another cell of one rival's supports; or ``remove``: its
+    features become 0, and in the image its pixels 0, the mean color of normalized ones. ``rival`` is the class that
+    has to overtake, and that gives its cells; None for the fewest cells of any one rival by which any class overtakes,
     its own donor if that takes no more.
 
     Raises: ``ValueError``, ``LookupError`` or ``TypeError`` for input that does not fit, in one sentence.
@@ -138,7 +139,10 @@ def counterfactual(
     expect_encoder(encoder, "encoder, query, supports")
     if isinstance(query, Tensor) and query.dim() != 3:
         raise Mistake(f"expected one query (3, H, W), but got shape {tuple(query.shape)}; pass them one by one.")
-    return counterfactual_of(compare(encoder, query, supports, similarity), Choice(rule, similarity), edit, rival)
+    if unlabeled is not None:
+        expect_transductive(find_rule(rule))
+    compared = compare(encoder, query, supports, similarity, unlabeled=unlabeled)
+    return counterfactual_of(compared, Choice(rule, similarity), edit, rival)
 
 
 def counterfactual_of(

@@ -81,7 +81,7 @@ def leads_over(question: Question, rivals: Int[Tensor, "rival"], donors: Int[Ten
     embeddings = query.embedding.expand(len(rivals), -1)
     weights = question.rule.weights(signs, embeddings, supports, question.similarity)
     form, compared = question.form, question.compared.embeddings
-    reference = effective_reference(form, weights.supports, compared)
+    reference = sum(weights.slopes.values(), effective_reference(form, weights.supports, compared))
     head = linearize(question.head, query.pooled)
     pulled = head.pull_back(reference)
     cells = question.spread(_in_float64(query), pulled).double().flatten(start_dim=1)

@@ -7,7 +7,6 @@ from episodes.errors import Mistake
 from fsl_explain.explainers.explanation import Explanation, expect_explanation
 from fsl_explain.heads import linearize
 from fsl_explain.readouts.stream import StreamTrace
-from fsl_explain.similarities import effective_reference
 
 
 def heads_and_blocks(explanation: Explanation) -> Float[Tensor, "block head h w"]:
@@ -31,6 +30,5 @@ def heads_and_blocks(explanation: Explanation) -> Float[Tensor, "block head h w"
             "expected exact or contrast of an embedding that a class token or attention pooling gathered, but got "
             f"{explanation.method} of another; use readout='class', 'class-direct', 'class-last' or 'attention-pool'."
         )
-    reference = effective_reference(question.form, question.weights.supports, question.compared.embeddings)
-    pulled = linearize(question.head, question.query.pooled).pull_back(reference)
+    pulled = linearize(question.head, question.query.pooled).pull_back(question.reference)
     return trace.by_head(pulled).cpu()

@@ -90,7 +90,7 @@ def decision_without_each(evidence: Evidence) -> Float[Tensor, "supports *batch 
     way, shot = supports.valid.shape[-2:]
     apart = torch.eye(way * shot, dtype=torch.bool, device=query.device).unflatten(1, (way, shot))
     others = ~apart.reshape(way * shot, *(1,) * (query.dim() - 1), way, shot)
-    fewer = SupportSet(supports.embeddings, supports.valid & others, supports.classes)
+    fewer = SupportSet(supports.embeddings, supports.valid & others, supports.classes, None, supports.unlabeled)
     return _for_fewer(rule, int(supports.valid.sum(dim=(-2, -1)).amin())).decision_scores(query, fewer, similarity)
 
 

@@ -18,7 +18,7 @@ from fsl_explain.explainers.methods.placed import by_channel, on_grid, placed_at
 from fsl_explain.explainers.normalization import upsample_sum_kept
 from fsl_explain.explainers.question import Question
 from fsl_explain.heads import linearize
-from fsl_explain.similarities import PairForm, effective_reference
+from fsl_explain.similarities import PairForm
 
 
 def attribute(question: Question) -> Attribution:
@@ -31,7 +31,7 @@ def attribute(question: Question) -> Attribution:
     if question.tail is not None:
         return integrated.attribute(question)
     weights, form, supports = question.weights.supports, question.form, question.compared.embeddings
-    reference = effective_reference(form, weights, supports)
+    reference = question.reference
     head = linearize(question.head, question.query.pooled)
     pulled = head.pull_back(reference)
     beside = (weights * form.along_support(supports)).sum(dim=(-2, -1))
@@ -43,7 +43,7 @@ def attribute(question: Question) -> Attribution:
     return Attribution(
         contributions=channels,
         cells=cells,
-        bias=sum(along.named.values(), (reference * head.offset).sum(dim=-1) + beside + question.constant),
+        bias=sum(along.named.values(), (reference * head.offset).sum(dim=-1) + beside + question.fixed),
         named=along.named,
     )
 

@@ -16,7 +16,7 @@ from episodes.errors import Mistake
 from fsl_explain.encoder import Features
 from fsl_explain.explainers.method import Attribution, SupportAttribution
 from fsl_explain.explainers.methods.straight_path import Integrated, StraightPath, integrate
-from fsl_explain.explainers.question import Question
+from fsl_explain.explainers.question import Question, expect_no_slope
 from fsl_explain.explainers.tails import Tail
 from fsl_explain.similarities import AnyForm, has_form
 
@@ -161,6 +161,7 @@ def _asked(question: Question) -> Iterator[_Asked]:
     tail, weights, constant = question.tail, question.weights.supports, question.constant
     if tail is None:
         raise Mistake("expected a question that is answered by integration, but this one has an exact form.")
+    expect_no_slope(question, "tail='network'")
     if question.target.dim() == 0:
         yield _Asked(question, tail, weights, constant)
         return

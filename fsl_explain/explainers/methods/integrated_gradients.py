@@ -22,7 +22,7 @@ from fsl_explain.explainers.methods.map_gradients import attribute_supports
 from fsl_explain.explainers.methods.straight_path import STEPS, Integrated, StraightPath, integrate
 from fsl_explain.explainers.methods.whole_network import AT_ONCE, WholeNetwork, expect_maps, maps_encoder
 from fsl_explain.explainers.normalization import upsample_sum_kept
-from fsl_explain.explainers.question import Question
+from fsl_explain.explainers.question import Question, expect_no_slope
 
 AT_ZERO_IMAGE = "input of zeros (cells: pixels)"
 """The part of the score that the image of zeros has, too, so that no pixel holds it."""
@@ -96,6 +96,7 @@ def split_supports(
 
 def _attribute(question: Question, options: IntegratedGradientsOptions) -> Attribution:
     maps_encoder(question)
+    expect_no_slope(question, "integrated-gradients")
     with torch.inference_mode(False):
         found = [of_one_query(one, options) for one in _each(question)]
     leading, undefined = question.target.shape, question.undefined

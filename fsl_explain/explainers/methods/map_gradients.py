@@ -144,4 +144,5 @@ def saliency(
 
 def _ordinary(supports: SupportSet) -> SupportSet:
     """Return supports that a gradient may pass through, also where they were embedded in inference mode."""
-    return SupportSet(supports.embeddings.clone(), supports.valid.clone(), supports.classes)
+    unlabeled = None if supports.unlabeled is None else supports.unlabeled.clone()
+    return SupportSet(supports.embeddings.clone(), supports.valid.clone(), supports.classes, None, unlabeled)

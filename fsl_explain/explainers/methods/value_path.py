@@ -31,6 +31,8 @@ def _scores(question: Question, encoder: Encoder, images: Tensor) -> Float[Tenso
     embeddings = question.head(pooled).double().unflatten(0, (values.shape[1], *question.target.shape))
     similarities = pairwise_to_supports(embeddings, question.supports, question.similarity)
     scores = (question.weights.supports * similarities).sum(dim=(-2, -1))
+    if question.slope is not None:
+        scores = scores + (embeddings * question.slope).sum(dim=-1)
     cells: Tensor = scores.reshape(values.shape[1], len(values)).T.unflatten(-1, grid)
     return cells
 
