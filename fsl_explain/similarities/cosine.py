@@ -29,8 +29,12 @@ def contributions(
 
 
 def form(query: Float[Tensor, "*#pairs channel"], support: Float[Tensor, "*#pairs channel"]) -> Form:
-    """Write the cosine similarity as z'·q'/(‖z'‖‖q'‖) with both norms frozen; it has no constant."""
-    return Form(scale=1 / (length(query) * length(support)))
+    """Write the cosine similarity as z'·q'/(‖z'‖‖q'‖) with both norms frozen; it has no constant.
+
+    That to a zero vector is 0, as ``pairwise`` says: local features have such cells.
+    """
+    norms = length(query) * length(support)
+    return Form(scale=torch.where(norms > 0, 1 / torch.where(norms > 0, norms, 1), 0))
 
 
 def prototype_weights(

@@ -151,6 +151,19 @@ def test_frn_cells_are_their_own_errors():
         torch.testing.assert_close(cells_of_class[:, at], errors, rtol=1e-10, atol=1e-12)
 
 
+@every_pair
+def test_cells_of_zeros_are_like_none_and_add_nothing_undefined(name, kind):
+    """Behind a ReLU whole cells are 0, in the query, in a support, and in all supports of a class."""
+    query, supports = drawn()
+    query.unflatten(-1, (CHANNELS, -1))[..., 2] = 0
+    supports.embeddings.unflatten(-1, (CHANNELS, -1))[..., 1] = 0
+    rule, similarity = rule_of(name), SIMILARITIES[kind]
+    form, scores = form_of(rule, query, supports, similarity), rule.class_scores(query, supports, similarity)
+    assert form.reference(VALID.double().expand(2, WAY, SHOT), supports.embeddings).isfinite().all()
+    values = form.value(query[..., None, None, :], supports.embeddings)
+    torch.testing.assert_close(values.sum(dim=-1), scores, rtol=1e-12, atol=1e-12)
+
+
 def test_a_class_without_supports_scores_minus_infinity():
     query, supports = drawn()
     empty = SupportSet(supports.embeddings, VALID & torch.tensor([[True], [False], [True]]), supports.classes)
