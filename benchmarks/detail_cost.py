@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from fsl_explain import Encoder, explain
 
@@ -40,7 +41,10 @@ def measure(name: str, rounds: int, batch: int) -> None:
     torch.manual_seed(0)
     encoder, query = Encoder.named(name), torch.randn(1, 3, 224, 224)
     supports = encoder(torch.randn(6, 3, 224, 224)).unflatten(3, 2)
-    runs: dict[str, Callable[[], object]] = {"one forward pass": lambda: encoder(query)}
+    runs: dict[str, Callable[[], object]] = {
+        "one forward pass": lambda: encoder(query),
+        "watched, nothing kept": lambda: watched(lambda: encoder(query)),
+    }
     for detail, rule in ((0, "abs"), *((detail, rule) for detail in (1, 2, 3) for rule in RULES)):
         finer = encoder.with_detail(detail, "drawn", rule)
         runs[f"detail {detail}" + (f", {rule}" if detail else "")] = explaining(finer, query, supports)
@@ -62,6 +66,20 @@ def measure(name: str, rounds: int, batch: int) -> None:
 def explaining(encoder: Encoder, query: torch.Tensor, supports: object) -> Callable[[], object]:
     """Return an explanation that has its supports' features, with their last maps alone."""
     return lambda: explain(encoder, query, replace(supports, finer=None), method="contrast")  # type: ignore[type-var]
+
+
+class Watching(TorchDispatchMode):
+    """Sees every operation, and does nothing: what a way back costs at least while it watches."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        """Compute."""
+        return func(*args, **(kwargs or {}))
+
+
+def watched(run: Callable[[], object]) -> object:
+    """Run while every operation is seen."""
+    with Watching():
+        return run()
 
 
 def in_turn(runs: Sequence[Callable[[], object]], rounds: int) -> list[float]:
