@@ -26,7 +26,7 @@ from retrieval_explain.search.recall import Verified, verify
 
 TYPES = {"flat": "FLAT", "hnsw": "HNSW", "ivf": "IVF_FLAT", "ivf-pq": "IVF_PQ"}
 """Names of this software and of the server."""
-QUERIES_TOGETHER = 64
+QUERIES_TOGETHER = 8  # a server may hold the difference of each to every row at once
 OTHERS = 16  # entities that are no rows, which a search may meet
 FEW = 1000  # rows left out that a search without a condition may as well meet
 NO_KEY = -(2**62)  # which no entity has

@@ -263,5 +263,6 @@ def test_rows_that_a_stopped_writer_writes_late_are_not_the_banks(place):
     store.change(lambda bank: deleted(bank, [0]))
     entity = collection.query("row == 5", ("*",))[0]
     collection.call("upsert", data=[{**entity, "pk": claim.until, "since": claim.since, "row": 77}])
+    assert holds(store, OLD.delete([0]))
     store.change(lambda bank: appended(bank, embeddings(1, seed=8), None, ["old"]))
     assert holds(store, OLD.delete([0]).append(embeddings(1, seed=8), ["old"]))
