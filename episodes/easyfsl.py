@@ -99,7 +99,7 @@ class CollatedTasks:
 
 def supports_by_class(
     images: Float[Tensor, "support color height width"],
-    labels: Int64[Tensor, "support"],
+    labels: Int64[Tensor, "label"],
     names: Iterable[Any] | None = None,
 ) -> dict[str, Float[Tensor, "shot color height width"]]:
     """Return the supports of a task by class, as ``fsl_explain.explain`` takes them, of easyfsl or of learn2learn.

@@ -10,7 +10,7 @@ import pytest
 from guide_similarity import Correlation
 from tiny_encoder import HEADS, images, random_head, tiny_encoder
 
-from fsl_explain import METHODS, explain
+from fsl_explain import METHODS, RULES, explain
 
 ROOT = Path(__file__).resolve().parents[1]
 README, FINER_MAPS = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/finer_maps.md"))
@@ -66,6 +66,22 @@ def test_the_page_on_misleading_metrics_shows_what_its_command_prints(tmp_path, 
     points, _, references = blocks("docs/when-metrics-mislead.md")
     assert_prints_alike(printed, points + "\n" + references)
     assert {"trivial-maps.png", "reference-randomization.png"} == {file.name for file in tmp_path.iterdir()}
+
+
+@pytest.mark.slow
+def test_the_page_of_decisions_runs(monkeypatch, capsys):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    names = {}
+    for code in blocks("docs/decisions.md", "python"):
+        exec(code, names)
+    residuals = re.findall(r"^residual +(\S+)", capsys.readouterr().out, flags=re.MULTILINE)
+    assert len(residuals) == 7
+    assert all(float(residual) < 1e-12 for residual in residuals)
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_the_page_of_decisions_names_every_rule(name):
+    assert f"`{name}`" in (ROOT / "docs" / "decisions.md").read_text(encoding="utf-8")
 
 
 def test_the_figures_are_small_and_shown():

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from decision_parts import QUICK_RULES
+from decision_parts import QUICK_RULES, similarities_of
 from references import transductive as reference
 from sklearn.linear_model import LogisticRegression
-from tiny_encoder import images, random_head, tiny_encoder
+from tiny_encoder import HEADS, images, random_head, tiny_encoder
 
 from fsl_explain import Explanation, correspondence, counterfactual, explain, support_audit
 from fsl_explain.classifiers import (
@@ -23,6 +23,9 @@ from fsl_explain.classifiers import (
 )
 from fsl_explain.classifiers.transductive.laplacian_shot import NEIGHBORS
 from fsl_explain.classifiers.transductive.shifted_prototypes import SHIFT, UNLABELED
+from fsl_explain.explainers.choice import Choice
+from fsl_explain.explainers.compared import compare
+from fsl_explain.explainers.explaining import explain_compared
 from fsl_explain.registries import TRANSDUCTIVE_RULES
 from fsl_explain.similarities import SIMILARITIES
 
@@ -103,7 +106,7 @@ def test_receipts_add_up_and_what_unlabeled_images_add_has_a_line(name, kind, me
         assert (SHIFT in lines) == rule.shifts_queries
     else:
         assert NEIGHBORS in lines
-    assert UNLABELED in lines
+        assert (UNLABELED in lines) == rule.rectified
 
 
 @every_rule
@@ -186,13 +189,31 @@ def test_what_does_not_fit_is_one_sentence(name):
         explain(encoder, QUERIES, SUPPORTS, rule=name)
     with pytest.raises(ValueError, match=r"decides each query alone; drop unlabeled"):
         explain(encoder, QUERIES, SUPPORTS, unlabeled=TOGETHER)
-    with pytest.raises(ValueError, match="integrated-gradients integrates similarities to supports"):
-        explain(encoder, QUERIES, SUPPORTS, rule=name, unlabeled=TOGETHER, method="integrated-gradients")
     with pytest.raises(ValueError, match=r"expected embeddings \(shot, 3\)"):
         explain(encoder, QUERIES, SUPPORTS, rule=name, unlabeled=torch.ones(4, 5))
     supports, _ = episode(0)
     with pytest.raises(ValueError, match="decides all images of an episode together"):
         RULES[name].class_scores(supports.unlabeled, replace(supports, unlabeled=None), SIMILARITIES["cosine"])
+
+
+def test_what_unlabeled_images_add_is_not_integrated():
+    encoder, choice = tiny_encoder(random_head("linear")), {"unlabeled": TOGETHER, "method": "integrated-gradients"}
+    with pytest.raises(ValueError, match="integrated-gradients integrates similarities to supports"):
+        explain(encoder, QUERIES, SUPPORTS, rule="bd-cspn", **choice)
+    found = explain(encoder, QUERIES, SUPPORTS, rule="laplacian-shot", similarity="euclidean", **choice)
+    assert found[0].receipt().residual < 0.05 * found[0].receipt().absolute_sum
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_receipts_add_up_behind_every_head_for_every_similarity(head, monkeypatch):
+    monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)  # shapes of the same calls are checked elsewhere
+    compared = compare(tiny_encoder(random_head(head)), QUERIES, SUPPORTS, unlabeled=TOGETHER)
+    for rule in RULES_ASKED.values():
+        for similarity in similarities_of(compared.features.embedding.shape[-1]).values():
+            found = explain_compared(compared, "contrast", Choice(rule, similarity))
+            assert (found.residual <= 1e-10 * found.absolute_sum).all()
+            sides = found.support_cells.nansum((-4, -3, -2, -1)) + found.support_bias
+            torch.testing.assert_close(sides, found.score, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,7 @@ def test_what_is_no_task_is_refused(shades):
         with pytest.raises(ValueError, match="expected task 0 to be 2 classes of 2 different images"):
             next(drawn_episodes(OneTask(*task)))
     with pytest.raises(ValueError, match="n_tasks should be at least 1"):
-        CollatedTasks(shades, EpisodeSampler(LABELS), direct_resize(4, mean=(0.0,) * 3, std=(1.0,) * 3), 0)
+        CollatedTasks(shades, EpisodeSampler(LABELS, n_query=2), direct_resize(4, mean=(0.0,) * 3, std=(1.0,) * 3), 0)
     images, labels = torch.zeros(4, 3, 2, 2), torch.tensor([0, 0, 1, 1])
     for wrong, names in ((labels[:3], None), (labels + 1, None), (labels, ["a"]), (labels, ["a", "a"])):
         with pytest.raises(ValueError, match="give the supports of one task"):

@@ -13,11 +13,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from episodes.errors import Mistake
+from fsl_explain.classifiers import prototypes
 from fsl_explain.classifiers.decision import SupportSet, Weights, combined, every_valid
 from fsl_explain.classifiers.transductive.bd_cspn import BDCSPN
 from fsl_explain.classifiers.transductive.shifted_prototypes import ShiftedPrototypes, unlabeled_of
 from fsl_explain.heads.direction import length
-from fsl_explain.similarities import Similarity
+from fsl_explain.similarities import Similarity, weighs_supports
 
 NEIGHBORS = "classes of the nearest unlabeled images"
 ITSELF = 1e-3  # of its norm: an image of one batch and of another differ by rounding
@@ -59,9 +60,8 @@ class LaplacianShot:
         self, query: Float[Tensor, "*#batch channel"], supports: SupportSet, similarity: Similarity
     ) -> Float[Tensor, "*batch way"]:
         """Return similarity and neighbors' say together, minus infinity for a class without supports."""
-        prototypes = self._prototypes(supports)
-        own = prototypes.scores(query, similarity)
-        return own + self._say_of_neighbors(query, supports, prototypes, similarity)
+        centers = self._prototypes(supports)
+        return centers.scores(query, similarity) + self._say_of_neighbors(query, supports, centers, similarity)
 
     decision_scores = class_scores
     voters = staticmethod(every_valid)
@@ -74,9 +74,12 @@ class LaplacianShot:
         similarity: Similarity,
     ) -> Weights:
         """Weigh each support by its share of its prototype; the neighbors' say is a constant."""
-        prototypes = self._prototypes(supports)
-        found = prototypes.weights(class_weights, query, supports, similarity)
-        say = combined(class_weights, self._say_of_neighbors(query, supports, prototypes, similarity))
+        centers = self._prototypes(supports)
+        if self.rectified or not weighs_supports(similarity):
+            found = centers.weights(class_weights, query, supports, similarity)
+        else:
+            found = prototypes.weights(class_weights, query, supports, similarity)
+        say = combined(class_weights, self._say_of_neighbors(query, supports, centers, similarity))
         return Weights(found.supports, {**found.constants, NEIGHBORS: say}, found.slopes)
 
     def _prototypes(self, supports: SupportSet) -> ShiftedPrototypes:
@@ -86,11 +89,11 @@ class LaplacianShot:
         return ShiftedPrototypes.means(supports)
 
     def _say_of_neighbors(
-        self, query: Tensor, supports: SupportSet, prototypes: ShiftedPrototypes, similarity: Similarity
+        self, query: Tensor, supports: SupportSet, centers: ShiftedPrototypes, similarity: Similarity
     ) -> Float[Tensor, "*batch way"]:
         """Return λ Σ_j y_jc over the neighbors of each query."""
         unlabeled = unlabeled_of(supports, "LaplacianShot")
-        assigned = self._assignments(unlabeled, prototypes, similarity)
+        assigned = self._assignments(unlabeled, centers, similarity)
         leading = torch.broadcast_shapes(query.shape[:-1], unlabeled.shape[:-2], assigned.shape[:-2])
         places = query.detach().expand(*leading, query.shape[-1])
         apart = _distances(places, unlabeled)
@@ -103,12 +106,12 @@ class LaplacianShot:
     def _assignments(
         self,
         unlabeled: Float[Tensor, "*#batch unlabeled channel"],
-        prototypes: ShiftedPrototypes,
+        centers: ShiftedPrototypes,
         similarity: Similarity,
     ) -> Float[Tensor, "*batch unlabeled way"]:
         """Return y before the last update (Ziko et al., Algorithm 1)."""
-        unary = similarity.pairwise(unlabeled, prototypes.points).detach()
-        unary = unary.masked_fill(~prototypes.present[..., None, :], -torch.inf)
+        unary = similarity.pairwise(unlabeled, centers.points).detach()
+        unary = unary.masked_fill(~centers.present[..., None, :], -torch.inf)
         apart = torch.cdist(unlabeled, unlabeled, compute_mode="donot_use_mm_for_euclid_dist")
         own = torch.eye(apart.shape[-1], dtype=torch.bool, device=apart.device)
         near = self._nearest(apart.masked_fill(own, torch.inf))
