@@ -7,7 +7,7 @@ from cyclopts import Parameter
 from episodes.box_formats import FORMATS, check_format
 from episodes.errors import Mistake
 from fsl_explain.cli.options import among, each
-from fsl_explain.registries import RULES, VOTES, rules_among
+from fsl_explain.registries import LOCAL_RULES, RULES, VOTES, rules_among
 from retrieval_explain.settings import DTYPES, INDEX_KINDS, LAYOUTS
 
 Box = tuple[float, float, float, float] | None
@@ -30,5 +30,6 @@ def _vote(rule: str) -> str:
 
 IndexName = Annotated[str | None, among("index", INDEX_KINDS)]
 DtypeName = Annotated[str, among("dtype", DTYPES)]
+LocalRuleName = Annotated[str | None, among("rule over local features", LOCAL_RULES)]
 LayoutName = Annotated[str, among("layout", LAYOUTS)]
 VoteName = Annotated[str, Parameter(validator=each(_vote), help=f"{' or '.join(rules_among(VOTES))}.")]

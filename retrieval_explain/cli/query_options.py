@@ -22,3 +22,11 @@ def check_asked(query: Path | None, text: str | None, of_images: Mapping[str, ob
         return
     for option in [option for option, given in of_images.items() if given]:
         raise Mistake(f"{option} belongs to the search for an image, but a text is searched for; drop it.")
+
+
+def check_first(rerank: str | None, first: int | None, k: int) -> None:
+    """Refuse a number of neighbors to rank again where none are, or fewer than are listed. Raises: ``ValueError``."""
+    if first is not None and rerank is None:
+        raise Mistake("--first belongs to --rerank, but none is given; add --rerank max-sim or drop it.")
+    if first is not None and first < k:
+        raise Mistake(f"expected --first to be at least -k, which is {k}, but got {first}; raise it or lower -k.")
