@@ -16,7 +16,7 @@ def ranked_again(
     asked: Query,
     rule: str,
     first: int | None,
-    k: int,
+    k: int | None,
     among: list[str] | list[int] | None,
     ids: tuple[int, ...],
     leave_self_out: bool,

@@ -54,6 +54,21 @@ def test_neighbors_are_listed_in_the_order_of_the_rule(bank, tmp_path, capsys):
     assert [one["rank"] for one in record["neighbors"]] == [1, 2, 3]
 
 
+def test_a_page_says_why_the_first_came_before_the_second(bank, tmp_path, capsys):
+    query, out = bank.parent / "images" / "0" / "2.png", tmp_path / "page.html"
+    assert run(["local-features", "--bank", str(bank), *NETWORK]) == 0
+    asked = ("inspect", query, "--bank", bank, "--rerank", "max-sim", "--out", out, "--leave-self-out", *NETWORK)
+    assert run([str(one) for one in (*asked, "--explained", "2", "--gallery", "3")]) == 0
+    assert "residual" in capsys.readouterr().out
+    page = out.read_text(encoding="utf-8")
+    assert "Why #1 rather than #2: a lead of" in page
+    assert "By the similarity of the embeddings" in page
+    assert page.count("unsound") <= page.count("unsound {") + page.count(".unsound")  # in the style alone
+    assert str(bank.parent) not in page
+    assert "--expected does not go with --rerank" in refusal(capsys, *asked, "--expected", "id:1")
+    assert "--detail does not go with --rerank" in refusal(capsys, *asked, "--detail", "1")
+
+
 def test_options_that_do_not_fit_are_refused(bank, capsys):
     query = bank.parent / "images" / "0" / "2.png"
     asked = ("search", query, "--bank", bank, *NETWORK)
