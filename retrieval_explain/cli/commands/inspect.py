@@ -98,18 +98,13 @@ def inspect(
         raise Mistake(f"temperature belongs to the rule knn-vote, but the rule is {rule}; drop it.")
     if json is not None and expected is None:
         raise Mistake("expected an image or a class for the JSON file to be about, but got none; add --expected.")
-    check_output_file(out)
+    _check_files(out, json, bank, checkpoint)
     check_detail(detail, biases)
-    if json is not None:
-        check_output_file(json)
-    check_input(bank, "the folder of a bank")
     of_images = {"--box": box, "--leave-self-out": leave_self_out, "--expected": expected, "--k": k}
     check_asked(query, text, {**of_images, "--temperature": temperature, "--rerank": rerank})
     check_first(rerank, first)
     of_votes = {"--expected": expected, "--k": k, "--temperature": temperature, "--detail": detail}
     check_not_of_votes(rerank, {**of_votes, "--rule": rule != "knn-vote"})
-    if checkpoint is not None:
-        check_input(checkpoint, "a checkpoint")
 
     made_by: dict[str, Any] = {"encoder": encoder, "checkpoint": checkpoint, "pooling": pooling, "readout": readout}
     made_by |= {"scales": scales, "detail": detail, "biases": biases}
@@ -143,3 +138,11 @@ def inspect(
         **shown,
         **made_by,
     )
+
+
+def _check_files(out: Path, json: Path | None, bank: Path, checkpoint: Path | None) -> None:
+    for written in (out, json):
+        check_output_file(written)
+    check_input(bank, "the folder of a bank")
+    if checkpoint is not None:
+        check_input(checkpoint, "a checkpoint")
