@@ -10,12 +10,13 @@ from retrieval_explain.cli.commands.config import config
 from retrieval_explain.cli.commands.evaluate import evaluate
 from retrieval_explain.cli.commands.import_bank import import_bank
 from retrieval_explain.cli.commands.inspect import inspect
+from retrieval_explain.cli.commands.local_features import local_features
 from retrieval_explain.cli.commands.remove import remove
 from retrieval_explain.cli.commands.search import search
 from retrieval_explain.cli.commands.serve import serve
 
 INTERRUPTED = "a build keeps the images that are done: add --resume to go on. Nothing else was written."
-COMMANDS: tuple[Callable[..., None], ...] = (build, search, inspect, serve, evaluate, audit, remove)
+COMMANDS: tuple[Callable[..., None], ...] = (build, local_features, search, inspect, serve, evaluate, audit, remove)
 
 app = manners.new_app(
     "retrieval-explain",

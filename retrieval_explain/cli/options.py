@@ -10,7 +10,7 @@ from episodes.box_formats import FORMATS, check_format
 from episodes.errors import Mistake
 from fsl_explain.cli.manners import check_input
 from fsl_explain.cli.options import among, each
-from fsl_explain.registries import RULES, VOTES, rules_among
+from fsl_explain.registries import LOCAL_RULES, RULES, VOTES, rules_among
 from retrieval_explain.bank_address import Address, as_place
 from retrieval_explain.settings import DTYPES, INDEX_KINDS, LAYOUTS
 
@@ -60,5 +60,6 @@ def check_bank(bank: Path | Address) -> None:
 
 IndexName = Annotated[str | None, among("index", INDEX_KINDS)]
 DtypeName = Annotated[str, among("dtype", DTYPES)]
+LocalRuleName = Annotated[str | None, among("rule over local features", LOCAL_RULES)]
 LayoutName = Annotated[str, among("layout", LAYOUTS)]
 VoteName = Annotated[str, Parameter(validator=each(_vote), help=f"{' or '.join(rules_among(VOTES))}.")]

@@ -4,20 +4,26 @@ from pathlib import Path
 from typing import Any
 
 from fsl_explain.cli.progress import show_table
+from fsl_explain.encoder import Encoder
 from fsl_explain.evaluation import Table
 from retrieval_explain.bank_address import Address
 from retrieval_explain.cli.opened import (
     UNKNOWN,
+    Query,
     labels_given,
     open_bank_for,
     open_query,
     rows_to_leave_out,
 )
+from retrieval_explain.cli.reranked import COLUMNS as AGAIN
+from retrieval_explain.cli.reranked import ranked_again, with_both_ranks
 from retrieval_explain.cli.written_neighbors import write_records
 from retrieval_explain.decisions.explained_neighbors import class_name
 from retrieval_explain.decisions.text_queries import retrieve_text
 from retrieval_explain.memory_bank import MemoryBank
 from retrieval_explain.ranking.neighbors import Neighbors
+
+COLUMNS: tuple[str, ...] = ("rank", "similarity", "class", "id", "path")
 
 
 def run(
@@ -31,6 +37,8 @@ def run(
     ids: tuple[int, ...],
     leave_self_out: bool,
     index: str | None,
+    rerank: str | None,
+    first: int | None,
     encoder: str,
     checkpoint: Path | None,
     pooling: str | None,
@@ -39,8 +47,10 @@ def run(
     out: Path | None,
 ) -> None:
     """Search, print the neighbors, and write them where asked to."""
-    opened, network = open_bank_for(bank, encoder, checkpoint, pooling, readout, scales, index, k)
-    among = labels_given(opened, classes)
+    opened, network = open_bank_for(
+        bank, encoder, checkpoint, pooling, readout, scales, index, k if rerank is None else first
+    )
+    among, again = labels_given(opened, classes), None
     if query is None:
         words = f"“{text}”"
         facts: dict[str, Any] = {"text": text}
@@ -48,17 +58,34 @@ def run(
     else:
         asked = open_query(query, network, box, box_format)
         words, facts = asked.words, {"query": str(query), "box": asked.box}
-        embedding = network(asked.image[None]).embedding
-        found = opened.search(embedding, k, classes=among, ids=ids or None)[0]
-        own = rows_to_leave_out(opened, found.indices.tolist(), query, leave_self_out)
-        if own is not None:
-            found = opened.search(embedding, k, classes=among, ids=ids or None, without=own)[0]
+        if rerank is not None:
+            again = ranked_again(network, opened, asked, rerank, first, k, among, ids, leave_self_out)
+            found, facts = again.neighbors, {**facts, "rerank": rerank}
+        else:
+            found = _searched(network, opened, asked, k, among, ids, leave_self_out)
     records = _records(opened, found)
-    columns = ("rank", "similarity", "class", "id", "path")
+    columns = COLUMNS
+    if again is not None:
+        records, columns, words = with_both_ranks(again, records), AGAIN, f"{words} by {rerank}"
     rows = tuple(tuple(_text(record[name]) for name in columns) for record in records)
     show_table(Table(f"Most similar to {words}", columns, rows, ()))
     if out is not None:
         write_records(facts, records, out)
+
+
+def _searched(
+    network: Encoder,
+    bank: MemoryBank,
+    asked: Query,
+    k: int,
+    among: list[str] | list[int] | None,
+    ids: tuple[int, ...],
+    leave_self_out: bool,
+) -> Neighbors:
+    embedding = network(asked.image[None]).embedding
+    found = bank.search(embedding, k, classes=among, ids=ids or None)[0]
+    own = rows_to_leave_out(bank, found.indices.tolist(), asked.path, leave_self_out)
+    return found if own is None else bank.search(embedding, k, classes=among, ids=ids or None, without=own)[0]
 
 
 def _records(bank: MemoryBank, found: Neighbors) -> list[dict[str, Any]]:

@@ -15,8 +15,18 @@ from fsl_explain.cli.options import (
     ScalesText,
 )
 from fsl_explain.registries import NEIGHBOR_RULES
-from retrieval_explain.cli.options import BankPlace, Box, BoxFormatName, Classes, Ids, IndexName, VoteName, check_bank
-from retrieval_explain.cli.query_options import check_asked
+from retrieval_explain.bank_address import Address
+from retrieval_explain.cli.options import (
+    BankPlace,
+    Box,
+    BoxFormatName,
+    Classes,
+    Ids,
+    IndexName,
+    LocalRuleName,
+    VoteName,
+)
+from retrieval_explain.cli.query_options import check_asked, check_first, check_not_of_votes
 
 
 def inspect(
@@ -38,6 +48,8 @@ def inspect(
     ids: Ids = (),
     leave_self_out: bool = False,
     index: IndexName = None,
+    rerank: LocalRuleName = None,
+    first: int | None = None,
     encoder: EncoderName = "efficientnet-lite0",
     checkpoint: Path | None = None,
     pooling: PoolingName = None,
@@ -84,6 +96,11 @@ def inspect(
         Leave the query's own file out.
     index
         Search through flat, hnsw, ivf or ivf-pq, whose measured recall is said; without one the search is exact.
+    rerank
+        Explain the first neighbors in the order of max-sim, dn4, deep-emd or frn, which compare cells, in place of the
+        vote; the bank needs its local features.
+    first
+        How many are put in that order; 200, or all where there are fewer, by default.
     checkpoint
         Its weights.
     """
@@ -91,15 +108,13 @@ def inspect(
         raise Mistake(f"temperature belongs to the rule knn-vote, but the rule is {rule}; drop it.")
     if json is not None and expected is None:
         raise Mistake("expected an image or a class for the JSON file to be about, but got none; add --expected.")
-    check_output_file(out)
+    _check_files(out, json, bank, checkpoint)
     check_detail(detail, biases)
-    if json is not None:
-        check_output_file(json)
-    check_bank(bank)
     of_images = {"--box": box, "--leave-self-out": leave_self_out, "--expected": expected, "--k": k}
-    check_asked(query, text, {**of_images, "--temperature": temperature})
-    if checkpoint is not None:
-        check_input(checkpoint, "a checkpoint")
+    check_asked(query, text, {**of_images, "--temperature": temperature, "--rerank": rerank})
+    check_first(rerank, first)
+    of_votes = {"--expected": expected, "--k": k, "--temperature": temperature, "--detail": detail}
+    check_not_of_votes(rerank, {**of_votes, "--rule": rule != "knn-vote"})
 
     made_by: dict[str, Any] = {"encoder": encoder, "checkpoint": checkpoint, "pooling": pooling, "readout": readout}
     made_by |= {"scales": scales, "detail": detail, "biases": biases}
@@ -111,9 +126,17 @@ def inspect(
         run_by_text(text=text, **shown, **made_by)
         return
 
+    assert query is not None
+    of_image: dict[str, Any] = {"box": box, "box_format": box_format, "leave_self_out": leave_self_out}
+    if rerank is not None:
+        from retrieval_explain.cli.inspect_reranked import run as run_reranked
+
+        made_by = {name: value for name, value in made_by.items() if name not in ("detail", "biases")}
+        run_reranked(query=query, rerank=rerank, first=first, **of_image, **shown, **made_by)
+        return
+
     from retrieval_explain.cli.inspect import run
 
-    assert query is not None
     run(
         query=query,
         expected=expected,
@@ -121,9 +144,15 @@ def inspect(
         k=k,
         rule=rule,
         temperature=temperature,
-        box=box,
-        box_format=box_format,
-        leave_self_out=leave_self_out,
+        **of_image,
         **shown,
         **made_by,
     )
+
+
+def _check_files(out: Path, json: Path | None, bank: Path | Address, checkpoint: Path | None) -> None:
+    for written in (out, json):
+        check_output_file(written)
+    check_bank(bank)
+    if checkpoint is not None:
+        check_input(checkpoint, "a checkpoint")

@@ -4,8 +4,17 @@ from pathlib import Path
 
 from fsl_explain.cli.manners import check_input, check_output_file
 from fsl_explain.cli.options import EncoderName, Neighborhood, PoolingName, ReadoutName, ScalesText
-from retrieval_explain.cli.options import Banks, Box, BoxFormatName, Classes, Ids, IndexName, check_bank
-from retrieval_explain.cli.query_options import check_asked
+from retrieval_explain.cli.options import (
+    Banks,
+    Box,
+    BoxFormatName,
+    Classes,
+    Ids,
+    IndexName,
+    LocalRuleName,
+    check_bank,
+)
+from retrieval_explain.cli.query_options import check_asked, check_first
 from retrieval_explain.cli.written_neighbors import check_ending
 
 
@@ -21,6 +30,8 @@ def search(
     ids: Ids = (),
     leave_self_out: bool = False,
     index: IndexName = None,
+    rerank: LocalRuleName = None,
+    first: int | None = None,
     encoder: EncoderName = "efficientnet-lite0",
     checkpoint: Path | None = None,
     pooling: PoolingName = None,
@@ -50,6 +61,11 @@ def search(
         Leave the query's own file out.
     index
         Search through hnsw, ivf or ivf-pq, whose measured recall is said; without one the search is exact.
+    rerank
+        Put the first neighbors in the order of max-sim, dn4, deep-emd or frn, which compare cells; the bank needs its
+        local features.
+    first
+        How many are put in that order; 200, or all where there are fewer, by default.
     checkpoint
         Its weights.
     out
@@ -59,7 +75,8 @@ def search(
     check_ending(out)
     for place in bank:
         check_bank(place)
-    check_asked(query, text, {"--box": box, "--leave-self-out": leave_self_out})
+    check_asked(query, text, {"--box": box, "--leave-self-out": leave_self_out, "--rerank": rerank})
+    check_first(rerank, first, k)
     if checkpoint is not None:
         check_input(checkpoint, "a checkpoint")
 
@@ -76,6 +93,8 @@ def search(
         ids=ids,
         leave_self_out=leave_self_out,
         index=index,
+        rerank=rerank,
+        first=first,
         encoder=encoder,
         checkpoint=checkpoint,
         pooling=pooling,
