@@ -25,6 +25,7 @@ from retrieval_explain.cli.options import (
     IndexName,
     LocalRuleName,
     VoteName,
+    check_bank,
 )
 from retrieval_explain.cli.query_options import check_asked, check_first, check_not_of_votes
 
