@@ -193,6 +193,18 @@ def test_frn_does_not_change_with_a_divisor_that_its_ridge_makes_up_for():
     torch.testing.assert_close(FRN(CHANNELS, divisor=5.0).class_scores(query, supports, cosine), plain)
 
 
+def test_frn_reads_what_a_checkpoint_learned(tmp_path):
+    path, weight = tmp_path / "frn.pth", torch.zeros(1)
+    learned = {"r": torch.tensor([0.5, -0.25]), "scale": torch.tensor([7.5])}
+    torch.save({**learned, "feature_extractor.layer1.0.conv1.weight": weight}, path)
+    assert FRN.load(path) == FRN(alpha=0.5, beta=-0.25, scale=7.5, divisor=640**0.5)
+    torch.save({**learned, "feature_extractor.layers.0.layers.0.weight": weight}, path)
+    assert FRN.load(path).divisor == 1
+    torch.save({"scale": torch.ones(1)}, path)
+    with pytest.raises(ValueError, match="expected a checkpoint of FRN in"):
+        FRN.load(path)
+
+
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [

@@ -6,17 +6,20 @@ and its published code. Notation: S are the K·D cells of a class, x_p a cell of
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from episodes.errors import Mistake
+from fsl_explain.backbones.weights.checkpoint import check_finite, read_state
 from fsl_explain.classifiers.decision import SupportSet
 from fsl_explain.classifiers.local.rule import LocalRule
 from fsl_explain.similarities import Similarity
 from fsl_explain.similarities.pair_form import PairForm
 from fsl_explain.similarities.similarity import uniform_weights
 
+RESIDUAL_CHANNELS = 640  # of the published ResNet-12
 SMALLEST = 1e-6  # of λ, as in the published code
 
 
@@ -40,6 +43,22 @@ class FRN(LocalRule):
         if not all(map(math.isfinite, values)) or min(self.scale, self.divisor) <= 0:
             given = ", ".join(map(str, values))
             raise Mistake(f"FRN needs finite alpha and beta, and a scale and a divisor above 0, but got {given}.")
+
+    @classmethod
+    def load(cls, path: str | Path) -> "FRN":
+        """Read what a checkpoint of the published code learned: α and β, the scale, and whether it is a ResNet-12.
+
+        The same file is the encoder's: ``Encoder.named("resnet12", checkpoint=path)``.
+
+        Raises: ``FileNotFoundError``; ``ValueError`` for a file without the two parameters of FRN.
+        """
+        state = read_state(Path(path))
+        if "r" not in state or "scale" not in state or state["r"].shape != (2,):
+            raise Mistake(f"expected a checkpoint of FRN in {path}, but it has no parameters r (2) and scale.")
+        check_finite({name: state[name] for name in ("r", "scale")}, str(path))
+        (alpha, beta), scale = state["r"].tolist(), float(state["scale"])
+        residual = any(name.startswith("feature_extractor.layer1.") for name in state)
+        return cls(alpha=alpha, beta=beta, scale=scale, divisor=math.sqrt(RESIDUAL_CHANNELS) if residual else 1.0)
 
     def scored(self, query: Tensor, supports: SupportSet, similarity: Similarity) -> Tensor:  # noqa: ARG002
         """Reconstruct by the J×J hat matrix of each class, or by its K·D cells where these are fewer than J."""
