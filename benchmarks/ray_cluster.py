@@ -1,6 +1,7 @@
 """Work on a Ray cluster of three nodes in one machine, while processes, nodes and drivers are killed.
 
-    python benchmarks/ray_cluster.py --data ../shared/data/tiny_imagenet_boxes [--only build relax] [--overhead]
+    python benchmarks/ray_cluster.py --data ../shared/data/tiny_imagenet_boxes [--only build relax]
+    python benchmarks/ray_cluster.py --data ../shared/data/tiny_imagenet_boxes --overhead [--repeats 2]
 
 The nodes have one processor each, in network namespaces of their own (root and ``ip``). The work: a bank of 1,600
 photographs, 200 episodes, and RELAX of 20 photographs, with a small random Conv4Net of one thread. Each is done once
@@ -37,7 +38,8 @@ from fsl_explain.progress import Report
 from retrieval_explain import MemoryBank
 from retrieval_explain.store import writer
 
-EPISODES, RELAXED, MASKS, BATCH = 200, 20, 500, 16
+EPISODES, RELAXED, BATCH = 200, 20, 16
+MASKS = int(os.environ.get("MASKS", "500"))  # of RELAX
 WORK = ("build", "episodes", "relax")
 EVENTS = ("undisturbed", "a worker killed", "a node removed", "the driver killed")
 LABEL = "wnid"  # the column of the class
@@ -200,7 +202,7 @@ class Nothing:
         return {"z": torch.zeros(1)}
 
 
-def overhead(data: Path, folder: Path, repeats: int = 2) -> None:
+def overhead(data: Path, folder: Path, repeats: int) -> None:
     """Compare engines of two workers, and say what 100 nodes would give."""
     took: dict[str, list[float]] = {}
     for repeat in range(repeats):
@@ -242,6 +244,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="a folder with annotations.csv and images")
     parser.add_argument("--only", nargs="+", choices=WORK, default=list(WORK))
     parser.add_argument("--overhead", action="store_true", help="only compare the engines")
+    parser.add_argument("--repeats", type=int, default=2, help="of each engine; the fastest counts")
     parser.add_argument("--work", choices=WORK, help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--engine", default="local", help=argparse.SUPPRESS)
@@ -252,7 +255,7 @@ def main() -> None:
         return
     folder = Path(tempfile.mkdtemp(prefix="fsl-cluster-"))
     try:
-        overhead(given.data, folder) if given.overhead else disturbed(given.data, given.only, folder)
+        overhead(given.data, folder, given.repeats) if given.overhead else disturbed(given.data, given.only, folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -39,7 +39,7 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(parts, tmp_path, monkeypat
 
     with pytest.raises(KeyboardInterrupt):
         episodes_of(settings, encoder, dataset, tmp_path, interrupt)
-    kept = sorted(path.name for path in tmp_path.iterdir())
+    kept = sorted(path.name for path in tmp_path.glob("episodes-*"))
     assert kept == ["episodes-000000-2.safetensors"]
     calls = []
     handle = encoder.network.register_forward_pre_hook(lambda _, args: calls.append(len(args[0])))
