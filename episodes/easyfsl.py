@@ -80,7 +80,9 @@ class CollatedTasks:
         ValueError: ``n_tasks`` is below 1.
     """
 
-    def __init__(self, images: LabeledImages, sampler: EpisodeSampler, transform: v2.Transform, n_tasks: int) -> None:
+    def __init__(
+        self, images: LabeledImages, sampler: EpisodeSampler, transform: v2.Transform, *, n_tasks: int
+    ) -> None:
         if n_tasks < 1:
             raise Mistake(f"n_tasks should be at least 1, got {n_tasks}.")
         self.images, self.sampler, self.transform, self.n_tasks = images, sampler, transform, n_tasks

@@ -55,7 +55,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def __sklearn_clone__(self) -> "FewShotClassifier":
         return type(self)(**self.get_params(deep=False))
 
-    def fit(self, X: Rows, y: Any, unlabeled: Rows | None = None) -> "FewShotClassifier":  # noqa: N803 - scikit-learn's
+    def fit(self, X: Rows, y: Any, *, unlabeled: Rows | None = None) -> "FewShotClassifier":  # noqa: N803 - scikit-learn's
         """Keep the supports X of the classes y; linear classifiers are fitted on them at each later call.
 
         ``unlabeled`` are the images that are to be decided, for rules that look at them together, such as ``bd-cspn``.

@@ -41,6 +41,8 @@ MAY_BE_POSITIONAL = {
     "KnnVote": {"k", "temperature"},  # its two settings, in the order of NPID
     "MajorityVote": {"k"},  # its only setting
     "LogisticRegression": {"inverse_penalty"},
+    "FewShotClassifier": {"rule", "similarity"},  # what it is
+    "supports_by_class": {"names"},  # data, one for each class
 }
 MAY_HAVE_MORE = {"center_crop"}  # resize, crop, mean, std: all of it is what the transform is
 ROLES = ("weights",)  # methods whose arguments are those of every rule, and no options

@@ -39,7 +39,7 @@ TOGETHER = torch.cat([QUERIES, images(4, seed=9)])
 RULES_ASKED = {
     **{name: QUICK_RULES[name] for name in TRANSDUCTIVE_RULES},
     "bd-cspn of the confident": BDCSPN(epsilon=2.0, confident=1, shifts_queries=False),
-    "laplacian-shot rectified": LaplacianShot(2.0, neighbors=1, rectified=True),
+    "laplacian-shot rectified": LaplacianShot(regularization=2.0, neighbors=1, rectified=True),
 }
 every_rule = pytest.mark.parametrize("name", RULES_ASKED)
 
@@ -61,7 +61,7 @@ def test_bd_cspn_equals_the_loops(seed, kind, confident, shifts):
     supports, classes = episode(seed)
     centers = reference.rectified(classes, supports.unlabeled.tolist(), 3.0, confident)
     shift = reference.shift_of(classes, supports.unlabeled.tolist())
-    rule = BDCSPN(3.0, confident, shifts)
+    rule = BDCSPN(epsilon=3.0, confident=confident, shifts_queries=shifts)
     found = rule.class_scores(supports.unlabeled, supports, SIMILARITIES[kind])
     moved = supports.unlabeled + (torch.tensor(shift, dtype=torch.float64) if shifts else 0)
     expected = [[reference.SIMILARITIES[kind](image, center) for center in centers] for image in moved.tolist()]
@@ -75,7 +75,7 @@ def test_laplacian_shot_equals_the_loops(seed, kind, rectified, steps):
     supports, classes = episode(seed)
     together = supports.unlabeled.tolist()
     centers = reference.rectified(classes, together, 3.0) if rectified else [reference.mean(group) for group in classes]
-    rule = LaplacianShot(1.5, 2, steps, rectified, 3.0)
+    rule = LaplacianShot(regularization=1.5, iterations=steps, rectified=rectified, epsilon=3.0)
     found = rule.class_scores(supports.unlabeled, supports, SIMILARITIES[kind])
     expected = reference.laplacian(together, centers, kind, 1.5, 2, steps)
     torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float64), rtol=1e-10, atol=1e-10)
@@ -83,7 +83,7 @@ def test_laplacian_shot_equals_the_loops(seed, kind, rectified, steps):
 
 def test_a_query_that_is_none_of_the_unlabeled_images_has_all_of_them_as_neighbors():
     supports, _ = episode(0, unlabeled=2)
-    rule, euclidean = LaplacianShot(1.0, neighbors=2), SIMILARITIES["euclidean"]
+    rule, euclidean = LaplacianShot(regularization=1.0), SIMILARITIES["euclidean"]
     alone = RULES["prototype"]
     apart = supports.unlabeled[:1] + 0.3
     for query, votes in ((apart, 2.0), (supports.unlabeled[:1], 1.0), (supports.unlabeled[:1] * (1 + 1e-7), 1.0)):

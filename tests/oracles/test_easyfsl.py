@@ -52,7 +52,7 @@ def test_bd_cspn(seed, shot):
 def test_laplacian_shot(seed, shot):
     supports, queries = (normalize(values, dim=-1) for values in episode(seed, shot))
     expected = decided_by_easyfsl(methods.LaplacianShot(), supports.float(), queries.float())
-    found = scores_of(LaplacianShot(0.7, rectified=True, epsilon=1.0), supports, queries, "euclidean")
+    found = scores_of(LaplacianShot(regularization=0.7, rectified=True, epsilon=1.0), supports, queries, "euclidean")
     assert found.argmax(dim=-1).tolist() == expected.argmax(dim=-1).tolist()
     torch.testing.assert_close(found.softmax(dim=-1), expected.to(found), rtol=1e-5, atol=1e-6)
 

@@ -16,6 +16,7 @@ from fsl_explain import explain
 
 methods, samplers = pytest.importorskip("easyfsl.methods"), pytest.importorskip("easyfsl.samplers")
 pytestmark = pytest.mark.oracles
+TRANSFORM = direct_resize(4, mean=(0.0,) * 3, std=(1.0,) * 3)
 LABELS = np.random.default_rng(0).permutation(np.repeat(np.arange(7), 9)).astype(np.int64)
 
 
@@ -94,7 +95,7 @@ def test_a_collated_task_is_explained(sampler):
 
 def test_our_episodes_are_its_tasks(shades):
     sampler = EpisodeSampler(shades.labels, n_way=3, n_shot=2, n_query=4, seed=1)
-    tasks = CollatedTasks(shades, sampler, direct_resize(4, mean=(0.0,) * 3, std=(1.0,) * 3), 3)
+    tasks = CollatedTasks(shades, sampler, TRANSFORM, n_tasks=3)
     assert len(tasks) == len(list(tasks)) == 3
     for number, (support, labels, queries, truth, ids) in enumerate(tasks):
         episode = sampler[number]
@@ -125,7 +126,9 @@ def test_what_is_no_task_is_refused(shades):
         with pytest.raises(ValueError, match="expected task 0 to be 2 classes of 2 different images"):
             next(drawn_episodes(OneTask(*task)))
     with pytest.raises(ValueError, match="n_tasks should be at least 1"):
-        CollatedTasks(shades, EpisodeSampler(LABELS, n_query=2), direct_resize(4, mean=(0.0,) * 3, std=(1.0,) * 3), 0)
+        CollatedTasks(
+            shades, EpisodeSampler(LABELS, n_query=2), direct_resize(4, mean=(0.0,) * 3, std=(1.0,) * 3), n_tasks=0
+        )
     images, labels = torch.zeros(4, 3, 2, 2), torch.tensor([0, 0, 1, 1])
     for wrong, names in ((labels[:3], None), (labels + 1, None), (labels, ["a"]), (labels, ["a", "a"])):
         with pytest.raises(ValueError, match="give the supports of one task"):

@@ -18,7 +18,7 @@ from fsl_explain.classifiers.transductive.shifted_prototypes import ShiftedProto
 from fsl_explain.similarities import SIMILARITIES, Similarity
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BDCSPN:
     """Scores each class by the similarity to its rectified prototype; ``similarity="cosine"`` is the paper's.
 

@@ -26,7 +26,7 @@ CONVERGED = 1e-6
 SMALLEST = 1e-20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LaplacianShot:
     """Score S(z', P_c) + λ Σ_j y_jc over the nearest unlabeled images j; ``similarity="euclidean"`` is the paper's.
 
@@ -36,7 +36,8 @@ class LaplacianShot:
     image is decided as if it were one more. An unlabeled image that is the query itself is none of its neighbors.
     ``neighbors`` does not count the image itself, which the published code's ``knn=3`` does. λ is
     ``regularization``, which the paper tunes for each data set; its code has 0.5.
-    DEVIATION: easyfsl, whose defaults differ, is ``LaplacianShot(0.7, rectified=True, epsilon=1.0)``.
+    DEVIATION: easyfsl, whose defaults differ, is ``LaplacianShot(regularization=0.7, rectified=True,
+    epsilon=1.0)``.
     """
 
     is_linear_in_embeddings: ClassVar[bool] = False
@@ -85,7 +86,7 @@ class LaplacianShot:
     def _prototypes(self, supports: SupportSet) -> ShiftedPrototypes:
         unlabeled_of(supports, "LaplacianShot")
         if self.rectified:
-            return BDCSPN(self.epsilon, shifts_queries=False).prototypes(supports)
+            return BDCSPN(epsilon=self.epsilon, shifts_queries=False).prototypes(supports)
         return ShiftedPrototypes.means(supports)
 
     def _say_of_neighbors(
