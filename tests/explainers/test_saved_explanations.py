@@ -21,6 +21,7 @@ from fsl_explain.evaluation.figures import find_figures
 from fsl_explain.explainers import evidence
 from fsl_explain.pictures.linked_regions import draw
 from fsl_explain.pictures.picture import as_png
+from fsl_explain.registries import TRANSDUCTIVE_RULES
 from fsl_explain.report import Case, Page, render_page
 from fsl_explain.similarities import SIMILARITIES, Mahalanobis, cosine
 
@@ -105,7 +106,8 @@ def test_a_pickle_and_a_copy_say_the_same(way):
     "rule", [*BY_NAMED, KnnVote(k=3, temperature=0.5), LogisticRegression(inverse_penalty=0.5)], ids=str
 )
 def test_every_rule_comes_back(rule, again):
-    explanation = made("contrast", rule=rule)
+    together = {"unlabeled": images(4, seed=3)} if rule in TRANSDUCTIVE_RULES else {}
+    explanation = made("contrast", rule=rule, **together)
     found = again(explanation)
     assert_answers_the_same(found, explanation)
     assert found.evidence.rule == (explanation.evidence.rule if isinstance(rule, str) else rule)

@@ -8,6 +8,7 @@ from tiny_encoder import images, random_head, tiny_encoder
 from fsl_explain import explain, support_audit
 from fsl_explain.classifiers import KnnVote, MajorityVote
 from fsl_explain.explainers.choice import find_rule
+from fsl_explain.registries import TRANSDUCTIVE_RULES
 
 SHOTS = {"a": 3, "b": 1, "c": 2}
 QUERIES = 4
@@ -24,11 +25,12 @@ def supports_without(label=None, shot=None):
 @pytest.mark.parametrize("rule", [*BY_NAMED, KnnVote(k=4), KnnVote(k=5), MajorityVote(k=3)], ids=str)
 def test_equals_deciding_again_without_each_support(rule):
     encoder, queries = tiny_encoder(random_head("linear")), images(QUERIES, seed=10)
-    found = explain(encoder, queries, supports_without(), method="exact", rule=rule)
+    asked = {"rule": find_rule(rule), **({"unlabeled": queries} if rule in TRANSDUCTIVE_RULES else {})}
+    found = explain(encoder, queries, supports_without(), method="exact", **asked)
     audit = support_audit(found)
     for label, name in enumerate(SHOTS):
         for shot in range(SHOTS[name]):
-            fewer = explain(encoder, queries, supports_without(name, shot), method="lafam", rule=find_rule(rule))
+            fewer = explain(encoder, queries, supports_without(name, shot), method="lafam", **asked)
             decided = [fewer.decision.classes[i] for i in fewer.decision.label.tolist()]
             assert [audit.classes[i] for i in audit.labels_without[:, label, shot].tolist()] == decided
             kept = [audit.classes.index(other) for other in fewer.decision.classes]
