@@ -98,7 +98,7 @@ def _episode_case(
     return make_case(
         f"Episode {position}: a query of class {truth}",
         compared,
-        (*methods_of(settings.explanation, encoder), "lafam"),
+        (*methods_of(settings.explanation, encoder, decision.rule), "lafam"),
         choice,
         truth=truth,
         box=prepared.target_box,

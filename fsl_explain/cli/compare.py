@@ -39,7 +39,7 @@ def run(
     compared_methods(settings.maps.methods)
     shared = functools.partial(_support_embeddings, settings.maps) if settings.maps.shots else None
     made = opened(settings, center=settings.center, supports=shared, skip_broken=skip_broken)
-    expect_fitting(compared_methods(methods_of(settings.maps, made.encoder)), made.encoder)
+    expect_fitting(compared_methods(methods_of(settings.maps, made.encoder, settings.maps.rule)), made.encoder)
     maps = maps_folder(out, save_maps)
     with made.measuring(out, resume) as (partial, report):
         first = _mosaics(settings, made, report)
@@ -100,7 +100,7 @@ def _examples(
     pixels = encoder.preprocess([dataset[index].image for index in drawn.flatten().tolist()])
     supports = dict(zip(dataset.classes, pixels.unflatten(0, (len(drawn), -1)), strict=True))
     choice, rows, cases = Choice(maps.rule, maps.similarity), [], []
-    shown, asked = fitting(SHOWN, encoder), methods_of(maps, encoder)
+    shown, asked = fitting(SHOWN, encoder, maps.rule), methods_of(maps, encoder, maps.rule)
     for number, index in enumerate(examples_of(measured), start=1):
         image, truth = prepared_image(encoder, dataset, index), dataset.classes[int(dataset.labels[index])]
         compared = compare_images(encoder, image.pixels, supports, maps.similarity)

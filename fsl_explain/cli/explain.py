@@ -77,7 +77,7 @@ def run(
     supports = given.supports(network)
     network = as_set(network, center, lambda: embeddings_of(network, supports))
     compared = compare(network, network.preprocess([image])[0], supports, similarity)
-    usual = _usual_methods(network, given.classes, find_similarity(similarity, compared))
+    usual = _usual_methods(network, given.classes, find_similarity(similarity, compared), rule)
     case = make_case(
         "The decision",
         compared,
@@ -113,11 +113,11 @@ def _facts(network: Encoder, rule: str, similarity: str) -> dict[str, str]:
     }
 
 
-def _usual_methods(network: Encoder, classes: tuple[str, ...], similarity: Similarity) -> tuple[str, ...]:
+def _usual_methods(network: Encoder, classes: tuple[str, ...], similarity: Similarity, rule: str) -> tuple[str, ...]:
     integrated = network.reading.tail.is_network
     by_paper = () if integrated else ("fam", "lafam") if has_projection(network.head) else ("lafam",)
     usual = (*(("contrast",) if len(classes) > 1 else ()), "exact", *by_paper)
-    return tuple(name for name in fitting(usual, network) if find_method(name).takes(similarity))
+    return tuple(name for name in fitting(usual, network, rule) if find_method(name).takes(similarity))
 
 
 def _verdict(case: Case) -> str:

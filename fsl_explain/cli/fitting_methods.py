@@ -3,10 +3,15 @@
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
+from fsl_explain.classifiers import RULES, Rule
+from fsl_explain.classifiers.local.local_features import encoder_for
 from fsl_explain.encoder import Encoder
 from fsl_explain.explainers.methods.class_logit import CLASS_LOGIT
 from fsl_explain.explainers.methods.named import find_method
+from fsl_explain.heads.flatten import Flattening
 from fsl_explain.readouts.cells import NoPooling
+
+OF_ONE_VALUE_A_MAP = ("fam", "ablation-cam")
 
 
 @runtime_checkable
@@ -24,13 +29,19 @@ class NamesMethods(Protocol):
         ...
 
 
-def fitting(names: Sequence[str], encoder: Encoder) -> tuple[str, ...]:
-    """Return the methods without those of pooled maps where the embedding is no pooling of the maps."""
-    pools = not isinstance(encoder.pooling, NoPooling)
+def fitting(names: Sequence[str], encoder: Encoder, rule: str | Rule = "mean-similarity") -> tuple[str, ...]:
+    """Return the methods without those that have no answer for what is decided by.
+
+    FAM and gradients of pooled maps have none where the embedding is no pooling of the maps, nor FAM and Ablation-CAM
+    where each cell is compared by itself.
+    """
+    seen = encoder_for(RULES.find(rule), encoder)
+    pools, apart = not isinstance(seen.pooling, NoPooling), isinstance(seen.pooling, Flattening)
     known = {name: find_method(name) for name in names if name != CLASS_LOGIT.name}
-    return tuple(name for name in names if pools or name not in known or not known[name].is_of_pooled_maps)
+    without = {name for name, method in known.items() if method.is_of_pooled_maps and not pools}
+    return tuple(name for name in names if name not in without and not (apart and name in OF_ONE_VALUE_A_MAP))
 
 
-def methods_of(section: NamesMethods, encoder: Encoder) -> tuple[str, ...]:
+def methods_of(section: NamesMethods, encoder: Encoder, rule: str | Rule = "mean-similarity") -> tuple[str, ...]:
     """Return the methods of a section of the settings: all that it names, or those of the usual ones that fit."""
-    return section.methods if "methods" in section.model_fields_set else fitting(section.methods, encoder)
+    return section.methods if "methods" in section.model_fields_set else fitting(section.methods, encoder, rule)

@@ -62,7 +62,7 @@ def episodes_of(
         dataset,
         sampler=sampler_of(settings.episodes, dataset),
         episodes=settings.episodes.count,
-        methods=methods_of(settings.explanation, encoder),
+        methods=methods_of(settings.explanation, encoder, settings.decision.rule),
         figures=figures,
         rule=settings.decision.rule,
         similarity=similarity_of(settings.decision, settings.episodes.n_shot),
@@ -129,7 +129,7 @@ def comparison_of(
     return compare_maps(
         encoder,
         dataset,
-        methods=methods_of(maps, encoder),
+        methods=methods_of(maps, encoder, maps.rule),
         figures=compared_figures(maps),
         rule=maps.rule,
         similarity=maps.similarity,

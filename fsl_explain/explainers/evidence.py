@@ -30,6 +30,7 @@ class Missing:
     """A part that is not there; asking for it raises ``ValueError`` with the reason."""
 
     why: str
+    has_form: bool = False  # of a rule: whether it compares images in a form of its own
 
 
 @dataclass(frozen=True)
@@ -216,19 +217,19 @@ def _kept(evidence: Evidence) -> Addends | Missing:
 
 def _rule_facts(rule: Rule | Missing) -> dict[str, Any]:
     if isinstance(rule, Missing):
-        return {"missing": rule.why}
+        return {"missing": rule.why, "has_form": rule.has_form}
     for name, known in RULES.items():
         if known is rule:
             return {"name": name, "options": {}}
         if is_dataclass(rule) and type(known) is type(rule):
             return {"name": name, "options": {field.name: getattr(rule, field.name) for field in fields(rule)}}
     why = f"the decision's own rule {type(rule).__name__} has no name and was not saved; ask before saving."
-    return {"missing": why}
+    return {"missing": why, "has_form": hasattr(rule, "form")}
 
 
 def _rule(facts: Mapping[str, Any]) -> Rule | Missing:
     if "missing" in facts:
-        return Missing(facts["missing"])
+        return Missing(facts["missing"], facts.get("has_form", False))
     known = RULES[facts["name"]]
     return replace(known, **facts["options"]) if facts["options"] else known  # type: ignore[type-var]
 

@@ -19,6 +19,7 @@ from fsl_explain.explainers.contrast_weights import ClassReference, class_index
 from fsl_explain.explainers.evidence import EVERY, Addends, Evidence, Missing, evidence_of, there
 from fsl_explain.explainers.explanation import Explanation, expect_explanation
 from fsl_explain.explainers.question import Question
+from fsl_explain.similarities import AnyForm
 
 
 @dataclass(frozen=True)
@@ -193,10 +194,17 @@ def _tables(evidence: Evidence, chosen: tuple[slice, slice]) -> tuple[Tensor, Ad
             "in another way; use rule='mean-similarity', or give one prototype image a class."
         )
     addends = evidence.addends(chosen)
-    similarity, supports = there(evidence.similarity), evidence.supports
-    form = form_of(there(evidence.rule), evidence.embedding, supports, similarity, chosen)
+    form = _form(evidence, chosen)
     left, right = addends.query[..., None, None, :, :], addends.supports
     return evidence.weights[chosen][..., None, None] * form.table(left, right), addends
+
+
+def _form(evidence: Evidence, chosen: tuple[slice, slice]) -> AnyForm:
+    """Return the form of the comparisons with the chosen supports; most rules have none of their own to say it."""
+    similarity, supports, rule = there(evidence.similarity), evidence.supports, evidence.rule
+    if isinstance(rule, Missing) and not rule.has_form:
+        return similarity.form(evidence.embedding[..., None, None, :], supports.embeddings[chosen])
+    return form_of(there(rule), evidence.embedding, supports, similarity, chosen)
 
 
 def compares_means(explanation: Explanation) -> bool:
