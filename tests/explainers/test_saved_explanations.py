@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from tiny_encoder import HEADS, OF_MAPS, images, random_head, tiny_encoder
 
 from fsl_explain import Explanation, correspondence, explain, load_explanation, support_audit
-from fsl_explain.classifiers import KnnVote, LogisticRegression
+from fsl_explain.classifiers import RULES, KnnVote, LogisticRegression
 from fsl_explain.evaluation.chosen_methods import named_methods
 from fsl_explain.evaluation.figures import find_figures
 from fsl_explain.explainers import evidence
