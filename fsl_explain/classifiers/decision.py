@@ -212,6 +212,11 @@ def compared_with(rule: Rule, supports: SupportSet, similarity: Similarity) -> S
     return found
 
 
+def frozen_part(rule: object) -> str:
+    """Name what a rule holds at the query's own value in an explanation (``holds_frozen``); "" for most."""
+    return str(getattr(rule, "holds_frozen", ""))
+
+
 def similarities_to(
     rule: Rule, query: Float[Tensor, "*batch channel"], supports: SupportSet, similarity: Similarity
 ) -> Float[Tensor, "*batch way shot"]:

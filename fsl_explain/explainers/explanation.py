@@ -16,7 +16,7 @@ from torch import Tensor
 from episodes.errors import Mistake, UnknownName, WrongType
 from episodes.geometry import Geometry, known_geometry
 from fsl_explain.brief import brief
-from fsl_explain.classifiers import Decision
+from fsl_explain.classifiers import Decision, frozen_part
 from fsl_explain.explainers import explanation_file
 from fsl_explain.explainers.evidence import Evidence, unnamed
 from fsl_explain.explainers.question import Question
@@ -172,7 +172,8 @@ class Explanation:
         share = self.query.share_of_cells if self.signed else None
         found = Integration.of(self.query.steps, self.cells, lines)
         scales = () if self.scales is None else self.scales.lines(self.decision.classes)
-        return Receipt(lines, constants, float(self.exact_score), named, share, found, scales)
+        frozen = frozen_part(self.evidence.rule)
+        return Receipt(lines, constants, float(self.exact_score), named, share, found, scales, frozen)
 
     def plot(self) -> "Figure":
         """Draw the query, its map, and the supports that were compared with it."""

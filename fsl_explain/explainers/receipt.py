@@ -97,6 +97,7 @@ class Receipt:
     share_of_cells: float | None = None  # Σ|cells| of Σ|cells| + Σ|named| + |the rest of the bias|
     integration: Integration | None = None  # None: the cells' shares are exact
     scales: tuple[ScaleLine, ...] = ()  # of a decision at several scales: Σ amounts + constants = score
+    frozen: str = ""  # what the rule holds at the query's own value, such as a flow; "": norms and gains alone
 
     @property
     def supports(self) -> float:
@@ -150,6 +151,7 @@ class Receipt:
         share = self.residual / self.absolute_sum if self.absolute_sum > 0 else 0.0
         rows.append(f"{'residual':{width}}  {'':11}  {'':11}  {self.residual:11.1e}  ({share:.1e} of Σ|addends|)")
         rows += [] if self.share_of_cells is None else [f"the cells hold {self.share_of_cells:.0%} of Σ|terms|"]
+        rows += [f"frozen: {self.frozen}"] if self.frozen else []
         rows += self._scale_rows(width)
         return "\n".join(rows)
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from fsl_explain.classifiers import frozen_part
 from fsl_explain.explainers import Explanation
 from fsl_explain.report.numbers import decimals, fixed, scientific
 
@@ -53,6 +54,8 @@ def receipt(explanation: Explanation) -> Receipt | None:
     lines += _at_each_scale(explanation, places)
     if share is not None:
         lines.append(("share of Σ|terms| that the cells hold", f"{share:.0%}"))
+    frozen = frozen_part(explanation.evidence.rule)
+    lines += [("frozen", frozen)] if frozen and explanation.signed else []
     return Receipt(tuple(lines), adds_up(explanation), _verdict(explanation))
 
 

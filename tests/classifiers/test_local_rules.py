@@ -3,9 +3,12 @@
 import pytest
 import torch
 from references import local_rules as reference
+from tiny_encoder import images, tiny_encoder
 
+from fsl_explain import explain
 from fsl_explain.classifiers import DN4, FRN, RULES, LocalRule, MaxSim, SupportSet, form_of, is_local, similarities_to
 from fsl_explain.registries import LOCAL_RULES
+from fsl_explain.report.receipt import receipt
 from fsl_explain.similarities import SIMILARITIES, PairForm, cosine
 
 CHANNELS, CELLS, OTHER_CELLS, WAY, SHOT = 4, 6, 5, 3, 3
@@ -229,6 +232,15 @@ def test_without_pot_one_sentence_says_what_to_install(monkeypatch):
     query, supports = drawn()
     with pytest.raises(ValueError, match=r"pip install 'fsl-explain\[deep-emd\]'"):
         rule_of("deep-emd").class_scores(query, supports, cosine)
+
+
+@every_rule
+def test_a_receipt_names_what_is_frozen(name):
+    found = explain(tiny_encoder(), images(seed=1), images(3, 2, seed=2), rule=name)
+    frozen = RULES[name].holds_frozen
+    assert f"\nfrozen: {frozen}" in str(found.receipt())
+    assert ("frozen", frozen) in receipt(found).lines
+    assert "frozen" not in str(explain(tiny_encoder(), images(seed=1), images(3, 2, seed=2)).receipt())
 
 
 def test_which_rules_are_local():

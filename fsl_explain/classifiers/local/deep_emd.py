@@ -8,6 +8,7 @@ weighs what it has in common with the other image's mean. The flow is solved by 
 import warnings
 from dataclasses import dataclass
 from types import ModuleType
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -40,6 +41,8 @@ class DeepEMD(LocalRule):
     """
 
     centered: bool = True
+
+    holds_frozen: ClassVar[str] = "the flow of the transport, with what each cell weighs in it"
 
     def scored(self, query: Tensor, supports: SupportSet, similarity: Similarity) -> Tensor:
         """Add similarities times flows up."""

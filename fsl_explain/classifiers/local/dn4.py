@@ -5,6 +5,7 @@ and its published code: cosine similarities, three neighbors, summed over cells 
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -24,6 +25,8 @@ class DN4(LocalRule):
     """
 
     neighbors: int = 3
+
+    holds_frozen: ClassVar[str] = "which cells of a class are the nearest to each cell of the query"
 
     def __post_init__(self) -> None:
         if self.neighbors < 1:

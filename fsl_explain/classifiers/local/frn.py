@@ -7,6 +7,7 @@ and its published code. Notation: S are the K·D cells of a class, x_p a cell of
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -37,6 +38,8 @@ class FRN(LocalRule):
     beta: float = 0.0
     scale: float = 1.0
     divisor: float = 1.0
+
+    holds_frozen: ClassVar[str] = "the weights of the regression"
 
     def __post_init__(self) -> None:
         values = (self.alpha, self.beta, self.scale, self.divisor)

@@ -5,6 +5,7 @@ tokens. Those have one document; several supports of a class have equal parts in
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -19,6 +20,8 @@ from fsl_explain.similarities.similarity import uniform_weights
 @dataclass(frozen=True)
 class MaxSim(LocalRule):
     """Σ_p max_r s(x_p, y_r), the mean over a class's supports; from -P to P for P cells and the cosine."""
+
+    holds_frozen: ClassVar[str] = "which cell of a support is the most similar to each cell of the query"
 
     def scored(self, query: Tensor, supports: SupportSet, similarity: Similarity) -> Tensor:
         """Add the largest similarities of the query's cells up."""
