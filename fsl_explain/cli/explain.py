@@ -8,7 +8,7 @@ import torch
 from episodes import read_image
 from fsl_explain.backbones.random_parts import random_words
 from fsl_explain.centering import centered_words
-from fsl_explain.classifiers import named_rule
+from fsl_explain.classifiers import is_local, named_rule
 from fsl_explain.cli.cases import make_case
 from fsl_explain.cli.centering import as_set
 from fsl_explain.cli.compared_with import compared_with, embeddings_of
@@ -104,7 +104,8 @@ def run(
 
 def _facts(network: Encoder, rule: str, similarity: str) -> dict[str, str]:
     tokens = network.tokens
-    read = {"Pooling": pooling_name(network.pooling)} if tokens is None else {"Readout": tokens.readout}
+    pooled = "none, cells are compared one by one" if is_local(named_rule(rule)) else pooling_name(network.pooling)
+    read = {"Pooling": pooled} if tokens is None else {"Readout": tokens.readout}
     return {
         "Encoder": " ".join((f"{network.description}.", random_words(network.random))).removesuffix(". "),
         "Decision": f"{rule}, {similarity} similarity",
