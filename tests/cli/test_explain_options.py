@@ -38,6 +38,8 @@ def explain(folder, out, *options):
         (("--method", "integrated-gradients"), ["integrated, ", "input of zeros (cells: pixels)"]),
         (("--method", "layercam@2", "--method", "fullgrad"), ["red, support 1"]),
         (("--scales", "84:1,60:3", "--rule", "prototype"), ["+0.750000", "60 pixels"]),
+        (("--rule", "max-sim"), ["frozen: which cell of a support is the most similar"]),
+        (("--rule", "frn", "--detail", "1"), ["frozen: the weights of the regression"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )

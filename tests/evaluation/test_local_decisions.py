@@ -1,0 +1,107 @@
+"""Rules over local features in evaluations, comparisons and mosaics: the numbers of the public functions."""
+
+import pytest
+import torch
+
+from episodes import DigitScenes, EpisodeSampler
+from fsl_explain import Encoder, explain
+from fsl_explain.classifiers import RULES, local_features
+from fsl_explain.cli.app import run
+from fsl_explain.cli.from_settings import mosaics_of, sizes_of
+from fsl_explain.config import MosaicsConfig
+from fsl_explain.evaluation import evaluate_episodes
+from fsl_explain.evaluation.comparison.with_supports import compare_maps
+from fsl_explain.evaluation.mosaics.explained_mosaics import fitted_head
+from fsl_explain.evaluation.mosaics.mosaic_images import crop_area, cut
+from fsl_explain.evaluation.mosaics.mosaic_store import draw_mosaics, picture_of
+from fsl_explain.registries import LOCAL_RULES
+
+SIDE = 32
+every_rule = pytest.mark.parametrize("rule", LOCAL_RULES)
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return DigitScenes(part="novel", per_class=6, size=SIDE)
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return Encoder.named("conv4net", channels=6, size=SIDE, seed=4)
+
+
+@every_rule
+def test_episodes_are_decided_as_explain_decides(encoder, dataset, rule):
+    sampler = EpisodeSampler(dataset.labels, n_way=3, n_shot=2, n_query=1, seed=1)
+    found = evaluate_episodes(
+        encoder, dataset, sampler=sampler, episodes=2, methods=("exact", "contrast"), rule=rule, batch_size=2
+    )
+    for number, episode in enumerate(sampler.episodes(2)):
+        supports = torch.stack([pixels(encoder, dataset, row) for row in episode.support])
+        explained = explain(encoder, pixels(encoder, dataset, episode.query.flatten()), supports, rule=rule)
+        assert found.decisions.predicted[number].tolist() == explained.decision.label.tolist()
+        torch.testing.assert_close(
+            found.decisions.score[number].float(), explained.decision.scores.amax(dim=-1), rtol=1e-5, atol=1e-6
+        )
+
+
+def test_a_comparison_takes_a_rule_over_cells(encoder, dataset):
+    found = compare_maps(
+        encoder,
+        dataset,
+        methods=("exact", "contrast", "grad-cam"),
+        rule="dn4",
+        shots=1,
+        sample=2,
+        steps=2,
+        batch_size=8,
+    )
+    assert found.figures["pointing_game"].isfinite().any()
+
+
+@every_rule
+@pytest.mark.parametrize("head", ["none", "class-pca"])
+def test_mosaics_are_those_of_explain(encoder, dataset, rule, head):
+    sizes = {"count": 3, "heads": [head], "methods": ["exact", "contrast"], "rule": rule}
+    settings = MosaicsConfig.model_validate({"data": {"kind": "digit-scenes"}, "mosaics": sizes})
+    store, figures = mosaics_of(settings.mosaics, settings.run, encoder, dataset)
+    seen = local_features(encoder).with_head(fitted_head(head, store, on_cells=True).float())
+    for number, mosaic in enumerate(draw_mosaics(dataset, sizes_of(settings.mosaics))[1]):
+        picture = seen.preprocess([picture_of(mosaic, dataset, "box", SIDE)])[0]
+        crops = [cut(dataset[int(i)].image, crop_area(dataset[int(i)], "box"), SIDE) for i in mosaic.references]
+        supports = seen.preprocess(crops)[:, None]
+        for method in ("exact", "contrast"):
+            against = "others" if method == "contrast" else None
+            found = explain(
+                seen, picture, supports, rule=rule, method=method, target=int(mosaic.target), against=against
+            )
+            tiles = (
+                found.saliency.unflatten(0, (2, SIDE // 2)).unflatten(2, (2, SIDE // 2)).clamp(min=0).sum(dim=(1, 3))
+            )
+            energy = float(tiles.flatten()[mosaic.target] / tiles.sum())
+            measured = figures[head].methods[method]
+            assert float(measured.energy[number]) == pytest.approx(energy, rel=1e-4, abs=1e-5, nan_ok=True)
+            assert not measured.residual[number] > 1e-5
+
+
+def test_the_command_for_mosaics_shows_examples_by_the_rule(tmp_path, capsys):
+    path = tmp_path / "local.toml"
+    lines = ('[data]\nkind = "digit-scenes"\nper_class = 6', '[encoder]\nname = "conv4net"')
+    path.write_text("\n".join([*lines, '[mosaics]\ncount = 2\nheads = ["class-pca"]\nrule = "max-sim"\n']))
+    assert run(["mosaics", "--config", str(path), "--out", str(tmp_path / "out")]) == 0
+    assert "contrast" in capsys.readouterr().out
+    assert "max-sim, cosine similarity" in (tmp_path / "out" / "index.html").read_text()
+
+
+def test_a_method_of_pooled_values_is_refused_by_name(encoder, dataset):
+    sampler = EpisodeSampler(dataset.labels, n_way=3, n_shot=1, n_query=1, seed=1)
+    with pytest.raises(ValueError, match="fam needs one pooled value a map, but Flattening makes"):
+        evaluate_episodes(encoder, dataset, sampler=sampler, episodes=1, methods=("fam",), rule="max-sim")
+
+
+def pixels(encoder, dataset, rows):
+    return encoder.preprocess([dataset[int(row)].image for row in rows])
+
+
+def test_all_rules_over_cells_are_here():
+    assert all(hasattr(RULES[rule], "of_channels") for rule in LOCAL_RULES)
