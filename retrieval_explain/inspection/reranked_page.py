@@ -56,9 +56,9 @@ def write_reranked(
     shown = shown_neighbors(bank, found.neighbors, gallery, read)
     folder = common_folder(bank.paths)
     readable = [one for one in shown[:explained] if one.photograph is not None]
-    explanations = tuple(explain_reranked(found, one.rank - 1, read=read) for one in readable)
+    explanations = tuple(explain_reranked(found, target=one.rank - 1, read=read) for one in readable)
     with_both = [one.rank for one in readable[:2]] == [1, 2]
-    lead = explain_reranked(found, 0, against=1, read=read) if with_both else None
+    lead = explain_reranked(found, against=1, read=read) if with_both else None
     text = render(
         "inspection.html",
         TEMPLATES,

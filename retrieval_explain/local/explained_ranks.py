@@ -18,8 +18,8 @@ AGREEMENT = 1e-3  # of two scores of one image, by kept local features and by th
 
 def explain_reranked(
     found: Reranked,
-    target: int = 0,
     *,
+    target: int = 0,
     against: int | None = None,
     read: Callable[[str], PIL.Image.Image] = read_image,
 ) -> Explanation:

@@ -20,6 +20,14 @@ from retrieval_explain.local import local_building
 from retrieval_explain.store.building import append_images
 
 ALL = torch.arange(ROWS)
+TOLD = {
+    "features": "row .* is damaged: its SHA-256",
+    "seals": "seals-.*bin is damaged: its SHA-256",
+    "manifest": "manifest.json is damaged or of another format",
+    "short": "expected .* to have .* bytes, but it has",
+    "header": "the header of .* tells of other rows",
+    "link": "expected .*npy, a file of the local features, but there is none",
+}
 
 
 @pytest.fixture
@@ -75,24 +83,33 @@ def test_another_encoder_is_refused(bank):
         reranked(other, query_of(), theirs, local=LocalFeatures.load(bank))
 
 
-@pytest.mark.parametrize("change", ["delete", "embedding", "id"])
+@pytest.mark.parametrize("change", ["delete", "embedding"])
 def test_rows_that_changed_are_refused_and_a_label_may(bank, change):
     encoder = cell_encoder()
     LocalFeatures.build(encoder, bank)
     relabeled = bank.update([3], labels=["tern"])
     reranked(encoder, query_of(), relabeled)
-    embeddings = bank.rows.read(0, ROWS)
     if change == "delete":
         with pytest.raises(Mistake, match="are of 9 rows, but the bank has 8"):
             LocalFeatures.load(relabeled.delete([3]))
         return
-    if change == "embedding":
-        changed = relabeled.update([3], embeddings[3:4] * 1.01)
-    else:
-        changed = relabeled.delete([8]).append(embeddings[8:], paths=[bank.paths[8]], ids=[80])
-    row = 3 if change == "embedding" else 8
-    with pytest.raises(Mistake, match=f"row {row} of the bank has changed since its local features"):
+    changed = relabeled.update([3], bank.rows.read(3, 4) * 1.01)
+    with pytest.raises(Mistake, match="row 3 of the bank has changed since its local features"):
         reranked(encoder, query_of(), changed)
+
+
+@pytest.mark.parametrize("change", ["ids", "paths"])
+def test_a_row_of_unknown_content_is_known_by_its_id_and_path(bank, tmp_path, change):
+    encoder, embeddings = cell_encoder(), bank.rows.read(0, ROWS)
+    told = {"ids": list(range(ROWS)), "paths": bank.paths[:]}
+    first = MemoryBank.from_embeddings(embeddings, encoder=bank.encoder, **told)
+    local = LocalFeatures.build(encoder, first, directory=tmp_path / "local")
+    same = MemoryBank.from_embeddings(embeddings, encoder=bank.encoder, **told)
+    reranked(encoder, query_of(), same, local=local)
+    told[change][4] = 40 if change == "ids" else bank.paths[3]
+    other = MemoryBank.from_embeddings(embeddings, encoder=bank.encoder, **told)
+    with pytest.raises(Mistake, match="row 4 of the bank has changed since its local features"):
+        reranked(encoder, query_of(), other, local=local)
 
 
 def test_another_bank_is_refused(bank, tmp_path):
@@ -123,25 +140,27 @@ def test_images_that_are_not_those_of_the_bank_are_refused(bank, tmp_path):
         LocalFeatures.build(encoder, unknown)
 
 
-@pytest.mark.parametrize("broken", ["features", "seals", "manifest", "short", "header", "link"])
+@pytest.mark.parametrize("broken", TOLD)
 def test_damage_is_told_and_nothing_of_it_is_read(bank, broken):
     local = LocalFeatures.build(cell_encoder(), bank)
     files, folder = local.files.described, local.files.directory
     path = {"seals": files.seals_in(folder), "manifest": folder / "manifest.json"}.get(broken, local.files.path)
     data = bytearray(path.read_bytes())
-    data[20 if broken == "header" else -100] ^= 1
+    data[{"header": 20, "manifest": 5}.get(broken, -97)] ^= 1  # of a number, its largest byte
     if broken == "link":
         shutil.move(path, folder / "elsewhere")
         path.symlink_to(folder / "elsewhere")
     else:
         path.write_bytes(data[:-1] if broken == "short" else data)
-    with pytest.raises(Mistake, match=r"make them again with LocalFeatures\.build"):
+    with pytest.raises(Mistake, match=rf"{TOLD[broken]}.*make them again with LocalFeatures\.build"):
         LocalFeatures.load(bank).take(ALL)
     repaired = LocalFeatures.build(cell_encoder(), bank)
     torch.testing.assert_close(repaired.take(ALL), features_of(cell_encoder(), bank))
 
 
-def test_a_build_that_was_stopped_goes_on_where_it_stopped(bank, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("dtype", "batches"), [("float32", [1, 3]), ("float16", [1, 3, 3, 3])])
+def test_a_build_that_was_stopped_goes_on_where_it_stopped(bank, monkeypatch, dtype, batches):
+    """One of other settings begins anew."""
     encoder, real, calls = cell_encoder(), local_building._of_images, itertools.count()
 
     def stopped(*given):
@@ -156,9 +175,34 @@ def test_a_build_that_was_stopped_goes_on_where_it_stopped(bank, tmp_path, monke
         LocalFeatures.load(bank)
     monkeypatch.setattr(local_building, "_of_images", real)
     sizes = counted(encoder)
-    made = LocalFeatures.build(encoder, bank, batch_size=3)
-    assert sizes == [1, 3]  # the first image tells the size, six rows were done
-    torch.testing.assert_close(made.take(ALL), features_of(cell_encoder(), bank))
+    made = LocalFeatures.build(encoder, bank, batch_size=3, dtype=dtype)
+    assert sizes == batches  # the first image tells the size, six rows were done
+    assert made.files.described.dtype == dtype
+    torch.testing.assert_close(made.take(ALL), features_of(cell_encoder(), bank), rtol=1e-3, atol=1e-6)
+
+
+def test_a_torn_row_of_a_stopped_build_is_made_again(bank):
+    made = LocalFeatures.build(cell_encoder(), bank)
+    described, folder = made.files.described, made.files.directory
+    (folder / "manifest.json").unlink()
+    (folder / "unfinished.json").write_text(described.model_dump_json(), encoding="utf-8")
+    os.truncate(described.seals_in(folder), 5 * 64 + 10)
+    os.truncate(described.features_in(folder), made.files.path.stat().st_size - 7)
+    again = LocalFeatures.build(cell_encoder(), bank)
+    torch.testing.assert_close(again.take(ALL), features_of(cell_encoder(), bank))
+
+
+def test_a_build_that_fails_leaves_files_in_use_as_they_are(bank):
+    """A kill just before the end has left a record of the build whose files are named already."""
+    made = LocalFeatures.build(cell_encoder(), bank)
+    record = made.files.directory / "unfinished.json"
+    record.write_text(made.files.described.model_dump_json(), encoding="utf-8")
+    values = bank.rows.read(0, ROWS).clone()
+    values[3] *= 2
+    changed = MemoryBank.from_embeddings(values, paths=bank.paths[:], encoder=bank.encoder)
+    with pytest.raises(Mistake, match=r"3.png is embedded otherwise than row 3"):
+        LocalFeatures.build(cell_encoder(), changed, directory=made.files.directory)
+    torch.testing.assert_close(LocalFeatures.load(bank).take(ALL), features_of(cell_encoder(), bank))
 
 
 def test_only_new_and_changed_rows_are_made_again(bank, tmp_path):

@@ -117,8 +117,8 @@ def test_a_photograph_of_the_bank_is_found_first(kept):
 def test_explanations_add_up_to_the_score_and_to_the_lead(kept, rule):
     encoder, bank, _ = kept
     found = reranked(encoder, query_of(), bank, rule=rule)
-    alone = explain_reranked(found, 2)
-    lead = explain_reranked(found, 0, against=3)
+    alone = explain_reranked(found, target=2)
+    lead = explain_reranked(found, target=0, against=3)
     for explanation, expected in ((alone, found.scores[2]), (lead, found.scores[0] - found.scores[3])):
         torch.testing.assert_close(explanation.exact_score, expected, rtol=1e-5, atol=1e-5)
         whole = explanation.cells.double().sum() + explanation.bias
@@ -152,9 +152,9 @@ def test_what_does_not_fit_is_refused(kept, tmp_path):
         reranked(encoder, query, bank, k=10)
     found = reranked(encoder, query, bank)
     with pytest.raises(LookupError, match="expected a place from 0 to 8, but got 9"):
-        explain_reranked(found, 9)
+        explain_reranked(found, target=9)
     with pytest.raises(Mistake, match="both places are 1"):
-        explain_reranked(found, 1, against=1)
+        explain_reranked(found, target=1, against=1)
     with pytest.raises(FileNotFoundError, match="holds none; make them with"):
         LocalFeatures.load(bank, directory=tmp_path)
 
@@ -164,4 +164,4 @@ def test_an_image_that_changed_is_not_explained_as_the_one_that_was_ranked(kept)
     found = reranked(encoder, query_of(), bank)
     other = bank.paths[int(found.indices[1])]
     with pytest.raises(Mistake, match=r"scores .* as it is now, but it was ranked by"):
-        explain_reranked(found, 0, read=lambda _: fsl_explain.image_batch.picture(other))
+        explain_reranked(found, target=0, read=lambda _: fsl_explain.image_batch.picture(other))
