@@ -23,6 +23,9 @@ from fsl_explain.serve.pictures import from_tensor, webp
 from fsl_explain.serve.uploads import Uploads
 from fsl_explain.similarities import named_similarity
 
+NOT_OFFERED = ("relation-network", *TRANSDUCTIVE_RULES)
+"""Rules that need a relation module or the other queries of an episode, which the page has not."""
+
 USUAL_RULE, USUAL_SIMILARITY = "mean-similarity", "cosine"
 
 
@@ -123,7 +126,7 @@ def _described(supports: SupportFolder) -> dict[str, Any]:
             {"name": name, "images": [_image(folder, number) for number in numbers if folder.labels[number] == label]}
             for label, name in enumerate(folder.classes)
         ],
-        "rules": [name for name in RULES if name not in TRANSDUCTIVE_RULES],
+        "rules": [name for name in RULES if name not in NOT_OFFERED],
         "similarities": list(SIMILARITIES),
         "rule": USUAL_RULE,
         "similarity": USUAL_SIMILARITY,
