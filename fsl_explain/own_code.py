@@ -98,7 +98,7 @@ def _file(path: Path, title: str, what: str) -> ModuleType:
         raise MissingFile(f"expected a Python file with {what}, but {path} cannot be read; check the path.")
     module = importlib.util.module_from_spec(spec)
     sys.modules.setdefault(title, module)
-    LOADED[title] = str(path.resolve())
     # from its source: Python would run the compiled file of before where both were saved within one second
     exec(compile(path.read_bytes(), str(path), "exec"), module.__dict__)
+    LOADED[title] = str(path.resolve())  # behind what may fail: code that failed here made nothing to be found there
     return module

@@ -99,8 +99,8 @@ def test_the_similarity_of_the_guide_adds_up(head):
     supports = {"a": images(3, seed=20), "b": images(1, seed=21)}
     for rule in ("mean-similarity", "prototype", "knn-vote"):
         found = explain(encoder, images(2, seed=10), supports, method="contrast", rule=rule, similarity=Correlation())
-        assert (found.residual < 1e-10 * found.absolute_sum).all()
-        assert found[0].receipt().residual < 1e-10 * found[0].receipt().absolute_sum
+        assert (found.residual <= 1e-10 * found.absolute_sum + 1e-14).all()  # classes may tie: then all addends are 0
+        assert found[0].receipt().residual <= 1e-10 * found[0].receipt().absolute_sum + 1e-14
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -9,6 +9,7 @@ import traceback
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -36,7 +37,8 @@ class Carried:
         os.chdir(self.folder)
         sys.path.extend(place for place in self.path if place not in sys.path)
         for title, file in self.own:
-            load_again(title, file)
+            if Path(file).is_file():  # what one that is gone made, if anything, says so when it is unpickled
+                load_again(title, file)
         torch.set_num_threads(self.threads)
         make: Make = pickle.loads(self.make)
         return make()

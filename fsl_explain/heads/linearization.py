@@ -122,7 +122,8 @@ def stages_of(layer: nn.Module, values: Tensor) -> list[Stage]:  # noqa: ARG001 
     Raises: ``ValueError`` for a layer that is not registered.
     """
     kinds = (kind for kind in stages_of.registry if kind not in (object, nn.Module))
-    known = ", ".join(sorted(kind.__name__ for kind in kinds if not kind.__module__.endswith("block_layers")))
+    plain = (kind for kind in kinds if not kind.__module__.endswith(("block_layers", "cell_head")))
+    known = ", ".join(sorted(kind.__name__ for kind in plain))
     raise Mistake(
         f"expected a head made of {known} layers, but got {type(layer).__name__}; register it with "
         "fsl_explain.heads.linearization.stages_of, or use method='lafam', which ignores the head."

@@ -81,6 +81,8 @@ def test_every_combination_adds_up(pooling, head, dtype):
     for name, rule in QUICK_RULES.items():
         if is_local(rule) and not (pooling == "gap" or (pooling, head) == ("flatten", "none")):
             continue  # these pool nothing, and take a head on each cell alone
+        if is_local(rule) and head == "power-l2":
+            continue  # which makes zeros of whole cells, so that classes tie and nothing is left to add up
         for kind in TAKEN_BY.get(name, similarities):
             if is_local(rule) and pooling == "flatten" and kind == "mahalanobis":
                 continue  # of as many numbers as all cells have

@@ -27,6 +27,15 @@ MISSED = 1e-9  # by how much the sums of a flow may miss the weights
 
 
 @dataclass(frozen=True)
+class Transport:
+    """An optimal flow, and by how much its cost grows with each cell's weight: the duals, up to a constant."""
+
+    flow: Float[Tensor, "*batch way p r"]
+    leaving: Float[Tensor, "*batch way p"]
+    arriving: Float[Tensor, "*batch way r"]
+
+
+@dataclass(frozen=True)
 class DeepEMD(LocalRule):
     """Σ_pr T_pr s(x_p, y_r), T the flow that moves the query's weights to the support's at the least Σ T (1 - s).
 
@@ -45,14 +54,18 @@ class DeepEMD(LocalRule):
     holds_frozen: ClassVar[str] = "the flow of the transport, with what each cell weighs in it"
 
     def scored(self, query: Tensor, supports: SupportSet, similarity: Similarity) -> Tensor:
-        """Add similarities times flows up."""
+        """Add similarities times flows up; derivatives by the cells' weights are those of the optimum, by its duals."""
         means = self._means(supports)
-        return (self._flow(query, means, similarity) * self._compared(query, means, similarity)).sum(dim=(-2, -1))
+        solved, compared = self._solved(query, means, similarity), self._compared(query, means, similarity)
+        moved = (solved.flow * compared).sum(dim=(-2, -1))
+        for dual, weights in zip((solved.leaving, solved.arriving), self._both_weights(query, means), strict=True):
+            moved = moved - (dual * (weights - weights.detach())).sum(dim=-1)
+        return moved
 
     def frozen(self, query: Tensor, supports: SupportSet, similarity: Similarity) -> PairForm:
         """Give each support its part of the mean: 1/K of the flow, with norms frozen at the mean's."""
         means = self._means(supports)
-        flow = self._flow(query, means, similarity)[..., None, :, :]
+        flow = self._solved(query, means, similarity).flow[..., None, :, :]
         shares = uniform_weights(supports.embeddings, supports.valid).nan_to_num()[..., None, None]
         ours = self._seen(self.own_cells(query))[..., None, None, :, :]
         theirs = self._seen(means)[..., None, :, :]
@@ -60,29 +73,29 @@ class DeepEMD(LocalRule):
         found = PairForm.of_pairs(flow * shares, pairs, ours)  # type: ignore[arg-type]
         return found.seen_centered() if self.centered else found
 
-    def _flow(self, query: Tensor, means: Tensor, similarity: Similarity) -> Float[Tensor, "*batch way p r"]:
+    def _solved(self, query: Tensor, means: Tensor, similarity: Similarity) -> "Transport":
         """Solve the transport of each query to each class.
 
         Costs are moved to begin at 0, which changes no flow, because the solver takes no negative ones.
         """
-        solver, ours, theirs = (
-            _solver(),
-            self.own_cells(query).detach()[..., None, :, :].double(),
-            means.detach().double(),
-        )
-        one = _weights(ours, theirs.mean(dim=-2))
-        other = _weights(theirs, ours.mean(dim=-2))
+        solver = _solver()
         cost = 1 - self._compared(query, means, similarity).detach().double()
         cost = cost - cost.amin(dim=(-2, -1), keepdim=True)
+        one, other = (weights.detach().double() for weights in self._both_weights(query, means))
         one, other = one.expand(cost.shape[:-1]), other.expand(*cost.shape[:-2], cost.shape[-1])
-        flows = [
-            torch.from_numpy(solver.emd(a.numpy(), b.numpy(), c.numpy(), numItermax=MOST_STEPS))
-            for a, b, c in zip(*(_listed(one, 1), _listed(other, 1), _listed(cost, 2)), strict=True)
-        ]
-        found = torch.stack(flows).reshape(cost.shape).to(cost)
-        if float((found.sum(dim=-1) - one).abs().amax() + (found.sum(dim=-2) - other).abs().amax()) > MISSED:
+        parts = zip(_listed(one, 1), _listed(other, 1), _listed(cost, 2), strict=True)
+        found = [solver.emd(*(part.numpy() for part in each), numItermax=MOST_STEPS, log=True) for each in parts]
+        flow = torch.stack([torch.from_numpy(one_flow) for one_flow, _ in found]).reshape(cost.shape).to(cost)
+        if float((flow.sum(dim=-1) - one).abs().amax() + (flow.sum(dim=-2) - other).abs().amax()) > MISSED:
             raise Mistake("the transport of deep-emd was not solved: are there embeddings that are NaN or infinite?")
-        return found.to(query.dtype)
+        leaving, arriving = (torch.stack([torch.from_numpy(log[name]) for _, log in found]) for name in ("u", "v"))
+        duals = (leaving.reshape(one.shape), arriving.reshape(other.shape))
+        return Transport(*(values.to(query) for values in (flow, *duals)))
+
+    def _both_weights(self, query: Tensor, means: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what the cells of the query and those of each class weigh."""
+        ours = self.own_cells(query)[..., None, :, :]
+        return _weights(ours, means.mean(dim=-2)), _weights(means, ours.mean(dim=-2))
 
     def _compared(self, query: Tensor, means: Tensor, similarity: Similarity) -> Float[Tensor, "*batch way p r"]:
         ours = self._seen(self.own_cells(query))[..., None, :, :]

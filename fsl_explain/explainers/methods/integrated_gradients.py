@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from episodes.errors import Mistake
-from fsl_explain.classifiers import SupportSet, similarities_to
+from fsl_explain.classifiers import SupportSet, combined, similarities_to
 from fsl_explain.explainers.method import Attribution, Method
 from fsl_explain.explainers.methods.altered_queries import pixels_of
 from fsl_explain.explainers.methods.map_gradients import attribute_supports
@@ -71,8 +71,8 @@ def of_one_query(question: Question, options: IntegratedGradientsOptions) -> Int
 
     def score(embeddings: Float[Tensor, "node 1 embedding"]) -> Float[Tensor, "node"]:
         if hasattr(question.rule, "similarities"):
-            own = similarities_to(question.rule, embeddings[:, 0], _copied(question.supports), question.similarity)
-            return (own * question.weights.supports.clone()).sum(dim=(-2, -1)) + question.constant
+            own = question.rule.class_scores(embeddings[:, 0], _copied(question.supports), question.similarity)
+            return combined(question.explained.class_weights.clone(), own) + question.constant
         similarities = question.similarity.pairwise(embeddings[:, 0], supports.clone())
         return similarities @ weights.clone() + question.constant
 
