@@ -6,7 +6,18 @@ from references import local_rules as reference
 from tiny_encoder import images, tiny_encoder
 
 from fsl_explain import explain
-from fsl_explain.classifiers import DN4, FRN, RULES, LocalRule, MaxSim, SupportSet, form_of, is_local, similarities_to
+from fsl_explain.classifiers import (
+    DN4,
+    FRN,
+    RULES,
+    DeepEMD,
+    LocalRule,
+    MaxSim,
+    SupportSet,
+    form_of,
+    is_local,
+    similarities_to,
+)
 from fsl_explain.registries import LOCAL_RULES
 from fsl_explain.report.receipt import receipt
 from fsl_explain.similarities import SIMILARITIES, PairForm, cosine
@@ -245,3 +256,13 @@ def test_a_receipt_names_what_is_frozen(name):
 
 def test_which_rules_are_local():
     assert [name for name, rule in RULES.items() if is_local(rule)] == list(LOCAL_RULES)
+
+
+def test_costs_below_zero_are_solved_as_any_others():
+    """All inner products are above 1, so that all costs are negative, which the solver alone calls infeasible."""
+    query, supports = drawn()
+    alike = SupportSet(supports.embeddings.abs() + 1, VALID, supports.classes)
+    rule = DeepEMD(CHANNELS, centered=False)
+    for scale in (1.0, 2.0, 4.0):
+        found = rule.class_scores(scale * (query.abs() + 1), alike, SIMILARITIES["inner-product"])
+        assert (found > scale).all()
