@@ -10,12 +10,11 @@ of each network say how the peak of memory grew in explaining 64 queries at once
 
 import argparse
 import resource
-import statistics
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
+from timed_in_turn import in_turn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from fsl_explain import Encoder, explain
@@ -80,19 +79,6 @@ def watched(run: Callable[[], object]) -> object:
     """Run while every operation is seen."""
     with Watching():
         return run()
-
-
-def in_turn(runs: Sequence[Callable[[], object]], rounds: int) -> list[float]:
-    """Return the median processor time of each, one after the other in every round."""
-    taken: list[list[float]] = [[] for _ in runs]
-    for run in runs:
-        run()
-    for _ in range(rounds):
-        for run, times in zip(runs, taken, strict=True):
-            begin = time.process_time()
-            run()
-            times.append(time.process_time() - begin)
-    return [statistics.median(times) for times in taken]
 
 
 def peak() -> float:

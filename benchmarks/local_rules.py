@@ -11,19 +11,19 @@ forward pass of it, in processor time and in turn, and says what part of DeepEMD
 """
 
 import argparse
-import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+from timed_in_turn import in_turn
 from torch import Tensor
 
 from episodes import EpisodeSampler
 from fsl_explain import Encoder, explain
 from fsl_explain.classifiers import RULES, local_features
-from fsl_explain.classifiers.local.deep_emd import DeepEMD
+from fsl_explain.classifiers.local.deep_emd import DeepEMD, Transport
 from fsl_explain.classifiers.local.local_features import encoder_for
 from fsl_explain.cli.from_settings import sizes_of
 from fsl_explain.config import EvaluationConfig, MosaicsConfig, read_config
@@ -125,12 +125,12 @@ def cost(options: argparse.Namespace) -> None:
             beside = seconds if name == "one forward pass" else seconds - taken[0]
             print(f"{options.given}, {shots} shot, {name}: {beside / taken[0]:.2f} ({beside:.3f} s)", flush=True)
         if "deep-emd" in options.rules:
-            solved = timed_flows(spent)
+            solved = timed_transports(spent)
             try:
                 runs["deep-emd"]()
             finally:
-                DeepEMD._flow = solved  # type: ignore[method-assign]
-            print(f"{options.given}, {shots} shot, deep-emd's solver and its costs: {spent[0]:.3f} s", flush=True)
+                DeepEMD._solved = solved  # type: ignore[method-assign]
+            print(f"{options.given}, {shots} shot, deep-emd's transports: {spent[0]:.3f} s", flush=True)
 
 
 def explaining(encoder: Encoder, query: Tensor, supports: object, rule: str) -> Callable[[], object]:
@@ -138,31 +138,18 @@ def explaining(encoder: Encoder, query: Tensor, supports: object, rule: str) -> 
     return lambda: explain(encoder, query, supports, method="contrast", rule=rule)  # type: ignore[arg-type]
 
 
-def timed_flows(spent: list[float]) -> Callable[..., Tensor]:
-    """Add the processor time of every flow up, and return what solved them before."""
-    solved = DeepEMD._flow
+def timed_transports(spent: list[float]) -> Callable[..., Transport]:
+    """Add the processor time of every transport up, and return what solved them before."""
+    solved = DeepEMD._solved
 
-    def timed(*given: object) -> Tensor:
+    def timed(*given: object) -> Transport:
         begin = time.process_time()
         found = solved(*given)  # type: ignore[arg-type]
         spent[0] += time.process_time() - begin
         return found
 
-    DeepEMD._flow = timed  # type: ignore[method-assign, assignment]
+    DeepEMD._solved = timed  # type: ignore[method-assign, assignment]
     return solved
-
-
-def in_turn(runs: Sequence[Callable[[], object]], rounds: int) -> list[float]:
-    """Return the median processor time of each, one after the other in every round."""
-    taken: list[list[float]] = [[] for _ in runs]
-    for run in runs:
-        run()
-    for _ in range(rounds):
-        for run, times in zip(runs, taken, strict=True):
-            begin = time.process_time()
-            run()
-            times.append(time.process_time() - begin)
-    return [statistics.median(times) for times in taken]
 
 
 if __name__ == "__main__":
