@@ -217,19 +217,22 @@ def frozen_part(rule: object) -> str:
     return str(getattr(rule, "holds_frozen", ""))
 
 
+def has_own_form(rule: object) -> bool:
+    """Say whether a rule compares images in a form of its own, by a method ``form``, and not by the similarity's."""
+    return callable(getattr(rule, "form", None))
+
+
 def similarities_to(
     rule: Rule, query: Float[Tensor, "*batch channel"], supports: SupportSet, similarity: Similarity
 ) -> Float[Tensor, "*batch way shot"]:
     """Return the S_k that a rule weighs: of most the similarity to each support, or to what is compared in its place.
 
-    A rule that compares images in another way has a function ``similarities`` of the same arguments but the first, and
-    ``form``, which writes these as linear in either side.
+    A rule that compares images in another way has a method ``form`` of the same arguments but the first, which writes
+    these as linear in either side.
     """
-    own = getattr(rule, "similarities", None)
-    if own is None:
+    if not has_own_form(rule):
         return pairwise_to_supports(query, compared_with(rule, supports, similarity), similarity)
-    found: Tensor = own(query, supports, similarity)
-    return found
+    return form_of(rule, query, supports, similarity).value(query[..., None, None, :], supports.embeddings)
 
 
 def form_of(
@@ -240,9 +243,8 @@ def form_of(
     chosen: tuple[slice, slice] | None = None,
 ) -> AnyForm:
     """Write the S_k of ``similarities_to`` as linear in either side, those of all supports or of the ``chosen``."""
-    own = getattr(rule, "form", None)
-    if own is not None:
-        found: PairForm = own(query, supports, similarity)
+    if has_own_form(rule):
+        found: PairForm = rule.form(query, supports, similarity)  # type: ignore[attr-defined]
         return found if chosen is None else found.at(chosen)
     compared = compared_with(rule, supports, similarity).embeddings
     return similarity.form(query[..., None, None, :], compared if chosen is None else compared[chosen])

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from episodes.errors import Mistake
-from fsl_explain.classifiers import RULES, Rule, SupportSet
+from fsl_explain.classifiers import RULES, Rule, SupportSet, has_own_form
 from fsl_explain.encoder import Features
 from fsl_explain.explainers.question import Question, expect_addends
 from fsl_explain.heads import linearize
@@ -224,7 +224,7 @@ def _rule_facts(rule: Rule | Missing) -> dict[str, Any]:
         if is_dataclass(rule) and type(known) is type(rule):
             return {"name": name, "options": {field.name: getattr(rule, field.name) for field in fields(rule)}}
     why = f"the decision's own rule {type(rule).__name__} has no name and was not saved; ask before saving."
-    return {"missing": why, "has_form": hasattr(rule, "form")}
+    return {"missing": why, "has_form": has_own_form(rule)}
 
 
 def _rule(facts: Mapping[str, Any]) -> Rule | Missing:

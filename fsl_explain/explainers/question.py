@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from episodes.errors import Mistake
-from fsl_explain.classifiers import Rule, SupportSet, Weights, compared_with, form_of, similarities_to
+from fsl_explain.classifiers import Rule, SupportSet, Weights, compared_with, form_of, has_own_form, similarities_to
 from fsl_explain.devices import precise
 from fsl_explain.encoder import Encoder, Features
 from fsl_explain.explainers.explained_score import ExplainedScore
@@ -74,7 +74,7 @@ class Question:
     @cached_property
     def similarities(self) -> Float[Tensor, "*batch way shot"]:
         """The similarity S_k to each support, or to what is compared in its place."""
-        if hasattr(self.rule, "similarities"):
+        if has_own_form(self.rule):
             return self.form.value(self.query.embedding[..., None, None, :], self.supports.embeddings)
         return similarities_to(self.rule, self.query.embedding, self.supports, self.similarity)
 

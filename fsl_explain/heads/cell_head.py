@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from episodes.errors import Mistake
+from fsl_explain.heads.flatten import cells_of, flat
 from fsl_explain.heads.linearization import Linearization, layers_of, linearize, stages_of
 from fsl_explain.heads.projection import Center
 from fsl_explain.heads.stages import Stage
@@ -25,9 +26,9 @@ class CellHead(nn.Module):
 
     def forward(self, values: Float[Tensor, "*batch flat"]) -> Float[Tensor, "*batch _flat"]:
         """Return the head's outputs for all cells."""
-        cells = _cells(values, self.channels)
+        cells = cells_of(values, self.channels)
         found = self.head(cells.reshape(-1, self.channels))  # as one batch, as layers expect
-        return _flat(found.reshape(*cells.shape[:-1], -1))
+        return flat(found.reshape(*cells.shape[:-1], -1))
 
 
 def cell_head(head: nn.Module, channels: int | None = None) -> nn.Module:
@@ -76,35 +77,26 @@ class CellStage:
 
     def forward(self, values: Float[Tensor, "*batch flat"]) -> Float[Tensor, "*batch _flat"]:
         """Apply the frozen head to each cell."""
-        cells = _cells(values, self.channels)
+        cells = cells_of(values, self.channels)
         for stage in self.head.stages:
             cells = stage.forward(cells)
-        return _flat(cells)
+        return flat(cells)
 
     def push(self, values: Float[Tensor, "*batch vector flat"]) -> Float[Tensor, "*batch vector _flat"]:
         """Apply the linear part of each cell to several vectors of each image."""
-        by_cell = _cells(values, self.channels).transpose(-3, -2)  # (…, cell, vector, channel)
-        return _flat(self.head.push_forward(by_cell).transpose(-3, -2))
+        by_cell = cells_of(values, self.channels).transpose(-3, -2)  # (…, cell, vector, channel)
+        return flat(self.head.push_forward(by_cell).transpose(-3, -2))
 
     def transpose(self, gradient: Float[Tensor, "*queries flat"]) -> Float[Tensor, "*queries _flat"]:
         """Apply the transpose of the linear part of each cell."""
-        return _flat(self.head.pull_back(_cells(gradient, self.out)))
+        return flat(self.head.pull_back(cells_of(gradient, self.out)))
 
 
 @stages_of.register
 def _(layer: CellHead, values: Tensor) -> list[Stage]:
-    cells = _cells(values, layer.channels)
+    cells = cells_of(values, layer.channels)
     frozen = linearize(layer.head, cells)
     found = cells[..., :1, :]
     for stage in linearize(layer.head, found).stages:
         found = stage.forward(found)
     return [CellStage(frozen, layer.channels, found.shape[-1])]
-
-
-def _cells(values: Tensor, channels: int) -> Tensor:
-    cells: Tensor = values.unflatten(-1, (channels, -1)).mT
-    return cells
-
-
-def _flat(cells: Tensor) -> Tensor:
-    return cells.mT.flatten(start_dim=-2)

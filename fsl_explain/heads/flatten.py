@@ -39,4 +39,15 @@ class Flattening:
         return values.reshape(*values.shape[:-1], *maps.shape[-3:]).sum(dim=(-2, -1))
 
 
+def cells_of(values: Float[Tensor, "*batch flat"], channels: int) -> Float[Tensor, "*batch cell channel"]:
+    """Return local features by cell. Law: ``flat(cells_of(values, J))`` is ``values``."""
+    cells: Tensor = values.unflatten(-1, (channels, -1)).mT
+    return cells
+
+
+def flat(cells: Float[Tensor, "*batch cell channel"]) -> Float[Tensor, "*batch flat"]:
+    """Put local features behind each other, channel after channel."""
+    return cells.mT.flatten(start_dim=-2)
+
+
 FLATTEN = Flattening()

@@ -10,18 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from fsl_explain.heads.flatten import cells_of, flat
 from fsl_explain.similarities.form import Form
-
-
-def cells_of(values: Float[Tensor, "*batch flat"], channels: int) -> Float[Tensor, "*batch cell channel"]:
-    """Return local features by cell. Law: ``flat(cells_of(values, J))`` is ``values``."""
-    cells: Tensor = values.unflatten(-1, (channels, -1)).mT
-    return cells
-
-
-def flat(cells: Float[Tensor, "*batch cell channel"]) -> Float[Tensor, "*batch flat"]:
-    """Put local features behind each other, channel after channel."""
-    return cells.mT.flatten(start_dim=-2)
 
 
 @dataclass(frozen=True)

@@ -44,8 +44,8 @@ class Similarity(Protocol):
 
 
 def uniform_weights(
-    supports: Float[Tensor, "*classes shot channel"], valid: Bool[Tensor, "*#classes shot"]
+    supports: Float[Tensor, "*#classes shot channel"], valid: Bool[Tensor, "*#classes shot"]
 ) -> Float[Tensor, "*#classes shot"]:
-    """Give each valid support of a class the same weight; the weights of a class sum to 1."""
+    """Give each valid support of a class the same weight; those of a class sum to 1, or are 0 where it has none."""
     shares = valid.to(supports.dtype)
-    return shares / shares.sum(dim=-1, keepdim=True)
+    return shares / shares.sum(dim=-1, keepdim=True).clamp(min=1)

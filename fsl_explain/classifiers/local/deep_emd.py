@@ -56,7 +56,8 @@ class DeepEMD(LocalRule):
     def scored(self, query: Tensor, supports: SupportSet, similarity: Similarity) -> Tensor:
         """Add similarities times flows up; derivatives by the cells' weights are those of the optimum, by its duals."""
         means = self._means(supports)
-        solved, compared = self._solved(query, means, similarity), self._compared(query, means, similarity)
+        compared = self._compared(query, means, similarity)
+        solved = self._solved(query, means, compared)
         moved = (solved.flow * compared).sum(dim=(-2, -1))
         for dual, weights in zip((solved.leaving, solved.arriving), self._both_weights(query, means), strict=True):
             moved = moved - (dual * (weights - weights.detach())).sum(dim=-1)
@@ -65,21 +66,21 @@ class DeepEMD(LocalRule):
     def frozen(self, query: Tensor, supports: SupportSet, similarity: Similarity) -> PairForm:
         """Give each support its part of the mean: 1/K of the flow, with norms frozen at the mean's."""
         means = self._means(supports)
-        flow = self._solved(query, means, similarity).flow[..., None, :, :]
-        shares = uniform_weights(supports.embeddings, supports.valid).nan_to_num()[..., None, None]
+        flow = self._solved(query, means, self._compared(query, means, similarity)).flow[..., None, :, :]
+        shares = uniform_weights(supports.embeddings, supports.valid)[..., None, None]
         ours = self._seen(self.own_cells(query))[..., None, None, :, :]
         theirs = self._seen(means)[..., None, :, :]
         pairs = similarity.form(ours[..., :, None, :], theirs[..., None, :, :])
         found = PairForm.of_pairs(flow * shares, pairs, ours)  # type: ignore[arg-type]
         return found.seen_centered() if self.centered else found
 
-    def _solved(self, query: Tensor, means: Tensor, similarity: Similarity) -> "Transport":
-        """Solve the transport of each query to each class.
+    def _solved(self, query: Tensor, means: Tensor, compared: Tensor) -> "Transport":
+        """Solve the transport of each query to each class, by the similarities of their cells.
 
         Costs are moved to begin at 0, which changes no flow, because the solver takes no negative ones.
         """
         solver = _solver()
-        cost = 1 - self._compared(query, means, similarity).detach().double()
+        cost = 1 - compared.detach().double()
         cost = cost - cost.amin(dim=(-2, -1), keepdim=True)
         one, other = (weights.detach().double() for weights in self._both_weights(query, means))
         one, other = one.expand(cost.shape[:-1]), other.expand(*cost.shape[:-2], cost.shape[-1])
@@ -106,7 +107,7 @@ class DeepEMD(LocalRule):
 
     def _means(self, supports: SupportSet) -> Float[Tensor, "*batch way r channel"]:
         """Return the mean maps of each class; those of a class without supports are 0."""
-        shares = uniform_weights(supports.embeddings, supports.valid).nan_to_num()
+        shares = uniform_weights(supports.embeddings, supports.valid)
         values = supports.embeddings.masked_fill(~supports.valid[..., None], 0)
         return self.own_cells((shares[..., None] * values).sum(dim=-2))
 

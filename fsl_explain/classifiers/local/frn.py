@@ -88,7 +88,7 @@ class FRN(LocalRule):
         made = weights @ self._of_classes(supports) * self.divisor
         cells = ours.shape[-2]
         flow = weights.unflatten(-1, (shot, -1)).movedim(-2, -3) * (factor / cells)
-        parts = uniform_weights(supports.embeddings, supports.valid).nan_to_num()[..., None, None]
+        parts = uniform_weights(supports.embeddings, supports.valid)[..., None, None]
         slope = (made - ours)[..., None, :, :] * (factor / cells) * parts
         return PairForm(ours.shape[-1], flow, query_slope=slope, beside=-made[..., None, :, :])
 

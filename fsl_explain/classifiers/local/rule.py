@@ -10,8 +10,9 @@ from torch import Tensor
 
 from episodes.errors import Mistake
 from fsl_explain.classifiers.decision import SupportSet, Weights, every_valid
+from fsl_explain.heads.flatten import cells_of
 from fsl_explain.similarities import Similarity
-from fsl_explain.similarities.pair_form import PairForm, cells_of
+from fsl_explain.similarities.pair_form import PairForm
 from fsl_explain.similarities.traits import has_form
 
 AT_ONCE = 2**25  # numbers of a table of pairs of cells
@@ -68,12 +69,6 @@ class LocalRule(abc.ABC):
         """Return the comparison with each support as linear in either side."""
         self._check(query, similarity)
         return self.frozen(query, supports, similarity)
-
-    def similarities(
-        self, query: Float[Tensor, "*batch channel"], supports: SupportSet, similarity: Similarity
-    ) -> Float[Tensor, "*batch way shot"]:
-        """Return the comparison with each support, whose sum over a class is its score."""
-        return self.form(query, supports, similarity).value(query[..., None, None, :], supports.embeddings)
 
     def own_cells(self, values: Float[Tensor, "*batch flat"]) -> Float[Tensor, "*batch cell channel"]:
         """Return local features by cell."""

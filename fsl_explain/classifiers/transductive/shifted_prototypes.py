@@ -13,6 +13,7 @@ from episodes.errors import Mistake
 from fsl_explain.classifiers.decision import SupportSet, Weights, combined
 from fsl_explain.similarities import Similarity, has_form
 from fsl_explain.similarities.form import Form
+from fsl_explain.similarities.similarity import uniform_weights
 
 UNLABELED = "unlabeled images in the prototypes"
 SHIFT = "shift of the query towards the supports"
@@ -32,10 +33,9 @@ class ShiftedPrototypes:
     @classmethod
     def means(cls, supports: SupportSet) -> "ShiftedPrototypes":
         """Return the means of the classes, to which no unlabeled image adds anything."""
-        present = supports.valid.any(dim=-1)
-        shares = supports.valid / supports.valid.sum(dim=-1, keepdim=True).clamp(min=1).to(supports.embeddings)
+        shares = uniform_weights(supports.embeddings, supports.valid)
         points = weighted(shares, supports.embeddings)
-        return cls(shares, torch.zeros_like(points), points, present)
+        return cls(shares, torch.zeros_like(points), points, supports.valid.any(dim=-1))
 
     def scores(self, query: Float[Tensor, "*#batch channel"], similarity: Similarity) -> Float[Tensor, "*batch way"]:
         """Return the similarity to each prototype, minus infinity where there is none."""

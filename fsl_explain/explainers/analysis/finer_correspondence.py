@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from episodes.errors import Mistake
+from fsl_explain.classifiers import has_own_form
 from fsl_explain.explainers.analysis.correspondence import Correspondence, chosen_support, correspondence
 from fsl_explain.explainers.contrast_weights import ClassReference
 from fsl_explain.explainers.evidence import there
@@ -39,7 +40,7 @@ def finer_correspondence(
         raise Mistake("finer pairs need the network, which a saved explanation leaves behind; explain the image again.")
     if question.query.finer is None:
         raise Mistake("expected an explanation with detail, but its cells are those of the last maps; add detail=1.")
-    if hasattr(question.rule, "form"):
+    if has_own_form(question.rule):
         raise Mistake(
             "a finer correspondence needs images that are compared as a whole, but this rule compares their cells; use "
             "correspondence, whose pairs are these cells."

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from episodes.errors import Mistake
-from fsl_explain.classifiers import SupportSet, combined, similarities_to
+from fsl_explain.classifiers import SupportSet, combined, has_own_form, similarities_to
 from fsl_explain.explainers.method import Attribution, Method
 from fsl_explain.explainers.methods.altered_queries import pixels_of
 from fsl_explain.explainers.methods.map_gradients import attribute_supports
@@ -70,7 +70,7 @@ def of_one_query(question: Question, options: IntegratedGradientsOptions) -> Int
     supports, weights = question.compared.embeddings[chosen], question.weights.supports[chosen]
 
     def score(embeddings: Float[Tensor, "node 1 embedding"]) -> Float[Tensor, "node"]:
-        if hasattr(question.rule, "similarities"):
+        if has_own_form(question.rule):
             own = question.rule.class_scores(embeddings[:, 0], _copied(question.supports), question.similarity)
             return combined(question.explained.class_weights.clone(), own) + question.constant
         similarities = question.similarity.pairwise(embeddings[:, 0], supports.clone())
