@@ -241,6 +241,11 @@ def expect_pooling(pooling: Pooling, method: str) -> None:
 def expect_one_value_a_map(question: Question, method: str) -> None:
     """Refuse a pooling that makes another number of values than there are maps, or none. Raises: ``ValueError``."""
     expect_pooling(question.pooling, method)
+    if has_own_form(question.rule):
+        raise Mistake(
+            f"{method} needs one pooled value a map, but this rule compares the cells of the maps one by one; use "
+            "method='exact' or 'contrast', or a rule that compares embeddings."
+        )
     pooled, maps = question.query.pooled.shape[-1], question.query.maps.shape[-3]
     if pooled != maps and question.query.trace is None:
         raise Mistake(

@@ -95,7 +95,7 @@ def test_the_command_for_mosaics_shows_examples_by_the_rule(tmp_path, capsys):
 
 def test_a_method_of_pooled_values_is_refused_by_name(encoder, dataset):
     sampler = EpisodeSampler(dataset.labels, n_way=3, n_shot=1, n_query=1, seed=1)
-    with pytest.raises(ValueError, match="fam needs one pooled value a map, but Flattening makes"):
+    with pytest.raises(ValueError, match="fam needs one pooled value a map, but this rule compares the cells"):
         evaluate_episodes(encoder, dataset, sampler=sampler, episodes=1, methods=("fam",), rule="max-sim")
 
 
