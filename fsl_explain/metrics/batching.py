@@ -9,7 +9,7 @@ from torch import Tensor
 
 from episodes.errors import Mistake, WrongType
 
-MAPS_AT_ONCE = 16
+MAPS_AT_ONCE = 8
 
 Metric = TypeVar("Metric", bound=Callable[..., Tensor])
 

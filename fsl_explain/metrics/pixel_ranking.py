@@ -80,19 +80,15 @@ def mann_whitney_area(keys: Int[Tensor, "batch pixel"], inside: Int[Tensor, "bat
 def _tied_pairs(keys: Int[Tensor, "batch pixel"]) -> Int[Tensor, "batch"]:
     """Return how many pairs of a pixel inside and one outside have the same value."""
     rows = keys.cpu().numpy()
-    differs = np.ones(rows.shape, dtype=bool)
-    np.not_equal(rows[:, 1:], rows[:, :-1], out=differs[:, :-1])
-    run_ends = np.flatnonzero(differs)
-    flat = rows.ravel()
-    # Two neighboring runs that differ in the membership alone; the last run of an image has no neighbor.
-    last_key = flat[run_ends]
-    outside_run = np.flatnonzero((last_key[1:] ^ last_key[:-1]) == 1)
-    image = run_ends[outside_run] // rows.shape[1]
-    within = image == run_ends[outside_run + 1] // rows.shape[1]
-    lengths = np.diff(run_ends, prepend=-1)
-    pairs = lengths[outside_run[within]] * lengths[outside_run[within] + 1]
-    tied = np.bincount(image[within], weights=pairs, minlength=len(rows))
-    return torch.from_numpy(tied.astype(np.int64)).to(keys.device)
+    # Neighbors that differ in the membership alone: the last pixel outside and the first inside of one value.
+    images, places = np.nonzero((rows[:, 1:] ^ rows[:, :-1]) == 1)
+    tied = np.zeros(len(rows), dtype=np.int64)
+    for image in np.unique(images):
+        row, last_outside = rows[image], places[images == image]
+        first_outside = np.searchsorted(row, row[last_outside])
+        behind_inside = np.searchsorted(row, row[last_outside + 1], side="right")
+        tied[image] = (last_outside + 1 - first_outside) @ (behind_inside - last_outside - 1)
+    return torch.from_numpy(tied).to(keys.device)
 
 
 def _inside_before(inside: Int[Tensor, "batch pixel"], place: Int[Tensor, "batch"]) -> Int[Tensor, "batch"]:

@@ -18,7 +18,7 @@ def pairwise(
 
 
 def contributions(
-    query: Float[Tensor, "*pairs channel"], support: Float[Tensor, "*pairs channel"]
+    query: Float[Tensor, "*#pairs channel"], support: Float[Tensor, "*#pairs channel"]
 ) -> Float[Tensor, "*pairs channel"]:
     """Split the cosine similarity of each pair into one addend per channel (FAM Eq. 14).
 
@@ -55,13 +55,13 @@ def _direction_in_float32(query: Float[Tensor, "*batch channel"]) -> Float[Tenso
 
 
 def _bounded(
+    products: Float[Tensor, "*batch query row"],
     query: Float[Tensor, "*batch query channel"],
-    gallery: Float[Tensor, "*batch row channel"],
     lengths: Float[Tensor, "*batch row"],
     unit: float,
 ) -> tuple[Float[Tensor, "*batch query row"], Float[Tensor, "*batch query 1"]]:
-    values = (query @ gallery.mT).div_(torch.where(lengths > 0, lengths, 1)[..., None, :])
-    return values, torch.full_like(query[..., :1], 2 * unit)
+    positive = lengths.clamp(min=torch.finfo(lengths.dtype).tiny)  # to a zero row the product is 0
+    return products.div_(positive[..., None, :]), torch.full_like(query[..., :1], 2 * unit)
 
 
 traits = Traits(

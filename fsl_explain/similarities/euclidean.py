@@ -18,7 +18,7 @@ def pairwise(
 
 
 def contributions(
-    query: Float[Tensor, "*pairs channel"], support: Float[Tensor, "*pairs channel"]
+    query: Float[Tensor, "*#pairs channel"], support: Float[Tensor, "*#pairs channel"]
 ) -> Float[Tensor, "*pairs channel"]:
     """Split -‖q - g‖² of each pair into one addend per channel, -(q_n - g_n)², at most 0."""
     # In place: with fewer large temporaries this takes two thirds of the time, and autograd keeps what it needs.
@@ -42,15 +42,15 @@ def prototype_weights(
 
 
 def _bounded(
+    products: Float[Tensor, "*batch query row"],
     query: Float[Tensor, "*batch query channel"],
-    gallery: Float[Tensor, "*batch row channel"],
     lengths: Float[Tensor, "*batch row"],
     unit: float,
 ) -> tuple[Float[Tensor, "*batch query row"], Float[Tensor, "*batch query 1"]]:
     """Leave ‖q‖² out, which changes no order."""
     squares = lengths.square()[..., None, :]
     weight, largest = query.square().sum(dim=-1, keepdim=True), squares.amax()
-    return (2 * query @ gallery.mT).sub_(squares), unit * (2 * (weight * largest).sqrt() + largest)
+    return products.mul_(2).sub_(squares), unit * (2 * (weight * largest).sqrt() + largest)
 
 
 traits = Traits(distance_of=unchanged, is_affine_in_query=True, in_float32=InFloat32(Tensor.float, _bounded))

@@ -17,7 +17,7 @@ def pairwise(
 
 
 def contributions(
-    query: Float[Tensor, "*pairs channel"], support: Float[Tensor, "*pairs channel"]
+    query: Float[Tensor, "*#pairs channel"], support: Float[Tensor, "*#pairs channel"]
 ) -> Float[Tensor, "*pairs channel"]:
     """Split the inner product of each pair into one signed addend per channel."""
     return query * support
@@ -38,13 +38,13 @@ def prototype_weights(
 
 
 def _bounded(
+    products: Float[Tensor, "*batch query row"],
     query: Float[Tensor, "*batch query channel"],
-    gallery: Float[Tensor, "*batch row channel"],
     lengths: Float[Tensor, "*batch row"],
     unit: float,
 ) -> tuple[Float[Tensor, "*batch query row"], Float[Tensor, "*batch query 1"]]:
     weight, largest = query.square().sum(dim=-1, keepdim=True), lengths.square().amax()
-    return query @ gallery.mT, unit * (weight * largest).sqrt()
+    return products, unit * (weight * largest).sqrt()
 
 
 traits = Traits(inner_product_of=unchanged, is_affine_in_query=True, in_float32=InFloat32(Tensor.float, _bounded))

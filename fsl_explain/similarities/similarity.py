@@ -24,7 +24,7 @@ class Similarity(Protocol):
         ...
 
     def contributions(
-        self, query: Float[Tensor, "*pairs channel"], support: Float[Tensor, "*pairs channel"]
+        self, query: Float[Tensor, "*#pairs channel"], support: Float[Tensor, "*#pairs channel"]
     ) -> Float[Tensor, "*pairs channel"]:
         """Split the similarity of each pair into one addend per channel, as FAM does.
 

@@ -25,14 +25,14 @@ class Bounded(Protocol):
 
     def __call__(
         self,
+        products: Float[Tensor, "*batch query row"],
         query: Float[Tensor, "*batch query channel"],
-        gallery: Float[Tensor, "*batch row channel"],
         lengths: Float[Tensor, "*batch row"],
         unit: float,
     ) -> tuple[Float[Tensor, "*batch query row"], Float[Tensor, "*batch query 1"]]:
-        """Return similarities up to a constant of each query, and a bound on their error.
+        """Turn inner products into similarities up to a constant of each query, in place, and bound their error.
 
-        ``lengths`` are the norms of the gallery. An inner product is off by ``unit`` times the norms of its sides.
+        ``lengths`` are the norms of the rows. A product is off by at most ``unit`` times the norms of its sides.
         """
         ...
 

@@ -111,7 +111,7 @@ def similarities_to(
     for query, wanted in zip(queries.double().split(together), indices.clamp(min=0).split(together), strict=True):
         candidates = rows.take(wanted).double()
         if by_channel:
-            parts.append(compared.contributions(query[:, None].expand_as(candidates), candidates).sum(dim=-1))
+            parts.append(compared.contributions(query[:, None], candidates).sum(dim=-1))
         else:
             parts.append(compared.pairwise(query[:, None, None], candidates[:, :, None])[..., 0, 0])
     return torch.cat(parts)

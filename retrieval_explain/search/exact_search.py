@@ -19,17 +19,21 @@ from torch import Tensor
 from episodes.errors import Mistake
 from fsl_explain.similarities import InFloat32, Similarity, named_similarity, traits_of
 from retrieval_explain.ranking.neighbors import Neighbors, Rows, nearest, similarities_to
+from retrieval_explain.search.products import inner_products
 
 QUERIES_TOGETHER = 256
-BLOCK_VALUES = 2**23
+BLOCK_VALUES = 2**25
+PAIRS_TOGETHER = 2**22  # of a query and a row
 FIRST_BLOCK_ROWS = 4096  # small, so that all later blocks meet a bar that is high already
+GROWTH = 16  # of one block over the one before it, up to ``BLOCK_VALUES``
 SAFE_SQUARES = (1e-23, 1e23)  # squared norms between which float32 neither overflows nor loses bits
 ROUNDED = {"highest": 0.0, "high": 2.0**-10, "medium": 2.0**-7}  # what torch.set_float32_matmul_precision permits
 ROUNDED_IN_FLOAT64 = 2.0**-30  # far more than float64 rounds, so that equal rows all stay to be compared one by one
 GATHERED_VALUES = 2**20
 PRUNED_AT = 2**20  # kept candidates of all queries together
 FEW_QUERIES, SPARSE = 32, 0.25  # a filtered block costs few queries less to compare whole than to gather
-_KNOWN_LENGTHS: WeakKeyDictionary[Rows, dict[int, Tensor]] = WeakKeyDictionary()  # 4 bytes a row
+UNKNOWN = -1.0
+_KNOWN_LENGTHS: WeakKeyDictionary[Rows, Tensor] = WeakKeyDictionary()  # 4 bytes a row
 
 
 def exact_search(
@@ -67,7 +71,7 @@ def _search(
     quick = _in_float32(similarity)
     compared = quick.prepared(queries).to(device)
     candidates = _Candidates(torch.full((len(queries), k), -torch.inf, dtype=torch.float64, device=device))
-    for start, stop in _spans(*rows.shape):
+    for start, stop in _spans(*rows.shape, len(queries)):
         inside = None if allowed is None else allowed[start:stop]
         if inside is None or (len(queries) < FEW_QUERIES and inside.count_nonzero() > SPARSE * len(inside)):
             block = rows.read(start, stop)
@@ -89,7 +93,7 @@ def _search_in_float64(
 ) -> Neighbors:
     compared = queries.double().to(device)
     candidates = _Candidates(torch.full((len(queries), k), -torch.inf, dtype=torch.float64, device=device))
-    for start, stop in _spans(*rows.shape):
+    for start, stop in _spans(*rows.shape, len(queries)):
         inside = torch.ones(stop - start, dtype=torch.bool) if allowed is None else allowed[start:stop]
         positions = inside.nonzero().squeeze(1)
         if not len(positions):
@@ -115,21 +119,22 @@ def _allowed_rows(
     return rows.take(positions + start) if few else rows.read(start, stop)[positions]
 
 
-def _spans(count: int, channels: int) -> Iterator[tuple[int, int]]:
-    """Yield the first row and the end of blocks that double up to a fixed size."""
-    start, size, largest = 0, FIRST_BLOCK_ROWS, max(FIRST_BLOCK_ROWS, BLOCK_VALUES // channels)
+def _spans(count: int, channels: int, queries: int) -> Iterator[tuple[int, int]]:
+    """Yield the first row and the end of blocks that grow up to a fixed size."""
+    start, size = 0, FIRST_BLOCK_ROWS
+    largest = max(FIRST_BLOCK_ROWS, min(BLOCK_VALUES // channels, PAIRS_TOGETHER // queries))
     while start < count:
         stop = min(start + size, count)
         yield start, stop
-        start, size = stop, min(2 * size, largest)
+        start, size = stop, min(GROWTH * size, largest)
 
 
 def _lengths(rows: Rows, start: int, block: Float[Tensor, "row channel"]) -> Float[Tensor, "row"]:
     """Return the norms of a block of rows, which one query would take as long to compute as to use."""
-    known = _KNOWN_LENGTHS.setdefault(rows, {})
-    if start not in known:
-        known[start] = torch.linalg.vector_norm(block, dim=1)
-    return known[start]
+    known = _KNOWN_LENGTHS.setdefault(rows, torch.full((rows.shape[0],), UNKNOWN))[start : start + len(block)]
+    if known.amin() == UNKNOWN:
+        known.copy_(torch.linalg.vector_norm(block, dim=1))
+    return known
 
 
 def promising(
@@ -178,16 +183,17 @@ def _bounded(
 
     Where float32 overflows or loses bits, the same is computed in float64.
     """
-    smallest, largest = lengths.square().aminmax()
-    weight = queries.square().sum(dim=-1)
+    smallest, largest = (float(length) ** 2 for length in lengths.aminmax())
+    weight = float(queries.square().sum(dim=-1).max())
     least, most = SAFE_SQUARES
     divides = traits_of(similarity).divides_by_norm
     bounded = _in_float32(similarity).bounded
-    if not (largest < most and weight.max() < most and (not divides or smallest > least)):
-        wide = block.double()
-        return bounded(queries.double(), wide, wide.norm(dim=-1), ROUNDED_IN_FLOAT64)
+    if not (largest < most and weight < most and (not divides or smallest > least)):
+        wide, asked = block.double(), queries.double()
+        return bounded(asked @ wide.mT, asked, wide.norm(dim=-1), ROUNDED_IN_FLOAT64)
     unit = (queries.shape[-1] + 8) * 2.0**-23 + ROUNDED[torch.get_float32_matmul_precision()]
-    return bounded(queries, block, lengths, unit)
+    products = inner_products(queries, block) if queries.ndim == 2 else queries @ block.mT
+    return bounded(products, queries, lengths, unit)
 
 
 @dataclass
@@ -232,6 +238,8 @@ class _Candidates:
 
 def _table(query: Int[Tensor, "entry"], values: Tensor, queries: int, nothing: float) -> Tensor:
     """Return values, ordered by their query, as one line for each query."""
+    if queries == 1:
+        return values[None]
     counts = torch.bincount(query, minlength=queries)
     column = torch.arange(len(query), device=query.device) - (counts.cumsum(0) - counts)[query]
     table = values.new_full((queries, int(counts.max())), nothing)

@@ -2,8 +2,8 @@
 
 An index proposes rows; what is returned was compared again, in float64, with the stored embeddings. The exhaustive
 search is ``exact_search``, because that of FAISS orders equal rows by float32's rounding and wants a normalized copy of
-the rows for the cosine. Source of the indices: Douze et al., "The Faiss library", 2024. This is the only module that
-imports FAISS.
+the rows for the cosine. Source of the indices: Douze et al., "The Faiss library", 2024. Besides this module only
+``products`` imports FAISS.
 """
 
 import math

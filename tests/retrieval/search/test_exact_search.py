@@ -39,6 +39,7 @@ class WatchedRows:
 def small_blocks(monkeypatch):
     """Blocks of 8, 16, 32 and then 40 rows of 6 channels."""
     monkeypatch.setattr(searched, "FIRST_BLOCK_ROWS", 8)
+    monkeypatch.setattr(searched, "GROWTH", 2)
     monkeypatch.setattr(searched, "BLOCK_VALUES", 240)
     monkeypatch.setattr(searched, "PRUNED_AT", 50)
     monkeypatch.setattr(searched, "QUERIES_TOGETHER", 3)
