@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-from fsl_explain.backbones.random_parts import random_words
 from fsl_explain.cli.progress import note, say, show_table
 from fsl_explain.evaluation import Table
 from fsl_explain.report import Page
-from retrieval_explain.cli.opened import UNKNOWN, labels_given, open_bank_for, open_query
-from retrieval_explain.cli.reranked import ranked_again
+from retrieval_explain.cli.bank_facts import bank_facts
+from retrieval_explain.cli.opened import UNKNOWN, labels_given, neighbors_of, open_bank_for, open_query
+from retrieval_explain.cli.reranked import expect_local_features
 from retrieval_explain.decisions.explained_neighbors import class_name
 from retrieval_explain.inspection.reranked_page import write_reranked
-from retrieval_explain.local.reranking import Reranked
+from retrieval_explain.local.reranking import Reranked, ranked_again
 
 
 def run(
@@ -35,16 +35,17 @@ def run(
 ) -> None:
     """Search, rank again, explain the first neighbors, print them with their receipts and write the page."""
     opened, network = open_bank_for(bank, encoder, checkpoint, pooling, readout, scales, index, first)
+    expect_local_features(opened, encoder, checkpoint, pooling, readout)
     asked = open_query(query, network, box, box_format)
     note(f"Searching {len(opened)} images for {asked.words} and ranking the first again by {rerank} …")
-    found = ranked_again(
-        network, opened, asked, rerank, first, None, labels_given(opened, classes), ids, leave_self_out
-    )
+    among = labels_given(opened, classes)
+    found = ranked_again(neighbors_of(network, asked, opened, first, among, ids, leave_self_out), rerank)
+    order = f"the first {len(found.indices)} by {rerank} over cells, {opened.similarity_words}"
     page = Page(
         title=f"Why did these come back for {asked.words}, in the order of {rerank}?",
         lead=f"The first scores {float(found.scores[0]):.4f}; by the similarity of embeddings it was "
         f"#{int(found.first_ranks[0])}.",
-        facts=_facts(found, rerank),
+        facts={**bank_facts(opened, network), "Order": order},
     )
     explanations = write_reranked(found, page, asked.region, out, explained=explained, gallery=gallery)
     show_table(Table(f"Most similar to {asked.words} by {rerank}", COLUMNS, _rows(found, gallery), ()))
@@ -67,14 +68,3 @@ def _rows(found: Reranked, gallery: int) -> tuple[tuple[str, ...], ...]:
         )
         for place, (score, before, similarity, label, row) in enumerate(neighbors)
     )
-
-
-def _facts(found: Reranked, rerank: str) -> dict[str, str]:
-    bank, encoder = found.retrieved.bank, found.retrieved.encoder
-    verified = bank.verified
-    return {
-        "Bank": f"{len(bank)} images of {len(bank.labels[bank.labels >= 0].unique()) or 'no'} classes",
-        "Encoder": f"{bank.encoder or encoder.description}. {random_words(encoder.random)}".removesuffix(". "),
-        "Search": "exact" if verified is None else f"{verified.index.kind}: {verified.sentence}",
-        "Order": f"the first {len(found.retrieved.neighbors.indices)} by {rerank} over cells, {bank.similarity_words}",
-    }
