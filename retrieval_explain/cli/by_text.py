@@ -16,7 +16,7 @@ from retrieval_explain.store.row_filter import allowed_rows
 
 
 def run(
-    text: str,
+    text: tuple[str, ...],
     bank: Path | Address,
     out: Path,
     explained: int,
@@ -35,7 +35,7 @@ def run(
     """Search, explain the first images, print them with their receipts and write the page."""
     wanted = max(explained, gallery)
     opened, network = open_bank_for(bank, encoder, checkpoint, pooling, readout, scales, index, wanted, detail, biases)
-    note(f"Searching {len(opened)} images for “{text}” …")
+    note(f"Searching {len(opened)} images for “{' | '.join(text)}” …")
     among = labels_given(opened, classes)
     allowed = allowed_rows(opened.entries, len(opened), among, ids or None)
     left = len(opened) if allowed is None else int(allowed.sum())

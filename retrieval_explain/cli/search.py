@@ -27,7 +27,7 @@ COLUMNS: tuple[str, ...] = ("rank", "similarity", "class", "id", "path")
 
 def run(
     query: Path | None,
-    text: str | None,
+    text: tuple[str, ...],
     bank: tuple[Path | Address, ...],
     k: int,
     box: tuple[float, float, float, float] | None,
@@ -53,9 +53,9 @@ def run(
         expect_local_features(opened, encoder, checkpoint, pooling, readout)
     among, again = labels_given(opened, classes), None
     if query is None:
-        words = f"“{text}”"
-        facts: dict[str, Any] = {"text": text}
-        found = retrieve_text(network, str(text), opened, k=k, classes=among, ids=ids or None).neighbors
+        by_text = retrieve_text(network, text, opened, k=k, classes=among, ids=ids or None)
+        words, found = f"“{by_text.text}”", by_text.neighbors
+        facts: dict[str, Any] = {"text": text[0] if len(text) == 1 else text}
     else:
         asked = open_query(query, network, box, box_format)
         words, facts = asked.words, {"query": str(query), "box": asked.box}

@@ -103,7 +103,7 @@ def explain(
     query: Float[Tensor, "*batch color height width"] | None = None,
     bank: MemoryBank | None = None,
     *,
-    text: str | None = None,
+    text: str | Sequence[str] | None = None,
     method: str = "exact",
     rule: str | Rule = "knn-vote",
     k: int | None = None,
