@@ -240,6 +240,7 @@ def expect_pooling(pooling: Pooling, method: str) -> None:
 
 def expect_one_value_a_map(question: Question, method: str) -> None:
     """Refuse a pooling that makes another number of values than there are maps, or none. Raises: ``ValueError``."""
+    expect_pooling(question.pooling, method)
     expect_values_of_maps(question.rule, question.pooling, method)
     pooled, maps = question.query.pooled.shape[-1], question.query.maps.shape[-3]
     if pooled != maps and question.query.trace is None:
@@ -251,7 +252,6 @@ def expect_one_value_a_map(question: Question, method: str) -> None:
 
 def expect_values_of_maps(rule: Rule, pooling: Pooling, method: str) -> None:
     """Refuse decisions of which it is known before any image that no value is a whole map's. Raises: ``ValueError``."""
-    expect_pooling(pooling, method)
     if has_own_form(rule):
         raise Mistake(
             f"{method} needs one pooled value a map, but this rule compares the cells of the maps one by one; use "

@@ -4,8 +4,9 @@ import pytest
 import torch
 from token_networks import NETWORKS
 
-from fsl_explain import Encoder, explain
+from fsl_explain import Encoder, Mistake, explain
 from fsl_explain.classifiers import local_features
+from fsl_explain.cli.fitting_methods import fitting
 from fsl_explain.heads.flatten import cells_of
 
 NORM_BEFORE, NORM_BEHIND, OF_CLASS = "timm mean, norm before", "timm mean", "torchvision vit"
@@ -38,6 +39,13 @@ def test_a_norm_behind_the_mean_is_put_on_each_cell():
     cells = cells_of(local.embedding, encoder(drawn(2)).embedding.shape[-1])
     patches = encoder(drawn(2)).maps.flatten(2).mT
     torch.testing.assert_close(cells, encoder.head(patches.flatten(0, 1)).unflatten(0, patches.shape[:2]))
+
+
+def test_a_patch_alone_is_not_compared_with_cells():
+    with pytest.raises(Mistake, match="value-path needs one pooled value a map, but this rule compares the cells"):
+        explain(wrapped(OF_CLASS), drawn(1)[0], drawn(2, 2), rule="max-sim", method="value-path")
+    assert "value-path" not in fitting(["exact", "value-path"], wrapped(OF_CLASS), "max-sim")
+    assert "value-path" in fitting(["exact", "value-path"], wrapped(OF_CLASS))
 
 
 @pytest.mark.parametrize("name", [NORM_BEFORE, NORM_BEHIND, OF_CLASS])
