@@ -113,6 +113,17 @@ def test_a_method_of_pooled_values_is_refused_before_any_image_is_embedded(encod
             work()
 
 
+@pytest.mark.parametrize("rule", ["max-sim", "dn4"])
+def test_hirescam_says_that_a_cosine_of_cells_does_not_follow_their_length(encoder, dataset, rule):
+    supports = pixels(encoder, dataset, range(0, 24, 6))[:, None]
+    with pytest.raises(ValueError, match=r"sums to 0 in all of them, .* or a rule compares each by its cosine; use"):
+        explain(encoder, pixels(encoder, dataset, [1]), supports, rule=rule, method="hirescam")
+    found = explain(
+        encoder, pixels(encoder, dataset, [1]), supports, rule=rule, method="hirescam", similarity="inner-product"
+    )
+    assert found.cells.isfinite().all()
+
+
 def pixels(encoder, dataset, rows):
     return encoder.preprocess([dataset[int(row)].image for row in rows])
 
