@@ -188,6 +188,8 @@ def _seen(encoder: Encoder, paths: Sequence[str]) -> tuple[Features, Features]:
 
 
 def _expect_paths(bank: MemoryBank) -> None:
+    if not len(bank):
+        raise Mistake("expected a bank of at least one image to make local features of, but it is empty; add images.")
     without = [row for row, path in enumerate(bank.paths[:]) if not path]
     if without:
         raise Mistake(

@@ -73,6 +73,14 @@ def test_float16_rounds_as_it_says_and_takes_half(bank, tmp_path):
         LocalFeatures.build(encoder, huge, dtype="int8")
 
 
+def test_an_empty_bank_has_none(bank):
+    empty = bank.delete(bank.ids.tolist())
+    with pytest.raises(
+        Mistake, match="expected a bank of at least one image to make local features of, but it is empty"
+    ):
+        LocalFeatures.build(cell_encoder(), empty)
+
+
 def test_no_room_is_said_of_the_local_features(bank, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: shutil._ntuple_diskusage(100, 100, 0))
     with pytest.raises(OSError, match=r"free for the local features .*local, but .* what is done stays"):
