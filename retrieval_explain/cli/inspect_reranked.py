@@ -1,5 +1,6 @@
 """``retrieval-explain inspect --rerank``: why neighbors come in the order of a rule over cells."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from fsl_explain.cli.progress import note, say, show_table
@@ -7,8 +8,9 @@ from fsl_explain.evaluation import Table
 from fsl_explain.report import Page
 from retrieval_explain.cli.bank_facts import bank_facts
 from retrieval_explain.cli.opened import UNKNOWN, labels_given, neighbors_of, open_bank_for, open_query
+from retrieval_explain.cli.remarks import remarks
 from retrieval_explain.cli.reranked import expect_local_features
-from retrieval_explain.decisions.explained_neighbors import class_name
+from retrieval_explain.inspection.inspected import Shown
 from retrieval_explain.inspection.reranked_page import write_reranked
 from retrieval_explain.local.reranking import Reranked, ranked_again
 
@@ -47,8 +49,8 @@ def run(
         f"#{int(found.first_ranks[0])}.",
         facts={**bank_facts(opened, network), "Order": order},
     )
-    explanations = write_reranked(found, page, asked.region, out, explained=explained, gallery=gallery)
-    show_table(Table(f"Most similar to {asked.words} by {rerank}", COLUMNS, _rows(found, gallery), ()))
+    shown, explanations = write_reranked(found, page, asked.region, out, explained=explained, gallery=gallery)
+    show_table(Table(f"Most similar to {asked.words} by {rerank}", COLUMNS, _rows(found, shown), remarks(shown, ())))
     for explanation in explanations[:1]:
         say(f"\n{explanation.receipt()}\n", lines=True)
     say(f"Page: {out}")
@@ -57,14 +59,12 @@ def run(
 COLUMNS = ("rank", "score", "first rank", "similarity", "class", "path")
 
 
-def _rows(found: Reranked, gallery: int) -> tuple[tuple[str, ...], ...]:
-    bank = found.retrieved.bank
-    columns = (found.scores, found.first_ranks, found.similarities, found.labels, found.indices)
-    neighbors = zip(*(column[:gallery].tolist() for column in columns), strict=True)
+def _rows(found: Reranked, shown: Sequence[Shown]) -> tuple[tuple[str, ...], ...]:
+    ranks = zip(shown, found.scores.tolist(), found.first_ranks.tolist(), strict=False)
     return tuple(
         (
-            *(str(place + 1), f"{score:.6f}", str(before), f"{similarity:.6f}"),
-            *(class_name(bank, label) if label >= 0 else UNKNOWN, bank.paths[row] or UNKNOWN),
+            *(str(one.rank), f"{score:.6f}", str(before), f"{one.similarity:.6f}"),
+            *(one.label or UNKNOWN, one.path or UNKNOWN),
         )
-        for place, (score, before, similarity, label, row) in enumerate(neighbors)
+        for one, score, before in ranks
     )

@@ -90,6 +90,19 @@ def test_a_query_is_embedded_once_though_its_own_file_is_left_out(bank, monkeypa
     assert seen == [1]
 
 
+def test_an_image_that_is_gone_is_said(bank, tmp_path, capsys):
+    copied = tmp_path / "images"
+    shutil.copytree(bank.parent / "images", copied)
+    for command in (["build", str(copied)], ["local-features"]):
+        assert run([*command, "--bank", str(tmp_path / "bank"), *NETWORK]) == 0
+    query = copied / "0" / "2.png"
+    (copied / "0" / "4.png").unlink()
+    asked = ["inspect", str(query), "--bank", str(tmp_path / "bank"), "--rerank", "max-sim", "--leave-self-out"]
+    capsys.readouterr()
+    assert run([*asked, "--out", str(tmp_path / "page.html"), *NETWORK]) == 0
+    assert ": no maps, because" in capsys.readouterr().out
+
+
 def test_several_banks_have_no_local_features(bank, capsys):
     query, other = bank.parent / "images" / "0" / "2.png", bank.parent / "copy"
     shutil.copytree(bank, other)
