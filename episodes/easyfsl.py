@@ -53,8 +53,7 @@ def drawn_episodes(sampler: TaskSampler) -> Iterator[Episode]:
     for number, task in enumerate(sampler):
         drawn = np.array(list(task), dtype=np.int64)
         labels = np.array([label_of.get(int(item), -1) for item in drawn], dtype=np.int64)
-        one_each = drawn.size == shape[0] * shape[1] and (labels.reshape(shape) == labels.reshape(shape)[:, :1]).all()
-        if not one_each or len(set(drawn.tolist())) != drawn.size:
+        if not _is_task(drawn, labels, shape):
             raise Mistake(
                 f"expected task {number} to be {shape[0]} classes of {shape[1]} different images each, behind each "
                 "other, but it is not; use easyfsl's TaskSampler."
@@ -63,6 +62,14 @@ def drawn_episodes(sampler: TaskSampler) -> Iterator[Episode]:
         yield Episode(
             labels.reshape(shape)[:, 0], support=positions[:, : sampler.n_shot], query=positions[:, sampler.n_shot :]
         )
+
+
+def _is_task(drawn: Int64[np.ndarray, "image"], labels: Int64[np.ndarray, "image"], shape: tuple[int, int]) -> bool:
+    """Say whether images are different ones of so many different classes that are known, class behind class."""
+    if drawn.size != shape[0] * shape[1] or len(set(drawn.tolist())) != drawn.size or (labels < 0).any():
+        return False
+    by_class = labels.reshape(shape)
+    return len(set(by_class[:, 0].tolist())) == shape[0] and bool((by_class == by_class[:, :1]).all())
 
 
 class CollatedTasks:

@@ -18,12 +18,13 @@ from fsl_explain.classifiers.local.local_features import encoder_for, rule_for
 from fsl_explain.classifiers.local.rule import LocalRule
 from fsl_explain.classifiers.named import RULES
 from fsl_explain.encoder import Encoder, Features
+from fsl_explain.explainers.choice import fitted_on
 from fsl_explain.explainers.compared import as_batch
 from fsl_explain.explainers.explaining import explain
 from fsl_explain.explainers.explanation import Explanation
 from fsl_explain.explainers.support_groups import embedded
 from fsl_explain.scales import compared_at
-from fsl_explain.similarities import SIMILARITIES, Mahalanobis, Similarity, is_without, similarity_name
+from fsl_explain.similarities import SIMILARITIES, Similarity, is_without, similarity_name
 
 Rows = Any  # (row, channel) numbers, or with an encoder preprocessed images (row, 3, H, W)
 
@@ -77,16 +78,17 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         labels = torch.from_numpy(encoding.transform(y))
         order = labels.argsort(stable=True)
         counts = labels.bincount().tolist()
-        features = self._features(X)
+        features = self._features(X, None if self.encoder is None else self.encoder.of_supports)
         rule = self._rule() if features is None else rule_for(self._rule(), features)
         self._local_ = rule if isinstance(rule, LocalRule) else None
         embeddings = self._embeddings(X, features)
         index, valid = padded_index(counts)
         names = tuple(str(name) for name in self.classes_)
-        self._fitted_ = Mahalanobis.fit(embeddings, labels) if self.similarity == "mahalanobis" else None
+        supports = SupportSet(embeddings[order][index], valid, names)
+        scales = None if self.encoder is None else self.encoder.scales
+        self._fitted_ = fitted_on(supports, scales) if self.similarity == "mahalanobis" else None
         self._expect_similar(embeddings)
-        together = None if unlabeled is None else self._embedded(unlabeled)
-        self.supports_ = SupportSet(embeddings[order][index], valid, names, None, together)
+        self.supports_ = replace(supports, unlabeled=None if unlabeled is None else self._embedded(unlabeled))
         if self.encoder is not None:
             images = X[order].split(counts)
             self._images_ = dict(zip(names, images, strict=True))
@@ -158,15 +160,15 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if self.encoder is None:
             return self._embeddings(validate_data(self, X, dtype=np.float64, reset=False), None)
         images = self._images(X)
-        return self._embeddings(images, self._features(images))
+        return self._embeddings(images, self._features(images, self.encoder))
 
     def _images(self, X: Rows) -> Tensor:  # noqa: N803
         if not isinstance(self.encoder, Encoder):
             raise WrongType(f"expected an Encoder as encoder=, but got {type(self.encoder).__name__}.")
         return as_batch(X, self.encoder)
 
-    def _features(self, X: Rows) -> Features | None:  # noqa: N803
-        return None if self.encoder is None else embedded(encoder_for(self._rule(), self.encoder), X).in_float64()
+    def _features(self, X: Rows, encoder: Encoder | None) -> Features | None:  # noqa: N803
+        return None if encoder is None else embedded(encoder_for(self._rule(), encoder), X).in_float64()
 
     def _embeddings(self, X: Rows, features: Features | None) -> Float[Tensor, "row channel"]:  # noqa: N803
         return torch.tensor(X, dtype=torch.float64) if features is None else features.embedding.cpu()

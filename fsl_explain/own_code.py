@@ -17,6 +17,8 @@ from episodes.naming import unknown_name
 LOADED: dict[str, str] = {}
 """The files of the modules that were loaded here, by name: other processes load them again to use what they made."""
 
+SOURCE = "__fsl_explain_source__"
+
 
 @contextmanager
 def importing_for(name: str) -> Iterator[None]:
@@ -48,7 +50,11 @@ def found_object(name: str, what: str) -> object:
 
 def found_function(name: str, what: str) -> Callable[..., object]:
     """Import a function. Raises: as ``found_object``, and ``TypeError`` for what is none."""
-    found = found_object(name, what)
+    return as_function(found_object(name, what), name)
+
+
+def as_function(found: object, name: str) -> Callable[..., object]:
+    """Return what was found under a name as a function. Raises: ``TypeError`` for what is none."""
     if not callable(found):
         raise WrongType(f"expected a function as {name}, but got {type(found).__name__}; name one that makes it.")
     return found
@@ -72,8 +78,8 @@ def _module(place: str, name: str, what: str) -> ModuleType:
     here = Path.cwd().joinpath(*place.split(".")).with_suffix(".py")
     try:
         if place.endswith(".py"):
-            return _file(Path(place), f"fsl_explain_own_{Path(place).stem}", what)
-        if here.is_file() and getattr(sys.modules.get(place), "__file__", None) != str(here):
+            return _file(Path(place), _title(Path(place)), what)
+        if here.is_file() and (place in LOADED or getattr(sys.modules.get(place), "__file__", None) != str(here)):
             return _file(here, place, what)  # the one of this folder, whatever was imported by this name before
         return importlib.import_module(place)
     except Mistake:
@@ -90,15 +96,34 @@ def _module(place: str, name: str, what: str) -> ModuleType:
         raise failed(name, what, error) from error
 
 
+def _title(path: Path) -> str:
+    """Return the name of the module of a file, that of no other file."""
+    file, wanted = str(path.resolve()), f"fsl_explain_own_{path.stem}"
+    titles = (wanted, *(f"{wanted}_{number}" for number in range(2, len(LOADED) + 3)))
+    return next(title for title in titles if LOADED.get(title, file) == file)
+
+
 def _file(path: Path, title: str, what: str) -> ModuleType:
+    """Run a file as a module, once as long as it does not change, so that all who name it share what is in it."""
     if not path.is_file():
         raise MissingFile(f"expected a Python file with {what}, but {path} does not exist; check the path.")
+    file, source, before = str(path.resolve()), path.read_bytes(), sys.modules.get(title)
+    if before is not None and LOADED.get(title) == file and before.__dict__.get(SOURCE) == source:
+        return before
     spec = importlib.util.spec_from_file_location(title, path)
     if spec is None:
         raise MissingFile(f"expected a Python file with {what}, but {path} cannot be read; check the path.")
     module = importlib.util.module_from_spec(spec)
-    sys.modules.setdefault(title, module)
-    # from its source: Python would run the compiled file of before where both were saved within one second
-    exec(compile(path.read_bytes(), str(path), "exec"), module.__dict__)
-    LOADED[title] = str(path.resolve())  # behind what may fail: code that failed here made nothing to be found there
+    if before is None or title in LOADED:  # not in the place of somebody else's module
+        sys.modules[title] = module
+    try:
+        # from its source: Python would run the compiled file of before where both were saved within one second
+        exec(compile(source, str(path), "exec"), module.__dict__)
+    except BaseException:  # what failed here made nothing to be found later
+        if sys.modules.get(title) is module:
+            sys.modules.pop(title)
+            LOADED.pop(title, None)
+        raise
+    module.__dict__[SOURCE] = source
+    LOADED[title] = file
     return module

@@ -39,6 +39,11 @@ class Address:
         """The last part, as a folder has a name."""
         return self.collection
 
+    @property
+    def with_timeout(self) -> str:
+        """The whole address as a text, with the timeout where it is not the usual one."""
+        return str(self) if self.timeout == TIMEOUT else f"{self}?timeout={self.timeout:g}"
+
     def __str__(self) -> str:
         parts = [ENCRYPTED if self.encrypted else SCHEME, f"://{self.place}/", self.database, "/" * bool(self.database)]
         return "".join([*parts, self.collection])
@@ -54,7 +59,12 @@ def as_address(text: str) -> Address:
 
     Raises: ``ValueError`` for anything but a server, a database where there is one, and a collection.
     """
-    parts = urlsplit(text)
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        raise _wrong(text, "its host is none") from None
+    if "#" in text:
+        raise _wrong(text, "# has no meaning in it")
     if parts.scheme not in (SCHEME, ENCRYPTED):
         raise _wrong(text, f"its scheme is none of {SCHEME} and {ENCRYPTED}")
     if not parts.hostname:

@@ -54,7 +54,7 @@ class NeighborDecisionConfig(Settings):
 
 def _checked_address(place: object) -> object:
     """Refuse an address that is none, which would else be taken for a folder."""
-    return str(as_address(place)) if isinstance(place, str) and is_address(place) else place
+    return as_address(place).with_timeout if isinstance(place, str) and is_address(place) else place
 
 
 def _on_server(text: str) -> str:

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import chain
+from operator import eq
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import torch
 from jaxtyping import Int64
@@ -15,6 +16,7 @@ from fsl_explain.engine import LOCAL, EngineOptions
 from fsl_explain.similarities import Similarity
 from retrieval_explain.memory_bank import MemoryBank
 from retrieval_explain.search.sharded import Searchers, SearchersHere, ShardedRows
+from retrieval_explain.store.encoder_fingerprint import is_same_encoder
 from retrieval_explain.store.entries import UNLABELED, EntriesInMemory
 from retrieval_explain.store.stored_rows import StoredRows
 
@@ -40,6 +42,7 @@ def load_shards(
     folders = [Path(one) for one in directories]
     _check_each_once(folders)
     banks = [MemoryBank.load(folder, similarity=similarity) for folder in folders]
+    _check_same("encoder", [bank.encoder for bank in banks], folders, is_same_encoder)
     for what, of in _SHARED.items():
         _check_same(what, [of(bank) for bank in banks], folders)
     shards = [bank.rows for bank in banks]
@@ -50,7 +53,6 @@ def load_shards(
 
 
 _SHARED: dict[str, Callable[[MemoryBank], object]] = {
-    "encoder": lambda bank: bank.encoder,
     "preprocessing": lambda bank: bank.preprocessing,
     "similarity": lambda bank: bank.similarity,
     "number of channels": lambda bank: bank.rows.shape[1],
@@ -103,9 +105,11 @@ def _check_each_once(folders: Sequence[Path]) -> None:
             raise Mistake(f"expected each shard once, but got {folder} {places.count(place)} times; drop the others.")
 
 
-def _check_same(what: str, values: Sequence[object], folders: Sequence[Path]) -> None:
+def _check_same(
+    what: str, values: Sequence[Any], folders: Sequence[Path], is_same: Callable[[Any, Any], bool] = eq
+) -> None:
     for value, folder in zip(values, folders, strict=True):
-        if value != values[0]:
+        if not is_same(value, values[0]):
             raise Mistake(
                 f"expected shards of one {what}, but {folders[0]} has {values[0]!r} and {folder} has {value!r}; "
                 "open the folders that belong together."

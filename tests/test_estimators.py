@@ -115,6 +115,17 @@ def test_with_an_encoder_it_decides_and_explains_as_explain_does(name):
         torch.testing.assert_close(given.explain(queries[:1]).cells, fitted.explain(queries).cells[:1])
 
 
+@pytest.mark.parametrize("similarity", ["cosine", "mahalanobis"])
+@pytest.mark.parametrize("support_scales", [None, (12, 8)], ids=["alike", "supports at sides of their own"])
+def test_several_scales_are_those_of_explain(similarity, support_scales):
+    encoder = tiny_encoder().at_scales((8, 12), support_scales=support_scales)
+    classifier = FewShotClassifier("prototype", similarity, encoder=encoder)
+    supports, queries = images(6, seed=1), images(2, seed=2)
+    classifier.fit(supports, ["a", "a", "a", "b", "b", "c"])
+    expected = classifier.explain(queries).decision.scores
+    np.testing.assert_allclose(classifier.decision_function(queries), expected.numpy(), rtol=1e-6)
+
+
 def test_local_features_need_the_encoder_that_they_come_from():
     encoder, X = tiny_encoder(random_head("linear")), images(4, seed=2)
     fitted = FewShotClassifier("dn4", encoder=encoder).fit(X, [0, 0, 1, 1])

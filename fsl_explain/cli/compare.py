@@ -39,7 +39,8 @@ def run(
     compared_methods(settings.maps.methods)
     shared = functools.partial(_support_embeddings, settings.maps) if settings.maps.shots else None
     made = opened(settings, center=settings.center, supports=shared, skip_broken=skip_broken)
-    expect_fitting(compared_methods(methods_of(settings.maps, made.encoder, settings.maps.rule)), made.encoder)
+    rule = settings.maps.rule
+    expect_fitting(compared_methods(methods_of(settings.maps, made.encoder, rule)), made.encoder, rule)
     maps = maps_folder(out, save_maps)
     with made.measuring(out, resume) as (partial, report):
         first = _mosaics(settings, made, report)

@@ -8,10 +8,7 @@ from fsl_explain.classifiers.local.local_features import encoder_for
 from fsl_explain.encoder import Encoder
 from fsl_explain.explainers.methods.class_logit import CLASS_LOGIT
 from fsl_explain.explainers.methods.named import find_method
-from fsl_explain.heads.flatten import Flattening
-from fsl_explain.readouts.cells import NoPooling
-
-OF_ONE_VALUE_A_MAP = ("fam", "ablation-cam")
+from fsl_explain.readouts.cells import NoPooling, flattens
 
 
 @runtime_checkable
@@ -36,10 +33,14 @@ def fitting(names: Sequence[str], encoder: Encoder, rule: str | Rule = "mean-sim
     where each cell is compared by itself.
     """
     seen = encoder_for(RULES.find(rule), encoder)
-    pools, apart = not isinstance(seen.pooling, NoPooling), isinstance(seen.pooling, Flattening)
+    pools, apart = not isinstance(seen.pooling, NoPooling), flattens(seen.pooling)
     known = {name: find_method(name) for name in names if name != CLASS_LOGIT.name}
-    without = {name for name, method in known.items() if method.is_of_pooled_maps and not pools}
-    return tuple(name for name in names if name not in without and not (apart and name in OF_ONE_VALUE_A_MAP))
+    without = {
+        name
+        for name, method in known.items()
+        if (method.is_of_pooled_maps and not pools) or (method.of_one_value_a_map and apart)
+    }
+    return tuple(name for name in names if name not in without)
 
 
 def methods_of(section: NamesMethods, encoder: Encoder, rule: str | Rule = "mean-similarity") -> tuple[str, ...]:

@@ -187,7 +187,7 @@ def mosaics_of(
     """Draw, embed and explain mosaics."""
     encoder = encoder_for(named_rule(mosaics.rule), encoder)
     methods = methods_of(mosaics, encoder)
-    expect_fitting(measured_methods(methods), encoder)
+    expect_fitting(measured_methods(methods), encoder, mosaics.rule)
     store = embed_mosaics(encoder, dataset, sizes_of(mosaics), batch_size=run.batch_size, report=report)
     figures = evaluate_mosaics(
         store,

@@ -4,9 +4,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from episodes.errors import Mistake, WrongType
+from fsl_explain.classifiers import RULES, Rule
+from fsl_explain.classifiers.local.local_features import encoder_for
 from fsl_explain.encoder import Encoder
 from fsl_explain.explainers.method import Method
 from fsl_explain.explainers.methods.named import METHODS, find_method, name_of
+from fsl_explain.explainers.question import expect_values_of_maps
+from fsl_explain.heads import Pooling
 
 BASELINES = ("grad-cam", "lafam", "centered-gaussian", "random-blurred", "all-ones")
 
@@ -61,10 +65,23 @@ def with_baselines(methods: Iterable[str | Method]) -> ChosenMethods:
     return named_methods((*methods, *BASELINES)).in_tables
 
 
-def expect_fitting(methods: Mapping[str, Method], encoder: Encoder) -> None:
-    """Refuse methods that have no answer for what an encoder reads out, before any work. Raises: ``ValueError``."""
+def expect_fitting(methods: Mapping[str, Method], encoder: Encoder, rule: str | Rule = "mean-similarity") -> None:
+    """Refuse methods that have no answer for what a rule compares, before any work.
+
+    ``encoder`` is the one given, or that of local features where the rule compares these. Raises: ``ValueError``.
+    """
+    chosen = RULES.find(rule)
+    seen = encoder_for(chosen, encoder)
+    expect_pooled_values(methods, chosen, seen.pooling)
     for method in methods.values():
-        method.expects(encoder)
+        method.expects(seen)
+
+
+def expect_pooled_values(methods: Mapping[str, Method], rule: Rule, pooling: Pooling) -> None:
+    """Refuse methods that weigh maps by pooled values, where a decision compares others. Raises: ``ValueError``."""
+    for name, method in methods.items():
+        if method.of_one_value_a_map:
+            expect_values_of_maps(rule, pooling, name)
 
 
 def _place(method: Method) -> tuple[str, bool] | Method:

@@ -83,7 +83,7 @@ def evaluate_episodes(
     check_measuring(masking, iou_threshold, batch_size)
     drawn = _drawn(dataset, sampler, episodes)
     chosen = with_baselines(methods)
-    expect_fitting(chosen, encoder)
+    expect_fitting(chosen, encoder, rule)
     shown = find_figures(figures, NEEDS_OF_DECISIONS, "an evaluation of episodes")
     decided_by = DecidedBy.of(rule, similarity, encoder.scales)
     encoder = encoder_for(decided_by.rule, encoder)

@@ -19,11 +19,13 @@ PLAIN = (str, int, float, bool, type(None))
 def identity(value: Any) -> str:
     """Return a text for a value: equal plain values, arrays, collections, data classes, functions and modules share it.
 
-    A function is its name, its code, its defaults and the values that it uses. Anything else is taken for new at every
-    call, so that nothing of another one is ever used in its place.
+    A function is its name, its code, its defaults and the values that it uses, whatever is wrapped round it. Anything
+    else is taken for new at every call, so that nothing of another one is ever used in its place.
     """
     if isinstance(value, PLAIN):
         return repr(value)
+    if hasattr(value, "__wrapped__"):
+        return identity(value.__wrapped__)
     if is_dataclass(value):
         parts = {field.name: getattr(value, field.name) for field in fields(value)}
         return f"{identity(type(value))}({identity(parts)})"

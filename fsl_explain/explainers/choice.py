@@ -80,13 +80,14 @@ def find_similarity(similarity: str | Similarity, compared: Compared) -> Similar
     ``mahalanobis`` is fitted on the supports, at each scale alone. Raises: as ``fsl_explain.scales.compared_at``.
     """
     if similarity == "mahalanobis":
-        return _fitted(compared.supports, compared.encoder.scales)
+        return fitted_on(compared.supports, compared.encoder.scales)
     if isinstance(similarity, str) and similarity not in SIMILARITIES:
         raise unknown_name("similarity", similarity, [*SIMILARITIES, "mahalanobis"])
     return compared_at(compared.encoder.scales, SIMILARITIES.find(similarity))
 
 
-def _fitted(supports: SupportSet, scales: Scales | None) -> Similarity:
+def fitted_on(supports: SupportSet, scales: Scales | None) -> Similarity:
+    """Return Mahalanobis' distance of the supports' own spread, at each scale alone."""
     labels = torch.arange(len(supports.classes))[:, None].expand(supports.valid.shape)[supports.valid.cpu()]
     embeddings = supports.embeddings[supports.valid]
     if scales is None:

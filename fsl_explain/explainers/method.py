@@ -57,6 +57,7 @@ class Method:
     addends: str = "contributions"  # what its numbers of the channels are called
     ranks: bool = False  # these numbers rank the channels, and are not made to add up to the score
     by_channel: bool = False  # needs a similarity that is a sum over channels
+    of_one_value_a_map: bool = False  # needs embeddings of one value a map, not of one a cell
     pools: bool = False  # pools other maps than the image's, so the embedding must be pooled from maps
     reads_again: bool = False  # where a token is read out, reads it again from its patches, of the image if need be
     draws_finer: bool = False  # its cells can be carried back to finer maps

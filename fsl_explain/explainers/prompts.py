@@ -43,14 +43,14 @@ def text_supports(encoder: Encoder, text: object) -> dict[str, Float[Tensor, "sh
         )
     groups = _groups(text)
     prompts = [prompt for group in groups.values() if isinstance(group, list) for prompt in group]
-    embedded = iter(_of_norm_one(encoder.embed_text(prompts), encoder.text_copies)) if prompts else iter(())
+    embedded = iter(of_norm_one(encoder.embed_text(prompts), encoder.text_copies)) if prompts else iter(())
     found = {}
     for name, group in groups.items():
         found[name] = torch.stack([next(embedded) for _ in group]) if isinstance(group, list) else group
     return found
 
 
-def _of_norm_one(embeddings: Float[Tensor, "prompt embedding"], copies: int) -> Float[Tensor, "prompt embedding"]:
+def of_norm_one(embeddings: Float[Tensor, "*prompt embedding"], copies: int) -> Float[Tensor, "*prompt embedding"]:
     """Normalize embeddings, each copy of them where it stands there once for each scale."""
     return F.normalize(embeddings.unflatten(-1, (copies, -1)), dim=-1).flatten(start_dim=-2)
 

@@ -16,7 +16,7 @@ from fsl_explain.explainers.tails import Tail
 from fsl_explain.finer import OWN_BIASES
 from fsl_explain.heads import Pooling
 from fsl_explain.heads.finer_at_scales import FinerAtScales
-from fsl_explain.readouts.cells import NoPooling
+from fsl_explain.readouts.cells import NoPooling, flattens
 from fsl_explain.similarities import AnyForm, Similarity, effective_reference
 from fsl_explain.traces import Along
 
@@ -241,14 +241,24 @@ def expect_pooling(pooling: Pooling, method: str) -> None:
 def expect_one_value_a_map(question: Question, method: str) -> None:
     """Refuse a pooling that makes another number of values than there are maps, or none. Raises: ``ValueError``."""
     expect_pooling(question.pooling, method)
-    if has_own_form(question.rule):
-        raise Mistake(
-            f"{method} needs one pooled value a map, but this rule compares the cells of the maps one by one; use "
-            "method='exact' or 'contrast', or a rule that compares embeddings."
-        )
+    expect_values_of_maps(question.rule, question.pooling, method)
     pooled, maps = question.query.pooled.shape[-1], question.query.maps.shape[-3]
     if pooled != maps and question.query.trace is None:
         raise Mistake(
             f"{method} needs one pooled value a map, but {type(question.pooling).__name__} makes {pooled} of {maps} "
             "maps; use method='exact' or 'contrast', or pooling='gap'."
+        )
+
+
+def expect_values_of_maps(rule: Rule, pooling: Pooling, method: str) -> None:
+    """Refuse decisions of which it is known before any image that no value is a whole map's. Raises: ``ValueError``."""
+    if has_own_form(rule):
+        raise Mistake(
+            f"{method} needs one pooled value a map, but this rule compares the cells of the maps one by one; use "
+            "method='exact' or 'contrast', or a rule that compares embeddings."
+        )
+    if flattens(pooling):
+        raise Mistake(
+            f"{method} needs one pooled value a map, but the pooling flatten makes one of each cell; use "
+            "method='exact' or 'contrast', or pooling='gap'."
         )

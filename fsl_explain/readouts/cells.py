@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from episodes.errors import Mistake
+from fsl_explain.heads.flatten import Flattening
 from fsl_explain.heads.named import pooling_name
 from fsl_explain.heads.pooling import Pooling
 
@@ -39,22 +40,33 @@ class NormalizedCells:
     def __repr__(self) -> str:
         return f"{pooling_name(self.pooling)} behind the norm"
 
-    def __call__(self, maps: Float[Tensor, "*batch channel h w"]) -> Float[Tensor, "*batch channel"]:
+    def __call__(self, maps: Float[Tensor, "*batch channel h w"]) -> Float[Tensor, "*batch pooled"]:
         """Pool the normalized maps."""
         return self.pooling(self._normalized(maps))
 
-    def shares(self, maps: Float[Tensor, "*batch channel h w"]) -> Float[Tensor, "*batch channel h w"]:
+    def shares(self, maps: Float[Tensor, "*batch channel h w"]) -> Float[Tensor, "*batch pooled h w"]:
         """Split each pooled value into one addend per cell."""
         return self.pooling.shares(self._normalized(maps))
 
     def spread(
-        self, maps: Float[Tensor, "*batch channel h w"], weights: Float[Tensor, "*queries channel"]
+        self, maps: Float[Tensor, "*batch channel h w"], weights: Float[Tensor, "*queries pooled"]
     ) -> Float[Tensor, "... h w"]:
         """Sum the shares over channels with one weight a channel."""
         return self.pooling.spread(self._normalized(maps), weights)
 
+    def by_channel(
+        self, values: Float[Tensor, "*batch pooled"], maps: Float[Tensor, "*batch channel h w"]
+    ) -> Float[Tensor, "*batch channel"]:
+        """Sum what the pooled values hold to channels, where the pooling makes several of one channel's map."""
+        return self.pooling.by_channel(values, maps) if isinstance(self.pooling, Flattening) else values
+
     def _normalized(self, maps: Float[Tensor, "*batch channel h w"]) -> Float[Tensor, "*batch channel h w"]:
         return normalize(self.norm, maps.movedim(-3, -1)).movedim(-1, -3)
+
+
+def flattens(pooling: Pooling) -> bool:
+    """Say whether every cell of every map is a value of its own, normalized or not."""
+    return isinstance(pooling.pooling if isinstance(pooling, NormalizedCells) else pooling, Flattening)
 
 
 @dataclass(frozen=True, repr=False)

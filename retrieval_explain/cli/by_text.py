@@ -1,23 +1,22 @@
 """``retrieval-explain search`` and ``inspect`` by a text in place of an image."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
-from fsl_explain.backbones.random_parts import random_words
 from fsl_explain.cli.progress import note, say, show_table
 from fsl_explain.evaluation import Table
 from fsl_explain.report import Page
 from retrieval_explain.bank_address import Address
+from retrieval_explain.cli.bank_facts import bank_facts
 from retrieval_explain.cli.opened import UNKNOWN, labels_given, open_bank_for
 from retrieval_explain.cli.remarks import remarks
-from retrieval_explain.decisions.text_queries import TextRetrieved, retrieve_text
+from retrieval_explain.decisions.text_queries import retrieve_text
 from retrieval_explain.inspection.text_inspection import TextInspection, inspect_text
 from retrieval_explain.inspection.text_page import write_text_inspection
 from retrieval_explain.store.row_filter import allowed_rows
 
 
 def run(
-    text: str,
+    text: tuple[str, ...],
     bank: Path | Address,
     out: Path,
     explained: int,
@@ -36,7 +35,7 @@ def run(
     """Search, explain the first images, print them with their receipts and write the page."""
     wanted = max(explained, gallery)
     opened, network = open_bank_for(bank, encoder, checkpoint, pooling, readout, scales, index, wanted, detail, biases)
-    note(f"Searching {len(opened)} images for “{text}” …")
+    note(f"Searching {len(opened)} images for “{' | '.join(text)}” …")
     among = labels_given(opened, classes)
     allowed = allowed_rows(opened.entries, len(opened), among, ids or None)
     left = len(opened) if allowed is None else int(allowed.sum())
@@ -47,23 +46,11 @@ def run(
     page = Page(
         title=f"Why did these come back for “{retrieved.text}”?",
         lead=f"The most similar image has similarity {first.similarity:.4f}{label}.",
-        facts=_facts(retrieved),
+        facts=bank_facts(opened, network),
     )
     write_text_inspection(found, page, out)
     _print(found)
     say(f"Page: {out}")
-
-
-def _facts(retrieved: TextRetrieved) -> Mapping[str, str]:
-    bank = retrieved.bank
-    rows, channels = bank.rows.shape
-    made_by = bank.encoder or retrieved.encoder.description
-    return {
-        "Bank": f"{rows} images of {len(bank.labels[bank.labels >= 0].unique()) or 'no'} classes",
-        "Encoder": f"{made_by}. {random_words(retrieved.encoder.random)}".removesuffix(". "),
-        "Embeddings": f"{channels} channels, {bank.similarity_words} similarity",
-        "Search": "exact" if bank.verified is None else f"{bank.verified.index.kind}: {bank.verified.sentence}",
-    }
 
 
 def _print(found: TextInspection) -> None:

@@ -2,23 +2,21 @@
 
 from pathlib import Path
 
-from fsl_explain.backbones.random_parts import random_words
-from fsl_explain.classifiers import Vote
 from fsl_explain.cli.progress import note, say, show_table
 from fsl_explain.evaluation import Table
 from fsl_explain.report import Page
 from retrieval_explain.bank_address import Address
+from retrieval_explain.cli.bank_facts import bank_facts
 from retrieval_explain.cli.opened import (
     UNKNOWN,
     Query,
     labels_given,
+    neighbors_of,
     open_bank_for,
     open_query,
-    rows_to_leave_out,
 )
 from retrieval_explain.cli.remarks import remarks
 from retrieval_explain.cli.written_neighbors import write_json
-from retrieval_explain.decisions.explained_neighbors import Retrieved, retrieve
 from retrieval_explain.decisions.many_voters import many_voters
 from retrieval_explain.inspection.expected import why_not_first
 from retrieval_explain.inspection.inspected import Inspection, inspect_neighbors, named_vote
@@ -55,11 +53,7 @@ def run(
     opened, network = open_bank_for(bank, encoder, checkpoint, pooling, readout, scales, index, k, detail, biases)
     asked = open_query(query, network, box, box_format)
     note(f"Searching {len(opened)} images for {asked.words} …")
-    among = labels_given(opened, classes)
-    retrieved = retrieve(network, asked.image, opened, k=k, classes=among, ids=ids or None)
-    own = rows_to_leave_out(opened, retrieved.neighbors.indices.tolist(), query, leave_self_out)
-    if own is not None:
-        retrieved = retrieve(network, asked.image, opened, k=k, classes=among, ids=ids or None, without=own)
+    retrieved = neighbors_of(network, asked, opened, k, labels_given(opened, classes), ids, leave_self_out)
     found = inspect_neighbors(retrieved, rule=vote, explained=explained, gallery=gallery)
     awaited = None if expected is None else why_not_first(retrieved, expected, rule=vote)
     doubt = "" if found.vote is None else many_voters(opened, len(retrieved.neighbors.indices))
@@ -68,7 +62,10 @@ def run(
     page = Page(
         title=f"Why did these come back for {asked.words}?",
         lead=_lead(found),
-        facts=_facts(retrieved, vote),
+        facts={
+            **bank_facts(opened, network),
+            "Vote": f"{len(retrieved.neighbors.indices)} neighbors, {vote.words}",
+        },
         notes=(doubt,) if doubt else (),
     )
     write_inspection(found, page, asked.region, out, expected=awaited)
@@ -86,21 +83,6 @@ def _lead(found: Inspection) -> str:
         f"The most similar image has similarity {first.similarity:.4f}{f', {first.label}' if first.label else ''}."
     )
     return nearest if found.vote is None else f"{nearest} {verdict(found.vote)}"
-
-
-def _facts(retrieved: Retrieved, vote: Vote) -> dict[str, str]:
-    bank = retrieved.bank
-    rows, channels = bank.rows.shape
-    verified = bank.verified
-    return {
-        "Bank": f"{rows} images of {len(bank.labels[bank.labels >= 0].unique()) or 'no'} classes",
-        "Encoder": " ".join(
-            (f"{bank.encoder or retrieved.encoder.description}.", random_words(retrieved.encoder.random))
-        ).removesuffix(". "),
-        "Embeddings": f"{channels} channels, {bank.similarity_words} similarity",
-        "Search": "exact" if verified is None else f"{verified.index.kind}: {verified.sentence}",
-        "Vote": f"{len(retrieved.neighbors.indices)} neighbors, {vote.words}",
-    }
 
 
 def _print(found: Inspection, asked: Query) -> None:

@@ -1,16 +1,18 @@
 """``retrieval-explain inspect --rerank``: why neighbors come in the order of a rule over cells."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from fsl_explain.backbones.random_parts import random_words
 from fsl_explain.cli.progress import note, say, show_table
 from fsl_explain.evaluation import Table
 from fsl_explain.report import Page
-from retrieval_explain.cli.opened import UNKNOWN, labels_given, open_bank_for, open_query
-from retrieval_explain.cli.reranked import ranked_again
-from retrieval_explain.decisions.explained_neighbors import class_name
+from retrieval_explain.cli.bank_facts import bank_facts
+from retrieval_explain.cli.opened import UNKNOWN, labels_given, neighbors_of, open_bank_for, open_query
+from retrieval_explain.cli.remarks import remarks
+from retrieval_explain.cli.reranked import expect_local_features
+from retrieval_explain.inspection.inspected import Shown
 from retrieval_explain.inspection.reranked_page import write_reranked
-from retrieval_explain.local.reranking import Reranked
+from retrieval_explain.local.reranking import Reranked, ranked_again
 
 
 def run(
@@ -35,19 +37,20 @@ def run(
 ) -> None:
     """Search, rank again, explain the first neighbors, print them with their receipts and write the page."""
     opened, network = open_bank_for(bank, encoder, checkpoint, pooling, readout, scales, index, first)
+    expect_local_features(opened, encoder, checkpoint, pooling, readout)
     asked = open_query(query, network, box, box_format)
     note(f"Searching {len(opened)} images for {asked.words} and ranking the first again by {rerank} …")
-    found = ranked_again(
-        network, opened, asked, rerank, first, None, labels_given(opened, classes), ids, leave_self_out
-    )
+    among = labels_given(opened, classes)
+    found = ranked_again(neighbors_of(network, asked, opened, first, among, ids, leave_self_out), rerank)
+    order = f"the first {len(found.indices)} by {rerank} over cells, {opened.similarity_words}"
     page = Page(
         title=f"Why did these come back for {asked.words}, in the order of {rerank}?",
         lead=f"The first scores {float(found.scores[0]):.4f}; by the similarity of embeddings it was "
         f"#{int(found.first_ranks[0])}.",
-        facts=_facts(found, rerank),
+        facts={**bank_facts(opened, network), "Order": order},
     )
-    explanations = write_reranked(found, page, asked.region, out, explained=explained, gallery=gallery)
-    show_table(Table(f"Most similar to {asked.words} by {rerank}", COLUMNS, _rows(found, gallery), ()))
+    shown, explanations = write_reranked(found, page, asked.region, out, explained=explained, gallery=gallery)
+    show_table(Table(f"Most similar to {asked.words} by {rerank}", COLUMNS, _rows(found, shown), remarks(shown, ())))
     for explanation in explanations[:1]:
         say(f"\n{explanation.receipt()}\n", lines=True)
     say(f"Page: {out}")
@@ -56,25 +59,12 @@ def run(
 COLUMNS = ("rank", "score", "first rank", "similarity", "class", "path")
 
 
-def _rows(found: Reranked, gallery: int) -> tuple[tuple[str, ...], ...]:
-    bank = found.retrieved.bank
-    columns = (found.scores, found.first_ranks, found.similarities, found.labels, found.indices)
-    neighbors = zip(*(column[:gallery].tolist() for column in columns), strict=True)
+def _rows(found: Reranked, shown: Sequence[Shown]) -> tuple[tuple[str, ...], ...]:
+    ranks = zip(shown, found.scores.tolist(), found.first_ranks.tolist(), strict=False)
     return tuple(
         (
-            *(str(place + 1), f"{score:.6f}", str(before), f"{similarity:.6f}"),
-            *(class_name(bank, label) if label >= 0 else UNKNOWN, bank.paths[row] or UNKNOWN),
+            *(str(one.rank), f"{score:.6f}", str(before), f"{one.similarity:.6f}"),
+            *(one.label or UNKNOWN, one.path or UNKNOWN),
         )
-        for place, (score, before, similarity, label, row) in enumerate(neighbors)
+        for one, score, before in ranks
     )
-
-
-def _facts(found: Reranked, rerank: str) -> dict[str, str]:
-    bank, encoder = found.retrieved.bank, found.retrieved.encoder
-    verified = bank.verified
-    return {
-        "Bank": f"{len(bank)} images of {len(bank.labels[bank.labels >= 0].unique()) or 'no'} classes",
-        "Encoder": f"{bank.encoder or encoder.description}. {random_words(encoder.random)}".removesuffix(". "),
-        "Search": "exact" if verified is None else f"{verified.index.kind}: {verified.sentence}",
-        "Order": f"the first {len(found.retrieved.neighbors.indices)} by {rerank} over cells, {bank.similarity_words}",
-    }

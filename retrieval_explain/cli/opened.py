@@ -18,6 +18,7 @@ from fsl_explain.cli.named_encoder import named_encoder
 from fsl_explain.cli.progress import note
 from fsl_explain.encoder import Encoder
 from retrieval_explain.bank_address import Address
+from retrieval_explain.decisions.explained_neighbors import Retrieved, retrieve, retrieve_again
 from retrieval_explain.inspection.query_region import cut_region, region_edges
 from retrieval_explain.memory_bank import MemoryBank
 from retrieval_explain.sharded_bank import load_shards
@@ -86,6 +87,21 @@ def open_query(path: Path, encoder: Encoder, box: Box | None, box_format: str = 
     edges = None if box is None else region_edges(image, box, box_format)
     region = image if edges is None else cut_region(image, edges)
     return Query(path, region, edges, encoder.preprocess([region])[0])
+
+
+def neighbors_of(
+    encoder: Encoder,
+    asked: Query,
+    bank: MemoryBank,
+    k: int | None,
+    among: list[str] | list[int] | None,
+    ids: tuple[int, ...],
+    leave_self_out: bool,
+) -> Retrieved:
+    """Search the neighbors of a query, without its own file where that is to be left out; it is embedded once."""
+    found = retrieve(encoder, asked.image, bank, k=k, classes=among, ids=ids or None)
+    own = rows_to_leave_out(bank, found.neighbors.indices.tolist(), asked.path, leave_self_out)
+    return found if own is None else retrieve_again(found, k=k, classes=among, ids=ids or None, without=own)
 
 
 def labels_given(bank: MemoryBank, classes: Sequence[str]) -> list[str] | list[int] | None:

@@ -23,6 +23,7 @@ BoxFormatName = Annotated[
     ),
 ]
 Classes = Annotated[tuple[str, ...], Parameter(name="--class", negative="")]
+Prompts = Annotated[tuple[str, ...], Parameter(negative="")]
 Ids = Annotated[tuple[int, ...], Parameter(name="--id", negative="")]
 
 

@@ -1,18 +1,18 @@
 """What is searched for on the command line: an image or a text, and the options that belong to images."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from episodes.errors import Mistake
 from fsl_explain.cli.manners import check_input
 
 
-def check_asked(query: Path | None, text: str | None, of_images: Mapping[str, object]) -> None:
+def check_asked(query: Path | None, text: Sequence[str], of_images: Mapping[str, object]) -> None:
     """Refuse both or none of an image and a text, and options of images beside a text.
 
     Raises: ``ValueError``; ``FileNotFoundError`` for an image that is not there.
     """
-    if (query is None) == (text is None):
+    if (query is None) == (not text):
         raise Mistake(
             f"expected an image or --text to search for, but got {'none of them' if query is None else 'both'}; "
             "give one of the two."

@@ -4,22 +4,21 @@ from pathlib import Path
 from typing import Any
 
 from fsl_explain.cli.progress import show_table
-from fsl_explain.encoder import Encoder
 from fsl_explain.evaluation import Table
 from retrieval_explain.bank_address import Address
 from retrieval_explain.cli.opened import (
     UNKNOWN,
-    Query,
     labels_given,
+    neighbors_of,
     open_bank_for,
     open_query,
-    rows_to_leave_out,
 )
 from retrieval_explain.cli.reranked import COLUMNS as AGAIN
-from retrieval_explain.cli.reranked import ranked_again, with_both_ranks
+from retrieval_explain.cli.reranked import expect_local_features, with_both_ranks
 from retrieval_explain.cli.written_neighbors import write_records
 from retrieval_explain.decisions.explained_neighbors import class_name
 from retrieval_explain.decisions.text_queries import retrieve_text
+from retrieval_explain.local.reranking import ranked_again
 from retrieval_explain.memory_bank import MemoryBank
 from retrieval_explain.ranking.neighbors import Neighbors
 
@@ -28,7 +27,7 @@ COLUMNS: tuple[str, ...] = ("rank", "similarity", "class", "id", "path")
 
 def run(
     query: Path | None,
-    text: str | None,
+    text: tuple[str, ...],
     bank: tuple[Path | Address, ...],
     k: int,
     box: tuple[float, float, float, float] | None,
@@ -50,19 +49,22 @@ def run(
     opened, network = open_bank_for(
         bank, encoder, checkpoint, pooling, readout, scales, index, k if rerank is None else first
     )
+    if rerank is not None:
+        expect_local_features(opened, encoder, checkpoint, pooling, readout)
     among, again = labels_given(opened, classes), None
     if query is None:
-        words = f"“{text}”"
-        facts: dict[str, Any] = {"text": text}
-        found = retrieve_text(network, str(text), opened, k=k, classes=among, ids=ids or None).neighbors
+        by_text = retrieve_text(network, text, opened, k=k, classes=among, ids=ids or None)
+        words, found = f"“{by_text.text}”", by_text.neighbors
+        facts: dict[str, Any] = {"text": text[0] if len(text) == 1 else text}
     else:
         asked = open_query(query, network, box, box_format)
         words, facts = asked.words, {"query": str(query), "box": asked.box}
+        wanted = k if rerank is None else first
+        retrieved = neighbors_of(network, asked, opened, wanted, among, ids, leave_self_out)
+        found = retrieved.neighbors
         if rerank is not None:
-            again = ranked_again(network, opened, asked, rerank, first, k, among, ids, leave_self_out)
+            again = ranked_again(retrieved, rerank, k)
             found, facts = again.neighbors, {**facts, "rerank": rerank}
-        else:
-            found = _searched(network, opened, asked, k, among, ids, leave_self_out)
     records = _records(opened, found)
     columns = COLUMNS
     if again is not None:
@@ -71,21 +73,6 @@ def run(
     show_table(Table(f"Most similar to {words}", columns, rows, ()))
     if out is not None:
         write_records(facts, records, out)
-
-
-def _searched(
-    network: Encoder,
-    bank: MemoryBank,
-    asked: Query,
-    k: int,
-    among: list[str] | list[int] | None,
-    ids: tuple[int, ...],
-    leave_self_out: bool,
-) -> Neighbors:
-    embedding = network(asked.image[None]).embedding
-    found = bank.search(embedding, k, classes=among, ids=ids or None)[0]
-    own = rows_to_leave_out(bank, found.indices.tolist(), asked.path, leave_self_out)
-    return found if own is None else bank.search(embedding, k, classes=among, ids=ids or None, without=own)[0]
 
 
 def _records(bank: MemoryBank, found: Neighbors) -> list[dict[str, Any]]:

@@ -83,12 +83,27 @@ def retrieve(
     return Retrieved(encoder, bank, batch[0], features[0], found[0], allowed)
 
 
+def retrieve_again(
+    retrieved: Retrieved,
+    *,
+    k: int | None = None,
+    classes: Sequence[str] | Sequence[int] | None = None,
+    ids: Sequence[int] | None = None,
+    without: Int[Tensor, "..."] | None = None,
+) -> Retrieved:
+    """Search for the same query in the same bank, without embedding it again. Parameters and errors as ``retrieve``."""
+    bank = retrieved.bank
+    found = bank.search(retrieved.features.embedding[None], k, classes=classes, ids=ids, without=without)
+    allowed = allowed_rows(bank.entries, len(bank), classes, ids, without)
+    return replace(retrieved, neighbors=found[0], allowed=allowed)
+
+
 def explain(
     encoder: Encoder,
     query: Float[Tensor, "*batch color height width"] | None = None,
     bank: MemoryBank | None = None,
     *,
-    text: str | None = None,
+    text: str | Sequence[str] | None = None,
     method: str = "exact",
     rule: str | Rule = "knn-vote",
     k: int | None = None,

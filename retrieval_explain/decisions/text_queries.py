@@ -19,7 +19,7 @@ from fsl_explain.explainers.compared import compare
 from fsl_explain.explainers.explaining import explain_compared
 from fsl_explain.explainers.explanation import Explanation
 from fsl_explain.explainers.method import Method
-from fsl_explain.explainers.prompts import text_supports
+from fsl_explain.explainers.prompts import of_norm_one, text_supports
 from retrieval_explain.decisions.far_targets import Asked, joined
 from retrieval_explain.memory_bank import MemoryBank
 from retrieval_explain.ranking.neighbors import Neighbors
@@ -34,7 +34,7 @@ class TextRetrieved:
 
     encoder: Encoder
     bank: MemoryBank
-    text: str
+    text: str  # of several prompts all of them, with " | " between
     embedding: Float[Tensor, "channel"]  # of the text, of norm 1, in float64
     neighbors: Neighbors  # (k,)
     allowed: Bool[Tensor, "row"] | None = None  # which rows the filters left to search among; None: all
@@ -42,7 +42,7 @@ class TextRetrieved:
 
 def retrieve_text(
     encoder: Encoder,
-    text: str,
+    text: str | Sequence[str],
     bank: MemoryBank,
     *,
     k: int | None = None,
@@ -51,19 +51,22 @@ def retrieve_text(
 ) -> TextRetrieved:
     """Embed a text by the encoder's text tower and search the k images most similar to it.
 
+    Several prompts say one thing, such as "a photo of a bird" and "a drawing of a bird": their embeddings of norm 1 are
+    averaged, and the mean has norm 1 again, as is usual for such models.
+
     ``k`` of None is 200, or all images where there are fewer. The filters are those of ``MemoryBank.search``;
     ``MemoryBank.expect_encoder`` tells whether the encoder is the bank's.
 
-    Raises: as ``Encoder.embed_text`` and ``MemoryBank.search``.
+    Raises: as ``Encoder.embed_text`` and ``MemoryBank.search``; ``ValueError`` for no prompt, or one that comes twice.
     """
-    embedding = text_supports(encoder, [text])[text][0].double().cpu()
+    name, embedding = _meant(encoder, text)
     found = bank.search(embedding[None], k, classes=classes, ids=ids)[0]
-    return TextRetrieved(encoder, bank, text, embedding, found, allowed_rows(bank.entries, len(bank), classes, ids))
+    return TextRetrieved(encoder, bank, name, embedding, found, allowed_rows(bank.entries, len(bank), classes, ids))
 
 
 def explain_text(
     encoder: Encoder,
-    text: str,
+    text: str | Sequence[str],
     bank: MemoryBank,
     *,
     method: str | Method = "exact",
@@ -73,8 +76,9 @@ def explain_text(
 ) -> Explanation:
     """Explain why an image of the bank is similar to a text: the image's cells add up to their similarity.
 
-    ``target`` is the image, by its rank from 0, its path or ``id:NUMBER``; the first if None. ``against`` serves
-    ``contrast``: other texts, over which the text leads for this image. The image is read and embedded again.
+    ``text`` are one prompt or several, as in ``retrieve_text``. ``target`` is the image, by its rank from 0, its path
+    or ``id:NUMBER``; the first if None. ``against`` serves ``contrast``: other texts, over which the text leads for
+    this image. The image is read and embedded again.
 
     Raises: as ``retrieve_text`` and ``fsl_explain.explain``; ``FileNotFoundError`` for an image without a file.
     """
@@ -85,8 +89,9 @@ def explain_text(
     if not path:
         raise MissingFile(f"expected a file to explain, but the bank has no path for its row {row}; build it of files.")
     others = [] if against is None else [against] if isinstance(against, str) else list(against)
-    if text in others:
-        raise Mistake(f"expected other texts than {text!r} to compare it with, but it is among them; leave it out.")
+    for own in [text] if isinstance(text, str) else text:
+        if own in others:
+            raise Mistake(f"expected other texts than {own!r} to compare it with, but it is among them; leave it out.")
     return explain_images(retrieved, [read(path)], method=method, against=others)[0]
 
 
@@ -104,6 +109,18 @@ def explain_images(
     compared = compare(encoder, encoder.preprocess(list(photographs)), supports, similarity)
     rivals = list(against) or None
     return explain_compared(compared, method, Choice(similarity=similarity, target=text, against=rivals))
+
+
+def _meant(encoder: Encoder, text: str | Sequence[str]) -> tuple[str, Float[Tensor, "channel"]]:
+    """Return a name for what one or several prompts say, and its embedding of norm 1, in float64."""
+    prompts = [text] if isinstance(text, str) else list(text)
+    repeated = [one for one in prompts if prompts.count(one) > 1]
+    if not prompts or repeated:
+        got = f"{repeated[0]!r} {prompts.count(repeated[0])} times" if repeated else "none"
+        raise Mistake(f"expected a prompt, or several that differ, but got {got}; name each once.")
+    name = " | ".join(prompts)
+    embedded = text_supports(encoder, {name: prompts})[name].double().cpu()
+    return name, of_norm_one(embedded.mean(dim=0), encoder.text_copies)
 
 
 def _row_of(retrieved: TextRetrieved, target: Asked) -> int:

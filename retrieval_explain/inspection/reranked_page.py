@@ -41,8 +41,8 @@ def write_reranked(
     explained: int = 5,
     gallery: int = 20,
     read: Callable[[str], PIL.Image.Image] = read_image,
-) -> tuple[Explanation, ...]:
-    """Write the page of neighbors that were ranked again, and return the explanations of the first ones.
+) -> tuple[tuple[Shown, ...], tuple[Explanation, ...]]:
+    """Write the page of neighbors that were ranked again; return those shown, and the explanations of the first ones.
 
     ``page`` holds its title, lead and facts, ``query`` the image as it was given; ``read`` gives the photograph of a
     path. Neighbors whose images cannot be read are shown without maps.
@@ -72,7 +72,7 @@ def write_reranked(
         expected=None,
     )
     write_html(text, path)
-    return explanations
+    return shown, explanations
 
 
 def _in_gallery(found: Reranked, shown: Shown, folder: str) -> NeighborView:

@@ -34,7 +34,7 @@ from retrieval_explain.local.local_files import (
     ties_of,
 )
 from retrieval_explain.memory_bank import MemoryBank
-from retrieval_explain.store.encoder_fingerprint import fingerprint, preprocessing_text
+from retrieval_explain.store.encoder_fingerprint import fingerprint, named_with_pooling, preprocessing_text
 from retrieval_explain.store.file_lock import locked
 from retrieval_explain.store.versions import check_free_space
 
@@ -59,7 +59,9 @@ def build_local(
     with locked(directory / LOCK, f"the local features {directory}"), _no_room_is_one_sentence(directory):
         before = _those_before(directory, made)
         made, done = _begun(directory, made, bank)
-        check_free_space(directory, (made.rows - done) * made.row_bytes)
+        check_free_space(
+            directory, (made.rows - done) * made.row_bytes, f"the local features {directory}", "what is done stays"
+        )
         report(STAGE, done, made.rows)
         with made.features_in(directory).open("r+b") as features, made.seals_in(directory).open("r+b") as seals:
             features.truncate(len(made.header) + done * made.row_bytes)
@@ -89,7 +91,7 @@ def _described(encoder: Encoder, bank: MemoryBank, dtype: str) -> Described:
             height=height,
             width=width,
             dtype=dtype,  # type: ignore[arg-type]
-            encoder=encoder.description,
+            encoder=named_with_pooling(encoder),
             fingerprint=fingerprint(encoder),
             preprocessing=preprocessing_text(encoder),
             name=secrets.token_hex(8),
@@ -186,6 +188,8 @@ def _seen(encoder: Encoder, paths: Sequence[str]) -> tuple[Features, Features]:
 
 
 def _expect_paths(bank: MemoryBank) -> None:
+    if not len(bank):
+        raise Mistake("expected a bank of at least one image to make local features of, but it is empty; add images.")
     without = [row for row, path in enumerate(bank.paths[:]) if not path]
     if without:
         raise Mistake(

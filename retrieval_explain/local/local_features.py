@@ -13,7 +13,7 @@ from fsl_explain.progress import Report, silent
 from retrieval_explain.local.local_building import build_local
 from retrieval_explain.local.local_files import AGAIN, LocalFiles, opened, ties_of
 from retrieval_explain.memory_bank import MemoryBank
-from retrieval_explain.store.encoder_fingerprint import fingerprint, preprocessing_text
+from retrieval_explain.store.encoder_fingerprint import expect_encoder as expect_made_by
 
 FOLDER = "local"  # beside the files of a bank on disk
 
@@ -117,12 +117,8 @@ class LocalFeatures:
     def expect_encoder(self, encoder: Encoder) -> None:
         """Refuse an encoder or a preprocessing other than those that made the features. Raises: ``ValueError``."""
         made = self.files.described
-        mine = (fingerprint(encoder), preprocessing_text(encoder))
-        if mine != (made.fingerprint, made.preprocessing):
-            raise Mistake(
-                f"the local features {self.files.directory} were made by {made.encoder!r} #{made.fingerprint}, but "
-                f"{encoder.description!r} #{mine[0]} with its preprocessing is given; use the former, or {AGAIN}."
-            )
+        what = f"the local features {self.files.directory} were made"
+        expect_made_by(encoder, f"{made.encoder} #{made.fingerprint}", made.preprocessing, made.channels, what, AGAIN)
 
 
 def _folder(bank: MemoryBank, directory: str | Path | None) -> Path:

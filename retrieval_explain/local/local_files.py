@@ -114,13 +114,18 @@ class LocalFiles:
         return np.asarray(self.values[list(rows)]).astype(np.float32)
 
 
+def are_kept(directory: Path) -> bool:
+    """Say whether a folder holds local features, damaged or not."""
+    return (directory / MANIFEST).is_file()
+
+
 def opened(directory: Path) -> LocalFiles:
     """Open local features: the manifest, the sizes and the seals are checked now, a row when it is read.
 
     Raises: ``FileNotFoundError`` where there are none; ``ValueError`` for a file that is damaged or of another format.
     """
     path = directory / MANIFEST
-    if not path.is_file():
+    if not are_kept(directory):
         raise MissingFile(
             f"expected the local features of a bank, but {directory} holds none; make them with "
             "LocalFeatures.build(encoder, bank) or retrieval-explain local-features --bank DIR."

@@ -91,12 +91,21 @@ def reranked(
     _expect_local(rule)
     if k is not None and first is not None and k > first:
         raise Mistake(f"expected at most the first {first} neighbors, but k is {k}; raise first or lower k.")
-    kept = LocalFeatures.load(bank) if local is None else local
-    kept = kept if kept.bank is bank else LocalFeatures(bank, kept.files)  # whose rows are then checked
-    bank.expect_encoder(encoder)
-    kept.expect_encoder(encoder)
+    kept = _kept_for(encoder, bank, local)
     retrieved = retrieve(encoder, query, bank, k=first, classes=classes, ids=ids, without=without)
-    candidates = retrieved.neighbors.indices
+    return _in_order(retrieved, rule, k, kept)
+
+
+def ranked_again(
+    retrieved: Retrieved, rule: str | Rule = "max-sim", k: int | None = None, local: LocalFeatures | None = None
+) -> Reranked:
+    """Return the k best of the neighbors that were found, by a rule over cells; as ``reranked``."""
+    _expect_local(rule)
+    return _in_order(retrieved, rule, k, _kept_for(retrieved.encoder, retrieved.bank, local))
+
+
+def _in_order(retrieved: Retrieved, rule: str | Rule, k: int | None, kept: LocalFeatures) -> Reranked:
+    encoder, candidates = retrieved.encoder, retrieved.neighbors.indices
     if k is not None and not 1 <= k <= len(candidates):
         raise Mistake(f"expected a k from 1 to the {len(candidates)} candidates, but got {k}.")
     scores = cell_scores(rule, features_for(retrieved.features[None], local_features(encoder)), kept, candidates)
@@ -120,6 +129,15 @@ def cell_scores(
         supports = SupportSet(theirs, valid, tuple(f"row {row}" for row in rows[part].tolist()))
         parts.append(chosen.class_scores(ours, supports, similarity))
     return torch.cat(parts)
+
+
+def _kept_for(encoder: Encoder, bank: MemoryBank, local: LocalFeatures | None) -> LocalFeatures:
+    """Return local features of this very bank, made by this encoder as the bank was."""
+    kept = LocalFeatures.load(bank) if local is None else local
+    kept = kept if kept.bank is bank else LocalFeatures(bank, kept.files)  # whose rows are then checked
+    bank.expect_encoder(encoder)
+    kept.expect_encoder(encoder)
+    return kept
 
 
 def _expect_local(rule: str | Rule) -> None:

@@ -15,6 +15,7 @@ from jaxtyping import Shaped
 
 from retrieval_explain.store.bank_rows import Texts, write_rows
 from retrieval_explain.store.embeddings_file import EmbeddingsFile
+from retrieval_explain.store.encoder_fingerprint import is_same_encoder
 from retrieval_explain.store.files import StoredBank, another, open_bank
 from retrieval_explain.store.journal import Settings
 from retrieval_explain.store.manifest import LABELS, NAMES, NUMBERS, Manifest
@@ -47,7 +48,7 @@ def append(
     """
 
     def change(bank: Existing) -> Change:
-        if encoder is not None and encoder != bank.encoder:
+        if encoder is not None and not is_same_encoder(encoder, bank.encoder):
             raise another(directory, "encoder", bank.encoder, encoder)
         return appended(bank, embeddings, ids, labels, paths)
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from episodes.errors import Mistake
 from fsl_explain.backbones.placement import channels_read
 from fsl_explain.encoder import Encoder
+from fsl_explain.heads.named import POOLINGS, pooling_name
 from fsl_explain.scales import expect_all_alike
 
 MARK = re.compile(r" #[0-9a-f]{12}\Z")
@@ -47,9 +48,26 @@ def fingerprint(encoder: Encoder) -> str:
     return digest.hexdigest()[:12]
 
 
+def named_with_pooling(encoder: Encoder) -> str:
+    """Return an encoder's description, and how the maps or a token make its embedding where that is no plain mean."""
+    pooling = encoder.pooling if encoder.single is None else encoder.single.pooling
+    if pooling is POOLINGS["gap"]:
+        return encoder.description
+    words = type(pooling).__name__ if isinstance(pooling, nn.Module) else pooling_name(pooling)
+    return f"{encoder.description}, pooling {ADDRESS.sub('', words)}"
+
+
 def described(encoder: Encoder) -> str:
-    """Return an encoder's description with its fingerprint, as a bank keeps it."""
-    return f"{encoder.description} #{fingerprint(encoder)}"
+    """Return an encoder's description with its pooling and its fingerprint, as a bank keeps it."""
+    return f"{named_with_pooling(encoder)} #{fingerprint(encoder)}"
+
+
+def is_same_encoder(one: str, other: str) -> bool:
+    """Say whether two texts of ``described`` are of one encoder, whatever name it had; texts without marks as texts."""
+    marks = [MARK.search(text) for text in (one, other)]
+    if marks[0] is None or marks[1] is None:
+        return one == other
+    return marks[0][0] == marks[1][0]
 
 
 def preprocessing_text(encoder: Encoder) -> str:
@@ -57,22 +75,34 @@ def preprocessing_text(encoder: Encoder) -> str:
     return ", ".join(_stable(step) for step in _steps(encoder.transform))
 
 
-def expect_encoder(encoder: Encoder, made_by: str, preprocessing: str, channels: int) -> None:
+def expect_encoder(
+    encoder: Encoder,
+    made_by: str,
+    preprocessing: str,
+    channels: int,
+    what: str = "the bank was built",
+    otherwise: str = "build the bank again",
+) -> None:
     """Refuse an encoder other than the one whose description and preprocessing a bank has kept.
 
-    Weights are compared by their fingerprint; where the bank has none, the dimensions are.
-    Raises: ``ValueError`` with both values.
+    Weights are compared by their fingerprint; where the bank has none, the dimensions are. ``what`` begins the sentence
+    and ``otherwise`` ends it. Raises: ``ValueError`` with both values.
     """
+
+    def another(kind: str, kept: str, given: str, why: str = "") -> Mistake:
+        return Mistake(f"{what} with {kind} {kept!r}, but {given!r} is given{why}; use the former or {otherwise}.")
+
     mark = MARK.search(made_by)
     mine = described(encoder)
     if mark is not None and not mine.endswith(mark[0]):
-        raise _another("encoder", made_by, mine)
+        alike = MARK.sub("", made_by) == MARK.sub("", mine)
+        raise another("encoder", made_by, mine, ", whose weights, layer or head are others" if alike else "")
     if preprocessing and preprocessing_text(encoder) != preprocessing:
-        raise _another("preprocessing", preprocessing, preprocessing_text(encoder))
+        raise another("preprocessing", preprocessing, preprocessing_text(encoder))
     if mark is None:
         found = encoder(_probe(encoder)).embedding.shape[-1]
         if found != channels:
-            raise _another("embeddings of channels", str(channels), str(found))
+            raise another("embeddings of channels", str(channels), str(found))
 
 
 def _probe(encoder: Encoder) -> Tensor:
@@ -80,12 +110,6 @@ def _probe(encoder: Encoder) -> Tensor:
     black = encoder.preprocess([Image.new("RGB", (PROBE_SIZE, PROBE_SIZE))])
     reads = list(channels_read(encoder.network))
     return black if not reads or black.shape[1] in reads else black.new_zeros(1, reads[0], *black.shape[2:])
-
-
-def _another(what: str, kept: str, given: str) -> Mistake:
-    return Mistake(
-        f"the bank was built with {what} {kept!r}, but {given!r} is given; use the former or build the bank again."
-    )
 
 
 def _steps(transform: object) -> Iterable[object]:

@@ -148,13 +148,18 @@ def _write_synced(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def check_free_space(directory: Path, needed: int) -> None:
-    """Raise ``OSError`` when the disk of ``directory`` has fewer than ``needed`` bytes free."""
+def check_free_space(
+    directory: Path, needed: int, what: str | None = None, state: str = "the bank is as it was"
+) -> None:
+    """Raise ``OSError`` when the disk of ``directory`` has fewer than ``needed`` bytes free.
+
+    ``what`` is written there, the bank if None, and ``state`` says what is left of it.
+    """
     free = shutil.disk_usage(directory).free
     if free < needed:
         raise DiskFull(
-            f"expected {needed / 1e6:.1f} MB free for the bank {directory}, but its disk has {free / 1e6:.1f} MB; "
-            "the bank is as it was, free space and try again."
+            f"expected {needed / 1e6:.1f} MB free for {what or f'the bank {directory}'}, but its disk has "
+            f"{free / 1e6:.1f} MB; {state}, free space and try again."
         )
 
 

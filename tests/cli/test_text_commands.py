@@ -115,6 +115,21 @@ def test_a_bank_is_searched_by_text(folder, tmp_path, capsys):
     assert [one["rank"] for one in found["neighbors"]] == [1, 2, 3]
 
 
+def test_several_prompts_are_searched_as_one(folder, tmp_path, capsys):
+    out, page = tmp_path / "found.json", tmp_path / "page.html"
+    of_bank = ("--bank", str(folder / "bank"), *encoder(folder))
+    prompts = ("--text", "a red bird", "--text", "bird on grass")
+    assert run_retrieval(["search", *prompts, *of_bank, "-k", "3", "--out", str(out)]) == 0
+    assert "Most similar to “a red bird | bird on grass”" in capsys.readouterr().out
+    found = json.loads(out.read_text(encoding="utf-8"))
+    assert found["text"] == ["a red bird", "bird on grass"]
+    assert run_retrieval(["search", *prompts[:2], *of_bank, "-k", "3", "--out", str(out)]) == 0
+    alone = json.loads(out.read_text(encoding="utf-8"))
+    assert [one["similarity"] for one in found["neighbors"]] != [one["similarity"] for one in alone["neighbors"]]
+    assert run_retrieval(["inspect", *prompts, *of_bank, "--explained", "1", "--out", str(page)]) == 0
+    assert "Why did these come back for “a red bird | bird on grass”?" in page.read_text(encoding="utf-8")
+
+
 def test_a_text_is_inspected(folder, tmp_path, capsys):
     page = tmp_path / "page.html"
     command = ["inspect", "--text", "a <i>red</i> bird", "--bank", str(folder / "bank"), *encoder(folder)]

@@ -12,8 +12,9 @@ from fsl_explain.config import MosaicsConfig
 from fsl_explain.evaluation import evaluate_episodes
 from fsl_explain.evaluation.comparison.with_supports import compare_maps
 from fsl_explain.evaluation.mosaics.explained_mosaics import fitted_head
+from fsl_explain.evaluation.mosaics.measured_mosaics import evaluate_mosaics
 from fsl_explain.evaluation.mosaics.mosaic_images import crop_area, cut
-from fsl_explain.evaluation.mosaics.mosaic_store import draw_mosaics, picture_of
+from fsl_explain.evaluation.mosaics.mosaic_store import MosaicSizes, draw_mosaics, embed_mosaics, picture_of
 from fsl_explain.registries import LOCAL_RULES
 
 SIDE = 32
@@ -93,10 +94,34 @@ def test_the_command_for_mosaics_shows_examples_by_the_rule(tmp_path, capsys):
     assert "max-sim, cosine similarity" in (tmp_path / "out" / "index.html").read_text()
 
 
-def test_a_method_of_pooled_values_is_refused_by_name(encoder, dataset):
+@pytest.mark.parametrize("method", ["fam", "ablation-cam"])
+def test_a_method_of_pooled_values_is_refused_before_any_image_is_embedded(encoder, dataset, monkeypatch, method):
+    by = {"methods": (method,), "rule": "max-sim"}
+    store = embed_mosaics(local_features(encoder), dataset, MosaicSizes(count=2))
+    monkeypatch.setattr(Encoder, "__call__", lambda *_: pytest.fail("an image was embedded"))
+    data = {"data": {"kind": "digit-scenes"}}
+    mosaics = MosaicsConfig.model_validate({**data, "mosaics": {"rule": "max-sim", "methods": [method]}})
     sampler = EpisodeSampler(dataset.labels, n_way=3, n_shot=1, n_query=1, seed=1)
-    with pytest.raises(ValueError, match="fam needs one pooled value a map, but this rule compares the cells"):
-        evaluate_episodes(encoder, dataset, sampler=sampler, episodes=1, methods=("fam",), rule="max-sim")
+    said = f"{method} needs one pooled value a map, but this rule compares the cells"
+    for work in (
+        lambda: evaluate_episodes(encoder, dataset, sampler=sampler, episodes=1, **by),
+        lambda: compare_maps(encoder, dataset, shots=1, **by),
+        lambda: mosaics_of(mosaics.mosaics, mosaics.run, encoder, dataset),
+        lambda: evaluate_mosaics(store, local_features(encoder).pooling, heads=["none"], **by),
+    ):
+        with pytest.raises(ValueError, match=said):
+            work()
+
+
+@pytest.mark.parametrize("rule", ["max-sim", "dn4"])
+def test_hirescam_says_that_a_cosine_of_cells_does_not_follow_their_length(encoder, dataset, rule):
+    supports = pixels(encoder, dataset, range(0, 24, 6))[:, None]
+    with pytest.raises(ValueError, match=r"sums to 0 in all of them, .* or a rule compares each by its cosine; use"):
+        explain(encoder, pixels(encoder, dataset, [1]), supports, rule=rule, method="hirescam")
+    found = explain(
+        encoder, pixels(encoder, dataset, [1]), supports, rule=rule, method="hirescam", similarity="inner-product"
+    )
+    assert found.cells.isfinite().all()
 
 
 def pixels(encoder, dataset, rows):

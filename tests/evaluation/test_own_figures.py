@@ -1,6 +1,7 @@
 """Metrics of one's own by the name of a function in settings: columns beside the others, and sentences where not."""
 
 import json
+import pickle
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -8,11 +9,13 @@ import pytest
 import torch
 from small_settings import DATA, SETTINGS, SMALL
 
-from fsl_explain import FIGURES
+from fsl_explain import FIGURES, Mistake
 from fsl_explain.cli import app as explaining
+from fsl_explain.engines.carried import plain_dumps
 from fsl_explain.evaluation.figures import NEEDS
 from fsl_explain.evaluation.identity import identity
 from fsl_explain.evaluation.own_figures import chosen_figures
+from fsl_explain.own_code import LOADED
 from retrieval_explain.cli import app as retrieving
 
 CODE = """
@@ -86,6 +89,38 @@ def test_other_code_is_another_metric(folder):
     assert one() == before
     (folder / f"{OWN}.py").write_text(CODE.replace("masked_score / score", "score / masked_score"))
     assert one() != before
+
+
+@pytest.mark.parametrize("place", [OWN, f"{OWN}.py"])
+def test_they_can_be_sent_to_workers(folder, place):
+    figures = chosen_figures([f"{place}:peak_place", f"{place}:kept", f"{place}:peak_place"])
+    again = pickle.loads(plain_dumps(figures))
+    assert again[1].compute(torch.tensor([2.0]), torch.tensor([1.0])).tolist() == [0.5]
+
+
+def test_files_of_one_name_are_two_modules(folder):
+    files = [folder / name / f"{OWN}.py" for name in ("one", "two")]
+    for factor, file in enumerate(files, start=1):
+        file.parent.mkdir()
+        file.write_text(f"def grown(saliency):\n    return {factor} * saliency\n")
+    figures = [chosen_figures([f"{file}:grown"])[0] for file in files]
+    assert [one.compute(3) for one in pickle.loads(plain_dumps(figures))] == [3, 6]
+    assert set(map(str, files)) <= set(LOADED.values())  # so that workers load both
+
+
+def test_code_that_failed_is_not_found_half_done(folder):
+    (folder / "failing_of_a_test.py").write_text("def peak(saliency):\n    return 1\n\n\nraise OSError('no disk')\n")
+    for _ in range(2):
+        with pytest.raises(Mistake, match="its code failed with OSError: no disk"):
+            chosen_figures(["failing_of_a_test:peak"])
+
+
+def test_a_file_runs_once_as_long_as_it_stays(folder):
+    counting = "with open('ran', 'a') as file:\n    file.write('x')\n\n\ndef peak(saliency):\n    return 1\n"
+    (folder / "counted_of_a_test.py").write_text(counting)
+    for name in ("counted_of_a_test.py:peak", "counted_of_a_test.py:peak", f"{folder}/counted_of_a_test.py:peak"):
+        chosen_figures([name])
+    assert (folder / "ran").read_text() == "x"
 
 
 REFUSED = {

@@ -103,7 +103,7 @@ def test_methods_take_it_or_say_what_to_do(method):
     encoder = tiny_encoder(nn.Linear(WIDTH, 5), "flatten")
     threshold = 0.25 if method == "verification" else None
     if method in ("fam", "ablation-cam"):
-        with pytest.raises(Mistake, match=f"{method} needs one pooled value a map, but .* makes 48 of 4 maps"):
+        with pytest.raises(Mistake, match=f"{method} needs one pooled value a map, but the pooling flatten"):
             explain(encoder, images(seed=1), images(2, 1, seed=2), method=method)
         return
     found = explain(encoder, images(seed=1), images(2, 1, seed=2), method=method, threshold=threshold)

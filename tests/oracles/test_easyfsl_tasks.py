@@ -111,7 +111,7 @@ def test_our_episodes_are_its_tasks(shades):
 
 
 class OneTask:
-    n_way, n_shot, n_query, items_per_label = 2, 1, 1, {0: [0, 1], 1: [2, 3]}
+    n_way, n_shot, n_query, items_per_label = 2, 1, 1, {0: [0, 1, 4, 5], 1: [2, 3]}
 
     def __init__(self, *task):
         self.task = task
@@ -122,7 +122,8 @@ class OneTask:
 
 def test_what_is_no_task_is_refused(shades):
     assert next(drawn_episodes(OneTask(3, 2, 0, 1))).classes.tolist() == [1, 0]
-    for task in ((0, 2, 1, 3), (0, 0, 2, 3), (0, 1, 2)):
+    of_one_class, of_no_class = (0, 1, 4, 5), (0, 1, 8, 9)
+    for task in ((0, 2, 1, 3), (0, 0, 2, 3), (0, 1, 2), of_one_class, of_no_class):
         with pytest.raises(ValueError, match="expected task 0 to be 2 classes of 2 different images"):
             next(drawn_episodes(OneTask(*task)))
     with pytest.raises(ValueError, match="n_tasks should be at least 1"):

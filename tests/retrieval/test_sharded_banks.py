@@ -14,6 +14,7 @@ from fsl_explain.engine import EngineOptions
 from fsl_explain.similarities import SIMILARITIES
 from retrieval_explain import MemoryBank, load_shards
 from retrieval_explain.audit.label_audit import audit
+from retrieval_explain.store.changes import append
 
 NAMED = [name for name in SIMILARITIES if name != "relation"]
 CUTS = (0, 7, 8, 19, 30)
@@ -116,6 +117,15 @@ def test_folders_that_do_not_belong_together_are_refused(tmp_path, how, said):
     other.save(tmp_path / "other")
     with pytest.raises(Mistake, match=said):
         load_shards([*folders, tmp_path / "other"])
+
+
+def test_one_encoder_under_two_names_is_one(tmp_path):
+    for number, made_by in enumerate(("net (here.pt) #0123456789ab", "net (there.pt) #0123456789ab")):
+        MemoryBank.from_embeddings(rows(number, 2), encoder=made_by).save(tmp_path / f"{number}")
+    assert len(load_shards([tmp_path / "0", tmp_path / "1"])) == 4
+    append(tmp_path / "0", rows(2, 1).numpy(), encoder="net (there.pt) #0123456789ab")
+    with pytest.raises(Mistake, match="built with encoder"):
+        append(tmp_path / "0", rows(2, 1).numpy(), encoder="net (here.pt) #ba9876543210")
 
 
 def test_a_shard_that_is_missing_doubled_or_none_is_refused(tmp_path):

@@ -4,7 +4,7 @@ The first image that is read checks what was recognized: the embedding against t
 pooled tokens against the tokens themselves. Where they differ, the network is refused.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -19,9 +19,9 @@ from fsl_explain.backbones.tokens.running import Ran, run
 from fsl_explain.backbones.tokens.token_network import TokenNetwork
 from fsl_explain.devices import HALF, at_hand, in_full_precision, module_at_hand, module_in_full_precision
 from fsl_explain.features import Features
-from fsl_explain.heads import Pooling
+from fsl_explain.heads import POOLINGS, Pooling
 from fsl_explain.readouts.block import Block
-from fsl_explain.readouts.cells import NoPooling, NormalizedCells, normalize
+from fsl_explain.readouts.cells import NoPooling, NormalizedCells, flattens, normalize
 from fsl_explain.readouts.read_again import ClassAndMean
 from fsl_explain.readouts.stream import DIRECT, LAST, STREAM, Plan, StreamTrace
 from fsl_explain.traces import Addends, Trace
@@ -99,7 +99,8 @@ class TokenReading:
         with torch.autocast(read.maps.device.type, enabled=False):
             pooled = pooling(read.maps) if read.pooled is None else read.pooled
             found = Features(read.maps, pooled, module_at_hand(head)(pooled.clone()), read.trace)
-            self.check(found, module_at_hand(module_in_full_precision(self.head)), read.own)
+            averaged = self.pooling(POOLINGS["gap"])(read.maps) if flattens(pooling) else pooled
+            self.check(replace(found, pooled=averaged), module_at_hand(module_in_full_precision(self.head)), read.own)
         return found
 
     def check(self, features: Features, head: nn.Module, own: Tensor | None) -> None:

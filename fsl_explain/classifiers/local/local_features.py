@@ -1,6 +1,7 @@
 """An encoder's maps as local features: the cells behind each other, each through the head alone."""
 
 from copy import copy
+from dataclasses import replace
 from typing import TypeVar
 
 from episodes.errors import Mistake
@@ -9,7 +10,8 @@ from fsl_explain.classifiers.local.rule import LocalRule
 from fsl_explain.devices import module_at_hand, precise
 from fsl_explain.encoder import Encoder, Features
 from fsl_explain.heads.cell_head import cell_head, keeps_cells_apart
-from fsl_explain.heads.flatten import FLATTEN, Flattening
+from fsl_explain.heads.flatten import FLATTEN
+from fsl_explain.readouts.cells import NormalizedCells, flattens
 
 Seen = TypeVar("Seen", bound=Encoder)
 
@@ -18,12 +20,13 @@ def local_features(encoder: Encoder, channels: int | None = None) -> Encoder:
     """Return an encoder of the same network whose embeddings are its cells behind each other, channel after channel.
 
     A head is put on each cell alone; ``channels`` are those of the maps, for a head that does not say them. Of a
-    network of tokens the cells are its patches, where these are what it reads out (``readout="mean"``).
+    network of tokens the cells are its patches, where these are what it reads out (``readout="mean"``), normalized
+    where they are before their mean.
 
     Raises: ``ValueError`` for several scales, whose cells differ in number, for a readout or a tail that is no pooling
     of cells, a head over all cells, or one that says nowhere how many channels it takes.
     """
-    if isinstance(encoder.pooling, Flattening):
+    if flattens(encoder.pooling):
         if not keeps_cells_apart(encoder.head):
             raise Mistake(
                 "decisions over local features compare cells, but this encoder has a head over all of its flattened "
@@ -47,7 +50,9 @@ def local_features(encoder: Encoder, channels: int | None = None) -> Encoder:
         )
     head = cell_head(encoder.head, channels)
     changed = copy(encoder) if encoder.tokens is not None else encoder.with_head(head)
-    changed.head, changed.pooling = head, FLATTEN
+    pooling = encoder.pooling
+    changed.pooling = replace(pooling, pooling=FLATTEN) if isinstance(pooling, NormalizedCells) else FLATTEN
+    changed.head = head
     return changed
 
 
@@ -63,7 +68,7 @@ def features_for(features: Features, encoder: Encoder) -> Features:
     """Return what ``local_features`` of an encoder makes of images, from their maps alone; in float64."""
     if features.trace is not None:
         raise Mistake("decisions over local features need activation maps, but these features hold what tokens wrote.")
-    pooled = FLATTEN(features.maps)
+    pooled = encoder.pooling(features.maps)
     embedding = module_at_hand(encoder.head)(pooled.clone()).detach()
     return Features(features.maps, precise(pooled), precise(embedding), finer=features.finer)
 

@@ -97,7 +97,7 @@ def compare_maps(
     _check_curves(steps, removed)
     options = RelaxOptions(seed=seed, batch_size=batch_size) if relax is None else relax
     chosen = compared_methods(methods, options)
-    expect_fitting(chosen, encoder)
+    expect_fitting(chosen, encoder, rule)
     shown = find_figures(figures, NEEDS_OF_COMPARISONS, "a comparison of maps")
     decided_by, supports = DecidedBy.of(rule, similarity, encoder.scales), draw_supports(dataset, shots, seed)
     encoder = encoder_for(decided_by.rule, encoder)

@@ -19,7 +19,13 @@ from episodes.errors import Mistake
 from fsl_explain.classifiers import Rule
 from fsl_explain.encoder import Encoder
 from fsl_explain.engine import LOCAL, EngineChoice, Part, engine_for
-from fsl_explain.evaluation.chosen_methods import BASELINES, ChosenMethods, expect_fitting, named_methods
+from fsl_explain.evaluation.chosen_methods import (
+    BASELINES,
+    ChosenMethods,
+    expect_fitting,
+    expect_pooled_values,
+    named_methods,
+)
 from fsl_explain.evaluation.decided_by import DecidedBy
 from fsl_explain.evaluation.identity import identity
 from fsl_explain.evaluation.mosaics.explained_mosaics import CEILINGS, MosaicWork
@@ -101,9 +107,10 @@ def evaluate_mosaics(
             "which it has to see the images; use fsl-explain evaluate, or give the tail as pooling and head."
         )
     chosen = measured_methods(methods)
-    _expect_encoder(chosen, pooling, encoder)
-    heads = check_heads(heads)
     decided_by = DecidedBy.of(rule, similarity, store.scales)  # of one reference a class
+    expect_pooled_values(chosen, decided_by.rule, pooling)
+    _expect_encoder(chosen, pooling, encoder, decided_by.rule)
+    heads = check_heads(heads)
     settings: dict[str, Any] = {"heads": [*heads, seed], "methods": [*chosen, *methods]}
     settings["similarity"] = decided_by.chosen_similarity
     settings |= {} if rule == "mean-similarity" else {"rule": decided_by.chosen_rule}
@@ -121,11 +128,11 @@ def evaluate_mosaics(
     return {name: _head_figures(found[name], chosen) for name in heads}
 
 
-def _expect_encoder(methods: Mapping[str, Method], pooling: Pooling, encoder: Encoder | None) -> None:
+def _expect_encoder(methods: Mapping[str, Method], pooling: Pooling, encoder: Encoder | None, rule: Rule) -> None:
     """Refuse methods that the encoder cannot answer, or without one, that ask its network. Raises: ``ValueError``."""
     asking = [name for name, method in methods.items() if method.asks_for_pixels(pooling)]
     if encoder is not None:
-        expect_fitting(methods, encoder)
+        expect_fitting(methods, encoder, rule)
     elif asking:
         raise Mistake(
             f"expected the encoder beside the mosaics, because {asking[0]!r} asks its network again, but got none; "

@@ -57,4 +57,6 @@ def _expect_pooling(encoder: Encoder) -> None:
     expect_pooling(encoder.pooling, "ablation-cam")
 
 
-ABLATION_CAM = Method(attribute, attribute_supports, saliency, pools=True, expects=_expect_pooling)
+ABLATION_CAM = Method(
+    attribute, attribute_supports, saliency, of_one_value_a_map=True, pools=True, expects=_expect_pooling
+)

@@ -18,7 +18,7 @@ from fsl_explain.readouts.cells import NormalizedCells
 ROUNDING = 1e-4
 NOTHING = (
     "expected gradient times activation to differ from 0 in some cell, but it sums to 0 in all of them, as where a "
-    "layer norm reads the cells next; use layercam, grad-cam or exact."
+    "layer norm reads the cells next, or a rule compares each by its cosine; use layercam, grad-cam or exact."
 )
 
 

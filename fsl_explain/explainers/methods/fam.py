@@ -139,5 +139,6 @@ FAM = Method(
     addends="weights of Eq. 15",
     ranks=True,
     by_channel=True,
+    of_one_value_a_map=True,
     expects=_expect_pooling,
 )

@@ -16,7 +16,7 @@ from fsl_explain.encoder import Encoder
 from fsl_explain.explainers.method import Attribution, Method
 from fsl_explain.explainers.methods.map_gradients import attribute_supports
 from fsl_explain.explainers.methods.token_queries import ask_in_parts, expect_tokens, pooled_from, reading_of, saliency
-from fsl_explain.explainers.question import Question
+from fsl_explain.explainers.question import Question, expect_values_of_maps
 
 
 def _scores(question: Question, encoder: Encoder, images: Tensor) -> Float[Tensor, "batch h w"]:
@@ -38,8 +38,17 @@ def _scores(question: Question, encoder: Encoder, images: Tensor) -> Float[Tenso
 
 
 def _attribute(question: Question) -> Attribution:
+    expect_values_of_maps(question.rule, question.pooling, "value-path")
     return ask_in_parts(question, _scores)
 
 
-VALUE_PATH = Method(_attribute, attribute_supports, saliency, perturbs=True, needs_tokens=True, expects=expect_tokens)
+VALUE_PATH = Method(
+    _attribute,
+    attribute_supports,
+    saliency,
+    perturbs=True,
+    needs_tokens=True,
+    of_one_value_a_map=True,
+    expects=expect_tokens,
+)
 """The similarity of each patch's value in the last block to the references."""

@@ -24,6 +24,7 @@ from retrieval_explain.cli.options import (
     Ids,
     IndexName,
     LocalRuleName,
+    Prompts,
     VoteName,
     check_bank,
 )
@@ -34,7 +35,7 @@ def inspect(
     query: Path | None = None,
     *,
     bank: BankPlace,
-    text: str | None = None,
+    text: Prompts = (),
     out: Path = Path("inspection.html"),
     expected: str | None = None,
     json: Path | None = None,
@@ -72,6 +73,7 @@ def inspect(
         The folder of the bank, or milvus://host:port/collection.
     text
         Search for what a text says, such as "a red bird", in place of an image; for an encoder of images and texts.
+        Repeated, the prompts say one thing: their embeddings are averaged.
     out
         The HTML page to write.
     expected
@@ -121,7 +123,7 @@ def inspect(
     made_by |= {"scales": scales, "detail": detail, "biases": biases}
     shown: dict[str, Any] = {"bank": bank, "out": out, "explained": explained, "gallery": gallery, "classes": classes}
     shown |= {"ids": ids, "index": index}
-    if text is not None:
+    if text:
         from retrieval_explain.cli.by_text import run as run_by_text
 
         run_by_text(text=text, **shown, **made_by)

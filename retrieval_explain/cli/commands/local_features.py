@@ -2,14 +2,15 @@
 
 from pathlib import Path
 
+from episodes.errors import Mistake
 from fsl_explain.cli.manners import check_input
 from fsl_explain.cli.options import EncoderName, PoolingName, ReadoutName
-from retrieval_explain.cli.options import DtypeName
+from retrieval_explain.cli.options import BankPlace, DtypeName, check_bank
 
 
 def local_features(
     *,
-    bank: Path,
+    bank: BankPlace,
     encoder: EncoderName = "efficientnet-lite0",
     checkpoint: Path | None = None,
     pooling: PoolingName = None,
@@ -33,7 +34,12 @@ def local_features(
     batch_size
         Images per forward pass: 8 or 16 on a CPU, 64 or more on a GPU.
     """
-    check_input(bank, "the folder of a bank")
+    check_bank(bank)
+    if not isinstance(bank, Path):
+        raise Mistake(
+            f"local features lie in the folder of a bank, but {bank} is on a server; keep a copy in a folder with "
+            "MemoryBank.open(…).save(FOLDER)."
+        )
     if checkpoint is not None:
         check_input(checkpoint, "a checkpoint")
 

@@ -12,6 +12,7 @@ from retrieval_explain.cli.options import (
     Ids,
     IndexName,
     LocalRuleName,
+    Prompts,
     check_bank,
 )
 from retrieval_explain.cli.query_options import check_asked, check_first
@@ -22,7 +23,7 @@ def search(
     query: Path | None = None,
     *,
     bank: Banks,
-    text: str | None = None,
+    text: Prompts = (),
     k: Neighborhood = 10,
     box: Box = None,
     box_format: BoxFormatName = "xyxy",
@@ -49,6 +50,7 @@ def search(
         The folder of the bank, or milvus://host:port/collection; folders may be repeated, and are searched as one.
     text
         Search for what a text says, such as "a red bird", in place of an image; for an encoder of images and texts.
+        Repeated, the prompts say one thing: their embeddings are averaged.
     k
         How many neighbors.
     box

@@ -37,6 +37,33 @@ def test_a_bank_is_searched_by_text_as_the_model_itself_would(folder, kind):
     assert bank.search(encoder.embed_text([TEXT])).indices[0].tolist() == found.indices.tolist()
 
 
+PROMPTS = ("a photo of a red bird", "bird on grass", "a cat")
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_several_prompts_are_the_mean_of_their_embeddings_of_norm_one(folder, kind):
+    _, encoder = tiny_clip(kind)
+    bank = MemoryBank.build(encoder, folder)
+    found = retrieve_text(encoder, PROMPTS, bank)
+    alone = [encoder.embed_text([prompt])[0].double() for prompt in PROMPTS]
+    mean = sum(one / one.norm() for one in alone) / len(alone)
+    torch.testing.assert_close(found.embedding, mean / mean.norm(), rtol=1e-6, atol=1e-6)
+    assert found.text == "a photo of a red bird | bird on grass | a cat"
+    why = explain(encoder, text=PROMPTS, bank=bank)
+    assert float(why.score) == pytest.approx(float(found.neighbors.similarities[0]), abs=1e-5)
+    assert float(why.cells.sum() + why.bias) == pytest.approx(float(why.score), abs=1e-5)
+
+
+def test_prompts_that_come_twice_or_not_at_all_are_refused(asked):
+    _, encoder, bank = asked
+    with pytest.raises(Mistake, match=r"several that differ, but got 'a cat' 2 times; name each once"):
+        retrieve_text(encoder, ["a cat", TEXT, "a cat"], bank)
+    with pytest.raises(Mistake, match="expected a prompt, or several that differ, but got none"):
+        retrieve_text(encoder, [], bank)
+    with pytest.raises(Mistake, match="expected other texts than 'a cat' to compare it with"):
+        explain_text(encoder, [TEXT, "a cat"], bank, method="contrast", against="a cat")
+
+
 def test_filters_leave_images_out(asked):
     _, encoder, bank = asked
     found = retrieve_text(encoder, TEXT, bank, k=2, classes=["second"])

@@ -73,13 +73,25 @@ def test_float16_rounds_as_it_says_and_takes_half(bank, tmp_path):
         LocalFeatures.build(encoder, huge, dtype="int8")
 
 
+def test_an_empty_bank_has_none(bank):
+    empty = bank.delete(bank.ids.tolist())
+    with pytest.raises(Mistake, match="a bank of at least one image to make local features of, but it is empty"):
+        LocalFeatures.build(cell_encoder(), empty)
+
+
+def test_no_room_is_said_of_the_local_features(bank, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: shutil._ntuple_diskusage(100, 100, 0))
+    with pytest.raises(OSError, match=r"free for the local features .*local, but .* what is done stays"):
+        LocalFeatures.build(cell_encoder(), bank)
+
+
 def test_another_encoder_is_refused(bank):
     LocalFeatures.build(cell_encoder(), bank)
     other = cell_encoder(pooling="gmp")
-    with pytest.raises(Mistake, match="the bank was built with encoder"):
+    with pytest.raises(Mistake, match=r"bank was built with encoder '[^,']* #.*', but '.*, pooling gmp #.*' is given"):
         LocalFeatures.build(other, bank)
     theirs = MemoryBank.build(other, bank.directory.parent / "images")
-    with pytest.raises(Mistake, match=r"the local features .* were made by .* but .* is given"):
+    with pytest.raises(Mistake, match=r"local features .* were made with encoder .*, but '.*, pooling gmp #"):
         reranked(other, query_of(), theirs, local=LocalFeatures.load(bank))
 
 

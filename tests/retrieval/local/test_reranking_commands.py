@@ -1,6 +1,8 @@
 """``local-features`` and ``search --rerank`` from the outside."""
 
 import json
+import shlex
+import shutil
 
 import pytest
 import torch
@@ -34,8 +36,11 @@ def refusal(capsys, *arguments):
 def test_neighbors_are_listed_in_the_order_of_the_rule(bank, tmp_path, capsys):
     query = bank.parent / "images" / "0" / "2.png"
     asked = ("search", query, "--bank", bank, "-k", "3", "--rerank", "max-sim", *NETWORK)
-    assert "retrieval-explain local-features --bank DIR" in refusal(capsys, *asked)
-    assert run(["local-features", "--bank", str(bank), "--dtype", "float16", *NETWORK]) == 0
+    said = refusal(capsys, *asked)
+    command = shlex.split(said.split("make them: ")[1])
+    assert command == ["retrieval-explain", "local-features", "--bank", str(bank), *NETWORK]
+    assert "make them: retrieval-explain local-features" in refusal(capsys, "inspect", *asked[1:4], *asked[6:])
+    assert run([*command[1:], "--dtype", "float16"]) == 0
     assert "5 images of 5×5 cells, 64 channels, float16, 0.0 MB" in capsys.readouterr().out
     out = tmp_path / "neighbors.json"
     more = ("--first", "4", "--leave-self-out", "--out", out)
@@ -67,6 +72,42 @@ def test_a_page_says_why_the_first_came_before_the_second(bank, tmp_path, capsys
     assert str(bank.parent) not in page
     assert "--expected does not go with --rerank" in refusal(capsys, *asked, "--expected", "id:1")
     assert "--detail does not go with --rerank" in refusal(capsys, *asked, "--detail", "1")
+
+
+@pytest.mark.parametrize("again", [(), ("--rerank", "max-sim")], ids=["plain", "reranked"])
+def test_a_query_is_embedded_once_though_its_own_file_is_left_out(bank, monkeypatch, capsys, again):
+    assert run(["local-features", "--bank", str(bank), *NETWORK]) == 0
+    seen, embed = [], Encoder.__call__
+
+    def counted(encoder, images):
+        seen.append(len(images))
+        return embed(encoder, images)
+
+    monkeypatch.setattr(Encoder, "__call__", counted)
+    query = bank.parent / "images" / "0" / "2.png"
+    assert run(["search", str(query), "--bank", str(bank), "-k", "3", "--leave-self-out", *again, *NETWORK]) == 0
+    assert "2.png" not in capsys.readouterr().out.split("Most similar to 2.png")[1]
+    assert seen == [1]
+
+
+def test_an_image_that_is_gone_is_said(bank, tmp_path, capsys):
+    copied = tmp_path / "images"
+    shutil.copytree(bank.parent / "images", copied)
+    for command in (["build", str(copied)], ["local-features"]):
+        assert run([*command, "--bank", str(tmp_path / "bank"), *NETWORK]) == 0
+    query = copied / "0" / "2.png"
+    (copied / "0" / "4.png").unlink()
+    asked = ["inspect", str(query), "--bank", str(tmp_path / "bank"), "--rerank", "max-sim", "--leave-self-out"]
+    capsys.readouterr()
+    assert run([*asked, "--out", str(tmp_path / "page.html"), *NETWORK]) == 0
+    assert ": no maps, because" in capsys.readouterr().out
+
+
+def test_several_banks_have_no_local_features(bank, capsys):
+    query, other = bank.parent / "images" / "0" / "2.png", bank.parent / "copy"
+    shutil.copytree(bank, other)
+    asked = ("search", query, "--bank", bank, "--bank", other, "-k", "3", "--rerank", "max-sim", *NETWORK)
+    assert "reads local features beside one bank in a folder" in refusal(capsys, *asked)
 
 
 def test_options_that_do_not_fit_are_refused(bank, capsys):

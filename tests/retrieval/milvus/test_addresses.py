@@ -48,6 +48,8 @@ def test_addresses_are_read_and_written(text, address):
         ("milvus://host/birds?timeout=0", "timeout=SECONDS alone"),
         ("milvus://host/birds?user=me", "timeout=SECONDS alone"),
         ("milvus://me:secret@host/birds", "MILVUS_TOKEN"),
+        ("milvus://[::1/birds", "its host is none"),
+        ("milvus://host/birds#2", "# has no meaning in it"),
         ("milvus:///data/file.db/birds", "names no server; for a local file start milvus-lite server"),
     ],
 )
@@ -64,8 +66,16 @@ def test_anything_else_is_a_folder(tmp_path):
     assert as_place(tmp_path) == tmp_path
     assert BankData(kind="bank", directory="bank").directory == Path("bank")
     assert BankData(kind="bank", directory="milvus://host/birds").directory == "milvus://host:19530/birds"
+    patient = BankData(kind="bank", directory="milvus://host/birds?timeout=90")
+    assert as_address(patient.directory).timeout == 90
     with pytest.raises(ValueError, match="a collection has a name"):
         BankData(kind="bank", directory="milvus://host/bad name")
+
+
+def test_local_features_of_a_bank_on_a_server_are_refused(capsys):
+    assert run(["local-features", "--bank", NOWHERE]) == 2
+    said = capsys.readouterr().err
+    assert "local features lie in the folder of a bank, but milvus://127.0.0.1:1/birds is on a server" in said
 
 
 def test_a_server_that_is_away_is_one_sentence(capsys):

@@ -195,7 +195,8 @@ def test_a_bank_knows_its_encoder(folder, tmp_path):
     other = tiny_encoder()
     with torch.no_grad():
         other.network.conv.weight[0, 0, 0, 0] += 1e-6
-    with pytest.raises(ValueError, match=f"was built with encoder '{described(ENCODER)}', but '{described(other)}'"):
+    said = f"with encoder '{described(ENCODER)}', but '{described(other)}' is given, whose weights, layer or head are"
+    with pytest.raises(ValueError, match=said):
         bank.expect_encoder(other)
     with pytest.raises(ValueError, match=r"built with preprocessing 'ToImage\(\), Resize.*', but '.*' is given"):
         bank.expect_encoder(tiny_encoder(preprocess=lambda _image: torch.zeros(3, 8, 8)))
