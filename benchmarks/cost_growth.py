@@ -21,6 +21,7 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from matplotlib.ticker import LogLocator
 from timed_in_turn import in_turn
 from torch import nn
 
@@ -155,6 +156,8 @@ def draw(measured: Mapping[str, list[float]], path: Path) -> None:
         axis.loglog(sizes, times, "o-", color="C0", label=f"measured, exponent {exponent(growth, seconds):.2f}")
         axis.set_xticks(sizes, [f"{size:,}" for size in sizes], fontsize=8)
         axis.minorticks_off()
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.yaxis.set_major_formatter("{x:,g}")
         axis.tick_params(axis="y", labelsize=8)
         axis.set_ylim(times.min() / 2, times.max() * 2)
         axis.set_title(name, fontsize=10)
