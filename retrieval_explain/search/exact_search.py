@@ -131,7 +131,9 @@ def _spans(count: int, channels: int, queries: int) -> Iterator[tuple[int, int]]
 
 def _lengths(rows: Rows, start: int, block: Float[Tensor, "row channel"]) -> Float[Tensor, "row"]:
     """Return the norms of a block of rows, which one query would take as long to compute as to use."""
-    known = _KNOWN_LENGTHS.setdefault(rows, torch.full((rows.shape[0],), UNKNOWN))[start : start + len(block)]
+    if rows not in _KNOWN_LENGTHS:
+        _KNOWN_LENGTHS[rows] = torch.full((rows.shape[0],), UNKNOWN)
+    known = _KNOWN_LENGTHS[rows][start : start + len(block)]
     if known.amin() == UNKNOWN:
         known.copy_(torch.linalg.vector_norm(block, dim=1))
     return known
