@@ -25,7 +25,7 @@ LONGEST_SIDE = 512  # of a map, which FiftyOne stretches over its image
 WRITTEN = ("rank", "similarity", "map", "margin")
 
 
-def fiftyone_dataset(bank: MemoryBank, name: str | None = None, *, overwrite: bool = False) -> Any:
+def fiftyone_dataset(bank: MemoryBank, *, name: str | None = None, overwrite: bool = False) -> Any:
     """Return a new FiftyOne data set with one sample for each row of a bank, in the bank's order.
 
     ``bank_row`` and ``bank_id`` say which row a sample is, ``ground_truth`` its class where it has one. FiftyOne

@@ -108,9 +108,9 @@ def test_what_cannot_be_shown_is_refused(found, tmp_path):
     without = MemoryBank.from_embeddings(torch.eye(3), paths=["a.png", None, None])
     with pytest.raises(Mistake, match="a path for every image of the bank, but 2 of 3 have none"):
         fiftyone_dataset(without)
-    fiftyone_dataset(bank, "taken")
+    fiftyone_dataset(bank, name="taken")
     with pytest.raises(Mistake, match="FiftyOne has a data set 'taken'; choose another or overwrite it"):
-        fiftyone_dataset(bank, "taken")
+        fiftyone_dataset(bank, name="taken")
     other = fiftyone_dataset(MemoryBank.from_embeddings(torch.eye(8), paths=[f"{row}.png" for row in range(8)]))
     with pytest.raises(Mistake, match=r"expected a data set of this bank, but .* has not its rows"):
         fiftyone_view(other, found, bank.paths[2])
