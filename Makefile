@@ -7,7 +7,7 @@ WORKERS ?= 2
 # Compiled modules are kept, even where the surroundings forbid it: else each process compiles torch anew, for seconds.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test test-elsewhere learn2learn milvus check lint types contracts clean
+.PHONY: demo test test-elsewhere learn2learn milvus interop check lint types contracts clean
 
 demo: .venv/installed
 	$(BIN)/fsl-explain demo --out $(OUT) --overwrite
@@ -42,6 +42,18 @@ milvus: .venv/installed .venv-milvus/installed
 	$(BIN)/uv pip install --python .venv-milvus/bin/python --no-deps --require-hashes -r requirements-milvus.lock
 	touch $@
 
+# The pages that show this library beside other tools, each with the real one, in an environment of its own on top of the
+# other one: their metadata ask for other versions of numpy and pyarrow. A test that is skipped there fails.
+interop: .venv-interop/installed
+	OMP_NUM_THREADS=1 .venv-interop/bin/python -m pytest -q -p no:cacheprovider tests/interop --none-skipped
+
+.venv-interop/installed: .venv/installed requirements-interop.lock
+	$(PYTHON) -m venv --clear .venv-interop
+	$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" > \
+		"$$(.venv-interop/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/project.pth"
+	$(BIN)/uv pip install --python .venv-interop/bin/python --no-deps --require-hashes -r requirements-interop.lock
+	touch $@
+
 check: lint types contracts
 
 lint: .venv/installed
@@ -56,7 +68,7 @@ contracts: .venv/installed
 	$(BIN)/lint-imports
 
 clean:
-	rm -rf .venv .venv-learn2learn .venv-milvus build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache $(OUT) results
+	rm -rf .venv .venv-learn2learn .venv-milvus .venv-interop build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache $(OUT) results
 
 .venv/installed: pyproject.toml requirements.lock requirements-uv.lock
 	$(PYTHON) -m venv --clear .venv

@@ -25,6 +25,7 @@ EQUATIONS = [
 ]
 # Written in pieces, so that this file obeys its own rules.
 BRITISH = ("norm" + "alis", "neigh" + "bour", "col" + "our", "cent" + "re", "behav" + "iour", "vis" + "ualis")
+OTHERS_NAMES = ("norm" + "alise_features",)  # of arguments of other libraries
 HOSTS = ("pypi" + ".org", "python" + "hosted", "arti" + "factory", "download.pytorch" + ".org", "index-" + "url")
 MACHINE_PATHS = re.compile(r"(?<![\w.~/])/(?:work|tmp|home|root|mnt|Users)/[\w.]")
 REMINDERS = re.compile(r"\b(" + "|".join(("TO" + "DO", "FIX" + "ME", "X" + "XX")) + r")\b")
@@ -194,8 +195,9 @@ def annotations_are_evaluated(files: Sequence[File]) -> Found:
 
 
 def one_spelling(files: Sequence[File]) -> Found:
+    pattern = re.compile(f"(?!{'|'.join(OTHERS_NAMES)})(?:{'|'.join(BRITISH)})", re.IGNORECASE)
     for file in files:
-        for line, word in file.where(re.compile("|".join(BRITISH), re.IGNORECASE)):
+        for line, word in file.where(pattern):
             yield Finding(file.path, line, f"'{word}' is British spelling; use the American one")
 
 

@@ -3,6 +3,7 @@ from .datasets.csv_boxes import CsvBoxes
 from .datasets.cub import Cub200
 from .datasets.cub_parts import PartLocation
 from .datasets.digit_scenes import DigitScenes
+from .datasets.hugging_face_images import HuggingFaceImages
 from .datasets.image_files import ImageFiles
 from .datasets.image_folder import ImageFolder
 from .datasets.imagenet import ImageNetValidation
@@ -36,6 +37,7 @@ __all__ = [
     "Episode",
     "EpisodeSampler",
     "EpisodeTasks",
+    "HuggingFaceImages",
     "ImageFiles",
     "ImageFolder",
     "ImageNetS",

@@ -3,6 +3,7 @@ import episodes.errors
 from .centering import centered_on
 from .decisions.explained_neighbors import Retrieved, explain, retrieve
 from .decisions.text_queries import TextRetrieved, explain_text, retrieve_text
+from .exports.fiftyone import fiftyone_dataset, fiftyone_view
 from .inspection.expected import Expectation, why_not_first
 from .inspection.inspected import Inspection, inspect_neighbors
 from .inspection.text_inspection import TextInspection, inspect_text
@@ -29,6 +30,8 @@ __all__ = [
     "explain",
     "explain_reranked",
     "explain_text",
+    "fiftyone_dataset",
+    "fiftyone_view",
     "inspect_neighbors",
     "inspect_text",
     "load_shards",

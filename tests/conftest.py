@@ -6,6 +6,7 @@ from pathlib import Path
 import checked_calls
 import elsewhere
 import jaxtyping
+import page_runner
 import pytest
 from hypothesis import settings
 
@@ -17,11 +18,13 @@ settings.load_profile("project")
 
 # fsl_explain.explainers.methods.relax, as an attribute, is the function
 RELAX_MODULE = "fsl_explain.explainers.methods.relax"
+needs, quiet, run_page = page_runner.needs, page_runner.quiet, page_runner.run_page
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
 def pytest_addoption(parser):
     elsewhere.add_options(parser)
+    page_runner.add_options(parser)
 
 
 def pytest_configure(config):
