@@ -1,4 +1,4 @@
-"""The archives, made once of what git tracks and left in dist/, and an environment in which nothing but the wheel is installed."""
+"""The archives, made once of what git tracks and left in dist/, and an environment with the wheel alone."""
 
 import os
 import shutil

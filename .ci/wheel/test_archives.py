@@ -1,4 +1,4 @@
-"""Both archives hold what git tracks: a kind of file that is forgotten in pyproject.toml or MANIFEST.in is found here."""
+"""Both archives hold what git tracks, so that a kind of file forgotten in pyproject.toml or MANIFEST.in is found."""
 
 import tarfile
 import zipfile

@@ -99,7 +99,7 @@ def test_a_bank_is_searched_and_inspected(installed, images, weights, bank):
 
 def test_without_its_extra_serve_says_in_one_sentence_what_to_install(installed, bank):
     said = installed.run("retrieval-explain", "serve", "--bank", bank, *ENCODER, code=2)
-    assert said.endswith("install fsl-explain[serve].\n")
+    assert said.endswith("run: pip install 'fsl-explain[serve]'.\n")
     assert said.count("\n") == 1
 
 

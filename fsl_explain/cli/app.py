@@ -11,6 +11,7 @@ from fsl_explain.cli.commands.demo import demo
 from fsl_explain.cli.commands.evaluate import evaluate
 from fsl_explain.cli.commands.explain import explain
 from fsl_explain.cli.commands.figure import figure
+from fsl_explain.cli.commands.init import init
 from fsl_explain.cli.commands.mosaics import mosaics
 from fsl_explain.cli.commands.serve import serve
 from fsl_explain.cli.commands.table import table
@@ -24,8 +25,8 @@ app = manners.new_app(
     "made the score what it is, and how far the map can be trusted.",
     "demo",
 )
-for command in (demo, explain, serve, evaluate, mosaics, compare, figure, table, train, convert, config):
-    app.command(command)
+manners.add(app, demo, init, explain, serve, evaluate, mosaics, compare, figure, table, train, convert, config)
+manners.add_completion(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -70,6 +70,11 @@ class Figure:
         return self.heading + arrow
 
     @property
+    def of_places(self) -> bool:
+        """Whether it asks where the object is, which boxes or masks show."""
+        return bool({"mask", "boxes"} & set(self.needs))
+
+    @property
     def per_query(self) -> bool:
         """Whether it is made of scores, rather than of the map itself."""
         return bool(set(self.needs) & set(PER_QUERY))

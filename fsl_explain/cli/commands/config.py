@@ -31,6 +31,11 @@ def config(command: Annotated[str, among("command with a configuration", MODELS)
         evaluate, mosaics, compare, figure or train.
     schema
         Print the JSON schema instead, which editors and other programs check a file by.
+
+    Examples
+    --------
+    fsl-explain config evaluate > evaluate.toml
+    fsl-explain config mosaics --schema > mosaics.schema.json
     """
     show(MODELS[command], schema)
 

@@ -20,6 +20,11 @@ def demo(*, out: Path = Path("fsl-explain-demo"), limit: int | None = None, over
         its folder ``transformer``.
     limit
         Evaluate only the first N episodes: a first look in seconds, with wider intervals.
+
+    Examples
+    --------
+    fsl-explain demo
+    fsl-explain demo --limit 5 --out first-look
     """
     if limit is not None and limit < 1:
         raise Mistake(f"expected a --limit of at least 1 episode, but got {limit}.")

@@ -22,6 +22,7 @@ def evaluate(
 
     Every table carries the baselines grad-cam, lafam, centered-gaussian, random-blurred and all-ones. With --out the
     folder gets summary.json, queries.parquet, episodes.parquet and index.html; they appear together when all is done.
+    pandas.read_parquet("results/birds/queries.parquet") is a table with one row per query and method.
 
     Parameters
     ----------
@@ -33,6 +34,11 @@ def evaluate(
         Evaluate only the first N episodes.
     set_
         Change one setting, for example --set episodes.n_shot=5; may be repeated.
+
+    Examples
+    --------
+    fsl-explain evaluate --config birds.toml --out results/birds
+    fsl-explain evaluate --config birds.toml --set episodes.n_shot=5 --limit 20
     """
     settings = read_config(config, EvaluationConfig, set_).limited(limit)
     check_results_folder(out, resume=resume, overwrite=overwrite, save_maps=save_maps)

@@ -22,5 +22,10 @@ def config(command: Annotated[str, among("command with a configuration", MODELS)
         evaluate.
     schema
         Print the JSON schema instead, which editors and other programs check a file by.
+
+    Examples
+    --------
+    retrieval-explain config evaluate > bank.toml
+    retrieval-explain config evaluate --schema > bank.schema.json
     """
     show(MODELS[command], schema)
