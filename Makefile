@@ -53,8 +53,13 @@ lint: .venv/installed
 	$(BIN)/ruff format --check
 	$(BIN)/python .ci/style.py
 
+# Strict types inside, and a public face that leaves nothing for a type checker to guess.
 types: .venv/installed
 	$(BIN)/mypy
+	for package in episodes fsl_explain retrieval_explain; do \
+		$(BIN)/basedpyright --verifytypes $$package --ignoreexternal > /dev/null || \
+		{ $(BIN)/basedpyright --verifytypes $$package --ignoreexternal; exit 1; }; \
+	done
 
 contracts: .venv/installed
 	$(BIN)/lint-imports

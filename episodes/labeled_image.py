@@ -7,8 +7,8 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 import PIL.Image
-from jaxtyping import Int64
-from torchvision import tv_tensors
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
 
 from episodes.decoding import PIXEL_LIMIT, decoded
 from episodes.errors import Mistake
@@ -38,8 +38,8 @@ class LabeledImage:
     image: PIL.Image.Image
     label: int
     class_name: str
-    boxes: tv_tensors.BoundingBoxes | None = None
-    mask: tv_tensors.Mask | None = None
+    boxes: Float[Tensor, "box 4"] | None = None  # tv_tensors.BoundingBoxes
+    mask: Bool[Tensor, "height width"] | None = None  # tv_tensors.Mask
     path: Path | None = None
 
 

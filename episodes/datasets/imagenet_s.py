@@ -65,11 +65,11 @@ class ImageNetS:
         kept = _single(listed, self._number_of) if single_category else listed
         if not kept:
             raise Mistake(f"no mask of {masks} shows its own class alone; drop single_category or restore the masks.")
-        self.name = f"imagenet-s{len(self._number_of)} {part}{' single-category' if single_category else ''}"
-        self.classes = tuple(files)
+        self.name: str = f"imagenet-s{len(self._number_of)} {part}{' single-category' if single_category else ''}"
+        self.classes: tuple[str, ...] = tuple(files)
         label_of = {wnid: label for label, wnid in enumerate(self.classes)}
         self.labels: Int64[np.ndarray, "image"] = np.array([label_of[wnid] for _, wnid in kept], np.int64)
-        self.paths = tuple(Path(root) / part / wnid / f"{mask.stem}.JPEG" for mask, wnid in kept)
+        self.paths: tuple[Path, ...] = tuple(Path(root) / part / wnid / f"{mask.stem}.JPEG" for mask, wnid in kept)
         self._masks = [mask for mask, _ in kept]
 
     def __len__(self) -> int:

@@ -3,6 +3,8 @@
 import sys
 from collections.abc import Sequence
 
+from cyclopts import App
+
 from fsl_explain.cli import manners
 from fsl_explain.cli.commands.compare import compare
 from fsl_explain.cli.commands.config import config
@@ -19,7 +21,7 @@ from fsl_explain.cli.commands.train import train
 
 INTERRUPTED = "no result was written. An evaluation with --out keeps finished episodes: add --resume to go on."
 
-app = manners.new_app(
+app: App = manners.new_app(
     "fsl-explain",
     "Explain decisions that vision models make by similarity: which regions, channels and support images "
     "made the score what it is, and how far the map can be trusted.",

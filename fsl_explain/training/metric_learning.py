@@ -38,14 +38,19 @@ class MetricLearning(nn.Module):
         seed: int,
     ) -> None:
         super().__init__()
-        self.config, self.seed = config, seed
-        self.images_of = [np.flatnonzero(dataset.labels == label) for label in np.unique(dataset.labels)]
+        self.config: MultiSimilarityObjective | MarginObjective = config
+        self.seed: int = seed
+        self.images_of: list[Int64[np.ndarray, "image"]] = [
+            np.flatnonzero(dataset.labels == label) for label in np.unique(dataset.labels)
+        ]
         if len(self.images_of) < config.classes_per_batch:
             raise Mistake(
                 f"a batch needs {config.classes_per_batch} classes, but {dataset.name} has {len(self.images_of)}; "
                 "lower objective.classes_per_batch."
             )
-        self.embedder = embedder
+        self.embedder: Embedder = embedder
+        self.loss: nn.Module
+        self.miner: nn.Module
         self.loss, self.miner = (
             _multi_similarity(config)
             if isinstance(config, MultiSimilarityObjective)

@@ -3,6 +3,8 @@
 import sys
 from collections.abc import Sequence
 
+from cyclopts import App
+
 from fsl_explain.cli import manners
 from retrieval_explain.cli.commands.audit import audit
 from retrieval_explain.cli.commands.build import build
@@ -17,7 +19,7 @@ from retrieval_explain.cli.commands.serve import serve
 
 INTERRUPTED = "a build keeps the images that are done: add --resume to go on. Nothing else was written."
 
-app = manners.new_app(
+app: App = manners.new_app(
     "retrieval-explain",
     "Explain what a search in a bank of images returns: why these images came back, which regions met, and how "
     "the neighbors' votes add up.",

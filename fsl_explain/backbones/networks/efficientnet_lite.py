@@ -1,6 +1,7 @@
 """EfficientNet-Lite0 with its published ImageNet weights, from two packages of the ``pretrained`` extra."""
 
 from pathlib import Path
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ class EfficientNetLite0(nn.Module):
             from efficientnet_lite_pytorch import EfficientNet
         except ImportError as error:
             raise _missing_extra() from error
-        self.network = EfficientNet.from_name("efficientnet-lite0")
+        self.network: Any = EfficientNet.from_name("efficientnet-lite0")
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch channel h w"]:
         """Return the activation maps of a batch of images."""
