@@ -73,6 +73,7 @@ class EpisodeTasks:
         return self.num_tasks
 
     def __getitem__(self, position: int) -> Task:
+        """Draw a task: its images, and their labels from 0 to ``n_way`` - 1."""
         if self.num_tasks is not None and position >= self.num_tasks:
             raise IndexError(f"there are {self.num_tasks} tasks, numbered from 0, but got {position}.")
         episode = self.sampler[position]

@@ -55,6 +55,7 @@ class EpisodeSampler:
         self._check_sizes(class_names)
 
     def __getitem__(self, position: int) -> Episode:
+        """Draw an episode. Raises: ``IndexError`` below 0."""
         number = operator.index(position)
         if number < 0:
             raise IndexError(f"episodes are numbered from 0, got {number}; the sequence has no end to count from.")

@@ -30,7 +30,7 @@ class PreparedImage:
     ``boxes`` are (n, 4), clamped to the image, none of them empty; ``mask`` is True on the object.
     """
 
-    pixels: Float[Tensor, "color height width"]
+    pixels: Float[Tensor, "color height width"]  # float32, normalized as the transform says
     boxes: Float[Tensor, "box 4"] | None
     mask: Bool[Tensor, "height width"] | None
 

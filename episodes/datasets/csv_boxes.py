@@ -74,6 +74,7 @@ class CsvBoxes:
         return len(self.paths)
 
     def __getitem__(self, position: int, /) -> LabeledImage:
+        """Read the image at a position, from 0. Raises: ``ValueError`` for a file that cannot be read."""
         path, label = self.paths[position], int(self.labels[position])
         image = read_image(path, upright=False)
         size = (image.height, image.width)

@@ -59,6 +59,7 @@ class Cub200:
         return len(self.paths)
 
     def __getitem__(self, position: int, /) -> LabeledImage:
+        """Read the image at a position, from 0. Raises: ``ValueError`` for a file that cannot be read."""
         path, label = self.paths[position], int(self.labels[position])
         image = read_image(path, upright=False)
         boxes = checked_boxes(torch.tensor([self._boxes[position]]), (image.height, image.width), str(path))

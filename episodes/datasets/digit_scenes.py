@@ -93,6 +93,7 @@ class DigitScenes:
         return len(self.labels)
 
     def __getitem__(self, position: int, /) -> LabeledImage:
+        """Read the image at a position, from 0. Raises: ``ValueError`` for a file that cannot be read."""
         index = range(len(self))[position]
         label = int(self.labels[index])
         chance = self._chance(SCENE, index)

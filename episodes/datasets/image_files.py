@@ -39,5 +39,6 @@ class ImageFiles:
         return len(self.paths)
 
     def __getitem__(self, position: int, /) -> LabeledImage:
+        """Read the image at a position, from 0. Raises: ``ValueError`` for a file that cannot be read."""
         path = self.paths[position]
         return LabeledImage(read_image(path), UNLABELED, "", path=path)

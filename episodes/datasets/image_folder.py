@@ -34,5 +34,6 @@ class ImageFolder:
         return len(self.paths)
 
     def __getitem__(self, position: int, /) -> LabeledImage:
+        """Read the image at a position, from 0. Raises: ``ValueError`` for a file that cannot be read."""
         path, label = self.paths[position], int(self.labels[position])
         return LabeledImage(read_image(path), label, self.classes[label], path=path)

@@ -61,6 +61,7 @@ class ImageNetValidation:
         return len(self.paths)
 
     def __getitem__(self, position: int, /) -> LabeledImage:
+        """Read the image at a position, from 0. Raises: ``ValueError`` for a file that cannot be read."""
         path, label = self.paths[position], int(self.labels[position])
         image, class_name = read_image(path, upright=False), self.classes[label]
         xml = read_xml_boxes(self.annotations / f"{path.stem}.xml", first_pixel=0)

@@ -76,6 +76,7 @@ class ImageNetS:
         return len(self.paths)
 
     def __getitem__(self, position: int, /) -> LabeledImage:
+        """Read the image at a position, from 0. Raises: ``ValueError`` for a file that cannot be read."""
         path, where, label = self.paths[position], self._masks[position], int(self.labels[position])
         image, categories = read_image(path, upright=False), two_byte_categories(where)
         check_same_size(categories, image, where)

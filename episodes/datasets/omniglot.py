@@ -59,6 +59,7 @@ class Omniglot:
         return len(self.paths)
 
     def __getitem__(self, position: int, /) -> LabeledImage:
+        """Read the image at a position, from 0. Raises: ``ValueError`` for a file that cannot be read."""
         path, turn, label = self.paths[position], self._turns[position], int(self.labels[position])
         upright = read_image(path)
         image = upright if turn is None else upright.transpose(turn)

@@ -47,6 +47,7 @@ class OxfordPet:
         return len(self.paths)
 
     def __getitem__(self, position: int, /) -> LabeledImage:
+        """Read the image at a position, from 0. Raises: ``ValueError`` for a file that cannot be read."""
         path, label = self.paths[position], int(self.labels[position])
         image = read_image(path, upright=False)
         trimap = self.root / "annotations" / "trimaps" / f"{path.stem}.png"

@@ -68,6 +68,7 @@ class TorchvisionImages:
         return len(self._dataset)
 
     def __getitem__(self, position: int, /) -> LabeledImage:
+        """Read the image at a position, from 0. Raises: ``ValueError`` for a file that cannot be read."""
         image, label = self._dataset[position][0], int(self.labels[position])
         if not isinstance(image, PIL.Image.Image):
             raise WrongType(

@@ -32,6 +32,7 @@ class BankGallery:
         return len(self.bank)
 
     def __getitem__(self, position: int, /) -> LabeledImage:
+        """Read the image at a position, from 0. Raises: ``ValueError`` for a file that cannot be read."""
         path, label = self.paths[position], int(self.labels[position])
         if path is None:
             raise Mistake(f"row {position} of the bank {self.name} has no path; build the bank from images.")
