@@ -32,14 +32,15 @@ class Archives:
 @pytest.fixture(scope="session")
 def archives(tmp_path_factory) -> Archives:
     """The source archive, made of a copy of the tracked files, and the wheel, made of the source archive."""
-    copy, made = tmp_path_factory.mktemp("tracked"), ROOT / "dist"
-    shutil.rmtree(made, ignore_errors=True)
+    copy, made = tmp_path_factory.mktemp("tracked"), tmp_path_factory.mktemp("archives")
     for name in tracked():
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, copy / name)
     command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(made), str(copy)]
     done = subprocess.run(command, env=SURROUNDINGS, cwd=copy, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+    shutil.rmtree(ROOT / "dist", ignore_errors=True)
+    shutil.copytree(made, ROOT / "dist")
     return Archives(next(made.glob("*.whl")), next(made.glob("*.tar.gz")))
 
 

@@ -132,9 +132,8 @@ def _encoder(name: str, checkpoint: str | None) -> Iterator[str]:
 
 def _episodes(sizes: Sizes, images: int) -> Iterator[str]:
     yield from _words(
-        f"Each episode draws {sizes.n_way} classes, and of each {sizes.n_shot} support and queries. More episodes make "
-        f"intervals narrower. The smallest class, {sizes.smallest}, has {images} images, which n_shot and n_query "
-        "share."
+        f"Each episode draws {sizes.n_way} classes, and of each n_shot supports and n_query queries. More make "
+        f"intervals narrower. The smallest class, {sizes.smallest}, has {images} images for both."
     )
     yield "[episodes]"
     sampled = {"n_way": sizes.n_way, "n_shot": sizes.n_shot, "n_query": sizes.n_query, "seed": 0}

@@ -53,7 +53,7 @@ def test_class_folders_without_boxes_are_measured_at_once(tmp_path, capsys):
     assert (settings.episodes.n_way, settings.episodes.n_shot, settings.episodes.n_query) == (3, 1, 2)
     text = (tmp_path / "birds.toml").read_text()
     assert "No boxes or masks were found" in text
-    assert "The smallest class, tern, has 3 images" in text.replace("\n# ", " ")
+    assert "The smallest class, tern, has 3 images for both" in text.replace("\n# ", " ")
     summary = measured(tmp_path / "birds.toml", tmp_path / "results" / "birds")
     assert summary["episodes"] == 2
     assert all(summary["methods"]["contrast"][name]["mean"] is None for name in OF_PLACES)
