@@ -3,6 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 OUT ?= demo
 WORKERS ?= 2
+COMPLETENESS := PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH="$(CURDIR)" $(BIN)/basedpyright --ignoreexternal --verifytypes
 
 # Compiled modules are kept, even where the surroundings forbid it: else each process compiles torch anew, for seconds.
 export PYTHONDONTWRITEBYTECODE :=
@@ -61,8 +62,8 @@ lint: .venv/installed
 types: .venv/installed
 	$(BIN)/mypy
 	for package in episodes fsl_explain retrieval_explain; do \
-		$(BIN)/basedpyright --verifytypes $$package --ignoreexternal > /dev/null || \
-		{ $(BIN)/basedpyright --verifytypes $$package --ignoreexternal; exit 1; }; \
+		$(COMPLETENESS) $$package > /dev/null || \
+		{ $(COMPLETENESS) $$package; exit 1; }; \
 	done
 
 contracts: .venv/installed
