@@ -3,11 +3,12 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 OUT ?= demo
 WORKERS ?= 2
+COMPLETENESS := PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH="$(CURDIR)" $(BIN)/basedpyright --ignoreexternal --verifytypes
 
 # Compiled modules are kept, even where the surroundings forbid it: else each process compiles torch anew, for seconds.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test test-elsewhere learn2learn milvus interop check lint types contracts clean
+.PHONY: demo test test-elsewhere learn2learn milvus interop wheel extras check lint types contracts clean
 
 demo: .venv/installed
 	$(BIN)/fsl-explain demo --out $(OUT) --overwrite
@@ -54,6 +55,14 @@ interop: .venv-interop/installed
 	$(BIN)/uv pip install --python .venv-interop/bin/python --no-deps --require-hashes -r requirements-interop.lock
 	touch $@
 
+# Both archives in dist/, and what the wheel does in fresh environments of its own outside the checkout.
+wheel: .venv/installed
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -p no:cacheprovider .ci/wheel/test_archives.py .ci/wheel/test_installed_wheel.py
+
+# The same with one extra after the other.
+extras: .venv/installed
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -p no:cacheprovider .ci/wheel/test_each_extra.py
+
 check: lint types contracts
 
 lint: .venv/installed
@@ -61,8 +70,13 @@ lint: .venv/installed
 	$(BIN)/ruff format --check
 	$(BIN)/python .ci/style.py
 
+# Strict types inside, and a public face that leaves nothing for a type checker to guess.
 types: .venv/installed
 	$(BIN)/mypy
+	for package in episodes fsl_explain retrieval_explain; do \
+		$(COMPLETENESS) $$package > /dev/null || \
+		{ $(COMPLETENESS) $$package; exit 1; }; \
+	done
 
 contracts: .venv/installed
 	$(BIN)/lint-imports

@@ -2,4 +2,9 @@
 
 import lazy_loader as lazy
 
-__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)
+__version__ = "0.1.0"
+__getattr__, _late, __all__ = lazy.attach_stub(__name__, __file__)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -26,6 +26,7 @@ from .sampler import EpisodeSampler
 from .split import Split, select
 from .transforms import BlueGreenRed, PreparedImage, center_crop, direct_resize, prepare, training_transform
 
+__version__: str
 __all__ = [
     "PIXEL_LIMIT",
     "VOC_CLASSES",

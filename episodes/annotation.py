@@ -40,7 +40,7 @@ def mask_box(masks: Bool[Tensor, "batch height width"]) -> Float[Tensor, "batch 
     return torch.stack([left, top, right, bottom], dim=1).float()
 
 
-def checked_boxes(boxes: Float[Tensor, "box 4"], image_size: tuple[int, int], where: str) -> tv_tensors.BoundingBoxes:
+def checked_boxes(boxes: Float[Tensor, "box 4"], image_size: tuple[int, int], where: str) -> Float[Tensor, "box 4"]:
     """Return the boxes of one image, clamped to it, as float32; a box may leave it by up to 1 pixel.
 
     Args:
@@ -62,7 +62,8 @@ def checked_boxes(boxes: Float[Tensor, "box 4"], image_size: tuple[int, int], wh
             )
     limits = torch.tensor([width, height, width, height], dtype=torch.float32)
     inside = torch.minimum(boxes.float().clamp(min=0), limits)
-    return tv_tensors.BoundingBoxes(inside, format="XYXY", canvas_size=(height, width))
+    found: Tensor = tv_tensors.BoundingBoxes(inside, format="XYXY", canvas_size=(height, width))
+    return found
 
 
 def _fault(box: list[float], height: int, width: int) -> str | None:

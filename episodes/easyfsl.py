@@ -4,14 +4,13 @@ Its ``TaskSampler`` draws lists of indices, and its collate function makes of th
 and labels of the supports, those of the queries, and the labels that the classes have in the data set.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
-from torchvision.transforms import v2
 
 from episodes.episode import Episode
 from episodes.errors import Mistake
@@ -88,11 +87,14 @@ class CollatedTasks:
     """
 
     def __init__(
-        self, images: LabeledImages, sampler: EpisodeSampler, transform: v2.Transform, *, n_tasks: int
+        self, images: LabeledImages, sampler: EpisodeSampler, transform: Callable[..., Any], *, n_tasks: int
     ) -> None:
         if n_tasks < 1:
             raise Mistake(f"n_tasks should be at least 1, got {n_tasks}.")
-        self.images, self.sampler, self.transform, self.n_tasks = images, sampler, transform, n_tasks
+        self.images: LabeledImages = images
+        self.sampler: EpisodeSampler = sampler
+        self.transform: Callable[..., Any] = transform
+        self.n_tasks: int = n_tasks
 
     def __len__(self) -> int:
         return self.n_tasks

@@ -28,6 +28,11 @@ class TooLarge(Mistake, MemoryError):
 class MissingPackage(Mistake, ImportError):
     """An optional package that is not installed; the message names the extra that brings it."""
 
+    @classmethod
+    def of_extra(cls, extra: str, packages: str, what: str) -> "MissingPackage":
+        """The error that ``what`` needs ``packages``, which an extra of this distribution brings."""
+        return cls(f"{what} needs {packages}, not installed here; run: pip install 'fsl-explain[{extra}]'.")
+
 
 class Busy(Mistake, BlockingIOError):
     """A file or folder that another process is writing."""

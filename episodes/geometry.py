@@ -17,8 +17,16 @@ from episodes.errors import Mistake
 from episodes.resizing import steps_of
 from episodes.transforms import BlueGreenRed
 
-PIXEL_WISE = (v2.ToImage, v2.ToDtype, v2.Normalize, v2.PILToTensor, v2.ToTensor, v2.ConvertImageDtype, v2.RGB)
-PIXEL_WISE_V1 = (v1.ToTensor, v1.PILToTensor, v1.Normalize, v1.ConvertImageDtype)
+PIXEL_WISE: tuple[type, ...] = (
+    v2.ToImage,
+    v2.ToDtype,
+    v2.Normalize,
+    v2.PILToTensor,
+    v2.ToTensor,
+    v2.ConvertImageDtype,
+    v2.RGB,
+)
+PIXEL_WISE_V1: tuple[type, ...] = (v1.ToTensor, v1.PILToTensor, v1.Normalize, v1.ConvertImageDtype)
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 import PIL.Image
-from jaxtyping import Int64
-from torchvision import tv_tensors
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
 
 from episodes.decoding import PIXEL_LIMIT, decoded
 from episodes.errors import Mistake
@@ -36,10 +36,10 @@ class LabeledImage:
     """
 
     image: PIL.Image.Image
-    label: int
-    class_name: str
-    boxes: tv_tensors.BoundingBoxes | None = None
-    mask: tv_tensors.Mask | None = None
+    label: int  # its class, an index into the data set's classes
+    class_name: str  # the name of that class
+    boxes: Float[Tensor, "box 4"] | None = None  # tv_tensors.BoundingBoxes
+    mask: Bool[Tensor, "height width"] | None = None  # tv_tensors.Mask
     path: Path | None = None
 
 
@@ -67,7 +67,9 @@ class LabeledImages(Sized, Protocol):
     def paths(self) -> tuple[Path | None, ...]:
         """One path per image; None for an image that has no file."""
 
-    def __getitem__(self, position: int, /) -> LabeledImage: ...
+    def __getitem__(self, position: int, /) -> LabeledImage:
+        """Read the image at a position, from 0."""
+        ...
 
 
 def read_image(path: str | Path, *, upright: bool = True) -> PIL.Image.Image:

@@ -4,7 +4,7 @@ learn2learn itself is imported only by ``meta_dataset``.
 """
 
 import importlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -12,7 +12,6 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.utils.data import Dataset
-from torchvision.transforms import v2
 
 from episodes.episode import Episode
 from episodes.errors import MissingPackage, Mistake
@@ -53,11 +52,19 @@ class EpisodeTasks:
     """
 
     def __init__(
-        self, images: LabeledImages, sampler: EpisodeSampler, transform: v2.Transform, *, num_tasks: int | None = None
+        self,
+        images: LabeledImages,
+        sampler: EpisodeSampler,
+        transform: Callable[..., Any],
+        *,
+        num_tasks: int | None = None,
     ) -> None:
         if num_tasks is not None and num_tasks < 1:
             raise Mistake(f"num_tasks should be at least 1, got {num_tasks}; leave it out for tasks without end.")
-        self.images, self.sampler, self.transform, self.num_tasks = images, sampler, transform, num_tasks
+        self.images: LabeledImages = images
+        self.sampler: EpisodeSampler = sampler
+        self.transform: Callable[..., Any] = transform
+        self.num_tasks: int | None = num_tasks
         self._drawn = 0
 
     def __len__(self) -> int:
@@ -66,6 +73,7 @@ class EpisodeTasks:
         return self.num_tasks
 
     def __getitem__(self, position: int) -> Task:
+        """Draw a task: its images, and their labels from 0 to ``n_way`` - 1."""
         if self.num_tasks is not None and position >= self.num_tasks:
             raise IndexError(f"there are {self.num_tasks} tasks, numbered from 0, but got {position}.")
         episode = self.sampler[position]
@@ -113,7 +121,7 @@ def frozen_episodes(taskset: Taskset, n_shot: int) -> tuple[Episode, ...]:
     return tuple(_episode(task, label_of, n_shot, number) for number, task in enumerate(indices))
 
 
-def meta_dataset(images: LabeledImages, transform: v2.Transform) -> Any:
+def meta_dataset(images: LabeledImages, transform: Callable[..., Any]) -> Any:
     """Return a learn2learn ``MetaDataset`` of (pixels, label) without reading an image.
 
     learn2learn would read every image to learn its label; here both of its tables are filled from
@@ -135,7 +143,7 @@ def meta_dataset(images: LabeledImages, transform: v2.Transform) -> Any:
 
 
 class _LabeledPixels(Dataset[tuple[Tensor, int]]):
-    def __init__(self, images: LabeledImages, transform: v2.Transform) -> None:
+    def __init__(self, images: LabeledImages, transform: Callable[..., Any]) -> None:
         self.images, self.transform = images, transform
 
     def __len__(self) -> int:

@@ -90,6 +90,7 @@ class _Kept:
         return len(self._kept)
 
     def __getitem__(self, position: int, /) -> LabeledImage:
+        """Read the image at a position, from 0. Raises: ``ValueError`` for a file that cannot be read."""
         return self.whole[self._kept[position]]
 
 

@@ -44,12 +44,18 @@ class EpisodeSampler:
                 raise Mistake(f"{option} should be at least 1, got {size}.")
         if seed < 0:
             raise Mistake(f"seed should be at least 0, got {seed}.")
-        self.n_way, self.n_shot, self.n_query, self.seed = n_way, n_shot, n_query, seed
+        self.n_way: int = n_way
+        self.n_shot: int = n_shot
+        self.n_query: int = n_query
+        self.seed: int = seed
         checked = _whole_numbers(labels)
-        self.indices_of = {int(label): np.flatnonzero(checked == label) for label in np.unique(checked)}
+        self.indices_of: dict[int, Int64[np.ndarray, "image"]] = {
+            int(label): np.flatnonzero(checked == label) for label in np.unique(checked)
+        }
         self._check_sizes(class_names)
 
     def __getitem__(self, position: int) -> Episode:
+        """Draw an episode. Raises: ``IndexError`` below 0."""
         number = operator.index(position)
         if number < 0:
             raise IndexError(f"episodes are numbered from 0, got {number}; the sequence has no end to count from.")

@@ -26,9 +26,9 @@ class Split:
     """
 
     name: str
-    base: tuple[str, ...]
-    validation: tuple[str, ...]
-    novel: tuple[str, ...]
+    base: tuple[str, ...]  # classes to learn from
+    validation: tuple[str, ...]  # classes to choose settings by
+    novel: tuple[str, ...]  # classes that episodes ask about
 
     def __post_init__(self) -> None:
         part_of: dict[str, str] = {}
@@ -97,6 +97,7 @@ class _SelectedImages:
         return len(self._positions)
 
     def __getitem__(self, position: int, /) -> LabeledImage:
+        """Read the image at a position, from 0. Raises: ``ValueError`` for a file that cannot be read."""
         return replace(self._dataset[int(self._positions[position])], label=int(self.labels[position]))
 
 

@@ -1,12 +1,12 @@
 """From an annotated image to the tensor a network sees, boxes and mask following the image."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
@@ -17,6 +17,10 @@ from episodes.pixels import as_rgb
 from episodes.resizing import check_resized
 
 CROP_PADDING = 8
+if TYPE_CHECKING:  # torchvision tells type checkers nothing of its classes
+    _Transform = nn.Module
+else:
+    _Transform = v2.Transform
 
 
 @dataclass(frozen=True)
@@ -26,9 +30,9 @@ class PreparedImage:
     ``boxes`` are (n, 4), clamped to the image, none of them empty; ``mask`` is True on the object.
     """
 
-    pixels: Float[Tensor, "color height width"]
-    boxes: tv_tensors.BoundingBoxes | None
-    mask: tv_tensors.Mask | None
+    pixels: Float[Tensor, "color height width"]  # float32, normalized as the transform says
+    boxes: Float[Tensor, "box 4"] | None
+    mask: Bool[Tensor, "height width"] | None
 
     @property
     def target_mask(self) -> Bool[Tensor, "height width"] | None:
@@ -63,13 +67,13 @@ class PreparedImage:
 
 def direct_resize(
     size: int, mean: Sequence[float], std: Sequence[float], *, bgr: bool = False, interpolation: str = "bilinear"
-) -> v2.Compose:
+) -> nn.Module:
     """Return the few-shot test transform: resize to size × size whatever the aspect ratio, then normalize.
 
     ``mean`` and ``std`` are one number per channel of the result, of pixels in [0, 1]; with ``bgr`` these channels
     are blue, green and red. ``interpolation`` is ``bilinear``, ``bicubic`` or another of torchvision's modes.
     """
-    return v2.Compose([v2.ToImage(), _resize_to([size, size], interpolation), *_normalized(mean, std, bgr)])
+    return _in_turn(v2.ToImage(), _resize_to([size, size], interpolation), *_normalized(mean, std, bgr))
 
 
 def center_crop(
@@ -80,7 +84,7 @@ def center_crop(
     *,
     bgr: bool = False,
     interpolation: str = "bilinear",
-) -> v2.Compose:
+) -> nn.Module:
     """Return the test transform of metric learning: resize the shorter side, cut the central square, then normalize.
 
     Args:
@@ -100,7 +104,7 @@ def center_crop(
             f"expected a crop of at most {min(sides)} pixels, the shorter side, but got {crop}; resize to more."
         )
     steps = [v2.ToImage(), _resize_to(sides, interpolation), v2.CenterCrop(crop)]
-    return v2.Compose([*steps, *_normalized(mean, std, bgr)])
+    return _in_turn(*steps, *_normalized(mean, std, bgr))
 
 
 def training_transform(
@@ -111,7 +115,7 @@ def training_transform(
     flip: float = 0.5,
     erasing: float = 0.0,
     bgr: bool = False,
-) -> v2.Compose:
+) -> nn.Module:
     """Return the few-shot training transform: resize, crop with padding 8, flip, normalize, erase.
 
     Args:
@@ -128,10 +132,10 @@ def training_transform(
         v2.RandomCrop(size, padding=CROP_PADDING),
         v2.RandomHorizontalFlip(flip),
     ]
-    return v2.Compose([*steps, *_normalized(mean, std, bgr), *([_PixelErasing(erasing)] if erasing > 0 else [])])
+    return _in_turn(*steps, *_normalized(mean, std, bgr), *([_PixelErasing(erasing)] if erasing > 0 else []))
 
 
-def prepare(labeled: LabeledImage, transform: v2.Transform) -> PreparedImage:
+def prepare(labeled: LabeledImage, transform: Callable[..., Any]) -> PreparedImage:
     """Apply a transform to an image and to its boxes and mask alike.
 
     Boxes are clamped to what the transform kept of the image, and dropped where nothing is left.
@@ -153,7 +157,7 @@ def prepare(labeled: LabeledImage, transform: v2.Transform) -> PreparedImage:
     return PreparedImage(image.as_subclass(Tensor), _kept(result["boxes"]), result["mask"])
 
 
-class BlueGreenRed(v2.Transform):  # type: ignore[misc] # torchvision is untyped
+class BlueGreenRed(_Transform):
     """Reverse the order of an image's channels, as networks converted from Caffe want it."""
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:  # noqa: ARG002 - torchvision's signature
@@ -161,7 +165,7 @@ class BlueGreenRed(v2.Transform):  # type: ignore[misc] # torchvision is untyped
         return tv_tensors.wrap(inpt.flip(-3), like=inpt) if isinstance(inpt, tv_tensors.Image) else inpt
 
 
-class _PixelErasing(v2.Transform):  # type: ignore[misc] # torchvision is untyped
+class _PixelErasing(_Transform):
     """Random erasing of the image alone; torchvision's own warns when boxes or masks pass by."""
 
     def __init__(self, probability: float) -> None:
@@ -182,11 +186,17 @@ def _normalized(mean: Sequence[float], std: Sequence[float], bgr: bool) -> list[
     return [*order, v2.ToDtype(torch.float32, scale=True), v2.Normalize(list(mean), list(std))]
 
 
-def _kept(boxes: tv_tensors.BoundingBoxes | None) -> tv_tensors.BoundingBoxes | None:
+def _in_turn(*steps: nn.Module) -> nn.Module:
+    whole: nn.Module = v2.Compose([*steps])
+    return whole
+
+
+def _kept(boxes: Any) -> Float[Tensor, "box 4"] | None:
     if boxes is None:
         return None
     height, width = boxes.canvas_size
     limits = torch.tensor([width, height, width, height])
     clamped = torch.minimum(boxes.as_subclass(Tensor).float().clamp(min=0), limits)
     kept = clamped[(clamped[:, 2:] > clamped[:, :2]).all(dim=1)]
-    return tv_tensors.BoundingBoxes(kept, format="XYXY", canvas_size=(height, width))
+    found: Tensor = tv_tensors.BoundingBoxes(kept, format="XYXY", canvas_size=(height, width))
+    return found

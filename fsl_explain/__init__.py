@@ -2,9 +2,9 @@
 
 import lazy_loader as lazy
 
+from episodes import __version__ as __version__
 from episodes.errors import Mistake
 
-__version__ = "0.1.0"
 __getattr__, _late, __all__ = lazy.attach_stub(__name__, __file__)
 __all__ += ["Mistake"]
 

@@ -24,6 +24,7 @@ from fsl_explain.backbones.reading import Reading
 from fsl_explain.backbones.tail import IGNORE, NETWORK, Tail
 from fsl_explain.backbones.text import Prompted, TextTower
 from fsl_explain.backbones.tokens.integrated import INTEGRATED, patches_apart
+from fsl_explain.backbones.tokens.reading import TokenReading
 from fsl_explain.backbones.tokens.recognizing import tokens_of
 from fsl_explain.backbones.weights.checkpoint import check_usable
 from fsl_explain.config import EncoderConfig, HeadConfig
@@ -44,21 +45,19 @@ class Encoder(Scaled, Prepared, Prompted, DrawnFiner):
     """A network seen as images → activation maps → pooled → embedding.
 
     Calling it runs in eval mode without gradients, on the network's own device and in its own dtype, and gives the
-    network back as it was. What a network in half precision computes is pooled and embedded in float32,
-    by a copy of its head where that is in half precision too; what it computes on a device without float64 is pooled
-    and embedded on the CPU. ``mean`` and ``std`` are those of the normalized
-    pixels, or None where a preprocessing of the user's own hides them.
+    network back as it was. What a network in half precision computes is pooled and embedded in float32, by a copy of
+    its head where that is in half precision too; what it computes on a device without float64 is pooled and embedded on
+    the CPU. ``mean`` and ``std`` are those of the normalized pixels, or None where a preprocessing of the user's own
+    hides them.
 
-    ``inference`` is ``eager``, the network itself; ``folded``, a copy of it as it is now, channels last and with
-    batch normalization folded into the convolutions before it, which is faster and equal up to rounding; or
-    ``bf16``, that copy in bfloat16.
-
-    ``layout`` says how the maps lie: ``channels-first``, (batch, channel, h, w); ``channels-last``, (batch, h, w,
-    channel); or ``tokens``, (batch, token, channel) of a square grid. None recognizes the first two, with one more
-    forward pass where it must, and refuses what it cannot tell. Where the network itself goes on to something else
-    than the pooled maps of ``layer``, the first call warns of it; a ``head`` answers that, and so does
-    ``tail="ignore"``. With ``tail="network"`` the embedding is what the network itself returns, which a ``head`` may
-    go on from: all of it that lies behind ``layer`` is then explained by integration, with no pooling.
+    ``inference`` is ``eager``, the network itself; ``folded``, a copy of it as it is now, channels last and with batch
+    normalization folded into the convolutions before it, which is faster and equal up to rounding; or ``bf16``, that
+    copy in bfloat16. ``layout`` says how the maps lie: ``channels-first``, (batch, channel, h, w); ``channels-last``,
+    (batch, h, w, channel); or ``tokens``, (batch, token, channel) of a square grid. None recognizes the first two, with
+    one more forward pass where it must, and refuses what it cannot tell. Where the network itself goes on to something
+    else than the pooled maps of ``layer``, the first call warns of it; a ``head`` answers that, and so does
+    ``tail="ignore"``. With ``tail="network"`` the embedding is what the network itself returns, which a ``head`` may go
+    on from: all of it that lies behind ``layer`` is then explained by integration, with no pooling.
     """
 
     def __init__(
@@ -76,25 +75,29 @@ class Encoder(Scaled, Prepared, Prompted, DrawnFiner):
         readout: str | None = None,
         text: TextTower | None = None,
     ) -> None:
-        self.inference, self.text = inference, text
-        self.description = description or type(network).__name__
+        self.inference: str = inference
+        self.text: TextTower | None = text
+        self.description: str = description or type(network).__name__
         if readout == INTEGRATED:
             network, layer, layout, tail, readout = patches_apart(network, layer, self.description)
         self.pooling: Pooling = by_network(pooling, layer) if tail == NETWORK else POOLINGS.find(pooling)
-        self.head = nn.Identity() if head is None else module_in_full_precision(head)
+        self.head: nn.Module = nn.Identity() if head is None else module_in_full_precision(head)
         self.transform: Preprocess = preprocess or direct_resize(224, IMAGENET_MEAN, IMAGENET_STD)
         check_usable(network, self.description)
-        self.network, self.layer = for_inference(network, layer, inference)
+        ready = for_inference(network, layer, inference)
+        self.network: nn.Module = ready[0]
+        self.layer: nn.Module | None = ready[1]
         warn_of_mixing(self.network, self.head, owner=self.description)
         self.random: tuple[str, ...] = ()  # the parts, network and head, that are known to have random weights
         self.centered_on = ""  # words for the images whose mean the embeddings are centered on
         self.unfilled: tuple[str, ...] = ()  # parameters behind the layer that a checkpoint did not hold
         told = Tail(self.description, tail, silent=layer is None or head is not None)
-        self.reading = Reading(self.network, self.layer, layout, told)
-        self.tokens = tokens_of(self.network, self.layer, layout, readout, self.description)
+        self.reading: Reading = Reading(self.network, self.layer, layout, told)
+        self.tokens: TokenReading | None = tokens_of(self.network, self.layer, layout, readout, self.description)
         if self.tokens is not None:
             own = module_in_full_precision(self.tokens.head)
-            self.pooling, self.head = self.tokens.pooling(self.pooling), nn.Sequential(own, self.head)
+            self.pooling = self.tokens.pooling(self.pooling)
+            self.head = nn.Sequential(own, self.head)
         self._channels_last = True
 
     @classmethod
@@ -112,29 +115,27 @@ class Encoder(Scaled, Prepared, Prompted, DrawnFiner):
     ) -> "Encoder":
         """Build an encoder by name, with the pooling and the head of its paper unless others are given.
 
-        Few-shot, for images of 84×84 and with LeakyReLU 0.1: ``conv4net``, ``conv64f``, ``resnet12``, ``resnet18``
-        and ``wrn-28-10``; with ReLU: ``can-resnet12``. Metric learning, with max pooling, a linear head and BGR images
-        of 227×227: ``bn-inception``. Self-supervised, with heads of 128 channels: ``npid-resnet18``,
-        ``npid-resnet50``, ``moco-resnet50`` and ``moco-v2-resnet50``; without a head: ``simclr-resnet50`` and
-        ``swav-resnet50``. Classifiers: ``supervised-resnet50`` and ``efficientnet-lite0``. Of other libraries:
-        ``torchvision:<name>``, ``timm:<name>``, ``transformers:<folder>`` and ``open_clip:<name>[/<file>]``; nothing is
-        fetched without ``download=True``, and what is compared is seen to be what the network itself returns, or its
-        last linear layer reads, unless a ``layer`` or a ``tail`` says otherwise. ``readout`` is as ``wrap`` says.
+        Few-shot, for images of 84×84 and with LeakyReLU 0.1: ``conv4net``, ``conv64f``, ``resnet12``, ``resnet18`` and
+        ``wrn-28-10``; with ReLU: ``can-resnet12``. Metric learning, with max pooling, a linear head and BGR images of
+        227×227: ``bn-inception``. Self-supervised, with heads of 128 channels: ``npid-resnet18``, ``npid-resnet50``,
+        ``moco-resnet50`` and ``moco-v2-resnet50``; without a head: ``simclr-resnet50`` and ``swav-resnet50``.
+        Classifiers: ``supervised-resnet50`` and ``efficientnet-lite0``. Of other libraries: ``torchvision:<name>``,
+        ``timm:<name>``, ``transformers:<folder>`` and ``open_clip:<name>[/<file>]``; nothing is fetched without
+        ``download=True``, and what is compared is seen to be what the network itself returns, or its last linear layer
+        reads, unless a ``layer`` or a ``tail`` says otherwise. ``readout`` is as ``wrap`` says.
 
         Without a checkpoint ``efficientnet-lite0`` has its published ImageNet weights, and ``demo-vit``, a small Vision
         Transformer, those of digit scenes that come with the project; the others have random ones drawn from ``seed``
         (default 0), unless ``weights`` names torchvision's. ``size`` is the side of the square images, ``mean`` and
-        ``std`` are those of their pixels; further keywords go to the network. ``head`` is a module
-        ready for use, or a description: ``HeadConfig(kind="none")`` for none.
+        ``std`` are those of their pixels; further keywords go to the network. ``head`` is a module ready for use, or a
+        description: ``HeadConfig(kind="none")`` for none. A checkpoint may be an official one: its release is
+        recognized by its names, or named with ``release``, and the activation, the pooling and the images that it was
+        trained with are taken unless others are given. ``module:function`` or ``path/to/file.py:function`` is a
+        function of yours that returns an encoder, looked for in the current folder first; it is called with what is
+        given, and your code runs.
 
-        A checkpoint may be an official one: its release is recognized by its names, or named with ``release``, and
-        the activation, the pooling and the images that it was trained with are taken unless others are given.
-
-        ``module:function`` or ``path/to/file.py:function`` is a function of yours that returns an encoder, looked for
-        in the current folder first; it is called with what is given, and your code runs.
-
-        Raises: ``LookupError`` for an unknown name, with the nearest ones; ``ValueError`` for a checkpoint
-        that does not fit, or of several networks, one of which ``part`` then names.
+        Raises: ``LookupError`` for an unknown name, with the nearest ones; ``ValueError`` for a checkpoint that does
+        not fit, or of several networks, one of which ``part`` then names.
         """
         path = None if checkpoint is None else Path(checkpoint)
         if is_own_encoder(name):
@@ -220,15 +221,14 @@ class Encoder(Scaled, Prepared, Prompted, DrawnFiner):
         """Wrap any network; ``layer`` is the name or the module whose output is explained.
 
         A network of tokens needs no layer: ``readout`` says how its embedding comes about, None as the network itself
-        makes it. ``class``, the class token's stream, ``class-direct`` and ``class-last`` are three ways to split
-        the same embedding; ``mean`` is that of the patches, ``class+mean`` both behind each other, and
-        ``attention-pool`` that of a latent query. ``integrated`` takes the patches as they are last read, behind
-        a norm, and integrates over all that the network does behind them.
-
-        Images are resized to 224×224 and normalized with ImageNet's statistics unless ``preprocess``,
-        from a PIL image to a (3, H, W) tensor, says otherwise. A network may read any number of channels; pictures
-        show one in gray, two as their mean, and of more than three the first three as RGB. ``layout`` and ``tail`` are
-        as the class says. ``text`` is the tower for text of the same model, with ``model.visual`` as the module.
+        makes it. ``class``, the class token's stream, ``class-direct`` and ``class-last`` are three ways to split the
+        same embedding; ``mean`` is that of the patches, ``class+mean`` both behind each other, and ``attention-pool``
+        that of a latent query. ``integrated`` takes the patches as they are last read, behind a norm, and integrates
+        over all that the network does behind them. Images are resized to 224×224 and normalized with ImageNet's
+        statistics unless ``preprocess``, from a PIL image to a (3, H, W) tensor, says otherwise. A network may read any
+        number of channels; pictures show one in gray, two as their mean, and of more than three the first three as RGB.
+        ``layout`` and ``tail`` are as the class says. ``text`` is the tower for text of the same model, with
+        ``model.visual`` as the module.
 
         Raises: ``LookupError`` for an unknown layer, with the nearest names.
         """

@@ -1,7 +1,7 @@
 """Decisions by similarity as scikit-learn's classifiers: every rule, over embeddings or over images with an encoder."""
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -29,7 +29,19 @@ from fsl_explain.similarities import SIMILARITIES, Similarity, is_without, simil
 Rows = Any  # (row, channel) numbers, or with an encoder preprocessed images (row, 3, H, W)
 
 
-class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+if TYPE_CHECKING:  # scikit-learn tells type checkers nothing of its classes
+
+    class _Estimator:
+        def get_params(self, deep: bool = True) -> dict[str, Any]: ...
+        def set_params(self, **params: Any) -> Self: ...
+        def score(self, X: Any, y: Any, sample_weight: Any = None) -> float: ...  # noqa: N803 - scikit-learn's
+else:
+
+    class _Estimator(ClassifierMixin, BaseEstimator):
+        pass
+
+
+class FewShotClassifier(_Estimator):
     """Gives rows the class of the supports that are most like them, as ``explain`` decides; for scikit-learn's tools.
 
     Without an ``encoder``, X holds embeddings (row, channel) of any array type that scikit-learn takes. With one it
@@ -74,7 +86,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 raise Mistake(f"expected a class for each of {len(X)} images, but got {len(y)}.")
         check_classification_targets(y)
         encoding = LabelEncoder().fit(y)
-        self.classes_ = encoding.classes_
+        self.classes_: np.ndarray = encoding.classes_
         labels = torch.from_numpy(encoding.transform(y))
         order = labels.argsort(stable=True)
         counts = labels.bincount().tolist()
@@ -88,7 +100,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         scales = None if self.encoder is None else self.encoder.scales
         self._fitted_ = fitted_on(supports, scales) if self.similarity == "mahalanobis" else None
         self._expect_similar(embeddings)
-        self.supports_ = replace(supports, unlabeled=None if unlabeled is None else self._embedded(unlabeled))
+        together = None if unlabeled is None else self._embedded(unlabeled)
+        self.supports_: SupportSet = replace(supports, unlabeled=together)
         if self.encoder is not None:
             images = X[order].split(counts)
             self._images_ = dict(zip(names, images, strict=True))

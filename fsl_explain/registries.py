@@ -195,6 +195,7 @@ ENCODERS: Registry[Any] = Registry(
         "supervised-resnet50": "fsl_explain.backbones.recipes:SUPERVISED_RESNET50",
     },
 )
+"""Every encoder of the project by the name that ``Encoder.named`` and ``--encoder`` take; a name is also its recipe."""
 CENTERS: Registry[Any] = Registry("center", {"bank": "retrieval_explain.centering:centered_on"})
 FAMILIES: Registry[Any] = Registry(
     "family of encoders",

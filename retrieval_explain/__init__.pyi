@@ -15,6 +15,7 @@ from .ranking.neighbors import Neighbors
 from .sharded_bank import load_shards
 
 Mistake = episodes.errors.Mistake
+__version__: str
 __all__ = [
     "Expectation",
     "Inspection",

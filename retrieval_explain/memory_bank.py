@@ -61,11 +61,11 @@ class MemoryBank:
     has none. ``paths`` holds "" where an image has none. ``similarity`` is a name, or an object that has none.
     """
 
-    rows: Rows
+    rows: Rows  # the embeddings, in memory or mapped from a file
     similarity: str | Similarity
-    entries: Entries
+    entries: Entries  # ids, labels, classes and paths of the rows
     encoder: str = ""  # what made the embeddings, with its fingerprint
-    preprocessing: str = ""
+    preprocessing: str = ""  # how their images were prepared
     verified: Verified | None = None  # None: exact search
     store: Store | None = None  # None: in memory only
 

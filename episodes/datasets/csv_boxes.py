@@ -61,19 +61,20 @@ class CsvBoxes:
         check_format(box_format)
         self._format = box_format
         rows = _rows(Path(root) / table, file, label, inclusive and box_format == "xyxy", box_format)
-        self.name = Path(root).resolve().name
-        self.classes = tuple(sorted({row.class_name for row in rows.values()}))
+        self.name: str = Path(root).resolve().name
+        self.classes: tuple[str, ...] = tuple(sorted({row.class_name for row in rows.values()}))
         label_of = {class_name: index for index, class_name in enumerate(self.classes)}
         self.labels: Int64[np.ndarray, "image"] = np.array(
             [label_of[row.class_name] for row in rows.values()], np.int64
         )
-        self.paths = tuple(Path(root) / images / name for name in rows)
+        self.paths: tuple[Path, ...] = tuple(Path(root) / images / name for name in rows)
         self._boxes = [row.boxes for row in rows.values()]
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, position: int, /) -> LabeledImage:
+        """Read the image at a position, from 0. Raises: ``ValueError`` for a file that cannot be read."""
         path, label = self.paths[position], int(self.labels[position])
         image = read_image(path, upright=False)
         size = (image.height, image.width)

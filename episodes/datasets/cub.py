@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import torch
-from jaxtyping import Int64
+from jaxtyping import Bool, Int64
+from torch import Tensor
 from torchvision import tv_tensors
 
 from episodes.annotation import checked_boxes
@@ -46,10 +47,10 @@ class Cub200:
         _check_same_images(files, {"image_class_labels.txt": class_ids, "bounding_boxes.txt": boxes}, folder)
         kept = sorted(files, key=int) if part is None else _images_of_part(folder, files, part)
         label_of = {class_id: label for label, class_id in enumerate(sorted(class_names, key=int))}
-        self.name = "cub-200-2011" if part is None else f"cub-200-2011 {part}"
-        self.classes = tuple(class_names[class_id] for class_id in label_of)
+        self.name: str = "cub-200-2011" if part is None else f"cub-200-2011 {part}"
+        self.classes: tuple[str, ...] = tuple(class_names[class_id] for class_id in label_of)
         self.labels: Int64[np.ndarray, "image"] = _labels([class_ids[image] for image in kept], label_of, folder)
-        self.paths = tuple(folder / "images" / files[image] for image in kept)
+        self.paths: tuple[Path, ...] = tuple(folder / "images" / files[image] for image in kept)
         self._boxes = [_half_open(boxes[image], folder, image) for image in kept]
         self._folder, self._image_ids = folder, kept
         self._segmentations = _segmentations(folder, Path(root)) if segmentations else None
@@ -58,6 +59,7 @@ class Cub200:
         return len(self.paths)
 
     def __getitem__(self, position: int, /) -> LabeledImage:
+        """Read the image at a position, from 0. Raises: ``ValueError`` for a file that cannot be read."""
         path, label = self.paths[position], int(self.labels[position])
         image = read_image(path, upright=False)
         boxes = checked_boxes(torch.tensor([self._boxes[position]]), (image.height, image.width), str(path))
@@ -100,11 +102,12 @@ def _segmentations(folder: Path, root: Path) -> Path:
     raise MissingFile(f"{folder / 'segmentations'} does not exist; unpack CUB-200-2011's segmentations there.")
 
 
-def _bird(segmentations: Path, path: Path, image: PIL.Image.Image) -> tv_tensors.Mask:
+def _bird(segmentations: Path, path: Path, image: PIL.Image.Image) -> Bool[Tensor, "height width"]:
     where = segmentations / path.parent.name / f"{path.stem}.png"
     levels = np.asarray(decoded(where).convert("L"))
     check_same_size(levels, image, where)
-    return tv_tensors.Mask(torch.from_numpy(levels >= MAJORITY))
+    found: Tensor = tv_tensors.Mask(torch.from_numpy(levels >= MAJORITY))
+    return found
 
 
 def _table(path: Path) -> dict[str, str]:

@@ -78,11 +78,13 @@ class DigitScenes:
         for option, value, least in (("per_class", per_class, 1), ("seed", seed, 0), ("size", size, LEAST_SIZE)):
             if value < least:
                 raise Mistake(f"{option} should be at least {least}, got {value}.")
-        self.name = f"digit-scenes {part}"
-        self.seed, self.size, self.distractor = seed, size, distractor
+        self.name: str = f"digit-scenes {part}"
+        self.seed: int = seed
+        self.size: int = size
+        self.distractor: bool = distractor
         self._part_number = list(TURNS).index(part)
         self._classes = [_DigitClass(digit, turn) for digit, turns in TURNS[part].items() for turn in turns]
-        self.classes = tuple(digit_class.name for digit_class in self._classes)
+        self.classes: tuple[str, ...] = tuple(digit_class.name for digit_class in self._classes)
         count = per_class * len(self.classes)
         self.labels: Int64[np.ndarray, "image"] = np.arange(count, dtype=np.int64) % len(self.classes)
         self.paths: tuple[Path | None, ...] = (None,) * count
@@ -91,6 +93,7 @@ class DigitScenes:
         return len(self.labels)
 
     def __getitem__(self, position: int, /) -> LabeledImage:
+        """Read the image at a position, from 0. Raises: ``ValueError`` for a file that cannot be read."""
         index = range(len(self))[position]
         label = int(self.labels[index])
         chance = self._chance(SCENE, index)

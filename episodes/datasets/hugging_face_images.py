@@ -74,10 +74,11 @@ class HuggingFaceImages:
     ) -> None:
         _expect_one_split(dataset, name)
         check_format(box_format)
-        self.name, self._image, self._boxes, self._format = name, image, boxes, box_format
+        self.name: str = name
+        self._image, self._boxes, self._format = image, boxes, box_format
         _expect_images(dataset, name, image)
         found = _Labels((), np.full(len(dataset), UNLABELED)) if label is None else _labels(dataset, name, label)
-        self.classes = found.classes
+        self.classes: tuple[str, ...] = found.classes
         self.labels: Int64[np.ndarray, "image"] = found.labels
         self.paths: tuple[Path | None, ...] = tuple(_paths(dataset, image))
         if boxes is not None:
@@ -89,6 +90,7 @@ class HuggingFaceImages:
         return len(self.labels)
 
     def __getitem__(self, position: int, /) -> LabeledImage:
+        """Read the image at a position, from 0. Raises: ``ValueError`` for one that cannot be read."""
         where = f"image {position} of {self.name}"
         try:
             row = self._rows[position]

@@ -25,13 +25,13 @@ class ImageFiles:
     """
 
     def __init__(self, root: str | Path) -> None:
-        self.root = Path(root)
+        self.root: Path = Path(root)
         found = images_below(self.root)
-        self.paths = tuple(found.images)
+        self.paths: tuple[Path, ...] = tuple(found.images)
         if not self.paths:
             raise Mistake(f"the folder {self.root} holds no PNG, JPEG or WebP image; check the path {ALSO}.")
         say_left_out(self.root, found.left_out)
-        self.name = self.root.resolve().name
+        self.name: str = self.root.resolve().name
         self.classes: tuple[str, ...] = ()
         self.labels: Int64[np.ndarray, "image"] = np.full(len(self.paths), UNLABELED, dtype=np.int64)
 
@@ -39,5 +39,6 @@ class ImageFiles:
         return len(self.paths)
 
     def __getitem__(self, position: int, /) -> LabeledImage:
+        """Read the image at a position, from 0. Raises: ``ValueError`` for a file that cannot be read."""
         path = self.paths[position]
         return LabeledImage(read_image(path), UNLABELED, "", path=path)

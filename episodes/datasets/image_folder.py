@@ -23,16 +23,17 @@ class ImageFolder:
     """
 
     def __init__(self, root: str | Path) -> None:
-        self.root = Path(root)
+        self.root: Path = Path(root)
         files = images_by_class(self.root)
-        self.name = self.root.resolve().name
-        self.classes = tuple(files)
-        self.paths = tuple(path for images in files.values() for path in images)
+        self.name: str = self.root.resolve().name
+        self.classes: tuple[str, ...] = tuple(files)
+        self.paths: tuple[Path, ...] = tuple(path for images in files.values() for path in images)
         self.labels: Int64[np.ndarray, "image"] = repeated_labels(len(images) for images in files.values())
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, position: int, /) -> LabeledImage:
+        """Read the image at a position, from 0. Raises: ``ValueError`` for a file that cannot be read."""
         path, label = self.paths[position], int(self.labels[position])
         return LabeledImage(read_image(path), label, self.classes[label], path=path)

@@ -47,20 +47,21 @@ class ImageNetValidation:
     """
 
     def __init__(self, root: str | Path, *, images: str | None = None, annotations: str | None = None) -> None:
-        self.root = Path(root)
+        self.root: Path = Path(root)
         folder = _existing(self.root, (images,) if images else IMAGES, "images")
-        self.annotations = _existing(self.root, (annotations,) if annotations else ANNOTATIONS, "XML annotations")
+        self.annotations: Path = _existing(self.root, (annotations,) if annotations else ANNOTATIONS, "XML annotations")
         listed = _listed(self.root, folder)
         self.name = "imagenet-validation"
-        self.classes = _classes(self.root, {wnid for _, wnid in listed})
+        self.classes: tuple[str, ...] = _classes(self.root, {wnid for _, wnid in listed})
         label_of = {wnid: label for label, wnid in enumerate(self.classes)}
         self.labels: Int64[np.ndarray, "image"] = np.array([label_of[wnid] for _, wnid in listed], np.int64)
-        self.paths = tuple(path for path, _ in listed)
+        self.paths: tuple[Path, ...] = tuple(path for path, _ in listed)
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, position: int, /) -> LabeledImage:
+        """Read the image at a position, from 0. Raises: ``ValueError`` for a file that cannot be read."""
         path, label = self.paths[position], int(self.labels[position])
         image, class_name = read_image(path, upright=False), self.classes[label]
         xml = read_xml_boxes(self.annotations / f"{path.stem}.xml", first_pixel=0)

@@ -65,17 +65,18 @@ class ImageNetS:
         kept = _single(listed, self._number_of) if single_category else listed
         if not kept:
             raise Mistake(f"no mask of {masks} shows its own class alone; drop single_category or restore the masks.")
-        self.name = f"imagenet-s{len(self._number_of)} {part}{' single-category' if single_category else ''}"
-        self.classes = tuple(files)
+        self.name: str = f"imagenet-s{len(self._number_of)} {part}{' single-category' if single_category else ''}"
+        self.classes: tuple[str, ...] = tuple(files)
         label_of = {wnid: label for label, wnid in enumerate(self.classes)}
         self.labels: Int64[np.ndarray, "image"] = np.array([label_of[wnid] for _, wnid in kept], np.int64)
-        self.paths = tuple(Path(root) / part / wnid / f"{mask.stem}.JPEG" for mask, wnid in kept)
+        self.paths: tuple[Path, ...] = tuple(Path(root) / part / wnid / f"{mask.stem}.JPEG" for mask, wnid in kept)
         self._masks = [mask for mask, _ in kept]
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, position: int, /) -> LabeledImage:
+        """Read the image at a position, from 0. Raises: ``ValueError`` for a file that cannot be read."""
         path, where, label = self.paths[position], self._masks[position], int(self.labels[position])
         image, categories = read_image(path, upright=False), two_byte_categories(where)
         check_same_size(categories, image, where)

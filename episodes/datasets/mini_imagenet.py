@@ -24,16 +24,17 @@ class MiniImageNet:
 
     def __init__(self, root: str | Path, part: str | None = None) -> None:
         listed = _listed(Path(root), part)
-        self.name = "mini-imagenet" if part is None else f"mini-imagenet {part}"
-        self.classes = tuple(sorted({class_name for _, class_name in listed}))
+        self.name: str = "mini-imagenet" if part is None else f"mini-imagenet {part}"
+        self.classes: tuple[str, ...] = tuple(sorted({class_name for _, class_name in listed}))
         label_of = {class_name: label for label, class_name in enumerate(self.classes)}
         self.labels: Int64[np.ndarray, "image"] = np.array([label_of[class_name] for _, class_name in listed], np.int64)
-        self.paths = tuple(path for path, _ in listed)
+        self.paths: tuple[Path, ...] = tuple(path for path, _ in listed)
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, position: int, /) -> LabeledImage:
+        """Read the image at a position, from 0. Raises: ``ValueError`` for a file that cannot be read."""
         path, label = self.paths[position], int(self.labels[position])
         return LabeledImage(read_image(path), label, self.classes[label], path=path)
 

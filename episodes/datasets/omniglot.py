@@ -46,19 +46,20 @@ class Omniglot:
         }
         turns = tuple(TURNS) if rotations else (0,)
         listed = [(path, name, turn) for turn in turns for name, files in sorted(characters.items()) for path in files]
-        self.name = "omniglot" if part is None else f"omniglot {part}"
-        self.classes = tuple(_class_name(name, turn) for turn in turns for name in sorted(characters))
+        self.name: str = "omniglot" if part is None else f"omniglot {part}"
+        self.classes: tuple[str, ...] = tuple(_class_name(name, turn) for turn in turns for name in sorted(characters))
         label_of = {class_name: label for label, class_name in enumerate(self.classes)}
         self.labels: Int64[np.ndarray, "image"] = np.array(
             [label_of[_class_name(name, turn)] for _, name, turn in listed], np.int64
         )
-        self.paths = tuple(path for path, _, _ in listed)
+        self.paths: tuple[Path, ...] = tuple(path for path, _, _ in listed)
         self._turns = [TURNS[turn] for _, _, turn in listed]
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, position: int, /) -> LabeledImage:
+        """Read the image at a position, from 0. Raises: ``ValueError`` for a file that cannot be read."""
         path, turn, label = self.paths[position], self._turns[position], int(self.labels[position])
         upright = read_image(path)
         image = upright if turn is None else upright.transpose(turn)

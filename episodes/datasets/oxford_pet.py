@@ -34,19 +34,20 @@ class OxfordPet:
     def __init__(self, root: str | Path, *, border: str = "object") -> None:
         if border not in BORDERS:
             raise unknown_name("reading of the border", border, BORDERS)
-        self.root = Path(root)
+        self.root: Path = Path(root)
         self.name = "oxford-iiit-pet"
         stems, class_ids, breed_of = _listed(self.root / "annotations" / "list.txt")
         label_of = {class_id: label for label, class_id in enumerate(sorted(breed_of))}
-        self.classes = tuple(breed_of[class_id] for class_id in label_of)
+        self.classes: tuple[str, ...] = tuple(breed_of[class_id] for class_id in label_of)
         self.labels: Int64[np.ndarray, "image"] = np.array([label_of[class_id] for class_id in class_ids], np.int64)
-        self.paths = tuple(self.root / "images" / f"{stem}.jpg" for stem in stems)
+        self.paths: tuple[Path, ...] = tuple(self.root / "images" / f"{stem}.jpg" for stem in stems)
         self._on_object = BORDERS[border]
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, position: int, /) -> LabeledImage:
+        """Read the image at a position, from 0. Raises: ``ValueError`` for a file that cannot be read."""
         path, label = self.paths[position], int(self.labels[position])
         image = read_image(path, upright=False)
         trimap = self.root / "annotations" / "trimaps" / f"{path.stem}.png"

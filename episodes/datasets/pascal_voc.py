@@ -66,24 +66,25 @@ class PascalVoc:
         labels: Sequence[str] | None = None,
         single_category: bool = False,
     ) -> None:
-        self.root = _official_folder(Path(root), year)
+        self.root: Path = _official_folder(Path(root), year)
         if annotation not in LISTS:
             raise unknown_name("annotation of PASCAL VOC", annotation, LISTS)
-        self.classes = _chosen(labels)
+        self.classes: tuple[str, ...] = _chosen(labels)
         stems = _stems(self.root / "ImageSets" / LISTS[annotation] / f"{image_set}.txt")
         self._masked = annotation == "masks"
         covered = _mask_cover(self.root, stems) if self._masked else _box_cover(self.root, stems)
         kept = _largest(stems, covered, self.classes, single_category)
         if not kept:
             raise Mistake(f"no image of {self.root}, list {image_set}, is left; choose more labels or another list.")
-        self.name = f"pascal-voc-{year} {image_set} {annotation}{' single-category' if single_category else ''}"
+        self.name: str = f"pascal-voc-{year} {image_set} {annotation}{' single-category' if single_category else ''}"
         self.labels: Int64[np.ndarray, "image"] = np.array([self.classes.index(name) for _, name in kept], np.int64)
-        self.paths = tuple(self.root / "JPEGImages" / f"{stem}.jpg" for stem, _ in kept)
+        self.paths: tuple[Path, ...] = tuple(self.root / "JPEGImages" / f"{stem}.jpg" for stem, _ in kept)
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, position: int, /) -> LabeledImage:
+        """Read the image at a position, from 0. Raises: ``ValueError`` for a file that cannot be read."""
         path, label = self.paths[position], int(self.labels[position])
         image, class_name = read_image(path, upright=False), self.classes[label]
         size = (image.height, image.width)

@@ -26,15 +26,16 @@ class TieredImageNet:
         present = [name for name in PARTS if (folder / name).is_dir()]
         chosen = chosen_parts(part, present, f"the folders {', '.join(PARTS if part is None else (part,))} in {folder}")
         listed = images_of_folders(folder, chosen)
-        self.name = "tiered-imagenet" if part is None else f"tiered-imagenet {part}"
-        self.classes = tuple(sorted({class_name for _, class_name in listed}))
+        self.name: str = "tiered-imagenet" if part is None else f"tiered-imagenet {part}"
+        self.classes: tuple[str, ...] = tuple(sorted({class_name for _, class_name in listed}))
         label_of = {class_name: label for label, class_name in enumerate(self.classes)}
         self.labels: Int64[np.ndarray, "image"] = np.array([label_of[class_name] for _, class_name in listed], np.int64)
-        self.paths = tuple(path for path, _ in listed)
+        self.paths: tuple[Path, ...] = tuple(path for path, _ in listed)
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, position: int, /) -> LabeledImage:
+        """Read the image at a position, from 0. Raises: ``ValueError`` for a file that cannot be read."""
         path, label = self.paths[position], int(self.labels[position])
         return LabeledImage(read_image(path), label, self.classes[label], path=path)

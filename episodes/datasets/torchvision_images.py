@@ -56,18 +56,19 @@ class TorchvisionImages:
             )
         count = int(found.max()) + 1 if found.size else 0
         names = getattr(dataset, "classes", None) if classes is None else classes
-        self.classes = tuple(str(entry) for entry in (range(count) if names is None else names))
+        self.classes: tuple[str, ...] = tuple(str(entry) for entry in (range(count) if names is None else names))
         if len(self.classes) < count:
             raise Mistake(f"{name} has labels up to {count - 1}, but {len(self.classes)} class names; give classes.")
         self.name = name
         self.labels: Int64[np.ndarray, "image"] = found.astype(np.int64)
-        self.paths = _paths(dataset)
+        self.paths: tuple[Path | None, ...] = _paths(dataset)
         self._dataset = dataset
 
     def __len__(self) -> int:
         return len(self._dataset)
 
     def __getitem__(self, position: int, /) -> LabeledImage:
+        """Read the image at a position, from 0. Raises: ``ValueError`` for a file that cannot be read."""
         image, label = self._dataset[position][0], int(self.labels[position])
         if not isinstance(image, PIL.Image.Image):
             raise WrongType(

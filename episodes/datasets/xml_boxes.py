@@ -9,7 +9,6 @@ from xml.etree import ElementTree
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torchvision import tv_tensors
 
 from episodes.annotation import checked_boxes
 from episodes.errors import MissingFile, Mistake, TooLarge
@@ -73,7 +72,7 @@ def _parsed(path: Path) -> ElementTree.Element:
         raise Mistake(f"expected boxes in XML, but {path} is nested too deeply; restore the file.") from None
 
 
-def boxes_on_image(xml: XmlBoxes, names: Collection[str], image_size: tuple[int, int]) -> tv_tensors.BoundingBoxes:
+def boxes_on_image(xml: XmlBoxes, names: Collection[str], image_size: tuple[int, int]) -> Float[Tensor, "box 4"]:
     """Return the boxes of the named classes on an image of the given height and width, in the order of the file.
 
     Boxes that were measured on another size of the same picture are scaled to the image.

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 import torchvision.transforms as v1
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.transforms import v2
 
 from episodes import BlueGreenRed, center_crop, direct_resize
@@ -70,7 +70,7 @@ class Preprocessing:
         )
 
     @property
-    def transform(self) -> v2.Compose:
+    def transform(self) -> nn.Module:
         """The preparation as a transform, which moves boxes and masks with their image."""
         how: dict[str, Any] = {"bgr": self.bgr, "interpolation": self.interpolation}
         if self.resize is None:

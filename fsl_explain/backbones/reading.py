@@ -28,7 +28,9 @@ class Reading:
 
     def __init__(self, network: nn.Module, layer: nn.Module | None, layout: str | None, tail: Tail) -> None:
         """Raise ``LookupError`` for an unknown layout."""
-        self.network, self.layer, self.tail = network, layer, tail
+        self.network: nn.Module = network
+        self.layer: nn.Module | None = layer
+        self.tail: Tail = tail
         self.layout = checked_layout(layout)
 
     def maps(self, images: Float[Tensor, "batch color height width"]) -> Float[Tensor, "batch channel h w"]:

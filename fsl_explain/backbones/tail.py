@@ -38,9 +38,9 @@ class Tail:
         if tail is not None and tail not in TAILS:
             raise unknown_name("tail", tail, TAILS)
         self.description = description
-        self.is_answered = tail is not None
-        self.told = silent or self.is_answered
-        self.is_network = tail == NETWORK
+        self.is_answered: bool = tail is not None
+        self.told: bool = silent or self.is_answered
+        self.is_network: bool = tail == NETWORK
         self.outcome: Any = None
         self._read: Tensor | None = None
 

@@ -25,7 +25,7 @@ class SupportSet:
 
     embeddings: Float[Tensor, "*#batch way shot channel"]
     valid: Bool[Tensor, "*#batch way shot"]
-    classes: tuple[str, ...]
+    classes: tuple[str, ...]  # names
     features: Features | None = None
     unlabeled: Float[Tensor, "*#batch unlabeled channel"] | None = None
 
@@ -41,9 +41,9 @@ class SupportSet:
 class Decision:
     """The score of every class, and the class with the largest; the lowest index wins a tie."""
 
-    label: int | Int[Tensor, "*batch"]
-    scores: Float[Tensor, "*batch way"]
-    classes: tuple[str, ...]
+    label: int | Int[Tensor, "*batch"]  # the predicted class, an index into ``classes``
+    scores: Float[Tensor, "*batch way"]  # in float64, in the order of ``classes``; larger is more alike
+    classes: tuple[str, ...]  # names
 
     def __repr__(self) -> str:
         return brief(self)

@@ -32,10 +32,10 @@ class DistributionCalibration:
     DEVIATION: samples are drawn from ``seed`` for each support alone, so that a decision is the same on every run.
     """
 
-    means: Float[Tensor, "base channel"]
-    covariances: Float[Tensor, "base channel channel"]
+    means: Float[Tensor, "base channel"]  # of each base class's embeddings
+    covariances: Float[Tensor, "base channel channel"]  # likewise
     k: int = 2
-    alpha: float = 0.21
+    alpha: float = 0.21  # added to every entry of a calibrated covariance
     samples: int = 750
     inverse_penalty: float = 1.0  # C of scikit-learn
     seed: int = 0

@@ -101,8 +101,8 @@ class CosineClassifier:
 
     is_linear_in_embeddings: ClassVar[bool] = True
     scale: float = 10.0
-    steps: int = 100
-    learning_rate: float = 0.1
+    steps: int = 100  # of gradient descent
+    learning_rate: float = 0.1  # of gradient descent
 
     def class_scores(
         self, query: Float[Tensor, "*#batch channel"], supports: SupportSet, similarity: Similarity

@@ -10,6 +10,7 @@ from fsl_explain.classifiers.decision import NeighborRule, Rule, Vote
 __all__ = ["RULES", "has_option", "named_rule", "neighbor_rules", "votes"]
 
 RULES: Registry[Rule] = registries.RULES
+"""Every decision rule by the name that ``rule=`` and ``--rule`` take."""
 
 
 def named_rule(name: str, k: int | None = None, temperature: float | None = None) -> Rule:

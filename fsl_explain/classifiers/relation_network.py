@@ -39,7 +39,7 @@ class RelationNetwork(WithoutForm):
     that a relation would depend on the other pairs compared with it.
     """
 
-    weights: Mapping[str, Tensor]
+    weights: Mapping[str, Tensor]  # of the relation module, by their names in the official code
     shots: int = 1
 
     @classmethod

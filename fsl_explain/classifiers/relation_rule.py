@@ -49,7 +49,7 @@ class RelationRule:
         return prototypes.class_scores(query, supports, self.compared_by(similarity, supports))
 
     decision_scores = class_scores
-    voters = staticmethod(every_valid)
+    voters: ClassVar["staticmethod[..., Tensor]"] = staticmethod(every_valid)
 
     def weights(
         self,

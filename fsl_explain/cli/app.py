@@ -3,6 +3,8 @@
 import sys
 from collections.abc import Sequence
 
+from cyclopts import App
+
 from fsl_explain.cli import manners
 from fsl_explain.cli.commands.compare import compare
 from fsl_explain.cli.commands.config import config
@@ -11,6 +13,7 @@ from fsl_explain.cli.commands.demo import demo
 from fsl_explain.cli.commands.evaluate import evaluate
 from fsl_explain.cli.commands.explain import explain
 from fsl_explain.cli.commands.figure import figure
+from fsl_explain.cli.commands.init import init
 from fsl_explain.cli.commands.mosaics import mosaics
 from fsl_explain.cli.commands.serve import serve
 from fsl_explain.cli.commands.table import table
@@ -18,14 +21,14 @@ from fsl_explain.cli.commands.train import train
 
 INTERRUPTED = "no result was written. An evaluation with --out keeps finished episodes: add --resume to go on."
 
-app = manners.new_app(
+app: App = manners.new_app(
     "fsl-explain",
     "Explain decisions that vision models make by similarity: which regions, channels and support images "
     "made the score what it is, and how far the map can be trusted.",
     "demo",
 )
-for command in (demo, explain, serve, evaluate, mosaics, compare, figure, table, train, convert, config):
-    app.command(command)
+manners.add(app, demo, init, explain, serve, evaluate, mosaics, compare, figure, table, train, convert, config)
+manners.add_completion(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

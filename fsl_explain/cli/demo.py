@@ -17,10 +17,10 @@ TRANSFORMER = "transformer"
 """The folder of the second encoder's page."""
 
 
-def run(out: Path) -> None:
+def run(out: Path, limit: int | None) -> None:
     """Evaluate the embedded encoders, the first trained and untrained, and write a page of each."""
     with as_file(files("fsl_explain") / "demo") as folder:
-        settings = read_config(folder / "demo.toml", EvaluationConfig)
+        settings = read_config(folder / "demo.toml", EvaluationConfig).limited(limit)
         dataset = settings.data.open()
         encoder = Encoder.from_config(settings.encoder)
         untrained = Encoder.from_config(settings.encoder.model_copy(update={"checkpoint": None}))
@@ -29,7 +29,7 @@ def run(out: Path) -> None:
         summary = run_evaluation(
             settings, Opened.of(settings, dataset, encoder), out, title="demo: digits never trained on"
         )
-        of_tokens = read_config(folder / "demo-vit.toml", EvaluationConfig)
+        of_tokens = read_config(folder / "demo-vit.toml", EvaluationConfig).limited(limit)
         note("Measuring a small Vision Transformer, read out by its class token …")
         second = run_evaluation(
             of_tokens,

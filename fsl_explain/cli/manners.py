@@ -5,21 +5,39 @@ fault of ours and keeps its traceback.
 """
 
 import errno
+import inspect
 import os
 import traceback
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Annotated
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Parameter
 
 import fsl_explain
 from episodes.errors import MissingFile, Mistake
+from episodes.naming import unknown_name
 from fsl_explain.cli.terminal import note, shown
 from fsl_explain.registries import family_of
 
 TRACEBACK = "--traceback"
+EXAMPLES = "Examples\n--------\n"
+SHELLS = ("bash", "zsh", "fish")
+COMPLETION = """Print what lets a shell complete commands and options with the Tab key.
+
+Parameters
+----------
+shell
+    bash, zsh or fish. bash reads the file of the first example when it starts, zsh that of the second, where its
+    folder is in fpath; fish reads ~/.config/fish/completions/NAME.fish.
+
+Examples
+--------
+NAME completion bash > ~/.local/share/bash-completion/completions/NAME
+NAME completion zsh > ~/.zfunc/_NAME
+"""
 RESULTS = "summary.json"  # written by every command with a folder of results
 WITH_WEIGHTS = "transformers"  # the family whose names are folders that hold weights
 
@@ -35,6 +53,34 @@ def new_app(name: str, purpose: str, start: str) -> App:
         help_epilogue=f"Start with: {name} {start}",
         suppress_keyboard_interrupt=False,
     )
+
+
+def add(app: App, *commands: Callable[..., None], name: str | None = None) -> None:
+    """Add commands to a command line; the help of each ends with the examples of its docstring."""
+    for command in commands:
+        lines = "\\\n".join(f"`{example}`" for example in examples(command))
+        app.command(command, name=name, help_epilogue=f"Examples:\\\n{lines}")
+
+
+def examples(command: Callable[..., None]) -> list[str]:
+    """Return the examples in the docstring of a command, each a line as one would type it."""
+    return (inspect.getdoc(command) or "").partition(EXAMPLES)[2].splitlines()
+
+
+def add_completion(app: App) -> None:
+    """Add the command that prints what lets a shell complete this command line."""
+    name = app.name[0]
+
+    def completion(shell: Annotated[str, Parameter(validator=_is_shell)]) -> None:
+        print(app.generate_completion(prog_name=name, shell=shell), end="")  # type: ignore[arg-type] # as validated
+
+    completion.__doc__ = COMPLETION.replace("NAME", name)
+    add(app, completion)
+
+
+def _is_shell(_hint: object, shell: str) -> None:
+    if shell not in SHELLS:
+        raise unknown_name("shell", shell, SHELLS)
 
 
 def run(app: App, arguments: Sequence[str], interrupted: str) -> int:

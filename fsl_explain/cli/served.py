@@ -63,9 +63,7 @@ def served(asked: Address) -> Iterator[Server]:
         import fastapi  # noqa: F401, PLC0415
         import uvicorn  # noqa: F401, PLC0415
     except ImportError:
-        raise MissingPackage(
-            "serve needs FastAPI and uvicorn, which are not installed; install fsl-explain[serve]."
-        ) from None
+        raise MissingPackage.of_extra("serve", "FastAPI and uvicorn", "serve") from None
     from fsl_explain.serve.access import access_for  # noqa: PLC0415 - needs an optional package
     from fsl_explain.serve.frame import Frame  # noqa: PLC0415
     from fsl_explain.serve.running import address_of, bound  # noqa: PLC0415

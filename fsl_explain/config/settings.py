@@ -2,6 +2,7 @@
 
 from pydantic import Field, field_validator, model_validator
 
+from episodes.errors import Mistake
 from fsl_explain.config.center import CENTER, CenterConfig
 from fsl_explain.config.data import DataConfig
 from fsl_explain.config.encoder import EncoderConfig
@@ -94,3 +95,12 @@ class EvaluationConfig(Settings):
     decision: DecisionConfig = DecisionConfig()
     explanation: ExplanationConfig = ExplanationConfig()
     run: RunConfig = RunConfig()
+
+    def limited(self, episodes: int | None) -> "EvaluationConfig":
+        """The same evaluation of the first episodes alone; None: of all. Raises: ``ValueError`` for none at all."""
+        if episodes is None:
+            return self
+        if episodes < 1:
+            raise Mistake(f"expected a --limit of at least 1 episode, but got {episodes}.")
+        fewer = self.episodes.model_copy(update={"count": min(episodes, self.episodes.count)})
+        return self.model_copy(update={"episodes": fewer})

@@ -165,9 +165,7 @@ def installed() -> Any:
         import ray  # noqa: PLC0415 - an optional dependency
         import ray.cloudpickle  # noqa: PLC0415
     except ImportError as error:
-        raise MissingPackage(
-            "the engine ray needs Ray, which is not installed; pip install 'fsl-explain[ray]'."
-        ) from error
+        raise MissingPackage.of_extra("ray", "Ray", "the engine ray") from error
     return ray
 
 

@@ -45,10 +45,10 @@ class Figure:
     """
 
     name: str
-    heading: str
+    heading: str  # of its column, with its unit
     compute: Callable[..., Any] | str | None = None  # None: it is no figure of a map, as accuracy
     needs: tuple[str, ...] = ("saliency", "mask")
-    factor: float = 100.0
+    factor: float = 100.0  # by which a value is multiplied to be shown, 100 for percent
     higher_is_better: bool | None = True  # None: neither side is better
     decimals: int = 2
 
@@ -68,6 +68,11 @@ class Figure:
         """The heading with an arrow that points to the better side, where there is one."""
         arrow = {True: " ↑", False: " ↓", None: ""}[self.higher_is_better]
         return self.heading + arrow
+
+    @property
+    def of_places(self) -> bool:
+        """Whether it asks where the object is, which boxes or masks show."""
+        return bool({"mask", "boxes"} & set(self.needs))
 
     @property
     def per_query(self) -> bool:
@@ -162,6 +167,7 @@ class Figures(Registry[Figure]):
 
 
 FIGURES: Registry[Figure] = Figures("figure", {figure.name: figure for figure in _REGISTERED})
+"""Every figure that evaluations may measure, by its name in ``metrics =`` and ``figures=``."""
 LAYOUTS = {
     "fam-1": ("accuracy", "proportion", "intersection_over_union"),
     "fam-2": ("accuracy", "average_drop", "increase_in_confidence"),

@@ -13,10 +13,10 @@ class Table:
     Raises: ``ValueError`` for a row whose length is not that of ``columns``.
     """
 
-    title: str
+    title: str  # what the table is of
     columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    notes: Sequence[str] = ()
+    rows: Sequence[Sequence[str]]  # each as long as ``columns``
+    notes: Sequence[str] = ()  # sentences below the table
     bold: frozenset[tuple[int, int]] = frozenset()  # row and column, from 0, of each entry that a test found best
     names: int = 1  # columns that name the row
 

@@ -1,6 +1,6 @@
 """The main road: from a query and its supports to an explanation of the decision."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import nan
 
@@ -33,7 +33,7 @@ from fsl_explain.pullback.rules import PullbackRule
 from fsl_explain.scales import seen_at
 from fsl_explain.similarities import Similarity
 
-LABEL_FREE = {
+LABEL_FREE: dict[str, Callable[..., Tensor]] = {
     "lafam": lambda found, size, mode: lafam.saliency(lafam.redistributed(found), size, mode),
     "eigen-cam": lambda found, size, mode: map_gradients.saliency(eigen_cam.principal_map(found.maps), size, mode),
 }

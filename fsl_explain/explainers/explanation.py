@@ -39,16 +39,16 @@ class Explanation:
     network behind, and still answers ``support_audit`` and ``correspondence``, if rule and similarity have names.
     """
 
-    method: str
+    method: str  # its name, such as contrast
     decision: Decision
     target: int | Int[Tensor, "*batch"]  # the class whose score, or lead, is explained
     against: Float[Tensor, "*batch way"] | None  # share of each rival in the contrast (sums to 1); None: no contrast
     exact_score: Float[Tensor, "*batch"]  # Δ in float64, computed by the decision's own code
     constants: Mapping[str, Float[Tensor, "*batch"]]  # each by what it stands for
     query: QuerySide
-    supports: SupportSide
+    supports: SupportSide  # cells and maps of the supports
     evidence: Evidence = field(repr=False)  # for the support audit and the correspondence
-    signed: bool = False
+    signed: bool = False  # whether cells have a sign: negative ones speak against the score
     addends: str = "contributions"  # what the method's numbers of the channels are called
     ranks: bool = False  # the numbers rank the channels, and are not made to add up
     geometry: Geometry | None = None  # how a photograph became the image; None: not known
@@ -60,7 +60,7 @@ class Explanation:
 
     @property
     def contributions(self) -> Float[Tensor, "*batch channel"]:
-        """Each channel's share of the score, signed."""
+        """Each channel's share of the score, in its unit; a negative one speaks against it."""
         return self.query.contributions
 
     @property
@@ -80,7 +80,7 @@ class Explanation:
 
     @property
     def saliency(self) -> Float[Tensor, "*batch height width"]:
-        """The map in the size of the preprocessed image."""
+        """The map in the size of the preprocessed image; with ``signed`` negative pixels speak against the score."""
         return self.query.saliency
 
     @property

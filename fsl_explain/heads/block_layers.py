@@ -16,7 +16,7 @@ class Residual(nn.Module):
 
     def __init__(self, *branch: nn.Module) -> None:
         super().__init__()
-        self.branch = nn.Sequential(*branch)
+        self.branch: nn.Sequential = nn.Sequential(*branch)
 
     def forward(self, values: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch channel"]:
         """Add what the branch makes of the values."""
@@ -29,7 +29,7 @@ class Instead(nn.Module):
 
     def __init__(self, *layers: nn.Module) -> None:
         super().__init__()
-        self.layers = nn.Sequential(*layers)
+        self.layers: nn.Sequential = nn.Sequential(*layers)
 
     def forward(self, values: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch channel"]:
         """Return what the layers make of the values, without these."""
@@ -42,7 +42,9 @@ class Gated(nn.Module):
 
     def __init__(self, gate: nn.Module, activation: nn.Module, value: nn.Module) -> None:
         super().__init__()
-        self.gate, self.activation, self.value = gate, activation, value
+        self.gate: nn.Module = gate
+        self.activation: nn.Module = activation
+        self.value: nn.Module = value
 
     def forward(self, values: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch out"]:
         """Multiply the values by their gate."""
@@ -112,7 +114,8 @@ class Parallel(nn.Module):
 
     def __init__(self, layers: Sequence[nn.Module], widths: Sequence[int]) -> None:
         super().__init__()
-        self.layers, self.widths = nn.ModuleList(layers), tuple(widths)
+        self.layers: nn.ModuleList = nn.ModuleList(layers)
+        self.widths: tuple[int, ...] = tuple(widths)
 
     def forward(self, values: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch out"]:
         """Apply each layer to its part."""

@@ -22,7 +22,8 @@ class CellHead(nn.Module):
 
     def __init__(self, head: nn.Module, channels: int) -> None:
         super().__init__()
-        self.head, self.channels = head, channels
+        self.head: nn.Module = head
+        self.channels: int = channels
 
     def forward(self, values: Float[Tensor, "*batch flat"]) -> Float[Tensor, "*batch _flat"]:
         """Return the head's outputs for all cells."""

@@ -26,7 +26,7 @@ WHATEVER_ENTERS: set[Callable[..., list[Stage]]] = set()  # functions of layers 
 class Linearization:
     """A head at given pooled values. Law: ``apply G to z, add offset`` gives ``head(z)``."""
 
-    stages: tuple[Stage, ...]
+    stages: tuple[Stage, ...]  # the layers of the head, each linear with its gains frozen
     pooled: Float[Tensor, "*batch channel"]
 
     def pull_back(self, gradient: Float[Tensor, "*queries out"]) -> Float[Tensor, "*queries channel"]:

@@ -7,6 +7,7 @@ from fsl_explain.heads.pooling import Pooling
 __all__ = ["POOLINGS", "pooling_name"]
 
 POOLINGS: Registry[Pooling] = registries.POOLINGS
+"""Every pooling by the name that ``pooling=`` and ``--pooling`` take."""
 
 
 def pooling_name(pooling: Pooling) -> str:

@@ -65,7 +65,8 @@ class ScaledAndShifted(nn.Module):
 
     def __init__(self, scale: nn.Parameter, shift: nn.Parameter) -> None:
         super().__init__()
-        self.scale, self.shift = scale, shift
+        self.scale: nn.Parameter = scale
+        self.shift: nn.Parameter = shift
 
     def forward(self, values: Float[Tensor, "batch channel"]) -> Float[Tensor, "batch channel"]:
         """Apply the layer."""

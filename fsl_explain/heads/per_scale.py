@@ -21,7 +21,7 @@ class PerScale(nn.Module):
 
     def __init__(self, heads: Sequence[nn.Module]) -> None:
         super().__init__()
-        self.heads = nn.ModuleList(heads)
+        self.heads: nn.ModuleList = nn.ModuleList(heads)
 
     def forward(self, values: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch out"]:
         """Return the outputs of all heads behind each other."""

@@ -24,7 +24,7 @@ class BoxAccuracy:
 
     thresholds: Float[Tensor, "threshold"]  # of the map's maximum
     overlaps: Float[Tensor, "overlap"]  # the IoU from which a box counts as right
-    accuracy: Float[Tensor, "overlap threshold"]
+    accuracy: Float[Tensor, "overlap threshold"]  # in [0, 1]; NaN where no image counts
     counted: int  # images with a box and a map that says something
 
     @property

@@ -32,8 +32,8 @@ OFFSETS = tuple((down, right) for down in (-1, 0, 1) for right in (-1, 0, 1) if 
 class Road:
     """The scores with the most, and with the least relevant pixels removed first; NaN where a map says nothing."""
 
-    most_relevant_first: RemovalCurve
-    least_relevant_first: RemovalCurve
+    most_relevant_first: RemovalCurve  # falls early where the map is right
+    least_relevant_first: RemovalCurve  # falls late where the map is right
 
     @property
     def score(self) -> Float[Tensor, "batch"]:

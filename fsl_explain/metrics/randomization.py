@@ -28,7 +28,7 @@ class WeightRandomization:
     """How alike each map stayed to its own with the trained weights, step by step; smaller is better."""
 
     layers: tuple[str, ...]  # the layer whose weights became random at each step
-    similarity: Float[Tensor, "step batch"]
+    similarity: Float[Tensor, "step batch"]  # of the map after each step to the trained one; 1 is the same map
 
 
 def cascading_weight_randomization(

@@ -34,7 +34,7 @@ class RemovalCurve:
     """The score of each image after each step; NaN for an image whose map says nothing."""
 
     shares: Float[Tensor, "step"]  # of the pixels that are removed (deletion, ROAD) or put back (insertion)
-    scores: Float[Tensor, "batch step"]
+    scores: Float[Tensor, "batch step"]  # in the unit of the score
 
     @property
     def area(self) -> Float[Tensor, "batch"]:
@@ -50,8 +50,8 @@ class RemovalCurve:
 class Side:
     """Images with their maps, and what takes the place of a removed pixel (see ``removed_pixels``)."""
 
-    images: Float[Tensor, "batch color height width"]
-    saliency: Float[Tensor, "batch height width"]
+    images: Float[Tensor, "batch color height width"]  # as the network sees them
+    saliency: Float[Tensor, "batch height width"]  # of the same size; larger is removed, or put back, first
     removed: Pixels = 0.0
 
 

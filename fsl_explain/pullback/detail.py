@@ -71,7 +71,9 @@ class Detail:
 
     def __init__(self, wanted: Wanted, description: str, network: nn.Module) -> None:
         """Begin with no size known."""
-        self.wanted, self.description, self.network = wanted, description, network
+        self.wanted: Wanted = wanted
+        self.description: str = description
+        self.network: nn.Module = network
         self._manners: dict[tuple[int, ...], Manner] = {}
         self._programs: dict[tuple[Any, ...], tuple[Program, WayBack] | None] = {}  # None: passes are not alike
 

@@ -12,7 +12,7 @@ from fsl_explain.devices import in_full_precision, precise
 from fsl_explain.pullback.rules import LinearLayer
 from fsl_explain.pullback.steps import Handed, NotFollowed, Step, Walk
 
-aten = torch.ops.aten
+aten: Any = torch.ops.aten
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,8 @@ class Recording(TorchDispatchMode):
     def __init__(self, images: Tensor, fineness: Fineness, begins_at: Sequence[Node] = ()) -> None:
         """Begin with the images as the first node, or where another forward pass of this size had its sources."""
         super().__init__()  # type: ignore[no-untyped-call] # of PyTorch
-        self.images, self.fineness = len(images), fineness
+        self.images: int = len(images)
+        self.fineness: Fineness = fineness
         makers = [node.made_by for node in begins_at]
         self._awaited = {one.call: node for one, node in zip(makers, begins_at, strict=True) if one is not None}
         if None in makers or len(self._awaited) < len(makers):
@@ -58,7 +59,7 @@ class Recording(TorchDispatchMode):
         self.steps: list[Step] = []
         self.values: list[Tensor] = []
         self.versions: list[tuple[Tensor, int]] = []
-        self.calls = 0
+        self.calls: int = 0
         self._written: list[Written] | None = [] if self._awaited else None  # None: no other pass can be compared
         self._kept: list[tuple[Tensor, Kept]] = []
         self._nodes = WeakTensorKeyDictionary()

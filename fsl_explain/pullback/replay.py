@@ -56,8 +56,11 @@ class Replay(TorchDispatchMode):
     def __init__(self, program: Program, images: int) -> None:
         """Begin before the first operation."""
         super().__init__()  # type: ignore[no-untyped-call] # of PyTorch
-        self.program, self.images = program, images
-        self.calls, self.done, self.differs = 0, 0, False
+        self.program: Program = program
+        self.images: int = images
+        self.calls: int = 0
+        self.done: int = 0
+        self.differs: bool = False
         self._begins, self._awaited = min(program.sources), len(program.sources)
         self._nodes = WeakTensorKeyDictionary()
         self._needed = frozenset(program.needed)

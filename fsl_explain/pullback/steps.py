@@ -225,7 +225,8 @@ class NotFollowed(Exception):  # it is caught where the module's name can be fou
     def __init__(self, call: int, operation: str) -> None:
         """Keep which one."""
         super().__init__(operation)
-        self.call, self.operation = call, operation
+        self.call: int = call
+        self.operation: str = operation
 
 
 def summed_to(values: Tensor, size: tuple[int, ...]) -> Tensor:

@@ -31,9 +31,7 @@ def widget(explanation: Explanation, *, query: str = "the query") -> Any:
         import anywidget  # noqa: PLC0415 - an optional dependency
         import traitlets  # noqa: PLC0415
     except ImportError:
-        raise MissingPackage(
-            "a widget needs anywidget, which is not installed; install fsl-explain[notebook]."
-        ) from None
+        raise MissingPackage.of_extra("notebook", "anywidget", "a widget") from None
     if explanation.score.dim() != 0:
         raise Mistake("expected the explanation of one query, but got that of a batch; index it.")
     names = explanation.decision.classes

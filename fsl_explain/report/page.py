@@ -21,7 +21,7 @@ class Case:
     Raises: ``ValueError`` or ``LookupError`` for parts that do not belong together.
     """
 
-    title: str
+    title: str  # its heading
     explanations: Mapping[str, Explanation]
     truth: str | None = None  # class name, which need not be among the supports' classes
     box: Float[Tensor, "4"] | None = None  # annotated x1 y1 x2 y2 in pixels of the preprocessed image
@@ -29,7 +29,7 @@ class Case:
     query_name: str = ""  # of the query's file
     support_names: Mapping[str, Sequence[str]] = field(default_factory=dict)  # class → file name of each support
     main: str | None = None  # the explanation drawn on the supports; None: the first
-    counterfactuals: Sequence[Counterfactual] = ()
+    counterfactuals: Sequence[Counterfactual] = ()  # of the same decision
     prompts: Mapping[str, Sequence[str]] = field(default_factory=dict)  # class → prompts, where they are the supports
 
     def __post_init__(self) -> None:
@@ -89,7 +89,7 @@ class MapRow:
     Raises: ``ValueError`` for a map of another size than the image.
     """
 
-    title: str
+    title: str  # its heading
     image: Float[Tensor, "3 height width"]  # in [0, 1]
     maps: Mapping[str, Float[Tensor, "_height _width"]]  # saliency by method
     signed: Collection[str] = ()  # the methods whose maps have a sign
@@ -108,8 +108,8 @@ class MapRow:
 class Page:
     """A page: what it is about, how it was made, rows of maps, its tables and its cases."""
 
-    title: str
-    lead: str = ""
+    title: str  # its heading
+    lead: str = ""  # the sentence below the title
     facts: Mapping[str, str] = field(default_factory=dict)  # how it was made: encoder, data, seed, versions
     tables: Sequence[Table] = ()
     cases: Sequence[Case] = ()

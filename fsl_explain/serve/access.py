@@ -84,7 +84,8 @@ class Guard:
     """Lets through what ``Access`` allows, and puts the headers on every answer that keep a browser to this server."""
 
     def __init__(self, app: ASGIApp, access: Access) -> None:
-        self.app, self.access = app, access
+        self.app: ASGIApp = app
+        self.access: Access = access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or refuse with one sentence."""

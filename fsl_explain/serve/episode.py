@@ -49,7 +49,7 @@ class SupportFolder:
     _kept: OrderedDict[str, Features] = field(default_factory=OrderedDict, repr=False)
 
     def __post_init__(self) -> None:
-        self.encoders = EncodersByDetail(self.encoder)
+        self.encoders: EncodersByDetail = EncodersByDetail(self.encoder)
 
     def path_of(self, image: str) -> Path:
         """Return the file of an image of the folder. Raises: ``LookupError``."""

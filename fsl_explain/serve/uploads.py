@@ -39,7 +39,8 @@ class Uploads:
     """The images that were given, in a folder; of more than ``kept`` the oldest go."""
 
     def __init__(self, folder: Path, kept: int = KEPT) -> None:
-        self.folder, self.kept = folder, kept
+        self.folder: Path = folder
+        self.kept: int = kept
 
     def add(self, body: bytes) -> Upload:
         """Decode an image and keep its pixels. Raises: ``ValueError`` in one sentence for anything else."""

@@ -64,7 +64,7 @@ def _bounded(
     return products.div_(positive[..., None, :]), torch.full_like(query[..., :1], 2 * unit)
 
 
-traits = Traits(
+traits: Traits = Traits(
     inner_product_of=direction,
     divides_by_norm=True,
     is_affine_in_query=True,

@@ -53,4 +53,4 @@ def _bounded(
     return products.mul_(2).sub_(squares), unit * (2 * (weight * largest).sqrt() + largest)
 
 
-traits = Traits(distance_of=unchanged, is_affine_in_query=True, in_float32=InFloat32(Tensor.float, _bounded))
+traits: Traits = Traits(distance_of=unchanged, is_affine_in_query=True, in_float32=InFloat32(Tensor.float, _bounded))

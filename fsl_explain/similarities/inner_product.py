@@ -47,4 +47,6 @@ def _bounded(
     return products, unit * (weight * largest).sqrt()
 
 
-traits = Traits(inner_product_of=unchanged, is_affine_in_query=True, in_float32=InFloat32(Tensor.float, _bounded))
+traits: Traits = Traits(
+    inner_product_of=unchanged, is_affine_in_query=True, in_float32=InFloat32(Tensor.float, _bounded)
+)

@@ -8,6 +8,7 @@ from fsl_explain.similarities.similarity import Similarity
 __all__ = ["SIMILARITIES", "named_similarity", "similarity_name"]
 
 SIMILARITIES: Registry[Similarity] = registries.SIMILARITIES
+"""Every similarity by the name that ``similarity=`` and ``--similarity`` take; larger is more alike."""
 
 
 def named_similarity(similarity: str | Similarity) -> Similarity:

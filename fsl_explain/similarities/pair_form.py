@@ -24,7 +24,7 @@ class PairForm:
     same for all may have size 1.
     """
 
-    channels: int
+    channels: int  # of a cell
     flow: Float[Tensor, "*#pairs p r"]  # F
     metric: Float[Tensor, "channel channel"] | None = None  # M; None: the identity
     query_slope: Float[Tensor, "*#pairs p channel"] | None = None  # u

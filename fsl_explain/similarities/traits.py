@@ -42,7 +42,7 @@ class InFloat32:
     """How pairs are compared in float32. Those it cannot tell apart are compared by ``contributions`` in float64."""
 
     prepared: Transform  # what of a query is compared, in float32
-    bounded: Bounded
+    bounded: Bounded  # the comparison, and a bound on its error
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Traits:
     divides_by_norm: bool = False  # f has norm 1, which comes from a last division; S is in [-1, 1]
     is_affine_in_query: bool = False  # so is the difference of two S of one query, but for that division
     zero_has_none: bool = False  # a zero embedding has no similarity and is refused
-    in_float32: InFloat32 | None = None
+    in_float32: InFloat32 | None = None  # how it is searched in float32; None: in float64 alone
     sums_over_channels: bool = True  # False: it has no ``contributions``
     has_form: bool = True  # False: it is not linear in either side even with gains frozen, as a learned one
     weighs_supports: bool = True  # False: it has no ``prototype_weights``, and compares with the mean support itself

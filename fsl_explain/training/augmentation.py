@@ -1,9 +1,11 @@
 """How a training image is changed at random, ending in the pixels that the encoder's network sees."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import PIL.Image
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.transforms import v2
 
 from fsl_explain.config.training import AugmentationConfig
@@ -17,8 +19,8 @@ ERASED_ASPECT = (0.3, 1 / 0.3)
 class Augmentation:
     """Two halves: ``settled`` depends on the image alone and can be kept, ``drawn`` on chance too."""
 
-    settled: v2.Transform
-    drawn: v2.Transform
+    settled: nn.Module
+    drawn: nn.Module
 
     def __call__(self, image: PIL.Image.Image) -> Tensor:
         """Return the pixels, drawn from PyTorch's random numbers."""
@@ -26,7 +28,7 @@ class Augmentation:
         return pixels.as_subclass(Tensor)
 
 
-def augmentation_of(config: AugmentationConfig, size: int, transform: v2.Transform) -> Augmentation:
+def augmentation_of(config: AugmentationConfig, size: int, transform: Callable[..., Any]) -> Augmentation:
     """Return the augmentation to images of ``size`` that ends as ``transform``, the encoder's own, does.
 
     A padded crop is that of few-shot training (resize to size × size, crop with black padding of 8 pixels); a resized
@@ -44,14 +46,14 @@ def augmentation_of(config: AugmentationConfig, size: int, transform: v2.Transfo
     return Augmentation(settled, v2.Compose([crop, *_color(config), flip, *last, *_erasing(config)]))
 
 
-def _from_pixels(transform: v2.Transform) -> list[v2.Transform]:
+def _from_pixels(transform: Callable[..., Any]) -> list[Any]:
     """Return the steps that change pixels where they are: order of the channels, precision, normalization."""
     if isinstance(transform, v2.Compose):
         return [step for part in transform.transforms for step in _from_pixels(part)]
     return [] if isinstance(transform, v2.ToImage | v2.Resize | v2.CenterCrop) else [transform]
 
 
-def _color(config: AugmentationConfig) -> list[v2.Transform]:
+def _color(config: AugmentationConfig) -> list[Any]:
     steps = []
     if any(config.jitter):
         steps.append(v2.RandomApply([v2.ColorJitter(*config.jitter)], p=config.jitter_probability))
@@ -62,7 +64,7 @@ def _color(config: AugmentationConfig) -> list[v2.Transform]:
     return steps
 
 
-def _erasing(config: AugmentationConfig) -> list[v2.Transform]:
+def _erasing(config: AugmentationConfig) -> list[Any]:
     if not config.erasing:
         return []
     return [v2.ToPureTensor(), v2.RandomErasing(config.erasing, ERASED_AREA, ERASED_ASPECT)]

@@ -28,7 +28,7 @@ class Episodic(nn.Module):
     def __init__(self, embedder: Embedder, dataset: LabeledImages, config: EpisodicObjective, size: int, seed: int):
         super().__init__()
         self.config = config
-        self.sampler = EpisodeSampler(
+        self.sampler: EpisodeSampler = EpisodeSampler(
             dataset.labels,
             n_way=config.n_way,
             n_shot=config.n_shot,
@@ -37,8 +37,8 @@ class Episodic(nn.Module):
             class_names=dataset.classes,
         )
         self.embedder = embedder
-        self.classifier = nn.Linear(embedding_width(embedder, size), len(dataset.classes))
-        self.weighting = UncertaintyWeighting(2)
+        self.classifier: nn.Linear = nn.Linear(embedding_width(embedder, size), len(dataset.classes))
+        self.weighting: UncertaintyWeighting = UncertaintyWeighting(2)
 
     def draw(self, step: int) -> Int64[np.ndarray, "episode image"]:
         """Return the images of the episodes of a step."""

@@ -30,7 +30,9 @@ class InstanceDiscrimination(nn.Module):
 
     def __init__(self, embedder: Embedder, dataset: LabeledImages, config: InstanceObjective, size: int, seed: int):
         super().__init__()
-        self.config, self.seed, self.images = config, seed, len(dataset)
+        self.config: InstanceObjective = config
+        self.seed: int = seed
+        self.images: int = len(dataset)
         self.embedder = embedder
         width = embedding_width(embedder, size)
         limit = 1 / math.sqrt(width / 3)

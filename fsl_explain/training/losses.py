@@ -29,7 +29,7 @@ class UncertaintyWeighting(nn.Module):
 
     def __init__(self, losses: int) -> None:
         super().__init__()
-        self.log_variances = nn.Parameter(torch.zeros(losses))
+        self.log_variances: nn.Parameter = nn.Parameter(torch.zeros(losses))
 
     def forward(self, losses: Float[Tensor, "loss"]) -> Float[Tensor, ""]:
         """Return the weighted sum."""

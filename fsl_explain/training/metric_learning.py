@@ -15,7 +15,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from episodes import LabeledImages
-from episodes.errors import Mistake
+from episodes.errors import MissingPackage, Mistake
 from fsl_explain.config.training import MarginObjective, MultiSimilarityObjective
 from fsl_explain.devices import precise
 from fsl_explain.training.objective import Batch, Embedder
@@ -38,14 +38,19 @@ class MetricLearning(nn.Module):
         seed: int,
     ) -> None:
         super().__init__()
-        self.config, self.seed = config, seed
-        self.images_of = [np.flatnonzero(dataset.labels == label) for label in np.unique(dataset.labels)]
+        self.config: MultiSimilarityObjective | MarginObjective = config
+        self.seed: int = seed
+        self.images_of: list[Int64[np.ndarray, "image"]] = [
+            np.flatnonzero(dataset.labels == label) for label in np.unique(dataset.labels)
+        ]
         if len(self.images_of) < config.classes_per_batch:
             raise Mistake(
                 f"a batch needs {config.classes_per_batch} classes, but {dataset.name} has {len(self.images_of)}; "
                 "lower objective.classes_per_batch."
             )
-        self.embedder = embedder
+        self.embedder: Embedder = embedder
+        self.loss: nn.Module
+        self.miner: nn.Module
         self.loss, self.miner = (
             _multi_similarity(config)
             if isinstance(config, MultiSimilarityObjective)
@@ -93,7 +98,5 @@ def _library() -> tuple[Any, Any]:
     try:
         return import_module("pytorch_metric_learning.losses"), import_module("pytorch_metric_learning.miners")
     except ImportError as error:
-        raise Mistake(
-            "expected the package of the extra 'training', but pytorch-metric-learning is not installed; "
-            "install fsl-explain[training]."
-        ) from error
+        what = "an objective of metric learning"
+        raise MissingPackage.of_extra("training", "pytorch-metric-learning", what) from error

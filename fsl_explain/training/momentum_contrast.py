@@ -41,9 +41,11 @@ class MomentumContrast(nn.Module):
                 f"expected a queue that is a multiple of the batch of {config.batch_size}, but got {config.queue}; "
                 "change objective.queue."
             )
-        self.config, self.seed, self.images = config, seed, len(dataset)
+        self.config: MomentumContrastObjective = config
+        self.seed: int = seed
+        self.images: int = len(dataset)
         self.embedder = embedder
-        self.key_embedder = copy.deepcopy(embedder).requires_grad_(False)
+        self.key_embedder: Embedder = copy.deepcopy(embedder).requires_grad_(False)
         keys = torch.randn(config.queue, embedding_width(embedder, size))
         self.register_buffer("queue", F.normalize(keys, dim=-1))
         self.register_buffer("oldest", torch.tensor(0))

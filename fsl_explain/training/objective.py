@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from episodes.errors import Mistake
 from fsl_explain.backbones.capture import evaluating
+from fsl_explain.backbones.reading import Reading
 from fsl_explain.encoder import Encoder
+from fsl_explain.heads import Pooling
 
 
 @dataclass(frozen=True)
@@ -55,9 +57,11 @@ class Embedder(nn.Module):
 
     def __init__(self, encoder: Encoder, precision: torch.dtype | None = None) -> None:
         super().__init__()
-        self.network, self.head = encoder.network, encoder.head
-        self.pooling, self.precision = encoder.pooling, precision
-        self.reading = encoder.reading
+        self.network: nn.Module = encoder.network
+        self.head: nn.Module = encoder.head
+        self.pooling: Pooling = encoder.pooling
+        self.precision: torch.dtype | None = precision
+        self.reading: Reading = encoder.reading
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch embedding"]:
         """Return the embeddings."""

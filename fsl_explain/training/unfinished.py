@@ -31,7 +31,7 @@ def recorded_settings(config: TrainingConfig) -> dict[str, Any]:
 class Unfinished:
     """Where a training with these settings keeps its state: beside its output."""
 
-    path: Path
+    path: Path  # the file of the state
     settings: str
 
     @classmethod

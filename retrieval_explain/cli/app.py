@@ -1,7 +1,9 @@
 """The commands of ``retrieval-explain``."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+
+from cyclopts import App
 
 from fsl_explain.cli import manners
 from retrieval_explain.cli.commands.audit import audit
@@ -16,18 +18,17 @@ from retrieval_explain.cli.commands.search import search
 from retrieval_explain.cli.commands.serve import serve
 
 INTERRUPTED = "a build keeps the images that are done: add --resume to go on. Nothing else was written."
-COMMANDS: tuple[Callable[..., None], ...] = (build, local_features, search, inspect, serve, evaluate, audit, remove)
 
-app = manners.new_app(
+app: App = manners.new_app(
     "retrieval-explain",
     "Explain what a search in a bank of images returns: why these images came back, which regions met, and how "
     "the neighbors' votes add up.",
     "build IMAGES --bank DIR",
 )
-for command in COMMANDS:
-    app.command(command)
-app.command(import_bank, name="import")
-app.command(config)
+manners.add(app, build, local_features, search, inspect, serve, evaluate, audit, remove)
+manners.add(app, import_bank, name="import")
+manners.add(app, config)
+manners.add_completion(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -34,7 +34,7 @@ ORDER = "encoder, query, bank"
 class Retrieved:
     """One query and its neighbors in a bank."""
 
-    encoder: Encoder
+    encoder: Encoder  # what embeds the query, and the neighbors again
     bank: MemoryBank
     image: Float[Tensor, "color height width"]  # preprocessed
     features: Features  # of the query alone; pooled values and embedding in float64

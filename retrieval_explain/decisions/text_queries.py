@@ -32,7 +32,7 @@ Read = Callable[[str], PIL.Image.Image]
 class TextRetrieved:
     """One text and the images of a bank that are most similar to it."""
 
-    encoder: Encoder
+    encoder: Encoder  # what embeds the text, and the images again
     bank: MemoryBank
     text: str  # of several prompts all of them, with " | " between
     embedding: Float[Tensor, "channel"]  # of the text, of norm 1, in float64

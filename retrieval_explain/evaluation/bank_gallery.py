@@ -23,13 +23,16 @@ class BankGallery:
         if unlabeled or not bank.classes:
             what = f"{unlabeled} images without a class" if unlabeled else "numbers instead of class names"
             raise Mistake(f"expected a bank whose images have class names, but {name} has {what}; import it again.")
-        self.bank, self.name, self.classes = bank, name, bank.classes
+        self.bank: MemoryBank = bank
+        self.name: str = name
+        self.classes: tuple[str, ...] = bank.classes
         self.labels: Int64[np.ndarray, "image"] = bank.labels.numpy()
 
     def __len__(self) -> int:
         return len(self.bank)
 
     def __getitem__(self, position: int, /) -> LabeledImage:
+        """Read the image at a position, from 0. Raises: ``ValueError`` for a file that cannot be read."""
         path, label = self.paths[position], int(self.labels[position])
         if path is None:
             raise Mistake(f"row {position} of the bank {self.name} has no path; build the bank from images.")

@@ -12,7 +12,7 @@ from torch import Tensor
 from fsl_explain import metrics
 from fsl_explain.evaluation import Table
 from fsl_explain.evaluation.figures import FIGURES, Figure
-from fsl_explain.evaluation.tables.episode_summary import columns_of
+from fsl_explain.evaluation.tables.episode_summary import columns_of, with_places
 from retrieval_explain.decisions.chosen_classes import NOBODY
 from retrieval_explain.evaluation.measured_decisions import RuleFigures
 from retrieval_explain.evaluation.retrieval_evaluation import BankEvaluation
@@ -152,13 +152,13 @@ def _retrieval_table(summary: Mapping[str, Any], title: str) -> Table:
 
 def _rule_table(summary: Mapping[str, Any], title: str, rule: str, own: Sequence[str | Figure]) -> Table:
     figures = summary["rules"][rule]
-    shown = columns_of(figures["methods"], own)
+    shown, notes = with_places(columns_of(figures["methods"], own), figures["methods"])
     rows = tuple(
         (method, *(figure.interval(values[figure.name]) for figure in shown))
         for method, values in figures["methods"].items()
     )
     columns = ("method", *(figure.title for figure in shown))
-    return Table(f"{title}: {RULE_TITLES.get(rule, rule)}", columns, rows, _rule_notes(summary, figures))
+    return Table(f"{title}: {RULE_TITLES.get(rule, rule)}", columns, rows, (*_rule_notes(summary, figures), *notes))
 
 
 def _rule_notes(summary: Mapping[str, Any], figures: Mapping[str, Any]) -> tuple[str, ...]:

@@ -61,14 +61,14 @@ class ClassStanding:
 class Expectation:
     """Why an image, or the best image of a class, does not come back first."""
 
-    expected: Placed
+    expected: Placed  # the image that was expected, with its rank and similarity
     first: Placed
     among: int  # images that may come back
     last: Placed | None  # the k-th neighbor, where the expected image is not among the k
     contrast: Explanation | None  # the first against the expected; None where it is the first, or has no such split
     changes: tuple[RankChange, ...]  # to the first rank, and to the k-th where it is beyond
     standing: ClassStanding | None  # where a class was expected and the neighbors vote
-    notes: tuple[str, ...]
+    notes: tuple[str, ...]  # sentences about what is not known
 
     @property
     def is_first(self) -> bool:

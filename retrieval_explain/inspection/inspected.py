@@ -105,9 +105,9 @@ class VoteAnswer:
 class Inspection:
     """All that is known of why these neighbors came back."""
 
-    retrieved: Retrieved
-    gallery: tuple[Shown, ...]
-    pairs: tuple[Pair, ...]
+    retrieved: Retrieved  # the query and its neighbors
+    gallery: tuple[Shown, ...]  # the neighbors that are shown small
+    pairs: tuple[Pair, ...]  # the first neighbors, each explained
     margin: Explanation | None  # why the first rather than the second
     vote: VoteAnswer | None  # None where the bank has no labels
 

@@ -12,9 +12,9 @@ from retrieval_explain.inspection.inspected import Pair, Read, Shown, shown_neig
 class TextInspection:
     """What came back for a text, and why."""
 
-    retrieved: TextRetrieved
-    gallery: tuple[Shown, ...]
-    matches: tuple[Pair, ...]
+    retrieved: TextRetrieved  # the text and the images that came back
+    gallery: tuple[Shown, ...]  # the images that are shown small
+    matches: tuple[Pair, ...]  # the first images, each explained with the text as its reference
 
 
 def inspect_text(

@@ -31,7 +31,8 @@ class LocalFeatures:
     """
 
     def __init__(self, bank: MemoryBank, files: LocalFiles) -> None:
-        self.bank, self.files = bank, files
+        self.bank: MemoryBank = bank
+        self.files: LocalFiles = files
         if files.described.rows != len(bank):
             raise Mistake(
                 f"the local features {files.directory} are of {files.described.rows} rows, but the bank has "

@@ -83,8 +83,9 @@ class LocalFiles:
     """The local features of a build that is whole, mapped and read-only. Errors as ``opened``."""
 
     def __init__(self, directory: Path, manifest: LocalManifest) -> None:
-        self.directory, self.described = directory, manifest.features
-        self.path = self.described.features_in(directory)
+        self.directory: Path = directory
+        self.described: Described = manifest.features
+        self.path: Path = self.described.features_in(directory)
         header = self.described.header
         _expect_size(self.path, len(header) + self.described.rows * self.described.row_bytes)
         _expect_size(self.described.seals_in(directory), self.described.rows * 2 * HASH)

@@ -31,7 +31,8 @@ class Held:
     """
 
     def __init__(self, collection: Collection, record: Record) -> None:
-        self.collection, self.record = collection, record
+        self.collection: Collection = collection
+        self.record: Record = record
         skipped = set(record.skipped)
         entities = [one for page in collection.pages(record.next) for one in page]
         committed = [one for one in entities if one[SINCE] <= record.since and one[SINCE] not in skipped]

@@ -39,9 +39,7 @@ class Server:
         try:
             import pymilvus  # noqa: PLC0415 - an optional package
         except ImportError as error:
-            raise MissingPackage(
-                "a bank on a Milvus server needs the package pymilvus; run: pip install 'fsl-explain[milvus]'."
-            ) from error
+            raise MissingPackage.of_extra("milvus", "pymilvus", "a bank on a Milvus server") from error
         return pymilvus
 
     @cached_property

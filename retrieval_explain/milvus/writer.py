@@ -61,7 +61,9 @@ class MilvusWriter:
         told = (settings.similarity, settings.encoder, settings.preprocessing)
         self._made = Made(channels=settings.channels, similarity=told[0], encoder=told[1], preprocessing=told[2])
         self._compared = compared_by(settings.similarity)
-        self.store, self.notes, self._resume = store, dict[str, Any](), resume
+        self.store: MilvusStore = store
+        self.notes: dict[str, Any] = dict[str, Any]()
+        self._resume = resume
         self._seen, self._kept, self._count, self._digest, self._largest = SeenIds(), SCHEMA.empty_table(), 0, 0, 0.0
         self._waiting: list[tuple[Shaped[np.ndarray, "row channel"], pa.Table]] = []
 

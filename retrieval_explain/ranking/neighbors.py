@@ -24,7 +24,7 @@ class Neighbors:
 
     indices: Int[Tensor, "*batch k"]  # rows of the bank
     similarities: Float[Tensor, "*batch k"]  # computed in float64 from the stored embeddings
-    labels: Int[Tensor, "*batch k"] | None = None
+    labels: Int[Tensor, "*batch k"] | None = None  # of those rows; None where the bank has none
 
     def __repr__(self) -> str:
         return brief(self)

@@ -19,7 +19,7 @@ from retrieval_explain.serve.votes_answer import votes_answer
 from retrieval_explain.serve.why_answer import seen_address, why_answer
 from retrieval_explain.serve.why_not_answer import removed_answer, why_not_answer
 
-routes = APIRouter(prefix="/api/banks/{number}")
+routes: APIRouter = APIRouter(prefix="/api/banks/{number}")
 
 
 @routes.get("/images")

@@ -1,6 +1,6 @@
 """A bank that is served, with the encoder that made it: what it is called, its version, and its images' pictures."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -41,15 +41,16 @@ class ServedBank:
     made_by: str = ENCODER  # the Python that makes the encoder
 
     def __post_init__(self) -> None:
-        self.encoders = EncodersByDetail(self.encoder)
+        self.encoders: EncodersByDetail = EncodersByDetail(self.encoder)
         self._look_up()
 
     def _look_up(self) -> None:
         """Look up once what every answer needs of the bank's rows."""
-        self.folder = common_folder(self.bank.paths)
-        self.rows = {int(one): row for row, one in enumerate(self.bank.ids.tolist())}
+        self.folder: str = common_folder(self.bank.paths)
+        self.rows: dict[int, int] = {int(one): row for row, one in enumerate(self.bank.ids.tolist())}
         self._row_by: dict[str, dict[str, int]] = {}
-        self.picture_of = lru_cache(maxsize=PICTURES)(self._picture)
+        kept = lru_cache(maxsize=PICTURES)(self._picture)
+        self.picture_of: Callable[[int, int], tuple[bytes, tuple[int, int]]] = kept
 
     @property
     def version(self) -> str:

@@ -143,7 +143,7 @@ class SeenIds:
 
     def __init__(self) -> None:
         self._runs: list[Int64[np.ndarray, "id"]] = []
-        self.next_id = 0
+        self.next_id: int = 0
 
     def add(self, ids: Int64[np.ndarray, "row"]) -> None:
         """Take these ids. Raises: ``ValueError`` naming the first that is taken already; then none is."""

@@ -38,12 +38,12 @@ class EmbeddingsFile:
     """
 
     def __init__(self, path: Path, channels: int, dtype: str) -> None:
-        self.dtype = np.dtype(dtype)
+        self.dtype: np.dtype[np.generic] = np.dtype(dtype)
         self.channels = channels
-        self.rows = 0
+        self.rows: int = 0
         self._closed = False
-        self.row_bytes = channels * self.dtype.itemsize
-        self.hashes = BlockHashes(rows_per_block(self.row_bytes) * self.row_bytes)
+        self.row_bytes: int = channels * self.dtype.itemsize
+        self.hashes: BlockHashes = BlockHashes(rows_per_block(self.row_bytes) * self.row_bytes)
         self._file = os.open(path, OPEN, 0o644)
 
     def write(self, embeddings: Float[np.ndarray, "row channel"]) -> None:

@@ -32,7 +32,9 @@ class StoredBank:
     """
 
     def __init__(self, directory: Path, version: str, manifest: Manifest) -> None:
-        self.directory, self.version, self.manifest = directory, version, manifest
+        self.directory: Path = directory
+        self.version: str = version
+        self.manifest: Manifest = manifest
         folder = directory / version
         row_bytes = manifest.channels * np.dtype(manifest.dtype).itemsize
         self._paths = {name: folder / name for name in (EMBEDDINGS, ROWS)}

@@ -68,7 +68,7 @@ class BankWriter:
         if channels < 1:
             raise Mistake(f"expected embeddings of at least one channel, but got {channels}.")
         self.directory = directory
-        self.settings = Settings(channels, dtype, similarity, encoder, preprocessing)
+        self.settings: Settings = Settings(channels, dtype, similarity, encoder, preprocessing)
         self.notes: dict[str, Any] = {}
         self._resume = resume
         self._expected_bytes = expected_rows * channels * np.dtype(dtype).itemsize

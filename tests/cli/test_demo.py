@@ -1,9 +1,11 @@
 """The weights that ship with the project do what the demo says."""
 
+import json
 from importlib.resources import files
 
 from episodes import Split
 from fsl_explain import Encoder
+from fsl_explain.cli.app import run
 from fsl_explain.cli.from_settings import accuracy_of
 from fsl_explain.config import EvaluationConfig, read_config
 from fsl_explain.metrics import mean_interval
@@ -34,3 +36,10 @@ def test_the_transformer_decides_the_same_digits():
 
 def test_the_weights_are_small():
     assert (FOLDER / "conv4net-digit-scenes.safetensors").stat().st_size < 500_000
+
+
+def test_a_short_demo_is_measured_on_fewer_episodes(tmp_path, capsys):
+    assert run(["demo", "--limit", "1", "--out", str(tmp_path / "demo")]) == 0
+    for folder in (tmp_path / "demo", tmp_path / "demo" / "transformer"):
+        assert json.loads((folder / "summary.json").read_text())["episodes"] == 1
+    assert "Pages:" in capsys.readouterr().out

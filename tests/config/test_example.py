@@ -125,6 +125,14 @@ def test_the_commands_print_them(run, models, capsys):
         assert json.loads(capsys.readouterr().out) == schema(model)
 
 
+@pytest.mark.parametrize(("run", "models"), [(run_explain, EXPLAIN), (run_retrieval, RETRIEVAL)])
+def test_without_a_command_the_schemas_of_all_are_printed(run, models, capsys):
+    assert run(["config", "--schema"]) == 0
+    assert json.loads(capsys.readouterr().out) == {name: schema(model) for name, model in models.items()}
+    assert run(["config"]) == 2
+    assert f"one of {', '.join(models)}, or --schema" in capsys.readouterr().err
+
+
 def test_an_unknown_command_is_one_sentence(capsys):
     assert run_explain(["config", "evaluat"]) == 2
     assert capsys.readouterr().err.startswith("fsl-explain: unknown command with a configuration 'evaluat'; did you")

@@ -135,5 +135,5 @@ def test_without_the_package_the_sentence_names_the_extra(monkeypatch):
         raise ImportError(name)
 
     monkeypatch.setattr("fsl_explain.training.metric_learning.import_module", missing)
-    with pytest.raises(ValueError, match=r"the extra 'training', but pytorch-metric-learning is not installed; insta"):
+    with pytest.raises(ValueError, match=r"needs pytorch-metric-learning, not installed here; run: .*\[training\]"):
         objective_on(embeddings(), MARGIN)

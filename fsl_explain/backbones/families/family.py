@@ -84,11 +84,7 @@ def library(package: str, family: str, name: str) -> Any:
     try:
         return import_module(package)
     except ImportError as error:
-        extra = family.replace("_", "-")
-        raise MissingPackage(
-            f"expected the package {package} for {family}:{name}, but it is not installed; pip install "
-            f"fsl-explain[{extra}]."
-        ) from error
+        raise MissingPackage.of_extra(family.replace("_", "-"), package, f"{family}:{name}") from error
 
 
 def checked_download(download: object) -> bool:

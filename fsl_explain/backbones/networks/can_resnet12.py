@@ -24,9 +24,9 @@ class CanResNet12(nn.Module):
         super().__init__()
         if len(widths) != len(WIDTHS):
             raise Mistake(f"expected {len(WIDTHS)} widths, one for each block, but got {list(widths)}; give four.")
-        self.conv1 = nn.Conv2d(3, widths[0], kernel_size=3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(widths[0])
-        self.activation = nn.LeakyReLU(negative_slope)
+        self.conv1: nn.Conv2d = nn.Conv2d(3, widths[0], kernel_size=3, padding=1, bias=False)
+        self.bn1: nn.BatchNorm2d = nn.BatchNorm2d(widths[0])
+        self.activation: nn.LeakyReLU = nn.LeakyReLU(negative_slope)
         channels = [widths[0], *widths]
         for number in range(1, len(channels)):
             block = _Block(channels[number - 1], channels[number], negative_slope)

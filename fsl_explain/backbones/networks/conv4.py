@@ -15,7 +15,7 @@ class Conv4Net(nn.Module):
     def __init__(self, channels: int = 64, negative_slope: float = 0.1) -> None:
         super().__init__()
         widths = [3, channels, channels, channels, channels]
-        self.blocks = nn.Sequential(
+        self.blocks: nn.Sequential = nn.Sequential(
             OrderedDict((f"block{i}", _block(widths[i - 1], widths[i], negative_slope)) for i in range(1, len(widths)))
         )
 

@@ -16,10 +16,10 @@ class Conv64F(nn.Module):
 
     def __init__(self, channels: int = 64, negative_slope: float = 0.1, padding: int = 0) -> None:
         super().__init__()
-        self.layer1 = _block(3, channels, negative_slope, padding, nn.MaxPool2d(2))
-        self.layer2 = _block(channels, channels, negative_slope, padding, nn.MaxPool2d(2))
-        self.layer3 = _block(channels, channels, negative_slope, padding=1)
-        self.layer4 = _block(channels, channels, negative_slope, padding=1)
+        self.layer1: nn.Sequential = _block(3, channels, negative_slope, padding, nn.MaxPool2d(2))
+        self.layer2: nn.Sequential = _block(channels, channels, negative_slope, padding, nn.MaxPool2d(2))
+        self.layer3: nn.Sequential = _block(channels, channels, negative_slope, padding=1)
+        self.layer4: nn.Sequential = _block(channels, channels, negative_slope, padding=1)
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch channel h w"]:
         """Return the activation maps of a batch of images."""

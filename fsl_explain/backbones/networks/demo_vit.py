@@ -9,12 +9,12 @@ from torchvision.models import VisionTransformer
 SIDE, PATCH = 64, 8
 
 
-def demo_vit() -> VisionTransformer:
+def demo_vit() -> nn.Module:
     """Build the transformer: 4 blocks of 4 heads, 128 channels, a class token and 8×8 patches of images of 64×64.
 
     It returns the class token behind the last normalization, (batch, 128).
     """
-    network = VisionTransformer(
+    network: nn.Module = VisionTransformer(
         image_size=SIDE, patch_size=PATCH, num_layers=4, num_heads=4, hidden_dim=128, mlp_dim=384
     )
     network.heads = nn.Identity()

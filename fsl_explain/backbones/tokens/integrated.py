@@ -13,6 +13,7 @@ from fsl_explain.backbones.tail import NETWORK
 from fsl_explain.backbones.tokens.blocks import NORMS, first_of
 from fsl_explain.backbones.tokens.networks import embedding_of, recognized
 from fsl_explain.backbones.tokens.reading import OF_THE_CLASS_TOKEN, grid_of
+from fsl_explain.backbones.tokens.token_network import TokenNetwork
 
 INTEGRATED = "integrated"
 
@@ -35,7 +36,9 @@ class PatchesApart(nn.Module):
                 f"expected a vision transformer whose blocks are known for readout={INTEGRATED!r}, but got a "
                 f"{type(network).__name__}; name the layer to explain and tail='network'."
             )
-        self.network, self.patches, self.parts = network, nn.Identity(), parts
+        self.network: nn.Module = network
+        self.patches: nn.Identity = nn.Identity()
+        self.parts: TokenNetwork = parts
 
     def forward(self, images: Float[Tensor, "batch color height width"]) -> Float[Tensor, "batch embedding"]:
         """Return the embedding of images."""

@@ -50,8 +50,10 @@ class TokenReading:
         """Raise ``LookupError`` for an unknown readout, ``ValueError`` for one that the network has not."""
         if readout is not None and readout not in READOUTS:
             raise unknown_name("readout", readout, READOUTS)
-        self.network, self.parts, self.description = network, parts, description
-        self.readout = parts.own if readout is None else readout
+        self.network: nn.Module = network
+        self.parts: TokenNetwork = parts
+        self.description: str = description
+        self.readout: str = parts.own if readout is None else readout
         self._check_there()
         self._unchecked = True
 

@@ -36,7 +36,7 @@ class InertReader:
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
-        self.copies_left = SPARE_COPIES
+        self.copies_left: int = SPARE_COPIES
 
     def read(self) -> Any:
         """Return what the next pickle describes.

@@ -67,14 +67,16 @@ class StorageView:
     """Some elements of a storage, which tensors are views of."""
 
     def __init__(self, data: Tensor, first: int, count: int) -> None:
-        self.data, self.first, self.count = data, first, count
+        self.data: Tensor = data
+        self.first: int = first
+        self.count: int = count
 
 
 class Storages:
     """The storages that a pickle names; their bytes come later, and never more than the file has."""
 
     def __init__(self, file_bytes: int, allocate: Allocate) -> None:
-        self.free_bytes = file_bytes
+        self.free_bytes: int = file_bytes
         self.allocate = allocate
         self.data: dict[str, Tensor] = {}
         self.unread: set[str] = set()

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from episodes.errors import Mistake
+from episodes.errors import MissingPackage, Mistake
 from fsl_explain.classifiers.decision import SupportSet
 from fsl_explain.classifiers.local.rule import LocalRule
 from fsl_explain.similarities import Similarity
@@ -128,10 +128,7 @@ def _solver() -> ModuleType:
             warnings.simplefilter("ignore")  # of its docstrings, when they are first compiled
             import ot  # noqa: PLC0415 - an optional dependency
     except ImportError as error:
-        raise Mistake(
-            "the rule deep-emd solves its transport with POT, which is not installed; "
-            "install it with pip install 'fsl-explain[deep-emd]'."
-        ) from error
+        raise MissingPackage.of_extra("deep-emd", "POT", "the transport of the rule deep-emd") from error
     found: ModuleType = ot
     return found
 

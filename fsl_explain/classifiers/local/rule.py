@@ -53,7 +53,7 @@ class LocalRule(abc.ABC):
         return scores.masked_fill(~supports.valid.any(dim=-1), -torch.inf)
 
     decision_scores = class_scores
-    voters = staticmethod(every_valid)
+    voters: ClassVar["staticmethod[..., Tensor]"] = staticmethod(every_valid)
 
     def weights(
         self,

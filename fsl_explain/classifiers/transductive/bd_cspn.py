@@ -83,7 +83,7 @@ class BDCSPN:
         return self.prototypes(supports).scores(query, similarity)
 
     decision_scores = class_scores
-    voters = staticmethod(every_valid)
+    voters: ClassVar["staticmethod[..., Tensor]"] = staticmethod(every_valid)
 
     def weights(
         self,

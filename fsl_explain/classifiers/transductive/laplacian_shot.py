@@ -65,7 +65,7 @@ class LaplacianShot:
         return centers.scores(query, similarity) + self._say_of_neighbors(query, supports, centers, similarity)
 
     decision_scores = class_scores
-    voters = staticmethod(every_valid)
+    voters: ClassVar["staticmethod[..., Tensor]"] = staticmethod(every_valid)
 
     def weights(
         self,

@@ -36,6 +36,11 @@ def compare(
         Folder for the results; without it only the tables are printed.
     set_
         Change one setting, for example --set maps.relax_masks=256; may be repeated.
+
+    Examples
+    --------
+    fsl-explain compare --config compare.toml --out results/compare
+    fsl-explain compare --config compare.toml --center supports --set maps.removal_draws=0
     """
     settings = read_config(config, ComparisonConfig, set_)
     if center is not None:

@@ -26,6 +26,11 @@ def convert(
         The release it is of, for example relation-network; recognized by its names otherwise.
     part
         The keys and the prefix of the network in a file of several, for example teacher.backbone.
+
+    Examples
+    --------
+    fsl-explain convert lemniscate_resnet18.pth.tar --encoder npid-resnet18 --out npid.safetensors
+    fsl-explain convert dino.pth --encoder resnet18 --part teacher --out teacher.safetensors
     """
     check_input(checkpoint, "an official checkpoint")
     check_output_file(out)

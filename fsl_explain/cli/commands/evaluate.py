@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from episodes.errors import Mistake
 from fsl_explain.cli.manners import check_results_folder
 from fsl_explain.cli.options import Changes, Overwrite, Resume, SaveMaps, SkipBroken
 from fsl_explain.config import EvaluationConfig, read_config
@@ -23,6 +22,7 @@ def evaluate(
 
     Every table carries the baselines grad-cam, lafam, centered-gaussian, random-blurred and all-ones. With --out the
     folder gets summary.json, queries.parquet, episodes.parquet and index.html; they appear together when all is done.
+    pandas.read_parquet("results/birds/queries.parquet") is a table with one row per query and method.
 
     Parameters
     ----------
@@ -34,10 +34,13 @@ def evaluate(
         Evaluate only the first N episodes.
     set_
         Change one setting, for example --set episodes.n_shot=5; may be repeated.
+
+    Examples
+    --------
+    fsl-explain evaluate --config birds.toml --out results/birds
+    fsl-explain evaluate --config birds.toml --set episodes.n_shot=5 --limit 20
     """
-    settings = read_config(config, EvaluationConfig, set_)
-    if limit is not None:
-        settings = _limited(settings, limit)
+    settings = read_config(config, EvaluationConfig, set_).limited(limit)
     check_results_folder(out, resume=resume, overwrite=overwrite, save_maps=save_maps)
     settings.data.check_there()
     settings.encoder.check_there()
@@ -47,10 +50,3 @@ def evaluate(
     from fsl_explain.cli.evaluate import run
 
     run(settings, out, resume, skip_broken, save_maps, title=config.stem)
-
-
-def _limited(settings: EvaluationConfig, limit: int) -> EvaluationConfig:
-    if limit < 1:
-        raise Mistake(f"expected a --limit of at least 1 episode, but got {limit}.")
-    count = min(limit, settings.episodes.count)
-    return settings.model_copy(update={"episodes": settings.episodes.model_copy(update={"count": count})})

@@ -82,6 +82,11 @@ def explain(
         Use only the first N images of each class.
     skip_broken
         List broken support images on stderr and go on without them; otherwise they are a mistake.
+
+    Examples
+    --------
+    fsl-explain explain bird.jpg --support species/ --out page.html
+    fsl-explain explain bird.jpg --support species/ --method contrast --against tern --rule knn-vote --k 20
     """
     check_output_file(out)
     check_detail(detail, biases)

@@ -27,6 +27,11 @@ def figure(
         The picture: a file that ends in .png, .pdf or .svg.
     set_
         Change one setting, for example --set shown.method=exact; may be repeated.
+
+    Examples
+    --------
+    fsl-explain figure --config figure.toml --out figure.png
+    fsl-explain figure --config figure.toml --set shown.method=exact --out figure.pdf
     """
     settings = read_config(config, FigureConfig, set_)
     check_ending(out)

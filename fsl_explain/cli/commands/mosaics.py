@@ -34,6 +34,11 @@ def mosaics(
         Use only the first N mosaics.
     set_
         Change one setting, for example --set mosaics.seed=1; may be repeated.
+
+    Examples
+    --------
+    fsl-explain mosaics --config mosaics.toml --out results/mosaics
+    fsl-explain mosaics --config mosaics.toml --limit 50 --set mosaics.seed=1
     """
     settings = read_config(config, MosaicsConfig, set_)
     if limit is not None:

@@ -29,6 +29,11 @@ def serve(
         Folder with one folder of images per class: DIR/CLASS/IMAGE, or deeper.
     checkpoint
         Weights for the encoder: safetensors, the file of a training, or that of an official release.
+
+    Examples
+    --------
+    fsl-explain serve --support species/ --open
+    fsl-explain serve --support species/ --encoder conv4net --checkpoint weights.safetensors --port 9000
     """
     check_input(support, "a folder of supports")
     if checkpoint is not None:

@@ -44,6 +44,11 @@ def table(
         The title of the table.
     out
         Write to this file instead of the terminal.
+
+    Examples
+    --------
+    fsl-explain table results/birds --layout fam-3 --method fam --method exact
+    fsl-explain table results/birds results/pets --against lafam --format latex --out table.tex
     """
     if out is not None and (out.is_dir() or format_ == TEXT):
         raise Mistake(

@@ -26,6 +26,11 @@ def train(
         Go on with an interrupted training of the same settings; it ends at the same weights.
     set_
         Change one setting, for example --set optimizer.epochs=2; may be repeated.
+
+    Examples
+    --------
+    fsl-explain train --config train.toml
+    fsl-explain train --config train.toml --resume --set optimizer.epochs=40
     """
     settings = read_config(config, TrainingConfig, set_)
     settings.data.check_there()

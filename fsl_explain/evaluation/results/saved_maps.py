@@ -138,7 +138,7 @@ class SavedMap:
 class SavedMaps:
     """The maps of an evaluation; each is read when it is asked for. ``index`` has one row for each."""
 
-    folder: Path
+    folder: Path  # of the maps
     index: pa.Table
 
     def __len__(self) -> int:

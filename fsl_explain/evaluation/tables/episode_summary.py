@@ -37,12 +37,12 @@ def table_of(summary: Mapping[str, Any], title: str, figures: Sequence[str | Fig
 
     ``figures`` says how those are shown that are not registered: ``chunk.measurements.shown``.
     """
-    shown = columns_of(summary["methods"], figures)
+    shown, notes = with_places(columns_of(summary["methods"], figures), summary["methods"])
     rows = [
         (method, *(figure.interval(values[figure.name]) for figure in shown))
         for method, values in summary["methods"].items()
     ]
-    return Table(title, ("method", *(figure.title for figure in shown)), tuple(rows), _notes(summary))
+    return Table(title, ("method", *(figure.title for figure in shown)), tuple(rows), (*_notes(summary), *notes))
 
 
 def columns_of(methods: Mapping[str, Mapping[str, Any]], figures: Sequence[str | Figure] = ()) -> tuple[Figure, ...]:
@@ -51,6 +51,21 @@ def columns_of(methods: Mapping[str, Mapping[str, Any]], figures: Sequence[str |
     given = {figure.name: figure for figure in map(FIGURES.find, figures)}
     untold = [Figure(name, name, factor=1.0, higher_is_better=None) for name in names if name not in FIGURES]
     return shown_figures(names, {**{figure.name: figure for figure in untold}, **given}.values())
+
+
+def with_places(
+    figures: Sequence[Figure], methods: Mapping[str, Mapping[str, Any]]
+) -> tuple[tuple[Figure, ...], tuple[str, ...]]:
+    """Leave out the figures that ask where the object is, where no judged image shows it; return also what to say."""
+    measured = [
+        figure for figure in figures if any(values[figure.name]["mean"] is not None for values in methods.values())
+    ]
+    without = tuple(figure for figure in figures if figure.of_places and figure not in measured)
+    if not measured or not without:
+        return tuple(figures), ()
+    names = ", ".join(figure.heading.removesuffix(" %") for figure in without)
+    note = f"No judged image has boxes or masks: figures that ask where the object is are left out ({names})."
+    return tuple(figure for figure in figures if figure not in without), (note,)
 
 
 def _notes(summary: Mapping[str, Any]) -> tuple[str, ...]:

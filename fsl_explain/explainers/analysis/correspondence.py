@@ -58,9 +58,9 @@ class Correspondence:
 
     table: Float[Tensor, "cells _cells"]  # float64, on the CPU, signed, in the unit of the score
     shape: tuple[int, int]  # h, w of the query's cells
-    support_shape: tuple[int, int]
-    class_name: str
-    shot: int
+    support_shape: tuple[int, int]  # h, w of the support's cells
+    class_name: str  # the class of the support
+    shot: int  # which support of that class, from 0
     weight: float  # w_k
     similarity: float  # S_k
 

@@ -51,11 +51,11 @@ class Counterfactual:
     replaced_by: tuple[tuple[int, int, int], ...] | None  # for each cell the donor's (shot, row, column)
     minimal: bool  # proven: no fewer cells do, or none at all; False: other sets than the prefixes were not tried
     scores_before: Float[Tensor, "way"]  # what the decision is the largest of, in float64
-    scores_at_features: Float[Tensor, "way"]
+    scores_at_features: Float[Tensor, "way"]  # the same, of the changed activation maps
     scores_at_pixels: Float[Tensor, "way"] | None  # None: the pixels of the supports are not known
     mask: Bool[Tensor, "h w"]  # the cells that changed
     image_before: Float[Tensor, "3 height width"]  # in [0, 1], for pictures
-    image_after: Float[Tensor, "3 height width"] | None
+    image_after: Float[Tensor, "3 height width"] | None  # None as for scores_at_pixels
     frozen_attention: bool = False  # whether the features are a token's, edited with all attention kept as it was
 
     @property

@@ -23,13 +23,13 @@ class SupportAudit:
 
     addends: Float[Tensor, "*batch way shot"]  # w_k S_k, signed, in the unit of the explained score
     scores_without: Float[Tensor, "*batch way shot way"]  # what the decision is the largest of, one support left out
-    labels_without: Int[Tensor, "*batch way shot"]
+    labels_without: Int[Tensor, "*batch way shot"]  # the class that is then decided
     flips: Bool[Tensor, "*batch way shot"]  # whether leaving the support out changes the decision
     leads_without: Float[
         Tensor, "*batch way shot"
     ]  # lead of the decided class over the best other; below 0 if it flips
     cells: Float[Tensor, "*batch way shot h w"]  # the regions through which each support spoke, signed
-    classes: tuple[str, ...]
+    classes: tuple[str, ...]  # names, in the order of ``way``
 
     def __repr__(self) -> str:
         return brief(self)

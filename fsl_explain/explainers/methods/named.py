@@ -8,6 +8,7 @@ from fsl_explain.registries import TRIVIAL_MAPS
 __all__ = ["METHODS", "TRIVIAL", "find_method", "name_of"]
 
 METHODS: Registry[Method] = registries.METHODS
+"""Every explainer by the name that ``method=`` and ``--method`` take."""
 
 TRIVIAL = tuple(TRIVIAL_MAPS)
 """Maps that do not look at the image."""

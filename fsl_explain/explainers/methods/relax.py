@@ -47,7 +47,7 @@ class RelaxOptions:
     masks: int | None = None  # None: 2,048, or for "lafam" the number of channels
     grid: int = 7  # cells a side
     keep: float = 0.5  # probability that a cell is kept
-    seed: int = 0
+    seed: int = 0  # of the masks; an image's masks depend on it alone
     batch_size: int = 32  # masked images in one forward pass; it changes no mask
     variant: str = "official"
     until_stable: float | None = None

@@ -41,6 +41,11 @@ def audit(
         Images to list.
     out
         Folder for the results; without it only the tables are printed.
+
+    Examples
+    --------
+    retrieval-explain audit --bank birds.bank --out results/audit
+    retrieval-explain audit --bank birds.bank --flip 0.05 --top 50
     """
     if top < 1:
         raise Mistake(f"expected --top of at least 1 image, but got {top}.")

@@ -72,6 +72,11 @@ def build(
         Take every image below the folder, however deep, without a label.
     skip_broken
         Read every image first, list the broken ones on stderr and go on without them; otherwise one is a mistake.
+
+    Examples
+    --------
+    retrieval-explain build images/ --bank birds.bank
+    retrieval-explain build images/ --bank birds.bank --append --index hnsw --skip-broken
     """
     if append and resume:
         raise Mistake("expected --append or --resume, but got both; an append is done in one go.")

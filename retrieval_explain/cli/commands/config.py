@@ -11,7 +11,9 @@ from retrieval_explain.settings import BankEvaluationConfig
 MODELS: Mapping[str, type[Settings]] = {"evaluate": BankEvaluationConfig}
 
 
-def config(command: Annotated[str, among("command with a configuration", MODELS)], *, schema: bool = False) -> None:
+def config(
+    command: Annotated[str | None, among("command with a configuration", MODELS)] = None, *, schema: bool = False
+) -> None:
     """Print a commented example of the TOML file that a command takes with --config, or its JSON schema.
 
     The example can be read as it is: it holds every default, with the demo's data.
@@ -21,6 +23,12 @@ def config(command: Annotated[str, among("command with a configuration", MODELS)
     command
         evaluate.
     schema
-        Print the JSON schema instead, which editors and other programs check a file by.
+        Print the JSON schema instead, which editors and other programs check a file by; without a command those of
+        all commands, by their names.
+
+    Examples
+    --------
+    retrieval-explain config evaluate > bank.toml
+    retrieval-explain config evaluate --schema > bank.schema.json
     """
-    show(MODELS[command], schema)
+    show(MODELS, command, schema)

@@ -27,6 +27,7 @@ def evaluate(
     chance; then AD, IC, Proportion, IoU and pointing per method over the correct decisions of each rule, beside the
     baselines grad-cam, lafam, centered-gaussian, random-blurred and all-ones. With --out the folder gets summary.json,
     queries.parquet and index.html; they appear together when all is done.
+    pandas.read_parquet("results/bank/queries.parquet") is a table with one row per query, rule and method.
 
     Parameters
     ----------
@@ -38,6 +39,11 @@ def evaluate(
         Take only N queries, evenly spread over the data set; the gallery stays whole.
     set_
         Change one setting, for example --set decision.k=20; may be repeated.
+
+    Examples
+    --------
+    retrieval-explain evaluate --config bank.toml --out results/bank
+    retrieval-explain evaluate --config bank.toml --limit 50 --set decision.k=20
     """
     settings = read_config(config, BankEvaluationConfig, set_)
     if limit is not None and limit < 1:

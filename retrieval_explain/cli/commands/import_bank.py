@@ -37,6 +37,11 @@ def import_bank(
         float32, or float16 for half the size.
     made_by
         What made the embeddings, in words.
+
+    Examples
+    --------
+    retrieval-explain import embeddings.npy --bank birds.bank --images images.txt
+    retrieval-explain import lemniscate_resnet18.pth.tar --bank npid.bank --images train/
     """
     check_input(file, "a file of embeddings")
 

@@ -106,6 +106,11 @@ def inspect(
         How many are put in that order; 200, or all where there are fewer, by default.
     checkpoint
         Its weights.
+
+    Examples
+    --------
+    retrieval-explain inspect query.jpg --bank birds.bank --out page.html
+    retrieval-explain inspect query.jpg --bank birds.bank --expected tern/7.jpg --json why.json
     """
     if temperature is not None and rule in NEIGHBOR_RULES and rule != "knn-vote":  # own rules say it when they are used
         raise Mistake(f"temperature belongs to the rule knn-vote, but the rule is {rule}; drop it.")

@@ -33,6 +33,11 @@ def local_features(
         float32, or float16 for half the size.
     batch_size
         Images per forward pass: 8 or 16 on a CPU, 64 or more on a GPU.
+
+    Examples
+    --------
+    retrieval-explain local-features --bank birds.bank
+    retrieval-explain local-features --bank birds.bank --dtype float16 --batch-size 64
     """
     check_bank(bank)
     if not isinstance(bank, Path):

@@ -25,6 +25,11 @@ def remove(
         Remove all images of this class; may be repeated.
     missing
         Remove the images whose files are gone.
+
+    Examples
+    --------
+    retrieval-explain remove --bank birds.bank --class tern
+    retrieval-explain remove --bank birds.bank --missing
     """
     check_bank(bank)
     if not (ids or classes or missing):

@@ -72,6 +72,11 @@ def search(
         Its weights.
     out
         Also write the neighbors to this file, which ends in .json, .csv or .parquet.
+
+    Examples
+    --------
+    retrieval-explain search query.jpg --bank birds.bank -k 10
+    retrieval-explain search --text "a red bird" --bank birds.bank --encoder open_clip:ViT-B-32/clip.safetensors
     """
     check_output_file(out)
     check_ending(out)

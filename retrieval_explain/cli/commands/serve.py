@@ -43,6 +43,11 @@ def serve(
         Its weights; one for all banks, or one for each.
     index
         Search through flat, hnsw, ivf or ivf-pq, whose measured recall is said; without one the search is exact.
+
+    Examples
+    --------
+    retrieval-explain serve --bank birds.bank --open
+    retrieval-explain serve --bank birds.bank --bank pets.bank --port 9000
     """
     for one in bank:
         if is_address(str(one)):

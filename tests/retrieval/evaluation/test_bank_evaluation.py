@@ -222,6 +222,23 @@ def test_tables_say_what_was_left_out(measured):
     assert bank_tables(changed, "digits")[0].rows[5][1] == "–"
 
 
+def test_figures_of_places_are_left_out_where_no_image_shows_them(measured):
+    summary = json.loads(json.dumps(summarize_bank(measured)))
+    shown = bank_tables(summary, "digits")[1]
+    assert {"Proportion % ↑", "IoU % ↑", "Pointing % ↑"} <= set(shown.columns)
+    for values in summary["rules"]["knn-vote"]["methods"].values():
+        for name in ("proportion", "intersection_over_union", "pointing_game"):
+            values[name] |= {"mean": None, "half_width": None}
+    without = bank_tables(summary, "digits")[1]
+    assert [name for name in shown.columns if name not in without.columns] == [
+        "Proportion % ↑",
+        "IoU % ↑",
+        "Pointing % ↑",
+    ]
+    assert "left out (Proportion, IoU, Pointing)" in without.notes[-1]
+    assert without.rows[0][0] == shown.rows[0][0]
+
+
 def test_decisions_without_a_rival_are_counted(encoder, dataset):
     measured = bank_of(settings_of(decision={"rules": ["nearest-neighbor"], "k": 1}), encoder, dataset)
     figures = measured.rules[0]
