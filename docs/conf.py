@@ -27,8 +27,9 @@ exclude_patterns = ["site", "figures", "**/.ipynb_checkpoints"]
 source_suffix = {".md": "myst-nb", ".rst": "restructuredtext"}
 suppress_warnings = ["mystnb.unknown_mime_type"]
 
-# Notebooks: each page with code cells is run in a kernel of this Python, anew when its text or the packages change.
+# Notebooks: each page with code cells is run in a kernel of this Python.
 nb_execution_mode = os.environ.get("SITE_EXECUTION", "force")
+nb_execution_cache_path = str(DOCS.parent / "build" / "notebooks")  # of SITE_EXECUTION=cache, for those who write pages
 nb_execution_timeout = 600
 nb_execution_raise_on_error = True
 nb_execution_in_temp = True
@@ -39,6 +40,8 @@ os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.envir
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(DOCS.parent), os.environ.get("PYTHONPATH")]))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["DOCS"] = str(DOCS)
+os.environ["COLUMNS"] = "110"  # of tables that commands print
+os.environ["NO_COLOR"] = "1"
 
 myst_enable_extensions = ["attrs_block", "attrs_inline", "colon_fence", "deflist", "fieldlist"]
 myst_heading_anchors = 4

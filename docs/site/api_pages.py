@@ -52,6 +52,9 @@ def write_pages(app: Sphinx) -> None:
     for package in dict.fromkeys(name.split(".")[0] for name in types):
         of_package = {name: found for name, found in types.items() if name.startswith(f"{package}.")}
         write(folder / f"{package}-types.rst", types_page(package, of_package))
+    for program, package in (("fsl-explain", "fsl_explain"), ("retrieval-explain", "retrieval_explain")):
+        commands = import_module(f"{package}.cli.app").app
+        write(folder / f"{program}.md", commands.generate_docs(output_format="markdown"))
     app.api_homes = homes  # type: ignore[attr-defined]
 
 
