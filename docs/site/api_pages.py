@@ -213,7 +213,7 @@ def is_of_others(app: Sphinx, what: str, name: str, found: Any, skip: bool, opti
 
 
 def keep_absolute_values(app: Sphinx, what: str, name: str, found: Any, options: Any, lines: list[str]) -> None:
-    """Let \|x\| in docstrings mean an absolute value, which reStructuredText takes for a substitution."""
+    r"""Let \|x\| in docstrings mean an absolute value, which reStructuredText takes for a substitution."""
     for place, line in enumerate(lines):
         parts = line.split("``")
         parts[::2] = [part.replace("|", "\\|") for part in parts[::2]]
