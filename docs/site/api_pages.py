@@ -1,8 +1,8 @@
-"""Sphinx extension: a page for every public name of the packages, and the names of types resolved to these pages.
+"""Sphinx extension: every public name of the packages on a page of its module, and the names of types resolved to these pages.
 
-Pages are written to ``docs/reference/generated`` when a build begins. A name that several packages show has one page,
-under the shortest of its names. A type of ours that stands in a signature and is not public has a page as well, so that no
-signature names what the reader cannot look up.
+Pages are written to ``docs/reference/generated`` when a build begins. A name that several packages show is documented
+once, under the shortest of its names. A type of ours that stands in a signature and is not public is
+documented as well, so that no signature names what the reader cannot look up.
 """
 
 import inspect
@@ -159,7 +159,7 @@ def settings(found: Any) -> str:
 
 
 def described(module: str, name: str, found: Any) -> str:
-    """Return the words of a value: its documentation in the module that defines it, and its members if it is a table."""
+    """Return the words of a value, from the module that defines it, and its members if it is a table."""
     for place in dict.fromkeys([getattr(import_module(module), "__name__", module), *places_of(name)]):
         try:
             words = ModuleAnalyzer.for_module(place).find_attr_docs().get(("", name))
@@ -185,8 +185,7 @@ def members(found: Any) -> str:
 def first_line(found: Any) -> str:
     """Return the first sentence of a docstring."""
     if not (inspect.isclass(found) or inspect.isfunction(found) or isinstance(found, ModuleType)):
-        count = f"{len(found)} members by name." if hasattr(found, "keys") else "A value."
-        return count
+        return f"{len(found)} members by name." if hasattr(found, "keys") else "A value."
     words = (inspect.getdoc(found) or "").split("\n\n")[0]
     return " ".join(words.split())
 

@@ -1,4 +1,4 @@
-"""Sphinx extension: ``{papers-left}`` lists every place of the source that is marked DEVIATION, in the source's words."""
+"""Sphinx extension: ``{papers-left}`` lists every place of the source that is marked DEVIATION, in its own words."""
 
 import ast
 from collections.abc import Iterator

@@ -26,7 +26,7 @@ def classes_named_by(found: Any) -> Iterator[type]:
     if inspect.isclass(found):
         yield from (base for base in found.__bases__ if base is not object)
         for name, member in vars(found).items():
-            if not name.startswith("_") or name == "__init__" or name == "__call__":
+            if not name.startswith("_") or name in {"__init__", "__call__"}:
                 yield from of_annotations(unwrapped(member))
     yield from of_annotations(found)
 
