@@ -1,6 +1,5 @@
 """Every block of code of README and the site runs, or says why it does not."""
 
-import os
 import shlex
 from collections import Counter
 from importlib import import_module
@@ -84,7 +83,7 @@ def test_the_blocks_of_a_page_run(page, photographs, tmp_path, monkeypatch):
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # the checks of annotations are the tests' alone
     mpl.use("Agg")
     for entry in photographs.iterdir():
-        os.symlink(entry, tmp_path / entry.name)
+        (tmp_path / entry.name).symlink_to(entry)
     monkeypatch.chdir(tmp_path)
     names = names_of_pages(Path.cwd()) if any(block.language == "python" for block in in_order(page)) else {}
     for block in in_order(page):

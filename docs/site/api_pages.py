@@ -1,4 +1,4 @@
-"""Sphinx extension: every public name of the packages on a page of its module, and the names of types resolved to these pages.
+"""Sphinx extension: every public name of the packages, on a page of its module, and types resolved to these pages.
 
 Pages are written to ``docs/reference/generated`` when a build begins. A name that several packages show is documented
 once, under the shortest of its names. A type of ours that stands in a signature and is not public is
