@@ -1,4 +1,4 @@
-"""What the site is made of: every public name has its place, every mark of a paper's errata too, and faults are found."""
+"""What the site is made of: every public name and every mark of the papers' errata is there, and faults are found."""
 
 import sys
 from importlib import import_module
