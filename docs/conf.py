@@ -13,6 +13,7 @@ author = "the authors of fsl-explain"
 copyright = author  # noqa: A001 (Sphinx's name)
 release = version = version_of("fsl-explain")
 language = "en"
+smartquotes = False  # z' is a vector, and no quotation
 
 extensions = [
     "myst_nb",
