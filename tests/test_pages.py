@@ -1,5 +1,6 @@
 """Every block of code of README and the site runs, or says why it does not."""
 
+import re
 import shlex
 from collections import Counter
 from importlib import import_module
@@ -63,6 +64,16 @@ def test_a_command_of_a_page_is_one(block, line):
     for word in words:
         if word.startswith(("configs/", "benchmarks/")) and "SET" not in word:
             assert (ROOT / word).is_file()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_link_to_a_file_leads_to_one(page):
+    """Also where pages are read in the checkout; the build of the site checks places within pages."""
+    links = re.findall(r"\]\(([^)\s#]+)", page.read_text(encoding="utf-8"))
+    files = [link for link in links if ":" not in link]
+    assert page.name != "README.md" or len(files) >= 30
+    for link in files:
+        assert (page.parent / link).exists(), link
 
 
 @pytest.fixture(scope="session")
