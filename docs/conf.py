@@ -71,6 +71,7 @@ nitpick_ignore_regex = [
     ("py:.*", r"(annotated_types|collections|contextlib|jaxtyping|matplotlib|numpy|pathlib|PIL|pyarrow|pydantic)\..*"),
     ("py:.*", r"(pandas|sklearn|torch|torchvision|types|typing)\..*"),
     ("py:.*", "ndarray|NoneType|Tensor"),
+    ("py:.*", r"(dict|list)\[[\w\[]+"),  # the first half of a built-in type that Sphinx cuts at its comma
 ]
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"

@@ -22,6 +22,7 @@ from sphinx.errors import PycodeError
 from sphinx.pycode import ModuleAnalyzer
 from type_names import OURS, own_types, unwrapped
 
+COLON = "\ue000"  # stands for a colon where napoleon would read one
 Home = dict[str, str]
 """Where an object is defined → the public name that its page has."""
 
@@ -33,7 +34,8 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("missing-reference", resolve)
     app.connect("autodoc-skip-member", is_of_others)
     app.connect("autodoc-process-docstring", keep_absolute_values)
-    app.connect("autodoc-process-docstring", keep_sentences, priority=100)  # before napoleon
+    app.connect("autodoc-process-docstring", hide_colon, priority=100)  # before napoleon
+    app.connect("autodoc-process-docstring", show_colon, priority=900)
     app.connect("autodoc-process-signature", leave_settings_to_their_table)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
@@ -219,10 +221,15 @@ def keep_absolute_values(app: Sphinx, what: str, name: str, found: Any, options:
         lines[place] = "``".join(parts)
 
 
-def keep_sentences(app: Sphinx, what: str, name: str, found: Any, options: Any, lines: list[str]) -> None:
-    """Let a property's sentence have a colon, before which napoleon looks for a type; it looks in the first line."""
-    if what in {"property", "attribute", "data"}:
-        lines.insert(0, "")
+def hide_colon(app: Sphinx, what: str, name: str, found: Any, options: Any, lines: list[str]) -> None:
+    """Hide the colons in the first line of a property, before which napoleon looks for a type."""
+    if what in {"property", "attribute", "data"} and lines:
+        lines[0] = lines[0].replace(":", COLON)
+
+
+def show_colon(app: Sphinx, what: str, name: str, found: Any, options: Any, lines: list[str]) -> None:
+    """Show them again behind napoleon."""
+    lines[:] = [line.replace(COLON, ":") for line in lines]
 
 
 def leave_settings_to_their_table(
