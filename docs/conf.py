@@ -35,6 +35,7 @@ nb_execution_timeout = 600
 nb_execution_raise_on_error = True
 nb_execution_in_temp = True
 nb_merge_streams = True
+nb_render_markdown_format = "myst"  # so that tables of outputs are tables
 nb_ipywidgets_js = {}
 nb_mime_priority_overrides = [("html", "image/png", 0), ("html", "text/html", 10)]
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # for "! fsl-explain"
