@@ -8,10 +8,20 @@ COMPLETENESS := PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH="$(CURDIR)" $(BIN)/bas
 # Compiled modules are kept, even where the surroundings forbid it: else each process compiles torch anew, for seconds.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test test-elsewhere learn2learn milvus interop wheel extras check lint types contracts clean
+SITE := build/site
+
+.PHONY: demo docs test test-elsewhere learn2learn milvus interop wheel extras check lint types contracts clean
 
 demo: .venv/installed
 	$(BIN)/fsl-explain demo --out $(OUT) --overwrite
+
+# The site: notebooks executed, types and links resolved, spelling checked, and nothing that loads from elsewhere. Notebooks
+# run two at a time, as sphinx-build reads two pages at a time; SITE_EXECUTION=cache runs only those that changed.
+docs: .venv/installed
+	$(BIN)/codespell
+	rm -rf $(SITE)
+	$(BIN)/sphinx-build -q -n -W --keep-going -j $(WORKERS) docs $(SITE)
+	$(BIN)/python docs/site/check_site.py $(SITE)
 
 test: .venv/installed
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(WORKERS) --dist worksteal

@@ -13,11 +13,13 @@ from tiny_encoder import HEADS, images, random_head, tiny_encoder
 from fsl_explain import METHODS, RULES, explain
 
 ROOT = Path(__file__).resolve().parents[1]
-README, FINER_MAPS = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/finer_maps.md"))
+METHODS_PAGE, FINER_MAPS = (
+    (ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("how-to/methods.md", "finer_maps.md")
+)
 NUMBER = re.compile(r"^\(?[+-]?\d+(\.\d+)?(e[+-]\d+)?,?\)?\.?$")
 
 
-def blocks(name, language=""):
+def blocks(name, language="text"):
     text = (ROOT / name).read_text(encoding="utf-8")
     return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
 
@@ -104,8 +106,10 @@ def test_the_similarity_of_the_guide_adds_up(head):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_the_readme_names_every_method(name):
-    (listed,) = re.findall(r"^Every method, by name.*?(?=^Without supports)", README, flags=re.DOTALL | re.MULTILINE)
+def test_the_page_of_methods_names_every_method(name):
+    (listed,) = re.findall(
+        r"^Every method, by name.*?(?=^Without supports)", METHODS_PAGE, flags=re.DOTALL | re.MULTILINE
+    )
     assert f"`{name}`" in listed
     if METHODS[name].differentiates and "@" not in name:
         (section,) = re.findall(r"^## Other sharp maps\n(.*?)(?=^## |\Z)", FINER_MAPS, flags=re.DOTALL | re.MULTILINE)
