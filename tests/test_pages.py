@@ -73,7 +73,7 @@ def test_a_command_of_a_page_is_one(block, line):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_a_link_to_a_file_leads_to_one(page):
-    """Also where pages are read in the checkout; the build of the site checks places within pages, and its own pages."""
+    """Also where pages are read in the checkout; the build of the site checks places in pages and generated ones."""
     links = re.findall(r"\]\(([^)\s#]+)", page.read_text(encoding="utf-8"))
     files = [link for link in links if ":" not in link]
     assert page.name != "README.md" or len(files) >= 30
