@@ -42,6 +42,7 @@ os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.envir
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(DOCS.parent), os.environ.get("PYTHONPATH")]))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["DOCS"] = str(DOCS)
+os.environ["PYTHONSTARTUP"] = str(DOCS / "site" / "notebook_commands.py")
 os.environ["COLUMNS"] = "110"  # of tables that commands print
 os.environ["NO_COLOR"] = "1"
 
