@@ -30,6 +30,8 @@ suppress_warnings = ["mystnb.unknown_mime_type"]
 
 # Notebooks: each page with code cells is run in a kernel of this Python.
 nb_execution_mode = os.environ.get("SITE_EXECUTION", "force")
+if nb_execution_mode == "off":  # a kernel says what language its cells are in
+    suppress_warnings.append("myst-nb.lexer")
 nb_execution_cache_path = str(DOCS.parent / "build" / "notebooks")  # of SITE_EXECUTION=cache, for those who write pages
 nb_execution_timeout = 600
 nb_execution_raise_on_error = True
