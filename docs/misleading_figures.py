@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from fsl_explain import metrics
-from fsl_explain.pictures.picture import as_png, overlay
+from fsl_explain.pictures.picture import overlay
+from fsl_explain.pictures.shown_figure import as_png
 
 SHOWN = 13
 SIGNED = ("exact", "contrast", "exact, moved")

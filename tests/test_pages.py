@@ -51,6 +51,12 @@ def test_a_block_says_what_it_is(block):
         assert block.commands
 
 
+@pytest.mark.parametrize("block", [block for block in BLOCKS if block.is_notebook], ids=place)
+def test_a_cell_shows_what_it_draws(block):
+    """A semicolon hides a figure that is not of pyplot."""
+    assert not block.text.rstrip().endswith(";")
+
+
 def test_most_blocks_are_run():
     """Cells of notebooks are run when the site is built; of the others some need what the project does not have."""
     counts = Counter("notebook" if b.is_notebook else "not run" if b.reason else "run" for b in BLOCKS if is_code(b))

@@ -16,7 +16,7 @@ from episodes.labeled_image import read_image
 from fsl_explain import Encoder
 from fsl_explain.backbones.capture import evaluating
 from fsl_explain.metrics.randomization import untouched_weights
-from fsl_explain.pictures.picture import as_png
+from fsl_explain.pictures.shown_figure import as_png
 from fsl_explain.training import train
 from fsl_explain.training.seeds import seeded
 from fsl_explain.turns import DRAWING, _turns, alone

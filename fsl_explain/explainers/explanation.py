@@ -183,7 +183,7 @@ class Explanation:
     def _repr_png_(self) -> bytes | None:
         if self.score.dim() != 0:
             return None
-        png: bytes = _pictures("picture").as_png(self.plot())
+        png: bytes = _pictures("shown_figure").as_png(self.plot())
         return png
 
     def to_numpy(self) -> dict[str, Shaped[np.ndarray, "..."]]:

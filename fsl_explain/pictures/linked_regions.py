@@ -4,7 +4,6 @@ from textwrap import fill
 from typing import NamedTuple
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import ConnectionPatch, Rectangle
 from torch import Tensor
@@ -13,6 +12,7 @@ from episodes.errors import Mistake
 from fsl_explain.explainers.analysis.correspondence import Correspondence, Match, correspondence
 from fsl_explain.explainers.explanation import Explanation
 from fsl_explain.pictures.picture import rivals
+from fsl_explain.pictures.shown_figure import empty_figure
 from fsl_explain.turns import DRAWING, alone
 
 FOR, AGAINST = "#d7301f", "#2b6cb0"
@@ -41,8 +41,7 @@ def draw(explanation: Explanation, count: int = 3, query_title: str | None = Non
     if explanation.support_images is None:
         raise Mistake("linked regions are drawn on the supports' photographs, but only features were given.")
     shown = [int(explanation.target), *rivals(explanation)[:1]]
-    figure = Figure(figsize=(SIDE * len([*shown, None]), SIDE + 0.8), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = empty_figure(SIDE * len([*shown, None]), SIDE + 0.8)
     axes = list(figure.subplots(1, len(shown) + 1))
     order = axes if len(shown) == 1 else [axes[1], axes[2], axes[0]]
     query = order[0]

@@ -4,7 +4,6 @@ from textwrap import fill
 
 import torch.nn.functional as F
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -13,6 +12,7 @@ from fsl_explain.explainers.analysis.correspondence import correspondence
 from fsl_explain.explainers.contrast_weights import ClassReference
 from fsl_explain.explainers.explanation import Explanation
 from fsl_explain.pictures.picture import overlay
+from fsl_explain.pictures.shown_figure import empty_figure
 from fsl_explain.turns import DRAWING, alone
 
 SIDE = 2.6  # inches of one photograph
@@ -34,8 +34,7 @@ def draw(
     split = correspondence(explanation, label=label, shot=shot)
     chosen = explanation.decision.classes.index(split.class_name)
     parts, total = split.parts(count), split.weight * split.similarity
-    figure = Figure(figsize=(SIDE * len(parts) + 0.2, 2 * SIDE + 1.0), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = empty_figure(SIDE * len(parts) + 0.2, 2 * SIDE + 1.0)
     grid = figure.subplots(2, len(parts), squeeze=False)
     for column, part in enumerate(parts):
         share = f"{100 * part.amount / total:.0f} % of {total:+.3g}" if total else f"{part.amount:+.3g}"

@@ -5,7 +5,6 @@ to bright (1). Nothing here touches matplotlib's global state but its fonts and 
 """
 
 from functools import lru_cache
-from io import BytesIO
 from textwrap import fill
 
 import matplotlib as mpl
@@ -13,7 +12,6 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
@@ -21,6 +19,7 @@ from torch import Tensor
 
 from episodes.errors import Mistake
 from fsl_explain.explainers.explanation import Explanation
+from fsl_explain.pictures.shown_figure import empty_figure
 from fsl_explain.turns import DRAWING, alone
 
 COLORS = 257  # odd, so that zero has the neutral color of its own
@@ -123,8 +122,7 @@ def draw(explanation: Explanation) -> Figure:
     drawn = _drawn_supports(explanation)
     columns = min(max(3, len(drawn)), PER_ROW)
     rows = 1 + -(-len(drawn) // columns)
-    figure = Figure(figsize=(2.5 * columns, 2.75 * rows + 0.5), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = empty_figure(2.5 * columns, 2.75 * rows + 0.5)
     grid = figure.add_gridspec(rows, columns)
     _draw_query([figure.add_subplot(grid[0, column]) for column in range(3)], explanation)
     for number, (label, shot) in enumerate(drawn, start=columns):
@@ -132,14 +130,6 @@ def draw(explanation: Explanation) -> Figure:
         _show(figure.add_subplot(grid[divmod(number, columns)]), support_overlay(explanation, label, shot), title)
     figure.suptitle(_headline(explanation), parse_math=False)
     return figure
-
-
-@alone([DRAWING])
-def as_png(figure: Figure, dpi: float = 100.0) -> bytes:
-    """Return a figure as a PNG file; the same figure always gives the same bytes."""
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
-    return buffer.getvalue()
 
 
 def _drawn_supports(explanation: Explanation) -> list[tuple[int, int]]:

@@ -12,7 +12,7 @@ from fsl_explain.explainers import Explanation, Receipt
 from fsl_explain.explainers.analysis.correspondence import compares_means
 from fsl_explain.explainers.analysis.support_audit import support_audit
 from fsl_explain.pictures.linked_regions import SIDE, draw
-from fsl_explain.pictures.picture import as_png
+from fsl_explain.pictures.shown_figure import as_png
 from fsl_explain.report.bars import Bars, bars
 from fsl_explain.report.heatmap import Picture, picture
 from fsl_explain.report.numbers import decimals, fixed, scientific

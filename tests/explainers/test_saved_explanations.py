@@ -20,7 +20,7 @@ from fsl_explain.evaluation.chosen_methods import named_methods
 from fsl_explain.evaluation.figures import find_figures
 from fsl_explain.explainers import evidence
 from fsl_explain.pictures.linked_regions import draw
-from fsl_explain.pictures.picture import as_png
+from fsl_explain.pictures.shown_figure import as_png
 from fsl_explain.registries import TRANSDUCTIVE_RULES
 from fsl_explain.report import Case, Page, render_page
 from fsl_explain.similarities import SIMILARITIES, Mahalanobis, cosine

@@ -6,7 +6,7 @@ from matplotlib.patches import ConnectionPatch, Rectangle
 
 from fsl_explain import Encoder, correspondence, explain
 from fsl_explain.pictures.linked_regions import AGAINST, FOR, draw
-from fsl_explain.pictures.picture import as_png
+from fsl_explain.pictures.shown_figure import as_png
 
 
 def red_corner_explained(method):

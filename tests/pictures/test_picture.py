@@ -14,7 +14,6 @@ from written_explanations import (
 
 from fsl_explain.classifiers import Decision
 from fsl_explain.pictures.picture import (
-    as_png,
     color_meanings,
     colorize,
     draw,
@@ -24,6 +23,7 @@ from fsl_explain.pictures.picture import (
     shots,
     support_overlay,
 )
+from fsl_explain.pictures.shown_figure import as_png
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -182,3 +182,8 @@ def test_a_batch_is_to_be_indexed_first():
         batch.plot()
     assert batch._repr_png_() is None
     assert batch[1]._repr_png_().startswith(PNG_SIGNATURE)
+
+
+def test_a_notebook_shows_a_figure_though_pyplot_does_not_know_it():
+    explanation = written_explanation()
+    assert explanation.plot()._repr_png_() == as_png(explanation.plot())
