@@ -77,7 +77,12 @@ class EpisodeWork:
             )
             for part in slices(len(queries.rows), self.judge_with.batch_size)
         ]
-        return judged, torch.cat(parts).squeeze(1) if parts else torch.zeros(0, dtype=torch.float64)
+        if not parts:
+            return judged, torch.zeros(0, dtype=torch.float64)
+        # A mask that removes nothing changes no score, not even by the rounding of another batch: that is no rise.
+        as_before = (judged.embeddings == self.judge_with.store.embeddings[queries.rows].double()).all(dim=1)
+        before = queries.scores.gather(1, queries.target[:, None]).squeeze(1)
+        return judged, torch.where(as_before, before, torch.cat(parts).squeeze(1))
 
     def _supports(self, queries: Queries) -> SupportSet:
         return self.decided.supports(queries.support_rows, queries.together)

@@ -46,6 +46,21 @@ def test_episodes_are_decided_as_explain_decides(encoder, dataset, rule):
         )
 
 
+@every_rule
+def test_a_mask_that_removes_nothing_changes_no_score(rule):
+    """Masked queries are those of correct decisions alone, so that their batches, and FRN's rounding, are others."""
+    dataset, encoder = DigitScenes(part="novel", per_class=12, size=84), Encoder.named("conv4net", seed=4)
+    sampler = EpisodeSampler(dataset.labels, n_way=5, n_shot=1, n_query=3, seed=1)
+    found = evaluate_episodes(
+        encoder, dataset, sampler=sampler, episodes=6, methods=("all-ones",), rule=rule, batch_size=5
+    )
+    masked = found.measurements.masked_score[0]
+    counted = masked.isfinite()
+    assert counted.any()
+    assert not counted.all()
+    assert torch.equal(masked[counted], found.decisions.score[counted].double())
+
+
 def test_a_comparison_takes_a_rule_over_cells(encoder, dataset):
     found = compare_maps(
         encoder,
