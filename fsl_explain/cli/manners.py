@@ -19,7 +19,7 @@ from cyclopts import App, CycloptsError, Parameter
 import fsl_explain
 from episodes.errors import MissingFile, Mistake
 from episodes.naming import unknown_name
-from fsl_explain.cli.terminal import note, shown
+from fsl_explain.cli.terminal import note, say, shown
 from fsl_explain.registries import family_of
 
 TRACEBACK = "--traceback"
@@ -72,7 +72,8 @@ def add_completion(app: App) -> None:
     name = app.name[0]
 
     def completion(shell: Annotated[str, Parameter(validator=_is_shell)]) -> None:
-        print(app.generate_completion(prog_name=name, shell=shell), end="")  # type: ignore[arg-type] # as validated
+        script = app.generate_completion(prog_name=name, shell=shell)  # type: ignore[arg-type] # as validated
+        say(script.rstrip("\n"), lines=True)
 
     completion.__doc__ = COMPLETION.replace("NAME", name)
     add(app, completion)

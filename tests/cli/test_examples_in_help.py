@@ -21,14 +21,13 @@ def the_app(app):
 
 
 @pytest.mark.parametrize(("app", "name"), COMMANDS)
-def test_the_help_ends_with_two_examples(app, name, capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
+def test_the_help_ends_with_two_examples(app, name, capsys):
     assert import_module(APPS[app]).run([name, "--help"]) == 0
     _, heading, end = capsys.readouterr().out.partition("\nExamples:")
     assert heading
-    shown = [line.strip() for line in end.strip().splitlines()]
-    assert len(shown) == 2
-    assert shown == examples(the_app(app).resolved_commands()[name].default_command)
+    given = examples(the_app(app).resolved_commands()[name].default_command)
+    assert len(given) == 2
+    assert end.split() == " ".join(given).split()  # a narrow terminal breaks long lines
 
 
 @pytest.mark.parametrize(("app", "name"), COMMANDS)

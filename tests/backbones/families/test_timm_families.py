@@ -179,7 +179,7 @@ def test_the_missing_package_is_named(monkeypatch):
 
     monkeypatch.setattr(family, "import_module", absent)
     with pytest.raises(
-        ImportError, match=r"expected the package timm for timm:resnet18, .* pip install fsl-explain\[timm\]"
+        ImportError, match=r"^timm:resnet18 needs timm, not installed here; run: pip install 'fsl-explain\[timm\]'\.$"
     ):
         Encoder.named("timm:resnet18")
 

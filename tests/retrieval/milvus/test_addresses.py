@@ -88,7 +88,9 @@ def test_a_server_that_is_away_is_one_sentence(capsys):
 
 def test_the_missing_package_is_one_sentence(monkeypatch):
     monkeypatch.setitem(sys.modules, "pymilvus", None)
-    with pytest.raises(MissingPackage, match=r"needs the package pymilvus; run: pip install 'fsl-explain\[milvus\]'"):
+    with pytest.raises(
+        MissingPackage, match=r"needs pymilvus, not installed here; run: pip install 'fsl-explain\[milvus\]'"
+    ):
         MemoryBank.open(NOWHERE)
 
 
