@@ -121,8 +121,8 @@ def _allowed_rows(
 
 def _spans(count: int, channels: int, queries: int) -> Iterator[tuple[int, int]]:
     """Yield the first row and the end of blocks that grow up to a fixed size."""
-    start, size = 0, FIRST_BLOCK_ROWS
     largest = max(FIRST_BLOCK_ROWS, min(BLOCK_VALUES // channels, PAIRS_TOGETHER // queries))
+    start, size = 0, largest if queries == 1 else FIRST_BLOCK_ROWS
     while start < count:
         stop = min(start + size, count)
         yield start, stop
@@ -212,15 +212,19 @@ class _Candidates:
         values: Float[Tensor, "query row"],
         error: Float[Tensor, "query 1"],
     ) -> None:
-        """Keep the rows of a block that no k others are certain to beat."""
+        """Keep the rows of a block that no k others are certain to beat. The first block sets the bar by its own."""
+        begins = not self.kept and values.shape[1] >= self.lower.shape[1]
+        if begins:
+            self.lower = values.topk(self.lower.shape[1], dim=1).values.double() - error
         query, column = (values >= (self.lower[:, -1:] - error).to(values.dtype)).nonzero(as_tuple=True)
         if not len(query):
             return
         reached, slack = values[query, column].double(), error[query, 0]
         self.kept.append((query, positions[column], reached + slack))
         self.count += len(query)
-        bounds = _table(query, reached - slack, len(self.lower), -torch.inf)
-        self.lower = torch.cat([self.lower, bounds], dim=1).topk(self.lower.shape[1], dim=1).values
+        if not begins:  # else they stand there already
+            bounds = _table(query, reached - slack, len(self.lower), -torch.inf)
+            self.lower = torch.cat([self.lower, bounds], dim=1).topk(self.lower.shape[1], dim=1).values
         if self.count > PRUNED_AT:
             self._prune()
 

@@ -197,3 +197,13 @@ def test_more_neighbors_than_there_are_rows_are_refused(k, allowed):
     there_are = 8 if allowed is None else 3
     with pytest.raises(ValueError, match=f"expected k from 1 to {there_are}, the rows to search among, but got {k}"):
         exact_search(RowsInMemory(embeddings(8, 0)), embeddings(2, 1), "cosine", k, allowed)
+
+
+@pytest.mark.parametrize("similarity", METRICS)
+@pytest.mark.parametrize("count", [1, 3])
+def test_rows_that_float32_cannot_tell_apart_are_in_the_right_order(similarity, count):
+    """They lie within rounding of each other and of the bar, which the first block sets by itself."""
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(1, 64, generator=generator) + 1e-7 * torch.randn(600, 64, generator=generator)
+    queries = torch.randn(count, 64, generator=generator)
+    assert_exact(exact_search(RowsInMemory(rows), queries, similarity, 40), every_pair(queries, rows, similarity), 40)
