@@ -164,7 +164,7 @@ def draw(measured: Mapping[str, list[float]], path: Path) -> None:
         axis.set_ylabel("ms", fontsize=8)
         axis.legend(fontsize=7, frameon=False)
     figure.tight_layout()
-    figure.savefig(path, dpi=90)
+    figure.savefig(path, dpi=72)
 
 
 if __name__ == "__main__":
