@@ -23,6 +23,7 @@ from retrieval_explain.search.products import inner_products
 
 QUERIES_TOGETHER = 256
 BLOCK_VALUES = 2**25
+BLOCK_VALUES_IN_FLOAT64 = 2**23  # of rows that are copied, and compared by code of any kind
 PAIRS_TOGETHER = 2**22  # of a query and a row
 FIRST_BLOCK_ROWS = 4096  # small, so that all later blocks meet a bar that is high already
 GROWTH = 16  # of one block over the one before it, up to ``BLOCK_VALUES``
@@ -71,7 +72,7 @@ def _search(
     quick = _in_float32(similarity)
     compared = quick.prepared(queries).to(device)
     candidates = _Candidates(torch.full((len(queries), k), -torch.inf, dtype=torch.float64, device=device))
-    for start, stop in _spans(*rows.shape, len(queries)):
+    for start, stop in _spans(*rows.shape, len(queries), BLOCK_VALUES):
         inside = None if allowed is None else allowed[start:stop]
         if inside is None or (len(queries) < FEW_QUERIES and inside.count_nonzero() > SPARSE * len(inside)):
             block = rows.read(start, stop)
@@ -93,7 +94,7 @@ def _search_in_float64(
 ) -> Neighbors:
     compared = queries.double().to(device)
     candidates = _Candidates(torch.full((len(queries), k), -torch.inf, dtype=torch.float64, device=device))
-    for start, stop in _spans(*rows.shape, len(queries)):
+    for start, stop in _spans(*rows.shape, len(queries), BLOCK_VALUES_IN_FLOAT64):
         inside = torch.ones(stop - start, dtype=torch.bool) if allowed is None else allowed[start:stop]
         positions = inside.nonzero().squeeze(1)
         if not len(positions):
@@ -119,9 +120,9 @@ def _allowed_rows(
     return rows.take(positions + start) if few else rows.read(start, stop)[positions]
 
 
-def _spans(count: int, channels: int, queries: int) -> Iterator[tuple[int, int]]:
+def _spans(count: int, channels: int, queries: int, most_values: int) -> Iterator[tuple[int, int]]:
     """Yield the first row and the end of blocks that grow up to a fixed size."""
-    largest = max(FIRST_BLOCK_ROWS, min(BLOCK_VALUES // channels, PAIRS_TOGETHER // queries))
+    largest = max(FIRST_BLOCK_ROWS, min(most_values // channels, PAIRS_TOGETHER // queries))
     start, size = 0, largest if queries == 1 else FIRST_BLOCK_ROWS
     while start < count:
         stop = min(start + size, count)

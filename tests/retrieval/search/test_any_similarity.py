@@ -51,6 +51,7 @@ def bank(request, similarity, tmp_path):
 def small_blocks(monkeypatch):
     monkeypatch.setattr(searched, "FIRST_BLOCK_ROWS", 16)
     monkeypatch.setattr(searched, "BLOCK_VALUES", 50 * CHANNELS)
+    monkeypatch.setattr(searched, "BLOCK_VALUES_IN_FLOAT64", 50 * CHANNELS)
 
 
 def by_brute_force(bank, queries, similarity, is_allowed, own=None):
