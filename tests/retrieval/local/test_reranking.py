@@ -165,3 +165,16 @@ def test_an_image_that_changed_is_not_explained_as_the_one_that_was_ranked(kept)
     other = bank.paths[int(found.indices[1])]
     with pytest.raises(Mistake, match=r"scores .* as it is now, but it was ranked by"):
         explain_reranked(found, target=0, read=lambda _: fsl_explain.image_batch.picture(other))
+
+
+def test_another_encoder_than_that_of_the_features_is_refused_where_the_bank_names_none(tmp_path):
+    """An imported bank takes any encoder of its channels; its local features know theirs."""
+    encoder, other = (make() for make in ENCODERS.values())
+    paths = sorted(photographs(tmp_path / "images").iterdir())
+    embeddings = encoder(encoder.preprocess(paths)).embedding
+    MemoryBank.from_embeddings(embeddings, paths=paths).save(tmp_path / "imported.bank")
+    bank = MemoryBank.load(tmp_path / "imported.bank")
+    kept = LocalFeatures.build(encoder, bank)
+    assert len(reranked(encoder, query_of(), bank, local=kept).indices) == len(bank)
+    with pytest.raises(Mistake, match=r"the local features .* were made"):
+        reranked(other, query_of(), bank, local=kept)
