@@ -1,6 +1,7 @@
 """Forward passes that are written down, so that their last maps can be drawn finer."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
@@ -11,12 +12,13 @@ from torch import Tensor, nn
 from episodes.errors import Mistake
 from episodes.naming import unknown_name
 from fsl_explain.devices import at_hand
+from fsl_explain.pullback.beginning import Beginning, last_before, noted_beginnings, watching
 from fsl_explain.pullback.finer_maps import FinerMaps, Manner, Recorded
 from fsl_explain.pullback.module_names import module_at
 from fsl_explain.pullback.operations import layers, moves, single_values  # noqa: F401 # they enter a table
 from fsl_explain.pullback.places import Grid, finer_than
 from fsl_explain.pullback.program import WayBack, way_back
-from fsl_explain.pullback.recording import Fineness, recorded
+from fsl_explain.pullback.recording import Fineness, Recording, recorded
 from fsl_explain.pullback.replay import Program, Replay
 from fsl_explain.pullback.rules import PullbackRule
 from fsl_explain.pullback.steps import Node, NotFollowed
@@ -29,6 +31,15 @@ PROGRAMS = 16
 """Sizes of batches of which forward passes are remembered."""
 
 MapsOf = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """A forward pass that later ones of its size are compared with."""
+
+    program: Program
+    way: WayBack
+    beginning: Beginning | None  # from where they are watched; None: from their first operation
 
 
 @runtime_checkable
@@ -75,7 +86,7 @@ class Detail:
         self.description: str = description
         self.network: nn.Module = network
         self._manners: dict[tuple[int, ...], Manner] = {}
-        self._programs: dict[tuple[Any, ...], tuple[Program, WayBack] | None] = {}  # None: passes are not alike
+        self._programs: dict[tuple[Any, ...], Remembered | None] = {}  # None: passes are not alike
 
     def read(
         self, run: Run, again: Run, maps_of: MapsOf, images: Tensor
@@ -143,27 +154,39 @@ class Detail:
         size = (tuple(placed.shape), placed.dtype, placed.device)
         known = self._programs.get(size) if begins_at else None
         if known is not None:
-            with Replay(known[0], len(placed)) as replay:
+            replay = Replay(known.program, len(placed))
+            with watching(replay, known.beginning):
                 maps = maps_of(placed)
             found = replay.values(maps)
             if found is not None:
-                return maps, (known[1], found)
-        with recorded(placed, fineness, begins_at) as recording:
+                return maps, (known.way, found)
+        with recorded(placed, fineness, begins_at) as recording, self._noted(recording, begins_at, size) as beginnings:
             maps = maps_of(placed)
         if not recording.has_begun:  # this forward pass does other operations than the first one did
             return self._forward(maps_of, fineness, (), placed)
         way, needed = way_back(recording, maps, self.wanted.rule)
         if begins_at and size not in self._programs:
-            self._remember(size, recording.program(way.last, needed), way)
+            self._remember(size, recording.program(way.last, needed), way, beginnings)
         elif known is not None:  # not the same operations: neither will the next pass be
             self._programs[size] = None
         return maps, (way, tuple(recording.values[number] for number in needed))
 
-    def _remember(self, size: tuple[Any, ...], program: Program | None, way: WayBack) -> None:
+    def _noted(
+        self, recording: Recording, begins_at: tuple[Node, ...], size: tuple[Any, ...]
+    ) -> AbstractContextManager[list[Beginning]]:
+        """Write down where modules begin in a pass that will be remembered."""
+        if begins_at and size not in self._programs:
+            return noted_beginnings(self.network, lambda: recording.calls)
+        return nullcontext([])
+
+    def _remember(
+        self, size: tuple[Any, ...], program: Program | None, way: WayBack, beginnings: list[Beginning]
+    ) -> None:
         """Keep what later passes of as many images of this size are compared with."""
         while len(self._programs) >= PROGRAMS:
             self._programs.pop(next(iter(self._programs)))
-        self._programs[size] = None if program is None else (program, way)
+        beginning = None if program is None else last_before(beginnings, min(program.sources))
+        self._programs[size] = None if program is None else Remembered(program, way, beginning)
 
     def _refusal(self, error: NotFollowed, run: Run, maps_of: MapsOf, image: Tensor) -> Mistake:
         found = run(lambda placed: module_at(self.network, error.call, partial(maps_of, placed)), image)
