@@ -16,6 +16,7 @@ from fsl_explain.metrics.localization import can_be_judged, check_places, share_
 from fsl_explain.metrics.pixel_ranking import (
     inside_up_to,
     mann_whitney_area,
+    members_of,
     ranking_keys,
     share_of_largest_inside,
     values_of,
@@ -60,7 +61,8 @@ def _figures(
     keys = ranking_keys(saliency, mask)
     values, inside = values_of(keys), inside_up_to(keys)
     doubles = values.double()
-    mass_inside = (doubles * (keys & 1)).sum(dim=1)
+    mass, gini = doubles.sum(dim=1), gini_index(doubles)
+    mass_inside = doubles.mul_(members_of(keys)).sum(dim=1)  # in place: they are read no more
     defined, dtype = can_be_judged(saliency, mask), saliency.dtype
 
     def judged(figure: Float[Tensor, "batch"]) -> Float[Tensor, "batch"]:
@@ -70,7 +72,7 @@ def _figures(
         pointing_game=judged(share_of_maxima_inside(values, inside, dtype)),
         top_k_intersection=judged(share_of_k_largest(values, inside, k)),
         relevance_rank_accuracy=judged(share_of_largest_inside(values, inside, inside[:, -1])),
-        relevance_mass_accuracy=judged(mass_inside / doubles.sum(dim=1)),
+        relevance_mass_accuracy=judged(mass_inside / mass),
         auc=judged(mann_whitney_area(keys, inside)),
-        sparseness=undefined_unless(says_something(saliency), gini_index(values).to(dtype)),
+        sparseness=undefined_unless(says_something(saliency), gini.to(dtype)),
     )

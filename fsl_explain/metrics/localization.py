@@ -133,7 +133,7 @@ def can_be_judged(
     saliency: Float[Tensor, "batch height width"], mask: Bool[Tensor, "batch height width"]
 ) -> Bool[Tensor, "batch"]:
     """Return True where map and mask both say something."""
-    return says_something(saliency) & mask.flatten(1).any(dim=1)
+    return says_something(saliency) & (mask.view(torch.uint8).amax(dim=(1, 2)) > 0)  # many times as fast as any
 
 
 def share_of_k_largest(

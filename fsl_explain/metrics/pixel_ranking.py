@@ -23,10 +23,11 @@ def ranking_keys(
     """
     positive = _in_a_sortable_precision(positive_part(saliency)).contiguous()
     whole = WHOLE_NUMBERS[positive.dtype]
-    keys = positive.view(whole) << 1
+    keys = positive.view(whole)  # in place, because new memory costs more than the arithmetic
+    keys <<= 1
     keys |= mask
     keys ^= torch.iinfo(whole).min  # so that the order of unsigned numbers is that of signed ones
-    return _ascending(keys.flatten(1))
+    return _ascending_keys(keys.flatten(1))
 
 
 def ascending_values(saliency: Float[Tensor, "batch height width"]) -> Float[Tensor, "batch pixel"]:
@@ -38,14 +39,21 @@ def values_of(keys: Int[Tensor, "batch pixel"]) -> Float[Tensor, "batch pixel"]:
     """Return the positive part of each map in ascending order, in single or double precision."""
     limits = torch.iinfo(keys.dtype)
     # The shift drags the sign along: clear it, and undo the flipped bit, which is now the second.
-    bits = ((keys >> 1) & limits.max) ^ (1 << (limits.bits - 2))
+    bits = keys >> 1
+    bits &= limits.max
+    bits ^= 1 << (limits.bits - 2)
     values: Tensor = bits.view(torch.float32 if limits.bits == 32 else torch.float64)
     return values
 
 
+def members_of(keys: Int[Tensor, "batch pixel"]) -> Int[Tensor, "batch pixel"]:
+    """Return 1 for the pixels in the mask and 0 for the others, in ascending order of their values."""
+    return keys & 1
+
+
 def inside_up_to(keys: Int[Tensor, "batch pixel"]) -> Int[Tensor, "batch pixel"]:
     """Return how many of the pixels up to each, itself included, lie in the mask."""
-    return (keys & 1).cumsum(dim=1, dtype=torch.int32)
+    return members_of(keys).cumsum(dim=1, dtype=torch.int32)
 
 
 def share_of_largest_inside(
@@ -81,7 +89,7 @@ def _tied_pairs(keys: Int[Tensor, "batch pixel"]) -> Int[Tensor, "batch"]:
     """Return how many pairs of a pixel inside and one outside have the same value."""
     rows = keys.cpu().numpy()
     # Neighbors that differ in the membership alone: the last pixel outside and the first inside of one value.
-    images, places = np.nonzero((rows[:, 1:] ^ rows[:, :-1]) == 1)
+    images, places = np.divmod(np.flatnonzero((rows[:, 1:] ^ rows[:, :-1]) == 1), max(1, rows.shape[1] - 1))
     tied = np.zeros(len(rows), dtype=np.int64)
     for image in np.unique(images):
         row, last_outside = rows[image], places[images == image]
@@ -105,3 +113,14 @@ def _ascending(values: Tensor) -> Tensor:
     if values.device.type != "cpu":
         return values.sort(dim=1).values
     return torch.from_numpy(np.sort(values.detach().numpy(), axis=1))
+
+
+def _ascending_keys(keys: Int[Tensor, "batch pixel"]) -> Int[Tensor, "batch pixel"]:
+    """Sort each row; on a processor 32 bits in two passes of 16, for which numpy has a radix sort: half the time."""
+    if keys.device.type != "cpu" or keys.dtype != torch.int32:
+        return _ascending(keys)
+    rows = keys.numpy()
+    for row in rows:
+        by_low_half = row[np.argsort(row.astype(np.uint16), kind="stable")]
+        by_low_half.take(np.argsort((by_low_half >> 16).astype(np.int16), kind="stable"), out=row)
+    return keys
