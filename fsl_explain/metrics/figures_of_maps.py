@@ -60,9 +60,9 @@ def _figures(
 ) -> MapFigures:
     keys = ranking_keys(saliency, mask)
     values, inside = values_of(keys), inside_up_to(keys)
-    doubles = values.double()
+    doubles = values.to(torch.float64, copy=True)
     mass, gini = doubles.sum(dim=1), gini_index(doubles)
-    mass_inside = doubles.mul_(members_of(keys)).sum(dim=1)  # in place: they are read no more
+    mass_inside = doubles.mul_(members_of(keys)).sum(dim=1)  # in place, of a copy
     defined, dtype = can_be_judged(saliency, mask), saliency.dtype
 
     def judged(figure: Float[Tensor, "batch"]) -> Float[Tensor, "batch"]:
