@@ -1,6 +1,7 @@
 """Why a neighbor is where a rule over cells has put it, and why before another one."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import PIL.Image
 
@@ -14,6 +15,10 @@ from retrieval_explain.decisions.explained_neighbors import image_name
 from retrieval_explain.local.reranking import Reranked
 
 AGREEMENT = 1e-3  # of two scores of one image, by kept local features and by those of its file
+
+
+class ChangedImage(Mistake):
+    """An image that is not the one any more by which a neighbor was ranked."""
 
 
 def explain_reranked(
@@ -46,11 +51,12 @@ def explain_reranked(
     compared = compare(retrieved.encoder, retrieved.image, supports, bank.similarity, warn_of_own=False)
     choice = Choice(found.rule, bank.similarity, 0, None if against is None else 1)
     explanation = explain_compared(compared, "exact" if against is None else "contrast", choice)[0]
-    for name, place, score in zip(names, places, explanation.decision.scores.tolist(), strict=True):
+    for row, place, score in zip(rows, places, explanation.decision.scores.tolist(), strict=True):
         ranked_by = float(found.scores[place])
         if not abs(score - ranked_by) <= AGREEMENT * max(1.0, abs(ranked_by)):
-            raise Mistake(
-                f"the image of {name} scores {score:.6g} as it is now, but it was ranked by {ranked_by:.6g}; it has "
-                "changed, so embed it again with build --append and make its local features again."
+            raise ChangedImage(
+                f"{Path(bank.paths[row]).name} has changed: it scores {score:.6g} now, and stands at #{place + 1} by "
+                f"the {ranked_by:.6g} of the image that the bank embedded; embed it again with build --append and make "
+                "its local features again."
             )
     return explanation

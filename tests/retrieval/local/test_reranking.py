@@ -163,7 +163,9 @@ def test_an_image_that_changed_is_not_explained_as_the_one_that_was_ranked(kept)
     encoder, bank, _ = kept
     found = reranked(encoder, query_of(), bank)
     other = bank.paths[int(found.indices[1])]
-    with pytest.raises(Mistake, match=r"scores .* as it is now, but it was ranked by"):
+    with pytest.raises(
+        Mistake, match=r"has changed: it scores .* now, and stands at #1 by the .* of the image that the bank"
+    ):
         explain_reranked(found, target=0, read=lambda _: fsl_explain.image_batch.picture(other))
 
 
