@@ -75,9 +75,10 @@ def fiftyone_view(
     Raises: ``ValueError`` for another bank's data set, a query that cannot be read, or a preprocessing whose geometry
     is not known; ``ImportError`` without FiftyOne.
     """
-    fiftyone = _fiftyone()
     if not isinstance(inspection, Inspection):
-        raise WrongType(f"expected what inspect_neighbors returns, but got {type(inspection).__name__}.")
+        what = "give several one by one, each under a prefix of its own, and what a search found to inspect_neighbors"
+        raise WrongType(f"expected one Inspection, but got {type(inspection).__name__}; {what}.")
+    fiftyone = _fiftyone()
     geometry = known_geometry(inspection.retrieved.encoder.geometry, resize, crop)
     rows = [int(row) for row in inspection.retrieved.neighbors.indices]
     _expect_own(dataset, inspection.retrieved.bank, rows)
