@@ -44,7 +44,10 @@ class Retrieved:
 
     @property
     def compared_by_class(self) -> Compared:
-        """The query beside its neighbors, each a support of its own class: for votes."""
+        """The query beside its neighbors, each a support of its own class: for votes.
+
+        Raises: ``ValueError`` where a neighbor has no label.
+        """
         return self._beside(voters_by_class(self.bank, self.neighbors))
 
     @property
@@ -71,7 +74,9 @@ def retrieve(
     The filters are those of ``MemoryBank.search``; ``MemoryBank.expect_encoder`` tells whether the encoder is the
     bank's.
 
-    Raises: ``ValueError`` for more than one image, an embedding that cannot be compared, or too large a k.
+    Raises: ``ValueError`` for more than one image, an embedding that cannot be compared, or too large a k;
+    ``LookupError`` for an unknown class or id; ``TypeError`` for arguments in another order, or what is not
+    preprocessed.
     """
     _expect_order(encoder, bank)
     batch = as_batch(query, encoder)
@@ -113,19 +118,20 @@ def explain(
 ) -> Explanation:
     """Explain a decision over the bank, from the stored embeddings of the neighbors alone.
 
-    ``rule`` is a rule over neighbors or its name: ``knn-vote`` (the class's log vote; a contrast splits into how
-    similar and how many), ``majority-vote`` (the mean similarity of a class's voters, as FAM evaluates it) or
-    ``nearest-neighbor`` (retrieval: every image is a class of its own, so that the score is the similarity of the
-    first and a contrast the margin to the second). ``k`` neighbors vote, 200 if None; ``target`` and ``against`` are
-    class names; for retrieval ranks from 0, paths or ``id:NUMBER``, of any image however far down. Support maps are
-    NaN: no image of the bank is embedded again.
+    ``rule`` is a rule over neighbors or its name: ``knn-vote`` (the class's log vote, each neighbor's being
+    exp(similarity / ``temperature``), 0.07 if None, as NPID's; a contrast splits into how similar and how many),
+    ``majority-vote`` (the mean similarity of a class's voters, as FAM evaluates it) or ``nearest-neighbor`` (retrieval:
+    every image is a class of its own, so that the score is the similarity of the first and a contrast the margin to the
+    second). ``k`` neighbors are looked at; None: 200, for retrieval 10, or all where there are fewer. ``target`` (the
+    winner if None) and ``against`` are class names; for retrieval ranks from 0, paths or ``id:NUMBER``, of any image
+    however far down. Support maps are NaN: no image of the bank is embedded again.
 
     A ``text`` in place of the query is compared with images by the encoder's text tower. The roles are then swapped:
     the explanation is of one image of the bank, ``target``, whose cells add up to its similarity to the text, and
     ``against`` are other texts; ``explain_text`` says more.
 
-    Raises: as ``search`` and ``fsl_explain.explain``; ``ValueError`` for a vote of images without labels, or a ``k`` or
-    ``temperature`` other than that of a rule that is an object.
+    Raises: as ``search`` and ``fsl_explain.explain``; ``ValueError`` for an encoder other than the bank's, a vote of
+    images without labels, or a ``k`` or ``temperature`` that the rule does not take.
     """
     _expect_order(encoder, bank)
     assert bank is not None

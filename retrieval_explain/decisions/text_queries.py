@@ -57,7 +57,8 @@ def retrieve_text(
     ``k`` of None is 200, or all images where there are fewer. The filters are those of ``MemoryBank.search``;
     ``MemoryBank.expect_encoder`` tells whether the encoder is the bank's.
 
-    Raises: as ``Encoder.embed_text`` and ``MemoryBank.search``; ``ValueError`` for no prompt, or one that comes twice.
+    Raises: as ``Encoder.embed_text`` and ``MemoryBank.search``; ``ValueError`` for an encoder without a text tower, no
+    prompt, or one that comes twice.
     """
     name, embedding = _meant(encoder, text)
     found = bank.search(embedding[None], k, classes=classes, ids=ids)[0]
@@ -80,7 +81,9 @@ def explain_text(
     or ``id:NUMBER``; the first if None. ``against`` serves ``contrast``: other texts, over which the text leads for
     this image. The image is read and embedded again.
 
-    Raises: as ``retrieve_text`` and ``fsl_explain.explain``; ``FileNotFoundError`` for an image without a file.
+    Raises: as ``retrieve_text`` and ``fsl_explain.explain``; ``ValueError`` for an encoder other than the bank's, a
+    ``target`` that is a class, or a text that is among ``against``; ``LookupError`` for an image that the bank has not;
+    ``FileNotFoundError`` for one without a file.
     """
     bank.expect_encoder(encoder)
     retrieved = retrieve_text(encoder, text, bank, k=1)

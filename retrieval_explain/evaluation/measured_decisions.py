@@ -35,10 +35,10 @@ class RuleFigures:
 
     rule: str
     chosen: Chosen
-    correct: Bool[Tensor, "query"]
+    correct: Bool[Tensor, "query"]  # whether the predicted class is the query's own
     score: Float[Tensor, "query"]  # the mean similarity, also of wrong decisions
-    masked_score: Float[Tensor, "method query"]
-    figures: dict[str, Float[Tensor, "method query"]]
+    masked_score: Float[Tensor, "method query"]  # the same of the query behind each method's map
+    figures: dict[str, Float[Tensor, "method query"]]  # by name, such as proportion; ``find_figures`` says what each is
 
 
 @dataclass(frozen=True)

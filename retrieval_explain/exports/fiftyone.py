@@ -72,8 +72,8 @@ def fiftyone_view(
     Maps are signed, and 0 where the preprocessing cut the photograph. What an earlier call wrote under the same
     ``prefix`` is cleared. ``resize`` and ``crop`` are as in ``Explanation.saliency_on``.
 
-    Raises: ``ValueError`` for another bank's data set, a query that cannot be read, or a preprocessing whose geometry
-    is not known; ``ImportError`` without FiftyOne.
+    Raises: ``TypeError`` for anything but one inspection; ``ValueError`` for another bank's data set, a query that
+    cannot be read, or a preprocessing whose geometry is not known; ``ImportError`` without FiftyOne.
     """
     if not isinstance(inspection, Inspection):
         what = "give several one by one, each under a prefix of its own, and what a search found to inspect_neighbors"

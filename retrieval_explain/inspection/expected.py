@@ -36,7 +36,7 @@ class Placed:
     id: int
     path: str
     label: str  # "" where it has none
-    similarity: float
+    similarity: float  # to the query; larger is more alike
     name: str  # its rank and file
     shown: str  # its path below the folder of the bank's images, for what is shared
 
@@ -52,9 +52,9 @@ class ClassStanding:
     name: str
     images: int  # of the class, among those that may come back
     voters: int  # of them among the neighbors
-    neighbors: int
+    neighbors: int  # that vote
     share: float  # of the vote, in [0, 1]
-    winner: str
+    winner: str  # the class that wins it
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Expectation:
     """Why an image, or the best image of a class, does not come back first."""
 
     expected: Placed  # the image that was expected, with its rank and similarity
-    first: Placed
+    first: Placed  # the image that comes back first
     among: int  # images that may come back
     last: Placed | None  # the k-th neighbor, where the expected image is not among the k
     contrast: Explanation | None  # the first against the expected; None where it is the first, or has no such split
@@ -77,7 +77,7 @@ class Expectation:
 
     @property
     def margin(self) -> float:
-        """How much more similar the first is than the expected image; 0 where that is the first."""
+        """How much more similar the first is than the expected image, at least 0; 0 where that is the first."""
         return self.first.similarity - self.expected.similarity
 
     @property
@@ -150,12 +150,14 @@ def why_not_first(
 ) -> Expectation:
     """Say where an expected image stands, what the first has over it, and what would bring it to the first rank.
 
-    ``expected`` is a path, an id or a class of the bank, as ``decisions.expected_rows`` reads it; of a class it is the
-    best image, at whatever rank. ``rule`` is the vote that a class is judged by. The neighbors of ``retrieved`` set k;
-    its filters hold here, too.
+    ``expected`` is a path or its last parts, an id or a class of the bank, with ``path:``, ``id:`` or ``class:`` before
+    it where it could be several; of a class it is the best image, at whatever rank. What would bring it forward is the
+    fewest cells of the query to remove, as ``RankChange`` says. ``rule`` is the vote that a class is judged by, NPID's
+    weighted one if None. The neighbors of ``retrieved`` set k; its filters hold here, too. ``read`` gives the
+    photograph of a path.
 
-    Raises: ``LookupError`` with the nearest names where it is not in the bank; ``ValueError`` where a filter leaves
-    it out.
+    Raises: ``LookupError`` with the nearest names where it is not in the bank; ``ValueError`` where it names several
+    things or a filter leaves it out, or for a rule that is no vote; ``TypeError`` for neither a text nor an id.
     """
     meant = expected_rows(retrieved.bank, expected)
     row = _best_of(retrieved, meant)

@@ -43,9 +43,9 @@ class Shown:
     row: int
     similarity: float
     label: str  # "" where it has none
-    path: str
+    path: str  # "" where it has none
     photograph: PIL.Image.Image | None
-    fault: str  # why there is no photograph
+    fault: str  # why there is no photograph, or why it has no maps; "" where it is as it was embedded
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Pair:
 
     @property
     def disagreement(self) -> float:
-        """How far the similarity of the image as it is now is from the stored one."""
+        """How far the similarity of the image as it is now is from the stored one, either way; 0 or more."""
         return abs(float(self.explanation.score) - self.shown.similarity)
 
     @property
@@ -73,10 +73,10 @@ class Pair:
 class TurningPoint:
     """How many of the winner's strongest voters must go until another class wins; no other neighbor moves up."""
 
-    needed: int
-    winners_voters: int
+    needed: int  # voters that must go, at least 1; few: the decision hangs on them
+    winners_voters: int  # neighbors of the winner's class
     winner: str
-    successor: str
+    successor: str  # the class that wins without them
 
     @property
     def sentence(self) -> str:
@@ -89,7 +89,7 @@ class TurningPoint:
 class VoteAnswer:
     """The vote over all neighbors that were found, and its explanations by method."""
 
-    explanations: Mapping[str, Explanation]
+    explanations: Mapping[str, Explanation]  # by method: contrast first, where there are several classes
     ranks: Mapping[tuple[str, int], int]  # rank, from 1, of each class's shots
     figures: Mapping[str, Mapping[str, float]]  # by method: the score, and what is left of it behind the map
     turning_point: TurningPoint | None  # None: every neighbor is of one class
@@ -108,8 +108,8 @@ class Inspection:
     retrieved: Retrieved  # the query and its neighbors
     gallery: tuple[Shown, ...]  # the neighbors that are shown small
     pairs: tuple[Pair, ...]  # the first neighbors, each explained
-    margin: Explanation | None  # why the first rather than the second
-    vote: VoteAnswer | None  # None where the bank has no labels
+    margin: Explanation | None  # why the first rather than the second; None where there is one neighbor
+    vote: VoteAnswer | None  # None where a neighbor has no label
 
 
 def inspect_neighbors(
@@ -122,10 +122,13 @@ def inspect_neighbors(
 ) -> Inspection:
     """Explain the first neighbors one by one, the first against the second, and the vote of them all.
 
-    ``rule`` is the vote or its name, NPID's weighted one if None; a bank with unlabeled neighbors has none.
-    ``explained`` neighbors get maps, ``gallery`` are shown; ``read`` gives the photograph of a path.
+    ``rule`` is the vote or its name, NPID's weighted one if None (exp(similarity / 0.07) for each neighbor); neighbors
+    without labels have none. ``explained`` neighbors get maps, of the ``gallery`` that are shown; ``read`` gives the
+    photograph of a path. One that cannot be read has a ``fault`` and no maps; one that has changed since the bank was
+    built is explained as it is now, and its pair does not agree.
 
-    Raises: ``ValueError`` for fewer than one neighbor to show, or a rule that is no vote.
+    Raises: ``ValueError`` for fewer than one neighbor to show, a rule that is no vote, or one of another number of
+    neighbors; ``LookupError`` for an unknown one.
     """
     vote = KnnVote() if rule is None else named_vote(rule)
     if explained < 1 or gallery < 1:

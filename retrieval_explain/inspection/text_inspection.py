@@ -22,8 +22,9 @@ def inspect_text(
 ) -> TextInspection:
     """Explain the first images that came back for a text, each by its own cells.
 
-    ``explained`` images get maps, ``gallery`` are shown; ``read`` gives the photograph of a path. They are embedded
-    again for it; each says how far that agrees with what is stored.
+    ``explained`` images get maps, of the ``gallery`` that are shown; ``read`` gives the photograph of a path. They are
+    embedded again for it; each says how far that agrees with what is stored. One that cannot be read has a ``fault``
+    and no map.
 
     Raises: ``ValueError`` for fewer than one image to show.
     """

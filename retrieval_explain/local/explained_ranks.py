@@ -34,8 +34,8 @@ def explain_reranked(
     ``fsl_explain.correspondence`` has the pairs. The images of one or two neighbors are read again, ``read`` gives the
     photograph of a path.
 
-    Raises: ``LookupError`` for a place that is not there; ``ValueError`` for twice the same, or an image whose score is
-    not the one by which it was ranked; ``FileNotFoundError`` where it is gone.
+    Raises: ``LookupError`` for a place that is not there; ``ValueError`` for twice the same, or an image that has
+    changed so that its score is not the one by which it was ranked; ``FileNotFoundError`` where it is gone.
     """
     places = [target] if against is None else [target, against]
     for place in places:

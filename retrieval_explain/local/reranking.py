@@ -48,7 +48,7 @@ class Reranked:
 
     @property
     def similarities(self) -> Float[Tensor, "k"]:
-        """Similarities of the embeddings, by which they were found."""
+        """Similarities of the embeddings, by which they were found, in the new order; larger is more alike."""
         return self.retrieved.neighbors.similarities[self.places]
 
     @property
@@ -80,13 +80,16 @@ def reranked(
 ) -> Reranked:
     """Search the ``first`` neighbors of a preprocessed query, and return the k best of them by a rule over cells.
 
-    ``first`` of None is 200, or all where there are fewer; ``k`` of None is all of them. ``rule`` is ``max-sim``,
-    ``dn4``, ``deep-emd``, ``frn`` or an object, which scores each image alone, in float64, with the bank's similarity
-    of two cells. ``local`` are the bank's local features, those in its folder if None. Filters are those of
-    ``MemoryBank.search``. A row beyond the first ones cannot come back, however well its cells match.
+    ``first`` of None is 200, or all where there are fewer; ``k`` of None is all of them. ``rule`` is ``max-sim``
+    (ColBERT), ``dn4`` or ``deep-emd``, by the bank's similarity of two cells, ``frn``, by a distance of its own, or an
+    object. It scores each image alone, in float64, and larger is more alike: from -P to P for max-sim of P cells and
+    the cosine, in [-1, 1] for deep-emd, at most 0 for frn. ``local`` are the bank's local features, those in its folder
+    if None. Filters are those of ``MemoryBank.search``. A row beyond the first ones cannot come back, however well its
+    cells match.
 
     Raises: ``ValueError`` for an encoder other than the bank's, local features of other rows, a rule that compares no
-    cells, or a k above ``first``; ``FileNotFoundError`` where no local features are kept; otherwise as ``retrieve``.
+    cells, or a k above ``first``; ``LookupError`` for an unknown rule; ``FileNotFoundError`` where no local features
+    are kept; ``ImportError`` for ``deep-emd`` without its solver; otherwise as ``retrieve``.
     """
     _expect_local(rule)
     if k is not None and first is not None and k > first:

@@ -23,8 +23,8 @@ class Neighbors:
     """The k nearest rows of each query, the most similar first; ties go to the lower row."""
 
     indices: Int[Tensor, "*batch k"]  # rows of the bank
-    similarities: Float[Tensor, "*batch k"]  # computed in float64 from the stored embeddings
-    labels: Int[Tensor, "*batch k"] | None = None  # of those rows; None where the bank has none
+    similarities: Float[Tensor, "*batch k"]  # in float64, from the stored embeddings; larger is more alike
+    labels: Int[Tensor, "*batch k"] | None = None  # of those rows, -1 where one has none; None: not looked up
 
     def __repr__(self) -> str:
         return brief(self)

@@ -41,11 +41,11 @@ SEED = 1234
 class Index:
     """An index over a bank's rows, and how wide it searches."""
 
-    kind: str
+    kind: str  # flat, hnsw, ivf or ivf-pq
     similarity: str | Similarity
-    settings: dict[str, int]
+    settings: dict[str, int]  # how it was made (links, lists, …), and how many paths or lists a search follows
     faiss_index: Any = field(default=None, repr=False, compare=False)  # None: exhaustive, nothing is built
-    device: str = "cpu"
+    device: str = "cpu"  # or cuda
     on_gpu: Any = field(default=None, repr=False, compare=False)  # a copy there, for narrow searches
 
     @property

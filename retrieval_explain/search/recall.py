@@ -38,8 +38,8 @@ class Verified:
 
     index: Index | Searcher
     recall: float  # mean share of the k nearest rows found, over the sampled queries
-    k: int
-    queries: int
+    k: int  # neighbors that were looked for
+    queries: int  # rows of the bank that were sampled as queries
     asked: float  # the share that was wanted
 
     @property

@@ -68,7 +68,7 @@ class StoredEntries:
 
     @cached_property
     def ids(self) -> Int64[Tensor, "row"]:
-        """The id of every row."""
+        """The id of every row, a number that stays when others are deleted."""
         return torch.tensor(self.stored.ids)
 
     @property
