@@ -27,18 +27,10 @@ from retrieval_explain.store.data_sets import as_images
 from retrieval_explain.store.embedding import embedded_together
 from retrieval_explain.store.encoder_fingerprint import described, expect_encoder, preprocessing_text
 from retrieval_explain.store.entries import Entries, Labels, entries_in_memory, with_contents
-from retrieval_explain.store.given_rows import (
-    Given,
-    as_matrix,
-    as_queries,
-    as_rows,
-    check_all_rows,
-    check_rows,
-    wanted_neighbors,
-)
+from retrieval_explain.store.given_rows import Given, as_matrix, as_queries, as_rows, check_all_rows, check_rows
 from retrieval_explain.store.journal import Settings
 from retrieval_explain.store.row_changes import Change, Existing, appended, deleted, updated
-from retrieval_explain.store.row_filter import allowed_rows, own_rows, without_own
+from retrieval_explain.store.row_filter import allowed_rows, own_rows, wanted_among, without_own
 from retrieval_explain.store.several_labels import checked_contents
 from retrieval_explain.store.similarity_names import recorded_name, storable_name, words_of
 from retrieval_explain.store.stores import Store
@@ -51,15 +43,20 @@ class MemoryBank:
     ``labels`` are the numbers that were given, or indices into ``classes`` where names were; -1 where an image
     has none. ``paths`` holds "" where an image has none. ``similarity`` is a name, or an object that has none.
     A bank that is open stays as it is: whatever changes one returns the changed bank.
+
+    ``rows`` are the embeddings, in memory or mapped from a file, read as float32; ``entries`` what is known of each
+    row. ``encoder`` says what made the embeddings, with its fingerprint, ``preprocessing`` how their images were
+    prepared; "" where that is not known. ``verified`` is the index with its measured recall, None for exact search;
+    ``store`` where the bank is kept, None in memory only.
     """
 
-    rows: Rows  # the embeddings, in memory or mapped from a file
+    rows: Rows
     similarity: str | Similarity
-    entries: Entries  # ids, labels, classes and paths of the rows
-    encoder: str = ""  # what made the embeddings, with its fingerprint
-    preprocessing: str = ""  # how their images were prepared
-    verified: Verified | None = None  # None: exact search
-    store: Store | None = None  # None: in memory only
+    entries: Entries
+    encoder: str = ""
+    preprocessing: str = ""
+    verified: Verified | None = None
+    store: Store | None = None
 
     @classmethod
     def from_embeddings(
@@ -237,8 +234,7 @@ class MemoryBank:
         queries = given.reshape(-1, self.rows.shape[1])
         allowed = allowed_rows(self.entries, len(self), classes, ids, without)
         own = own_rows(leave_out, len(queries), allowed, len(self))
-        left = len(self) if allowed is None else int(allowed.sum())
-        wanted = wanted_neighbors(k, left - (own is not None), len(self))
+        wanted = wanted_among(k, len(self), allowed, own)
         index = flat(self.similarity) if self.verified is None else self.verified.index
         found = search(index, self.rows, queries, wanted + (own is not None), allowed)
         found = found if own is None else without_own(found, own)

@@ -35,13 +35,14 @@ class Audit:
     ``values`` are KNN-Shapley values (Jia et al., 2019, Theorem 1), means over the images as queries, in [-1/k, 1/k]:
     below 0 an image misleads more than it helps. They sum to the mean ``agreement``, which is the share of an image's
     k nearest that have its label; ``suggested`` is the label that most of them have (of equals the lowest), and
-    ``support`` the share that has it, both shares in [0, 1].
+    ``support`` the share that has it, both shares in [0, 1]. ``rows`` of the bank are the images, ``labels`` those that
+    were audited, and ``neighbors`` (image, k) the rows nearest to each, itself left out.
     """
 
-    rows: Int[Tensor, "image"]  # of the bank
-    labels: Int[Tensor, "image"]  # that were audited
+    rows: Int[Tensor, "image"]
+    labels: Int[Tensor, "image"]
     values: Float[Tensor, "image"]
-    neighbors: Neighbors  # (image, k), rows of the bank, an image itself left out
+    neighbors: Neighbors
     suggested: Int[Tensor, "image"]
     support: Float[Tensor, "image"]
     agreement: Float[Tensor, "image"]
@@ -68,10 +69,13 @@ class Audit:
 
 @dataclass(frozen=True)
 class NoisyLabels:
-    """Labels of which some are wrong on purpose."""
+    """Labels of which some are wrong on purpose: where ``is_flipped``, the label is another than before.
 
-    labels: Int[Tensor, "row"]  # of every row of the bank, -1 where it has none
-    is_flipped: Bool[Tensor, "row"]  # where the label is another than before
+    ``labels`` are of every row that was given, -1 where it has none.
+    """
+
+    labels: Int[Tensor, "row"]
+    is_flipped: Bool[Tensor, "row"]
 
 
 @dataclass(frozen=True)

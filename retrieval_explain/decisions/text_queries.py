@@ -30,14 +30,19 @@ Read = Callable[[str], PIL.Image.Image]
 
 @dataclass(frozen=True)
 class TextRetrieved:
-    """One text and the images of a bank that are most similar to it."""
+    """One text and the images of a bank that are most similar to it.
 
-    encoder: Encoder  # what embeds the text, and the images again
+    ``encoder`` embeds the text, and images again where they are explained. ``text`` are all prompts, with " | "
+    between, ``embedding`` has norm 1, in float64, ``neighbors`` are the k images. ``allowed`` are the rows that the
+    filters left to search among; None: all.
+    """
+
+    encoder: Encoder
     bank: MemoryBank
-    text: str  # of several prompts all of them, with " | " between
-    embedding: Float[Tensor, "channel"]  # of the text, of norm 1, in float64
-    neighbors: Neighbors  # (k,)
-    allowed: Bool[Tensor, "row"] | None = None  # which rows the filters left to search among; None: all
+    text: str
+    embedding: Float[Tensor, "channel"]
+    neighbors: Neighbors
+    allowed: Bool[Tensor, "row"] | None = None
 
 
 def retrieve_text(

@@ -29,16 +29,17 @@ SCORE, MASKED = "score", "masked_score"
 class RuleFigures:
     """One rule's decisions and the figures of each method; those of wrong decisions are NaN, as the papers want it.
 
-    AD and IC compare the query's mean similarity to the voters of its predicted class with the masked query's to
-    the same voters, whatever the rule.
+    AD and IC compare the query's mean similarity to the voters of its predicted class (``score``, also of wrong
+    decisions) with the masked query's to the same voters (``masked_score``), whatever the rule. ``correct`` says
+    whether the chosen class is the query's own. ``figures`` are by name, such as average_drop.
     """
 
     rule: str
     chosen: Chosen
-    correct: Bool[Tensor, "query"]  # whether the predicted class is the query's own
-    score: Float[Tensor, "query"]  # the mean similarity, also of wrong decisions
-    masked_score: Float[Tensor, "method query"]  # the same of the query behind each method's map
-    figures: dict[str, Float[Tensor, "method query"]]  # by name, such as proportion; ``find_figures`` says what each is
+    correct: Bool[Tensor, "query"]
+    score: Float[Tensor, "query"]
+    masked_score: Float[Tensor, "method query"]
+    figures: dict[str, Float[Tensor, "method query"]]
 
 
 @dataclass(frozen=True)

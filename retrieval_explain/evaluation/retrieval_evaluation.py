@@ -56,17 +56,22 @@ class BankEvaluation:
     ``scores`` are by name: recall@1, 2, 4 and 8 (metric learning's: whether one of so many has the class), r-precision
     and map@r (Musgrave et al., 2020), weighted vote (NPID) and majority vote. All are in [0, 1], larger is better, and
     NaN for a query without another image of its class. ``chance`` is their mean where all images are alike.
+
+    ``images`` are the queries' places in the data set, ``labels`` indices into ``classes``: the gallery's, then those
+    that only queries have. ``neighbors`` (query, k) are rows of the gallery, of which each query is compared with
+    ``reach`` images. ``rules`` have the figures of explanations, as FAM Tables III (votes) and IV (nearest neighbor);
+    ``methods``, those asked for and then the baselines, are their rows.
     """
 
-    images: Int[Tensor, "query"]  # data set index of each query
-    labels: Int[Tensor, "query"]  # index into ``classes``
-    classes: tuple[str, ...]  # of the gallery, then those that only queries have
-    neighbors: Neighbors  # (query, k), rows of the gallery
-    reach: int  # gallery images that a query is compared with
+    images: Int[Tensor, "query"]
+    labels: Int[Tensor, "query"]
+    classes: tuple[str, ...]
+    neighbors: Neighbors
+    reach: int
     scores: dict[str, Tied]
     chance: dict[str, float]
-    methods: tuple[str, ...]  # the rows of each rule's figures: those asked for, then the baselines
-    rules: tuple[RuleFigures, ...]  # as FAM Tables III (votes) and IV (nearest neighbor)
+    methods: tuple[str, ...]
+    rules: tuple[RuleFigures, ...]
 
 
 def measured_methods(methods: Sequence[str | Method]) -> ChosenMethods:

@@ -29,16 +29,20 @@ from retrieval_explain.ranking.neighbors import similarities_to
 
 @dataclass(frozen=True)
 class Placed:
-    """One image of the bank and where it stands."""
+    """One image of the bank and where it stands: its ``rank`` from 1, and its ``similarity`` to the query.
 
-    rank: int  # from 1
+    ``label`` is "" where it has none, ``name`` its rank and file, ``shown`` its path below the folder of the bank's
+    images, for what is shared.
+    """
+
+    rank: int
     row: int
     id: int
     path: str
-    label: str  # "" where it has none
-    similarity: float  # to the query; larger is more alike
-    name: str  # its rank and file
-    shown: str  # its path below the folder of the bank's images, for what is shared
+    label: str
+    similarity: float
+    name: str
+    shown: str
 
     def as_json(self) -> dict[str, Any]:
         """Return it as plain values, with the path that is shown."""
@@ -47,28 +51,39 @@ class Placed:
 
 @dataclass(frozen=True)
 class ClassStanding:
-    """What the vote of the neighbors says of the expected class."""
+    """What the vote of the neighbors says of the expected class.
+
+    Of its ``images`` that may come back so many are ``voters`` among the ``neighbors``; they have a ``share`` of the
+    vote, in [0, 1], which the class ``winner`` wins.
+    """
 
     name: str
-    images: int  # of the class, among those that may come back
-    voters: int  # of them among the neighbors
-    neighbors: int  # that vote
-    share: float  # of the vote, in [0, 1]
-    winner: str  # the class that wins it
+    images: int
+    voters: int
+    neighbors: int
+    share: float
+    winner: str
 
 
 @dataclass(frozen=True)
 class Expectation:
-    """Why an image, or the best image of a class, does not come back first."""
+    """Why an image, or the best image of a class, does not come back first.
 
-    expected: Placed  # the image that was expected, with its rank and similarity
-    first: Placed  # the image that comes back first
-    among: int  # images that may come back
-    last: Placed | None  # the k-th neighbor, where the expected image is not among the k
-    contrast: Explanation | None  # the first against the expected; None where it is the first, or has no such split
-    changes: tuple[RankChange, ...]  # to the first rank, and to the k-th where it is beyond
-    standing: ClassStanding | None  # where a class was expected and the neighbors vote
-    notes: tuple[str, ...]  # sentences about what is not known
+    ``expected`` is that image, ``first`` the one that comes back first, ``last`` the k-th neighbor where the expected
+    image is not among the k; each with its rank ``among`` all images that may come back. ``contrast`` explains what the
+    first has over the expected: red cells speak for the first; None where it is the first, or has no such split.
+    ``changes`` bring it to the first rank, and to the k-th where it is beyond. ``standing`` is there where a class was
+    expected and the neighbors vote. ``notes`` are sentences about what is not known.
+    """
+
+    expected: Placed
+    first: Placed
+    among: int
+    last: Placed | None
+    contrast: Explanation | None
+    changes: tuple[RankChange, ...]
+    standing: ClassStanding | None
+    notes: tuple[str, ...]
 
     @property
     def is_first(self) -> bool:

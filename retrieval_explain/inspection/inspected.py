@@ -37,20 +37,24 @@ AGREEMENT = 1e-3  # of two similarities of one image, stored and embedded again;
 
 @dataclass(frozen=True)
 class Shown:
-    """One neighbor: its rank from 1, its row and similarity, and its photograph where the file could be read."""
+    """One neighbor: its rank from 1, its row and similarity, and its photograph where the file could be read.
+
+    ``similarity`` is that of the search; larger is more alike. ``label`` and ``path`` are "" where it has none.
+    ``fault`` says why it has no photograph, or no maps; "" where nothing is known against it.
+    """
 
     rank: int
     row: int
     similarity: float
-    label: str  # "" where it has none
-    path: str  # "" where it has none
+    label: str
+    path: str
     photograph: PIL.Image.Image | None
-    fault: str  # why there is no photograph, or why it has no maps; "" where it is as it was embedded
+    fault: str
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A query beside one shown neighbor: the exact explanation of their similarity.
+    """A query beside one shown neighbor: the exact ``explanation`` of their similarity, whose cells add up to it.
 
     It has both sides of a query image; of a text the neighbor's alone, as that of the explained image.
     """
@@ -71,12 +75,16 @@ class Pair:
 
 @dataclass(frozen=True)
 class TurningPoint:
-    """How many of the winner's strongest voters must go until another class wins; no other neighbor moves up."""
+    """How many of the winner's strongest voters must go until another class wins; no other neighbor moves up.
 
-    needed: int  # voters that must go, at least 1; few: the decision hangs on them
-    winners_voters: int  # neighbors of the winner's class
+    ``needed`` voters must go, from 1 to ``winners_voters``, all that the ``winner`` has; the fewer, the more the
+    decision hangs on them. ``successor`` is the class that then wins.
+    """
+
+    needed: int
+    winners_voters: int
     winner: str
-    successor: str  # the class that wins without them
+    successor: str
 
     @property
     def sentence(self) -> str:
@@ -87,12 +95,17 @@ class TurningPoint:
 
 @dataclass(frozen=True)
 class VoteAnswer:
-    """The vote over all neighbors that were found, and its explanations by method."""
+    """The vote over all neighbors that were found, and its ``explanations`` by method.
 
-    explanations: Mapping[str, Explanation]  # by method: contrast first, where there are several classes
-    ranks: Mapping[tuple[str, int], int]  # rank, from 1, of each class's shots
-    figures: Mapping[str, Mapping[str, float]]  # by method: the score, and what is left of it behind the map
-    turning_point: TurningPoint | None  # None: every neighbor is of one class
+    The contrast with the runner-up is the first, where there is one. ``ranks`` are those of each class's supports, from
+    1, by (class, number of the support). ``figures`` are by method: the score, and what is left of it for the query
+    behind the map. ``turning_point`` is None where every neighbor is of one class.
+    """
+
+    explanations: Mapping[str, Explanation]
+    ranks: Mapping[tuple[str, int], int]
+    figures: Mapping[str, Mapping[str, float]]
+    turning_point: TurningPoint | None
 
     @property
     def voters(self) -> dict[str, int]:
@@ -103,13 +116,18 @@ class VoteAnswer:
 
 @dataclass(frozen=True)
 class Inspection:
-    """All that is known of why these neighbors came back."""
+    """All that is known of why these neighbors came back.
 
-    retrieved: Retrieved  # the query and its neighbors
-    gallery: tuple[Shown, ...]  # the neighbors that are shown small
-    pairs: tuple[Pair, ...]  # the first neighbors, each explained
-    margin: Explanation | None  # why the first rather than the second; None where there is one neighbor
-    vote: VoteAnswer | None  # None where a neighbor has no label
+    ``retrieved`` are the query and its neighbors, ``gallery`` those that are shown small, ``pairs`` the first ones,
+    each explained beside the query. ``margin`` is why the first came before the second, None where there is one
+    neighbor; ``vote`` is that of all neighbors, None where one has no label.
+    """
+
+    retrieved: Retrieved
+    gallery: tuple[Shown, ...]
+    pairs: tuple[Pair, ...]
+    margin: Explanation | None
+    vote: VoteAnswer | None
 
 
 def inspect_neighbors(

@@ -29,12 +29,16 @@ AT_ONCE = 2**22  # numbers of candidates in float64
 
 @dataclass(frozen=True)
 class Reranked:
-    """Neighbors in the order of a rule that compares cells, beside what the bank's own search says of them."""
+    """Neighbors in the order of a rule that compares cells, beside what the bank's own search says of them.
 
-    retrieved: Retrieved  # the candidates in their first order
+    ``retrieved`` has the candidates in their first order, ``places`` are those of the neighbors among them, from 0.
+    ``scores`` are the rule's, in float64, larger is more alike; the largest comes first, and equal ones as they were.
+    """
+
+    retrieved: Retrieved
     rule: str | LocalRule
-    places: Int[Tensor, "k"]  # of the neighbors among the candidates, from 0
-    scores: Float[Tensor, "k"]  # by the rule in float64, the largest first; equal ones as they were
+    places: Int[Tensor, "k"]
+    scores: Float[Tensor, "k"]
 
     @property
     def neighbors(self) -> Neighbors:
