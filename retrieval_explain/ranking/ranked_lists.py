@@ -18,7 +18,8 @@ from episodes.errors import Mistake
 class Tied:
     """A metric where tied neighbors stand with the relevant first, in all orders on average, with the relevant last.
 
-    Each is in [0, 1], larger is better, and NaN for a query that has nothing to find.
+    These are ``optimistic``, ``expected`` and ``pessimistic``; each is in [0, 1], larger is better, and NaN for a query
+    that has nothing to find.
     """
 
     optimistic: Float[Tensor, "*query"]
