@@ -106,7 +106,8 @@ class MemoryBank:
         ``engine`` embed. In a ``directory`` the new bank replaces an old one once it is whole, embeddings are rounded
         to ``dtype``, float32 or float16, and ``resume`` goes on with a build that was stopped.
 
-        Raises: as ``from_embeddings`` and ``building.build_on_disk``; ``FileNotFoundError`` for no such folder.
+        Raises: as ``from_embeddings``; ``FileNotFoundError`` for no such folder; ``ValueError`` for images that cannot
+        be read, or an unfinished build of another encoder, of other images or settings; ``OSError`` for a full disk.
         """
         images, compared = as_images(dataset), compared_at(encoder.scales, named_similarity(similarity))
         similarity = similarity_name(compared) or compared
@@ -133,8 +134,9 @@ class MemoryBank:
         read now, and its index's recall is measured once for the rows as they are. ``similarity`` takes the place of
         the one it was built with; rows that have no such similarity are looked for now.
 
-        Raises: ``FileNotFoundError`` for no bank; ``ValueError`` that names what is damaged; ``LookupError`` for a
-        similarity that has no name here; ``ConnectionError`` for a server that is away.
+        Raises: ``FileNotFoundError`` for no bank; ``ValueError`` that names what is damaged, or for an address that is
+        none; ``LookupError`` for a similarity that has no name here; ``ConnectionError`` for a server that is away, and
+        ``ImportError`` without its client (the extra milvus).
         """
         there = (store := store_at(place)).open()
         given = recorded_name(there.similarity, str(store)) if similarity is None else similarity
@@ -226,9 +228,9 @@ class MemoryBank:
         compare with every row that is left, also beside an index. ``leave_out`` is one row for each query, which is
         not its own neighbor, or -1.
 
-        Raises: ``ValueError`` for more neighbors than there are rows to search among, a row that is not there, or
-        queries of other channels or without a similarity; ``LookupError`` for an unknown class or id; ``TypeError`` for
-        queries that are no numbers, or a k that is no whole number.
+        Raises: ``ValueError`` for more neighbors than there are rows to search among or an index finds, a row that is
+        not there, or queries of other channels or without a similarity; ``LookupError`` for an unknown class or id;
+        ``TypeError`` for queries that are no numbers, or a k that is no whole number.
         """
         given = as_queries(embeddings, self.rows.shape[1], self.similarity)
         queries = given.reshape(-1, self.rows.shape[1])

@@ -130,7 +130,8 @@ def explain(
     every image is a class of its own, so that the score is the similarity of the first and a contrast the margin to the
     second). ``k`` neighbors are looked at; None: 200, for retrieval 10, or all where there are fewer. ``target`` (the
     winner if None) and ``against`` are class names; for retrieval ranks from 0, paths or ``id:NUMBER``, of any image
-    however far down. Support maps are NaN: no image of the bank is embedded again.
+    however far down. ``method`` is an explainer as in ``fsl_explain.explain``; ``against`` belongs to contrasts.
+    Support maps are NaN: no image of the bank is embedded again.
 
     A ``text`` in place of the query is compared with images by the encoder's text tower. The roles are then swapped:
     the explanation is of one image of the bank, ``target``, whose cells add up to its similarity to the text, and

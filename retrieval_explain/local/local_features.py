@@ -60,8 +60,8 @@ class LocalFeatures:
 
         Raises: ``ValueError`` for an encoder that is not the bank's or has no local features (several scales, a tail, a
         readout that is no mean), a row without a path, an image that has changed since or that is embedded otherwise
-        than its row, or features that are not finite; ``FileNotFoundError`` for an image that is gone; ``OSError`` when
-        the disk is full.
+        than its row, features that are not finite, or a bank in memory without a ``directory``; ``FileNotFoundError``
+        for an image that is gone; ``OSError`` when the disk is full; ``TypeError`` for arguments in another order.
         """
         expect_encoder(encoder, "encoder, bank")
         _expect_bank(bank)
@@ -72,8 +72,8 @@ class LocalFeatures:
     def load(cls, bank: MemoryBank, *, directory: str | Path | None = None) -> "LocalFeatures":
         """Open the local features of a bank, those in its own folder if ``directory`` is None.
 
-        Raises: ``FileNotFoundError`` where there are none; ``ValueError`` for damaged ones, or those of another
-        number of rows.
+        Raises: ``FileNotFoundError`` where there are none; ``ValueError`` for damaged ones, those of another number of
+        rows, or a bank in memory without a ``directory``; ``TypeError`` for anything but a bank.
         """
         _expect_bank(bank)
         return cls(bank, opened(_folder(bank, directory)))
