@@ -247,7 +247,11 @@ def _contrast(retrieved: Retrieved, expected: Placed, first: Placed, read: Read)
         return margin, [f"Only the query's side is shown, because {error}"]
     if len(photographs) < 2:
         return margin, ["Only the query's side is shown, because the bank holds no paths."]
-    with_maps = explain_compared(_embedded(retrieved, photographs, (first, expected)), "contrast", choice)[0]
+    try:
+        both = _embedded(retrieved, photographs, (first, expected))
+    except Mistake as error:  # each could be compared when the bank embedded it
+        return margin, [f"Only the query's side is shown, because an image has changed since it was embedded: {error}"]
+    with_maps = explain_compared(both, "contrast", choice)[0]
     if not torch.allclose(with_maps.similarities, margin.similarities, rtol=AGREEMENT, atol=AGREEMENT):
         return margin, [
             "Only the query's side is shown, because an image is not the one of the bank any more: its file has "

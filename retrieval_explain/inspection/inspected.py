@@ -5,7 +5,7 @@ maps on their side; how far that agrees with what is stored is part of the answe
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import PIL.Image
 import torch
@@ -152,8 +152,8 @@ def inspect_neighbors(
     if explained < 1 or gallery < 1:
         raise Mistake(f"expected at least one neighbor to show, but got {min(explained, gallery)}.")
     shown = shown_neighbors(retrieved.bank, retrieved.neighbors, gallery, read)
-    beside = [one for one in shown[:explained] if one.photograph is not None]
-    compared = _beside(retrieved, beside) if beside else None
+    compared, told = _compared(retrieved, shown[:explained])
+    shown, beside = (*told, *shown[explained:]), [one for one in told if not one.fault]
     return Inspection(
         retrieved=retrieved,
         gallery=shown,
@@ -199,6 +199,29 @@ def _photograph(path: str, read: Read) -> tuple[PIL.Image.Image | None, str]:
         return read(path), ""
     except (OSError, ValueError) as error:
         return None, str(error)
+
+
+def _compared(retrieved: Retrieved, shown: Sequence[Shown]) -> tuple[Compared | None, tuple[Shown, ...]]:
+    """Embed the shown neighbors; one whose image has changed so that it cannot be compared any more has a fault."""
+    told = tuple(shown)
+    try:
+        return _beside_them(retrieved, told), told
+    except Mistake:
+        told = tuple(one if one.fault else _checked(retrieved, one) for one in told)
+    return _beside_them(retrieved, told), told
+
+
+def _checked(retrieved: Retrieved, one: Shown) -> Shown:
+    try:
+        _beside(retrieved, [one])
+    except Mistake as error:
+        return replace(one, fault=f"the image has changed since the bank embedded it: {error}")
+    return one
+
+
+def _beside_them(retrieved: Retrieved, shown: Sequence[Shown]) -> Compared | None:
+    left = [one for one in shown if not one.fault]
+    return _beside(retrieved, left) if left else None
 
 
 def _beside(retrieved: Retrieved, shown: Sequence[Shown]) -> Compared:

@@ -18,7 +18,7 @@ from fsl_explain.report.standing_pair import standing_pair
 from fsl_explain.report.support_view import linked_picture
 from retrieval_explain.inspection.expected_view import PairView, neighbor_map
 from retrieval_explain.inspection.inspected import Shown, shown_neighbors
-from retrieval_explain.inspection.page import QUERY_WIDTH, TEMPLATES, NeighborView, neighbor_view
+from retrieval_explain.inspection.page import QUERY_WIDTH, TEMPLATES, NeighborView, changed_notes, neighbor_view
 from retrieval_explain.inspection.shown_paths import common_folder, shown_path
 from retrieval_explain.local.explained_ranks import ChangedImage, explain_reranked
 from retrieval_explain.local.reranking import Reranked
@@ -59,11 +59,10 @@ def write_reranked(
     shown, explained_by = _explained(found, shown, explained, read)
     with_both = [*explained_by][:2] == [1, 2]
     lead = explain_reranked(found, against=1, read=read) if with_both else None
-    changed = tuple(f"No maps of #{one.rank}: {one.fault}" for one in shown if one.fault and one.photograph is not None)
     text = render(
         "inspection.html",
         TEMPLATES,
-        page=replace(page, notes=(*page.notes, *changed)),
+        page=replace(page, notes=(*page.notes, *changed_notes(shown))),
         how_to_read=HOW_TO_READ,
         query=photograph(query, "query", QUERY_WIDTH),
         gallery=[_in_gallery(found, one, folder) for one in shown],

@@ -48,7 +48,10 @@ def explain_reranked(
     images = retrieved.encoder.preprocess([read(bank.paths[row]) for row in rows])
     names = [image_name(bank, row, place + 1) for row, place in zip(rows, places, strict=True)]
     supports = dict(zip(names, images[:, None], strict=True))
-    compared = compare(retrieved.encoder, retrieved.image, supports, bank.similarity, warn_of_own=False)
+    try:
+        compared = compare(retrieved.encoder, retrieved.image, supports, bank.similarity, warn_of_own=False)
+    except Mistake as error:  # every image could be compared when the bank embedded it
+        raise ChangedImage(f"an image has changed since the bank embedded it: {error}") from error
     choice = Choice(found.rule, bank.similarity, 0, None if against is None else 1)
     explanation = explain_compared(compared, "exact" if against is None else "contrast", choice)[0]
     for row, place, score in zip(rows, places, explanation.decision.scores.tolist(), strict=True):
