@@ -49,7 +49,7 @@ class Rows(Protocol):
         ...
 
     def read(self, start: int, stop: int) -> Float[Tensor, "row channel"]:
-        """Return consecutive rows."""
+        """Return the rows from ``start`` up to but without ``stop``."""
         ...
 
     def take(self, indices: Int[Tensor, "..."]) -> Float[Tensor, "... channel"]:
