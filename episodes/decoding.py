@@ -7,11 +7,12 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import PIL.Image
 
 from episodes.errors import Mistake, TooLarge
-from episodes.files import read_regular
+from episodes.files import open_regular, read_regular
 from episodes.pixels import EXIF_ORIENTATION, stored_again
 from episodes.whole import unfilled
 
@@ -42,12 +43,12 @@ def decoded(path: str | Path) -> PIL.Image.Image:
     content = read_regular(path, what="image", limit=BYTE_LIMIT)
     if not content:
         raise Mistake(f"the image {path} is empty (0 bytes); copy or download it again.")
-    image = _opened(path, content)
+    image = _opened(path, _in_memory(content))
     try:
         turn = getattr(image, "tag_v2", {}).get(EXIF_ORIENTATION, 1)
         several = image.format in ANIMATED and bool(getattr(image, "is_animated", False))
         image.load()
-        if unfilled(image, content, lambda: _opened(path, content)):
+        if unfilled(image, content, lambda: _opened(path, _in_memory(content))):
             raise _EndOfFileError
     # Decoders of hostile bytes raise nearly anything: OSError, SyntaxError, struct.error, zlib.error.
     except Exception as error:
@@ -55,6 +56,15 @@ def decoded(path: str | Path) -> PIL.Image.Image:
     if several:
         warnings.warn(f"{path} has several frames; the first one is taken.", stacklevel=3)
     return stored_again(image, turn) if image.format == "TIFF" else image
+
+
+def check_header(path: str | Path) -> None:
+    """Refuse a file that does not begin as an image within the limits does; no picture is decoded.
+
+    Raises: as ``read_image``, except for what only shows where the picture is decoded, as one that is cut short.
+    """
+    with open_regular(path, what="image", limit=BYTE_LIMIT) as stream:
+        _opened(path, stream)
 
 
 class _EndOfFileError(OSError):
@@ -76,13 +86,16 @@ class _WholeFile(io.BytesIO):
         return block
 
 
-def _opened(path: str | Path, content: bytes) -> PIL.Image.Image:
+def _in_memory(content: bytes) -> io.BytesIO:
+    return (io.BytesIO if content.startswith(JPEG_2000) else _WholeFile)(content)  # which reads ahead, and sees its end
+
+
+def _opened(path: str | Path, stream: BinaryIO | io.BytesIO) -> PIL.Image.Image:
     """Return the image with its size known and within the limits, and nothing decoded."""
     try:
         with _quiet_pillow():
             known = [name for name in FORMATS if name in PIL.Image.OPEN]
-            stream = io.BytesIO if content.startswith(JPEG_2000) else _WholeFile  # it reads ahead, and sees its own end
-            image = PIL.Image.open(stream(content), formats=known)
+            image = PIL.Image.open(stream, formats=known)
     except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning) as error:
         raise TooLarge(f"{path} is refused as a decompression bomb; make it smaller. {error}") from error
     except PIL.UnidentifiedImageError:

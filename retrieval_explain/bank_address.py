@@ -15,14 +15,18 @@ EXPECTED = "milvus://host:port/collection"
 
 @dataclass(frozen=True)
 class Address:
-    """A server, one of its databases ("": the usual one), and the name of the bank there."""
+    """A server, one of its databases ("": the usual one), and the name of the bank there.
+
+    ``host`` and ``port`` are the server's, ``collection`` is the bank's name, ``encrypted`` says whether the connection
+    is by TLS, and ``timeout`` how many seconds the server may be silent.
+    """
 
     host: str
     port: int
     database: str
     collection: str
     encrypted: bool = False
-    timeout: float = field(default=TIMEOUT, compare=False)  # seconds that the server may be silent
+    timeout: float = field(default=TIMEOUT, compare=False)
 
     @property
     def server(self) -> str:

@@ -15,10 +15,11 @@ from retrieval_explain.ranking.neighbors import blocks
 def centered_on(encoder: Encoder, bank: MemoryBank | str | Path) -> Encoder:
     """Return an encoder whose embeddings are those of ``encoder`` minus the mean of a bank's, opened or in a folder.
 
+    What the images of the bank share is then gone, which else makes all of them alike (SimpleShot, Wang et al., 2019).
     The bank keeps its embeddings as they are; it is one of ``encoder`` itself, and is not searched by what is returned.
 
     Raises: ``FileNotFoundError`` where there is no bank; ``ValueError`` for a bank of another encoder, or of fewer than
-    two images.
+    two images; ``TypeError`` for arguments in another order.
     """
     expect_encoder(encoder, "encoder, bank")
     opened = bank if isinstance(bank, MemoryBank) else MemoryBank.load(bank)

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from episodes.errors import Mistake
+from episodes.errors import Mistake, WrongType
 from fsl_explain.engine import LOCAL, EngineOptions
 from fsl_explain.similarities import Similarity
 from retrieval_explain.memory_bank import MemoryBank
@@ -32,13 +32,17 @@ def load_shards(
     """Open several stored banks as one, whose rows are those of the folders behind each other.
 
     Its neighbors, votes and explanations are those of one bank of the same rows, in the same order. Its ids are those
-    of the folders, or the numbers of the rows where two folders share an id. ``engine`` is ``local``, or ``ray``: then
-    actors on a cluster, which sees the same folders, search them side by side. Change a folder by itself and open the
-    shards again; ``append`` and its like make a bank in memory.
+    of the folders, or the numbers of the rows where two folders share an id. ``similarity`` takes the place of the one
+    they were built with. ``engine`` is ``local``, or ``ray``: then actors on a cluster, which sees the same folders,
+    search them side by side. Change a folder by itself and open the shards again; ``append`` and its like make a bank
+    in memory.
 
-    Raises: as ``MemoryBank.load`` for each folder; ``ValueError`` for none, for one given twice, and for folders of
-    other encoders, preprocessings, similarities or dimensions.
+    Raises: as ``MemoryBank.load`` for each folder; ``ValueError`` for none, for one given twice, for another engine,
+    and for folders of other encoders, preprocessings, similarities or dimensions, or of names beside numbers as labels;
+    ``TypeError`` for one folder in the place of a list; ``ImportError`` for ``ray`` without its package.
     """
+    if isinstance(directories, str | Path):
+        raise WrongType(f"expected a list of folders, but got {str(directories)!r}; write [{str(directories)!r}].")
     folders = [Path(one) for one in directories]
     _check_each_once(folders)
     banks = [MemoryBank.load(folder, similarity=similarity) for folder in folders]

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-import episodes
 from episodes.errors import Mistake
 from fsl_explain.cli.found_data import FoundData, found_data
-from fsl_explain.cli.progress import say
+from fsl_explain.cli.opened_headers import opened_headers
+from fsl_explain.cli.progress import note, say
 from fsl_explain.config import EvaluationConfig
 from fsl_explain.config.data import DATA_SETS
 from fsl_explain.config.toml import toml_values
@@ -55,21 +55,28 @@ def run(images: Path, out: Path, boxes: Path | None, encoder: str, checkpoint: P
     """Look at a folder of images and write the configuration of an evaluation of them."""
     found = found_data(images, boxes)
     dataset = DATA_SETS[found.settings["kind"]].model_validate({**found.settings, "root": images}).open()
-    counts = dict(zip(dataset.classes, np.bincount(dataset.labels, minlength=len(dataset.classes)), strict=True))
+    headers = opened_headers(dataset, images)
+    if headers.sentence:
+        note(headers.sentence)
+    counted = np.bincount(dataset.labels[headers.counts], minlength=len(dataset.classes))
+    counts = dict(zip(dataset.classes, counted, strict=True))
+    total = f"{int(counted.sum())} images of {len(dataset.classes)} classes, {found.what}"
+    skip = [] if headers.counts.all() else ["--skip-broken"]
     sizes = Sizes.fitting({name: int(count) for name, count in counts.items()}, images)
     place = _from(out.parent, images)
     weights = None if checkpoint is None else _from(out.parent, checkpoint)
     lines = [
-        *_top(images, out),
-        *_data(place, found, dataset, sizes),
+        *_top(images, out, skip),
+        *_words(headers.sentence),
+        *_data(place, found, total, sizes),
         *_encoder(encoder, weights),
         *_episodes(sizes, int(counts[sizes.smallest])),
         *_explanation(images, found),
     ]
     text = "\n".join(lines) + "\n"
     _write(text, out)
-    say(f"{len(dataset)} images of {len(dataset.classes)} classes, {found.what}; {_shown(found)}.")
-    next_ = shlex.join(["fsl-explain", "evaluate", "--config", str(out), "--out", f"results/{out.stem}"])
+    say(f"{total}; {_shown(found)}.")
+    next_ = shlex.join(["fsl-explain", "evaluate", "--config", str(out), "--out", f"results/{out.stem}", *skip])
     say(f"Wrote {out}. Next: {next_}")
 
 
@@ -99,17 +106,17 @@ def _shown(found: FoundData) -> str:
     return f"{found.shows} were found" if found.shows else "no boxes or masks, so figures that need them are left out"
 
 
-def _top(images: Path, out: Path) -> Iterator[str]:
+def _top(images: Path, out: Path, skip: Sequence[str]) -> Iterator[str]:
     yield from _words(f"An evaluation of the images in {images}, written by fsl-explain init. Run it with")
-    yield _command("evaluate", "--config", out, "--out", f"results/{out.stem}")
+    yield _command("evaluate", "--config", out, "--out", f"results/{out.stem}", *skip)
     yield from _words("The results in Python, one row per query and method:")
     yield "#     " + shown(f'pandas.read_parquet("results/{out.stem}/queries.parquet")')
     yield from _words("What else can be set is printed by: fsl-explain config evaluate")
     yield ""
 
 
-def _data(place: str, found: FoundData, dataset: "episodes.LabeledImages", sizes: Sizes) -> Iterator[str]:
-    yield from _words(f"{len(dataset)} images of {len(dataset.classes)} classes, {found.what}.")
+def _data(place: str, found: FoundData, total: str, sizes: Sizes) -> Iterator[str]:
+    yield from _words(f"{total}.")
     yield "[data]"
     yield from _settings({"kind": found.settings["kind"], "root": place})
     yield from _settings({key: value for key, value in found.settings.items() if key != "kind"})

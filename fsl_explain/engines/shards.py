@@ -17,6 +17,7 @@ from fsl_explain.engine import CONTENTS, Part, Result, Say
 from fsl_explain.files import written_aside
 
 MANIFEST = "part"
+OTHERS = re.compile(r"[^a-zA-Z0-9.+_-]")  # characters that a file's name does without
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,11 @@ class Shards:
             save_file(tensors, aside, metadata={MANIFEST: json.dumps(manifest)})
 
     def path_of(self, part: Part) -> Path:
-        """Return the file of a part."""
-        return self.folder / f"{re.sub(r'[^a-zA-Z0-9.+_-]', '_', part.name)}.safetensors"
+        """Return the file of a part; a name with other than plain characters ends in its hash, behind a ``~``."""
+        plain = OTHERS.sub("_", part.name)
+        if plain != part.name:  # no plain name holds a ~, so that two parts never share a file
+            plain += f"~{hashlib.sha256(part.name.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
+        return self.folder / f"{plain}.safetensors"
 
     def _read(self, path: Path, part: Part) -> tuple[dict[str, Tensor] | None, str]:
         """Return the tensors of a file, or what is wrong with it."""

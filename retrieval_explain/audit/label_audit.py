@@ -32,15 +32,17 @@ RANDOM_ORDERS = 1000
 class Audit:
     """What the labels of a bank are worth, image by image; images without a label take no part.
 
-    ``values`` are KNN-Shapley values, means over the images as queries: below 0 an image misleads more than it
-    helps. ``agreement`` is the share of an image's k nearest that have its label; ``suggested`` is the label that
-    most of them have, and ``support`` the share that has it.
+    ``values`` are KNN-Shapley values (Jia et al., 2019, Theorem 1), means over the images as queries, in [-1/k, 1/k]:
+    below 0 an image misleads more than it helps. They sum to the mean ``agreement``, which is the share of an image's
+    k nearest that have its label; ``suggested`` is the label that most of them have (of equals the lowest), and
+    ``support`` the share that has it, both shares in [0, 1]. ``rows`` of the bank are the images, ``labels`` those that
+    were audited, and ``neighbors`` (image, k) the rows nearest to each, itself left out.
     """
 
-    rows: Int[Tensor, "image"]  # of the bank
+    rows: Int[Tensor, "image"]
     labels: Int[Tensor, "image"]
     values: Float[Tensor, "image"]
-    neighbors: Neighbors  # (image, k), rows of the bank
+    neighbors: Neighbors
     suggested: Int[Tensor, "image"]
     support: Float[Tensor, "image"]
     agreement: Float[Tensor, "image"]
@@ -54,19 +56,23 @@ class Audit:
     def worth(self) -> Float[Tensor, "image"]:
         """What each label adds to the sum, over all images, of the share of matches among their k nearest.
 
-        That is its Shapley part in the shares of the others, and the image's own share.
+        That is its Shapley part in the shares of the others, and the image's own share: its value times the number of
+        images, plus its agreement. The less, the likelier is the label wrong.
         """
         return len(self.values) * self.values + self.agreement
 
     @property
     def order(self) -> Int[Tensor, "image"]:
-        """The images from the likeliest mislabeled on: least worth first, ties by row."""
+        """Places in ``rows``, from the likeliest mislabeled image on: least worth first, ties by row."""
         return likeliest_mislabeled(self.worth)
 
 
 @dataclass(frozen=True)
 class NoisyLabels:
-    """Labels of which some are wrong on purpose."""
+    """Labels of which some are wrong on purpose: where ``is_flipped``, the label is another than before.
+
+    ``labels`` are of every row that was given, -1 where it has none.
+    """
 
     labels: Int[Tensor, "row"]
     is_flipped: Bool[Tensor, "row"]
@@ -76,7 +82,8 @@ class NoisyLabels:
 class Detection:
     """How well an order finds flipped labels: average precision, the area under the precision-recall curve.
 
-    Beside it the same of random orders: their mean and the range that holds 95 % of them.
+    Beside it the same of random orders: their mean and the range that holds 95 % of them. All are in [0, 1], larger
+    is better.
     """
 
     average_precision: float
@@ -93,7 +100,7 @@ def audit(
     engine: EngineChoice = LOCAL,
     report: Report = silent,
 ) -> Audit:
-    """Value the label of every image of a bank by leaving each out in turn; ``labels`` replaces the bank's.
+    """Value the label of every image of a bank by leaving each out in turn; ``labels`` replaces the bank's, -1 is none.
 
     ``k`` of None is 10, or the others in the median image's class where those are fewer: an image can only be
     surrounded by its own class while k stays below that, and with ten neighbors a few wrong labels among them are
@@ -132,7 +139,8 @@ def audit(
 def inject_label_noise(labels: Int[Tensor, "row"], share: float, seed: int) -> NoisyLabels:
     """Give a share of the labeled images, rounded to whole images, another of the labels, each alike likely.
 
-    Rows without a label (-1) stay without.
+    ``share`` is above 0 and below 1; the images and their labels are drawn from ``seed``. Rows without a label (-1)
+    stay without.
 
     Raises: ``ValueError`` for a share that flips no image or all, or fewer than two labels.
     """
@@ -160,7 +168,15 @@ def inject_label_noise(labels: Int[Tensor, "row"], share: float, seed: int) -> N
 def detection(
     worth: Float[Tensor, "image"], is_flipped: Bool[Tensor, "image"], seed: int = 0, orders: int = RANDOM_ORDERS
 ) -> Detection:
-    """Judge an order by the flipped labels it finds, lowest worth first, against random orders drawn from ``seed``."""
+    """Judge an order by the flipped labels it finds, lowest worth first, against random orders drawn from ``seed``.
+
+    Raises: ``ValueError`` where nothing is flipped, or without an order to compare with.
+    """
+    if not bool(is_flipped.any()) or orders < 1:
+        raise Mistake(
+            "expected flipped labels to find and at least 1 random order, but got "
+            f"{int(is_flipped.sum())} flipped labels and {orders} orders."
+        )
     truth, rng = is_flipped.numpy(), np.random.default_rng(seed)
     rank = np.arange(1, len(truth) + 1)
     shuffled = (rng.permutation(truth) for _ in range(orders))

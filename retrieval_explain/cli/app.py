@@ -32,7 +32,10 @@ manners.add_completion(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit."""
+    """Run the command line and exit: with 0, with 2 after a mistake of the user, with 130 after Ctrl-C.
+
+    ``arguments`` are a command and its options; None: those that this process was started with.
+    """
     sys.exit(run(sys.argv[1:] if arguments is None else list(arguments)))
 
 

@@ -16,10 +16,12 @@ NOBODY = -1
 
 @dataclass(frozen=True)
 class Chosen:
-    """The class each query is given, the best other class that has a neighbor (-1: none), and their scores.
+    """The class each query is given, the best other class that has a neighbor, and their scores.
 
-    ``lead`` is the chosen class's score minus the runner-up's, which a contrast explains; where there is no
-    runner-up it is the score itself.
+    ``predicted`` and ``runner_up`` are numbers of classes; the latter is -1 where no other class has a neighbor.
+    ``score`` is the chosen class's by the rule, as a log vote or a mean similarity. ``lead`` is that minus the
+    runner-up's, which a contrast explains: below 0 only where a majority of less similar neighbors has won. Where there
+    is no runner-up it is the score itself.
     """
 
     predicted: Int[Tensor, "query"]

@@ -11,15 +11,16 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from episodes.errors import Mistake, WrongType
+from episodes.errors import Mistake
 from fsl_explain.classifiers import NeighborRule, Rule, SupportSet, Vote, named_rule, neighbor_rules, votes
 from fsl_explain.classifiers.neighborhood import DEFAULT_K
-from fsl_explain.encoder import Encoder, Features, expect_encoder
+from fsl_explain.encoder import Encoder, Features
 from fsl_explain.explainers.choice import Choice
 from fsl_explain.explainers.compared import Compared, as_batch
 from fsl_explain.explainers.contrast_weights import Against, ClassReference
 from fsl_explain.explainers.explaining import explain_compared
 from fsl_explain.explainers.explanation import Explanation
+from retrieval_explain.decisions.asked_decisions import as_it_is, expect_order, expect_same, expect_text_alone
 from retrieval_explain.decisions.far_targets import joined, listed
 from retrieval_explain.decisions.text_queries import explain_text
 from retrieval_explain.memory_bank import MemoryBank
@@ -27,24 +28,32 @@ from retrieval_explain.ranking.neighbors import Neighbors
 from retrieval_explain.store.row_filter import allowed_rows
 
 COMPARED_IMAGES = 10  # neighbors that stand as classes of their own where retrieval is explained
-ORDER = "encoder, query, bank"
 
 
 @dataclass(frozen=True)
 class Retrieved:
-    """One query and its neighbors in a bank."""
+    """One query and its neighbors in a bank.
 
-    encoder: Encoder  # what embeds the query, and the neighbors again
+    ``encoder`` embeds the query, and neighbors again where they are explained. ``image`` is preprocessed, ``features``
+    are its own, with pooled values and embedding in float64, ``neighbors`` its k nearest. ``allowed`` are the rows that
+    the filters left to search among (None: all), ``ranks`` those of the neighbors, from 1, where images from further
+    down joined them.
+    """
+
+    encoder: Encoder
     bank: MemoryBank
-    image: Float[Tensor, "color height width"]  # preprocessed
-    features: Features  # of the query alone; pooled values and embedding in float64
-    neighbors: Neighbors  # (k,)
-    allowed: Bool[Tensor, "row"] | None = None  # which rows the filters left to search among; None: all
-    ranks: tuple[int, ...] | None = None  # of the neighbors, from 1, where images from further down joined them
+    image: Float[Tensor, "color height width"]
+    features: Features
+    neighbors: Neighbors
+    allowed: Bool[Tensor, "row"] | None = None
+    ranks: tuple[int, ...] | None = None
 
     @property
     def compared_by_class(self) -> Compared:
-        """The query beside its neighbors, each a support of its own class: for votes."""
+        """The query beside its neighbors, each a support of its own class: for votes.
+
+        Raises: ``ValueError`` where a neighbor has no label.
+        """
         return self._beside(voters_by_class(self.bank, self.neighbors))
 
     @property
@@ -71,9 +80,11 @@ def retrieve(
     The filters are those of ``MemoryBank.search``; ``MemoryBank.expect_encoder`` tells whether the encoder is the
     bank's.
 
-    Raises: ``ValueError`` for more than one image, an embedding that cannot be compared, or too large a k.
+    Raises: ``ValueError`` for more than one image, an embedding that cannot be compared, or too large a k;
+    ``LookupError`` for an unknown class or id; ``TypeError`` for arguments in another order, or what is not
+    preprocessed.
     """
-    _expect_order(encoder, bank)
+    expect_order(encoder, bank)
     batch = as_batch(query, encoder)
     if len(batch) > 1:
         raise Mistake(f"expected one query, but got a batch of {len(batch)}; explain them one by one.")
@@ -113,29 +124,31 @@ def explain(
 ) -> Explanation:
     """Explain a decision over the bank, from the stored embeddings of the neighbors alone.
 
-    ``rule`` is a rule over neighbors or its name: ``knn-vote`` (the class's log vote; a contrast splits into how
-    similar and how many), ``majority-vote`` (the mean similarity of a class's voters, as FAM evaluates it) or
-    ``nearest-neighbor`` (retrieval: every image is a class of its own, so that the score is the similarity of the
-    first and a contrast the margin to the second). ``k`` neighbors vote, 200 if None; ``target`` and ``against`` are
-    class names; for retrieval ranks from 0, paths or ``id:NUMBER``, of any image however far down. Support maps are
-    NaN: no image of the bank is embedded again.
+    ``rule`` is a rule over neighbors or its name: ``knn-vote`` (the class's log vote, each neighbor's being
+    exp(similarity / ``temperature``), 0.07 if None, as NPID's; a contrast splits into how similar and how many),
+    ``majority-vote`` (the mean similarity of a class's voters, as FAM evaluates it) or ``nearest-neighbor`` (retrieval:
+    every image is a class of its own, so that the score is the similarity of the first and a contrast the margin to the
+    second). ``k`` neighbors are looked at; None: 200, for retrieval 10, or all where there are fewer. ``target`` (the
+    winner if None) and ``against`` are class names; for retrieval ranks from 0, paths or ``id:NUMBER``, of any image
+    however far down. ``method`` is an explainer as in ``fsl_explain.explain``; ``against`` belongs to contrasts.
+    Support maps are NaN: no image of the bank is embedded again.
 
     A ``text`` in place of the query is compared with images by the encoder's text tower. The roles are then swapped:
     the explanation is of one image of the bank, ``target``, whose cells add up to its similarity to the text, and
     ``against`` are other texts; ``explain_text`` says more.
 
-    Raises: as ``search`` and ``fsl_explain.explain``; ``ValueError`` for a vote of images without labels, or a ``k`` or
-    ``temperature`` other than that of a rule that is an object.
+    Raises: as ``search`` and ``fsl_explain.explain``; ``ValueError`` for an encoder other than the bank's, a vote of
+    images without labels, or a ``k`` or ``temperature`` that the rule does not take.
     """
-    _expect_order(encoder, bank)
+    expect_order(encoder, bank)
     assert bank is not None
     if text is not None:
-        _expect_text_alone(query, rule, k, temperature)
+        expect_text_alone(query, rule, k, temperature)
         return explain_text(encoder, text, bank, method=method, target=target, against=against)  # type: ignore[arg-type]
     if query is None:
         raise Mistake("expected a query image or a text, but got none of them; give one of the two.")
     bank.expect_encoder(encoder)
-    chosen = named_rule(rule, None, temperature) if isinstance(rule, str) else _as_it_is(rule, temperature)
+    chosen = named_rule(rule, None, temperature) if isinstance(rule, str) else as_it_is(rule, temperature)
     retrieved = retrieve(encoder, query, bank, k=neighbors_needed(chosen, k, len(bank)))
     return explain_retrieved(retrieved, method, chosen, target, against)
 
@@ -186,7 +199,7 @@ def neighbors_needed(rule: Rule, k: int | None, rows: int) -> int | None:
             f"use {', '.join(others)} or {last}."
         )
     if k is not None:
-        _expect_same(rule, k)
+        expect_same(rule, k)
         return k
     if not isinstance(rule, Vote):
         return min(COMPARED_IMAGES, rows)
@@ -195,7 +208,7 @@ def neighbors_needed(rule: Rule, k: int | None, rows: int) -> int | None:
 
 def over_all(rule: Rule, neighbors: Neighbors) -> Rule:
     """Let every neighbor that was found vote. Raises: ``ValueError`` for a vote that is of another number."""
-    _expect_same(rule, neighbors.indices.shape[-1])
+    expect_same(rule, neighbors.indices.shape[-1])
     return rule.of(neighbors.indices.shape[-1]) if isinstance(rule, Vote) else rule
 
 
@@ -251,39 +264,6 @@ def class_name(bank: MemoryBank, label: int) -> str:
 def image_name(bank: MemoryBank, row: int, rank: int) -> str:
     """Name a neighbor by its rank, from 1, and its file, or else its row."""
     return f"#{rank} {Path(bank.paths[row]).name or f'row {row}'}"
-
-
-def _expect_order(encoder: object, bank: object) -> None:
-    expect_encoder(encoder, ORDER)
-    if not isinstance(bank, MemoryBank):
-        raise WrongType(f"expected a MemoryBank third, but got {type(bank).__name__}; the order is {ORDER}.")
-
-
-def _expect_text_alone(query: object, rule: str | Rule, k: int | None, temperature: float | None) -> None:
-    if query is not None:
-        raise Mistake("expected a query image or a text, but got both; give one of the two.")
-    if rule != "knn-vote" or k is not None or temperature is not None:
-        raise Mistake(
-            "expected no rule, k or temperature beside a text, which explains one image that it returns; drop them."
-        )
-
-
-def _as_it_is(rule: Rule, temperature: float | None) -> Rule:
-    """Return a rule that is an object. Raises: ``ValueError`` for a temperature beside it, which is not its own."""
-    if isinstance(rule, type):
-        raise WrongType(f"expected a rule by name or as an object, but got a class; write {rule.__name__}(…).")
-    if temperature is not None and temperature != getattr(rule, "temperature", None):
-        raise Mistake(
-            f"temperature={temperature:g} is of a rule by name, but the rule is {rule!r:.100}; "
-            "set the temperature there, or name the rule."
-        )
-    return rule
-
-
-def _expect_same(rule: Rule, k: int) -> None:
-    """Refuse a vote that says itself how many vote, and says another number. Raises: ``ValueError``."""
-    if isinstance(rule, Vote) and rule.k not in (None, k):
-        raise Mistake(f"{k} neighbors are to vote, but the rule is {rule!r:.100}; give one of the two numbers.")
 
 
 def _batched(features: Features) -> Features:

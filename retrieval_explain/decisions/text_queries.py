@@ -30,14 +30,19 @@ Read = Callable[[str], PIL.Image.Image]
 
 @dataclass(frozen=True)
 class TextRetrieved:
-    """One text and the images of a bank that are most similar to it."""
+    """One text and the images of a bank that are most similar to it.
 
-    encoder: Encoder  # what embeds the text, and the images again
+    ``encoder`` embeds the text, and images again where they are explained. ``text`` are all prompts, with " | "
+    between, ``embedding`` has norm 1, in float64, ``neighbors`` are the k images. ``allowed`` are the rows that the
+    filters left to search among; None: all.
+    """
+
+    encoder: Encoder
     bank: MemoryBank
-    text: str  # of several prompts all of them, with " | " between
-    embedding: Float[Tensor, "channel"]  # of the text, of norm 1, in float64
-    neighbors: Neighbors  # (k,)
-    allowed: Bool[Tensor, "row"] | None = None  # which rows the filters left to search among; None: all
+    text: str
+    embedding: Float[Tensor, "channel"]
+    neighbors: Neighbors
+    allowed: Bool[Tensor, "row"] | None = None
 
 
 def retrieve_text(
@@ -57,7 +62,8 @@ def retrieve_text(
     ``k`` of None is 200, or all images where there are fewer. The filters are those of ``MemoryBank.search``;
     ``MemoryBank.expect_encoder`` tells whether the encoder is the bank's.
 
-    Raises: as ``Encoder.embed_text`` and ``MemoryBank.search``; ``ValueError`` for no prompt, or one that comes twice.
+    Raises: as ``Encoder.embed_text`` and ``MemoryBank.search``; ``ValueError`` for an encoder without a text tower, no
+    prompt, or one that comes twice.
     """
     name, embedding = _meant(encoder, text)
     found = bank.search(embedding[None], k, classes=classes, ids=ids)[0]
@@ -80,7 +86,9 @@ def explain_text(
     or ``id:NUMBER``; the first if None. ``against`` serves ``contrast``: other texts, over which the text leads for
     this image. The image is read and embedded again.
 
-    Raises: as ``retrieve_text`` and ``fsl_explain.explain``; ``FileNotFoundError`` for an image without a file.
+    Raises: as ``retrieve_text`` and ``fsl_explain.explain``; ``ValueError`` for an encoder other than the bank's, a
+    ``target`` that is a class, or a text that is among ``against``; ``LookupError`` for an image that the bank has not;
+    ``FileNotFoundError`` for one without a file.
     """
     bank.expect_encoder(encoder)
     retrieved = retrieve_text(encoder, text, bank, k=1)

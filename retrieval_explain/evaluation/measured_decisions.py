@@ -29,14 +29,15 @@ SCORE, MASKED = "score", "masked_score"
 class RuleFigures:
     """One rule's decisions and the figures of each method; those of wrong decisions are NaN, as the papers want it.
 
-    AD and IC compare the query's mean similarity to the voters of its predicted class with the masked query's to
-    the same voters, whatever the rule.
+    AD and IC compare the query's mean similarity to the voters of its predicted class (``score``, also of wrong
+    decisions) with the masked query's to the same voters (``masked_score``), whatever the rule. ``correct`` says
+    whether the chosen class is the query's own. ``figures`` are by name, such as average_drop.
     """
 
     rule: str
     chosen: Chosen
     correct: Bool[Tensor, "query"]
-    score: Float[Tensor, "query"]  # the mean similarity, also of wrong decisions
+    score: Float[Tensor, "query"]
     masked_score: Float[Tensor, "method query"]
     figures: dict[str, Float[Tensor, "method query"]]
 

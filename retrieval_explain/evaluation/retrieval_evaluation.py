@@ -51,13 +51,23 @@ METHODS_MEASURED = ("fam", "exact", "contrast", "grad-cam")
 
 @dataclass(frozen=True)
 class BankEvaluation:
-    """Everything that was measured, query by query."""
+    """Everything that was measured, query by query.
 
-    images: Int[Tensor, "query"]  # data set index of each query
-    labels: Int[Tensor, "query"]  # index into ``classes``
+    ``scores`` are by name: recall@1, 2, 4 and 8 (metric learning's: whether one of so many has the class), r-precision
+    and map@r (Musgrave et al., 2020), weighted vote (NPID) and majority vote. All are in [0, 1], larger is better, and
+    NaN for a query without another image of its class. ``chance`` is their mean where all images are alike.
+
+    ``images`` are the queries' places in the data set, ``labels`` indices into ``classes``: the gallery's, then those
+    that only queries have. ``neighbors`` (query, k) are rows of the gallery, of which each query is compared with
+    ``reach`` images. ``rules`` have the figures of explanations, as FAM Tables III (votes) and IV (nearest neighbor);
+    ``methods``, those asked for and then the baselines, are their rows.
+    """
+
+    images: Int[Tensor, "query"]
+    labels: Int[Tensor, "query"]
     classes: tuple[str, ...]
     neighbors: Neighbors
-    reach: int  # gallery images that a query is compared with
+    reach: int
     scores: dict[str, Tied]
     chance: dict[str, float]
     methods: tuple[str, ...]
@@ -101,12 +111,14 @@ def evaluate_bank(
     """Search every query, decide by every rule, explain the correct decisions, and measure all of it.
 
     ``gallery`` is searched, but a query never finds its own file; None: the other images of ``dataset``. ``limit``
-    takes so many queries only, evenly spread over the data set; the gallery stays whole. ``k`` neighbors vote, all
-    where there are fewer, with weights exp(similarity / ``temperature``) in knn-vote. Names, objects, ``partial`` and
-    ``maps`` as in ``fsl_explain.evaluation.evaluate_episodes``.
+    takes so many queries only, evenly spread over the data set; the gallery stays whole. ``k`` neighbors vote, from 1
+    to 200, all where there are fewer, with weights exp(similarity / ``temperature``) in knn-vote. ``masking`` says what
+    removed pixels become: ``mean``, ``black`` or ``blur``; ``iou_threshold``, between 0 and 1, is the share of a map's
+    maximum above which it counts as the object. Names, objects, ``partial``, ``maps``, ``engine`` and ``report`` as in
+    ``fsl_explain.evaluation.evaluate_episodes``.
 
     Raises: ``LookupError`` for an unknown name; ``ValueError`` for a value that does not fit, where there is nothing to
-    search, or an embedding cannot be compared.
+    search, or an embedding cannot be compared; ``TypeError`` for arguments in another order.
     """
     expect_encoder(encoder, "encoder, data set")
     check_measuring(masking, iou_threshold, batch_size)

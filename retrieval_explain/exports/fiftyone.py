@@ -29,7 +29,8 @@ def fiftyone_dataset(bank: MemoryBank, *, name: str | None = None, overwrite: bo
     """Return a new FiftyOne data set with one sample for each row of a bank, in the bank's order.
 
     ``bank_row`` and ``bank_id`` say which row a sample is, ``ground_truth`` its class where it has one. FiftyOne
-    forgets the data set with the session unless ``dataset.persistent = True``. ``overwrite`` replaces one of that name.
+    forgets the data set with the session unless ``dataset.persistent = True``. It chooses a ``name`` itself if None;
+    ``overwrite`` replaces a data set of that name.
 
     Raises: ``ValueError`` for images without a file, or a name that is taken; ``ImportError`` without FiftyOne.
     """
@@ -65,19 +66,21 @@ def fiftyone_view(
 ) -> Any:
     """Write an inspection into a data set of its bank; return the view of the query and its neighbors, nearest first.
 
-    A neighbor gets ``why_rank`` and ``why_similarity``, and where it was explained ``why_map``, the share of each of
-    its cells in that similarity. The query, a sample tagged "query" that is added where it is none yet, gets
-    ``why_map``, its own cells' shares in the similarity to the first explained neighbor, and ``why_margin``, those in
-    the first one's lead over the second.
-    Maps are signed, and 0 where the preprocessing cut the photograph. What an earlier call wrote under the same
-    ``prefix`` is cleared. ``resize`` and ``crop`` are as in ``Explanation.saliency_on``.
+    ``dataset`` is what ``fiftyone_dataset`` returned, ``query`` the path of the photograph that was searched for. A
+    neighbor gets ``why_rank`` and ``why_similarity``, and where it was explained ``why_map``, the share of each of its
+    cells in that similarity. The query, a sample tagged "query" that is added where it is none yet, gets ``why_map``,
+    its own cells' shares in the similarity to the first explained neighbor, and ``why_margin``, those in the first
+    one's lead over the second. Maps are signed, positive where a cell speaks for the match, and 0 where the
+    preprocessing cut the photograph. What an earlier call wrote under the same ``prefix`` is cleared. ``resize`` and
+    ``crop`` are as in ``Explanation.saliency_on``.
 
-    Raises: ``ValueError`` for another bank's data set, a query that cannot be read, or a preprocessing whose geometry
-    is not known; ``ImportError`` without FiftyOne.
+    Raises: ``TypeError`` for anything but one inspection; ``ValueError`` for another bank's data set, a query that
+    cannot be read, or a preprocessing whose geometry is not known; ``ImportError`` without FiftyOne.
     """
-    fiftyone = _fiftyone()
     if not isinstance(inspection, Inspection):
-        raise WrongType(f"expected what inspect_neighbors returns, but got {type(inspection).__name__}.")
+        what = "give several one by one, each under a prefix of its own, and what a search found to inspect_neighbors"
+        raise WrongType(f"expected one Inspection, but got {type(inspection).__name__}; {what}.")
+    fiftyone = _fiftyone()
     geometry = known_geometry(inspection.retrieved.encoder.geometry, resize, crop)
     rows = [int(row) for row in inspection.retrieved.neighbors.indices]
     _expect_own(dataset, inspection.retrieved.bank, rows)

@@ -36,9 +36,13 @@ def import_embeddings(
 ) -> MemoryBank:
     """Make a bank of the embeddings in a file: in memory, or in a folder or on a server piece by piece.
 
+    A file is ``.npy``, Parquet, ``.safetensors`` or PyTorch's, with a row, or in MoCo's queue a column, for each image.
+
     ``images`` says which images they are: a text file with one image a line, or the folder of class folders whose
     sorted order they have. ``labels`` stand above those of the images, and both above the file's own. ``layout`` and
-    ``key`` are those of ``embedding_sources.open_source``, which says what files there are.
+    ``key`` are those of ``embedding_sources.open_source``. ``similarity`` is what the bank is searched by, ``encoder``
+    a text about what made the embeddings; ``dtype``, float32 or float16, is that of a ``directory``. ``report`` is told
+    the stage, the embeddings read since its last call, and all.
 
     Raises: ``ValueError`` for a file that cannot be used, another number of images than embeddings, or rows without
     a similarity; ``LookupError`` for an unknown similarity, layout or key; ``FileNotFoundError``.

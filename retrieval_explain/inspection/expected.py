@@ -29,16 +29,20 @@ from retrieval_explain.ranking.neighbors import similarities_to
 
 @dataclass(frozen=True)
 class Placed:
-    """One image of the bank and where it stands."""
+    """One image of the bank and where it stands: its ``rank`` from 1, and its ``similarity`` to the query.
 
-    rank: int  # from 1
+    ``label`` is "" where it has none, ``name`` its rank and file, ``shown`` its path below the folder of the bank's
+    images, for what is shared.
+    """
+
+    rank: int
     row: int
     id: int
     path: str
-    label: str  # "" where it has none
+    label: str
     similarity: float
-    name: str  # its rank and file
-    shown: str  # its path below the folder of the bank's images, for what is shared
+    name: str
+    shown: str
 
     def as_json(self) -> dict[str, Any]:
         """Return it as plain values, with the path that is shown."""
@@ -47,28 +51,39 @@ class Placed:
 
 @dataclass(frozen=True)
 class ClassStanding:
-    """What the vote of the neighbors says of the expected class."""
+    """What the vote of the neighbors says of the expected class.
+
+    Of its ``images`` that may come back so many are ``voters`` among the ``neighbors``; they have a ``share`` of the
+    vote, in [0, 1], which the class ``winner`` wins.
+    """
 
     name: str
-    images: int  # of the class, among those that may come back
-    voters: int  # of them among the neighbors
+    images: int
+    voters: int
     neighbors: int
-    share: float  # of the vote, in [0, 1]
+    share: float
     winner: str
 
 
 @dataclass(frozen=True)
 class Expectation:
-    """Why an image, or the best image of a class, does not come back first."""
+    """Why an image, or the best image of a class, does not come back first.
 
-    expected: Placed  # the image that was expected, with its rank and similarity
+    ``expected`` is that image, ``first`` the one that comes back first, ``last`` the k-th neighbor where the expected
+    image is not among the k; each with its rank ``among`` all images that may come back. ``contrast`` explains what the
+    first has over the expected: red cells speak for the first; None where it is the first, or has no such split.
+    ``changes`` bring it to the first rank, and to the k-th where it is beyond. ``standing`` is there where a class was
+    expected and the neighbors vote. ``notes`` are sentences about what is not known.
+    """
+
+    expected: Placed
     first: Placed
-    among: int  # images that may come back
-    last: Placed | None  # the k-th neighbor, where the expected image is not among the k
-    contrast: Explanation | None  # the first against the expected; None where it is the first, or has no such split
-    changes: tuple[RankChange, ...]  # to the first rank, and to the k-th where it is beyond
-    standing: ClassStanding | None  # where a class was expected and the neighbors vote
-    notes: tuple[str, ...]  # sentences about what is not known
+    among: int
+    last: Placed | None
+    contrast: Explanation | None
+    changes: tuple[RankChange, ...]
+    standing: ClassStanding | None
+    notes: tuple[str, ...]
 
     @property
     def is_first(self) -> bool:
@@ -77,7 +92,7 @@ class Expectation:
 
     @property
     def margin(self) -> float:
-        """How much more similar the first is than the expected image; 0 where that is the first."""
+        """How much more similar the first is than the expected image, at least 0; 0 where that is the first."""
         return self.first.similarity - self.expected.similarity
 
     @property
@@ -150,12 +165,14 @@ def why_not_first(
 ) -> Expectation:
     """Say where an expected image stands, what the first has over it, and what would bring it to the first rank.
 
-    ``expected`` is a path, an id or a class of the bank, as ``decisions.expected_rows`` reads it; of a class it is the
-    best image, at whatever rank. ``rule`` is the vote that a class is judged by. The neighbors of ``retrieved`` set k;
-    its filters hold here, too.
+    ``expected`` is a path or its last parts, an id or a class of the bank, with ``path:``, ``id:`` or ``class:`` before
+    it where it could be several; of a class it is the best image, at whatever rank. What would bring it forward is the
+    fewest cells of the query to remove, as ``RankChange`` says. ``rule`` is the vote that a class is judged by, NPID's
+    weighted one if None. The neighbors of ``retrieved`` set k; its filters hold here, too. ``read`` gives the
+    photograph of a path.
 
-    Raises: ``LookupError`` with the nearest names where it is not in the bank; ``ValueError`` where a filter leaves
-    it out.
+    Raises: ``LookupError`` with the nearest names where it is not in the bank; ``ValueError`` where it names several
+    things or a filter leaves it out, or for a rule that is no vote; ``TypeError`` for neither a text nor an id.
     """
     meant = expected_rows(retrieved.bank, expected)
     row = _best_of(retrieved, meant)
@@ -230,7 +247,11 @@ def _contrast(retrieved: Retrieved, expected: Placed, first: Placed, read: Read)
         return margin, [f"Only the query's side is shown, because {error}"]
     if len(photographs) < 2:
         return margin, ["Only the query's side is shown, because the bank holds no paths."]
-    with_maps = explain_compared(_embedded(retrieved, photographs, (first, expected)), "contrast", choice)[0]
+    try:
+        both = _embedded(retrieved, photographs, (first, expected))
+    except Mistake as error:  # each could be compared when the bank embedded it
+        return margin, [f"Only the query's side is shown, because an image has changed since it was embedded: {error}"]
+    with_maps = explain_compared(both, "contrast", choice)[0]
     if not torch.allclose(with_maps.similarities, margin.similarities, rtol=AGREEMENT, atol=AGREEMENT):
         return margin, [
             "Only the query's side is shown, because an image is not the one of the bank any more: its file has "

@@ -5,7 +5,7 @@ maps on their side; how far that agrees with what is stored is part of the answe
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import PIL.Image
 import torch
@@ -37,20 +37,24 @@ AGREEMENT = 1e-3  # of two similarities of one image, stored and embedded again;
 
 @dataclass(frozen=True)
 class Shown:
-    """One neighbor: its rank from 1, its row and similarity, and its photograph where the file could be read."""
+    """One neighbor: its rank from 1, its row and similarity, and its photograph where the file could be read.
+
+    ``similarity`` is that of the search; larger is more alike. ``label`` and ``path`` are "" where it has none.
+    ``fault`` says why it has no photograph, or no maps; "" where nothing is known against it.
+    """
 
     rank: int
     row: int
     similarity: float
-    label: str  # "" where it has none
+    label: str
     path: str
     photograph: PIL.Image.Image | None
-    fault: str  # why there is no photograph
+    fault: str
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A query beside one shown neighbor: the exact explanation of their similarity.
+    """A query beside one shown neighbor: the exact ``explanation`` of their similarity, whose cells add up to it.
 
     It has both sides of a query image; of a text the neighbor's alone, as that of the explained image.
     """
@@ -60,7 +64,7 @@ class Pair:
 
     @property
     def disagreement(self) -> float:
-        """How far the similarity of the image as it is now is from the stored one."""
+        """How far the similarity of the image as it is now is from the stored one, either way; 0 or more."""
         return abs(float(self.explanation.score) - self.shown.similarity)
 
     @property
@@ -71,7 +75,11 @@ class Pair:
 
 @dataclass(frozen=True)
 class TurningPoint:
-    """How many of the winner's strongest voters must go until another class wins; no other neighbor moves up."""
+    """How many of the winner's strongest voters must go until another class wins; no other neighbor moves up.
+
+    ``needed`` voters must go, from 1 to ``winners_voters``, all that the ``winner`` has; the fewer, the more the
+    decision hangs on them. ``successor`` is the class that then wins.
+    """
 
     needed: int
     winners_voters: int
@@ -87,12 +95,17 @@ class TurningPoint:
 
 @dataclass(frozen=True)
 class VoteAnswer:
-    """The vote over all neighbors that were found, and its explanations by method."""
+    """The vote over all neighbors that were found, and its ``explanations`` by method.
+
+    The contrast with the runner-up is the first, where there is one. ``ranks`` are those of each class's supports, from
+    1, by (class, number of the support). ``figures`` are by method: the score, and what is left of it for the query
+    behind the map. ``turning_point`` is None where every neighbor is of one class.
+    """
 
     explanations: Mapping[str, Explanation]
-    ranks: Mapping[tuple[str, int], int]  # rank, from 1, of each class's shots
-    figures: Mapping[str, Mapping[str, float]]  # by method: the score, and what is left of it behind the map
-    turning_point: TurningPoint | None  # None: every neighbor is of one class
+    ranks: Mapping[tuple[str, int], int]
+    figures: Mapping[str, Mapping[str, float]]
+    turning_point: TurningPoint | None
 
     @property
     def voters(self) -> dict[str, int]:
@@ -103,13 +116,18 @@ class VoteAnswer:
 
 @dataclass(frozen=True)
 class Inspection:
-    """All that is known of why these neighbors came back."""
+    """All that is known of why these neighbors came back.
 
-    retrieved: Retrieved  # the query and its neighbors
-    gallery: tuple[Shown, ...]  # the neighbors that are shown small
-    pairs: tuple[Pair, ...]  # the first neighbors, each explained
-    margin: Explanation | None  # why the first rather than the second
-    vote: VoteAnswer | None  # None where the bank has no labels
+    ``retrieved`` are the query and its neighbors, ``gallery`` those that are shown small, ``pairs`` the first ones,
+    each explained beside the query. ``margin`` is why the first came before the second, None where there is one
+    neighbor; ``vote`` is that of all neighbors, None where one has no label.
+    """
+
+    retrieved: Retrieved
+    gallery: tuple[Shown, ...]
+    pairs: tuple[Pair, ...]
+    margin: Explanation | None
+    vote: VoteAnswer | None
 
 
 def inspect_neighbors(
@@ -122,17 +140,20 @@ def inspect_neighbors(
 ) -> Inspection:
     """Explain the first neighbors one by one, the first against the second, and the vote of them all.
 
-    ``rule`` is the vote or its name, NPID's weighted one if None; a bank with unlabeled neighbors has none.
-    ``explained`` neighbors get maps, ``gallery`` are shown; ``read`` gives the photograph of a path.
+    ``rule`` is the vote or its name, NPID's weighted one if None (exp(similarity / 0.07) for each neighbor); neighbors
+    without labels have none. ``explained`` neighbors get maps, of the ``gallery`` that are shown; ``read`` gives the
+    photograph of a path. One that cannot be read has a ``fault`` and no maps; one that has changed since the bank was
+    built is explained as it is now, and its pair does not agree.
 
-    Raises: ``ValueError`` for fewer than one neighbor to show, or a rule that is no vote.
+    Raises: ``ValueError`` for fewer than one neighbor to show, a rule that is no vote, or one of another number of
+    neighbors; ``LookupError`` for an unknown one.
     """
     vote = KnnVote() if rule is None else named_vote(rule)
     if explained < 1 or gallery < 1:
         raise Mistake(f"expected at least one neighbor to show, but got {min(explained, gallery)}.")
     shown = shown_neighbors(retrieved.bank, retrieved.neighbors, gallery, read)
-    beside = [one for one in shown[:explained] if one.photograph is not None]
-    compared = _beside(retrieved, beside) if beside else None
+    compared, told = _compared(retrieved, shown[:explained])
+    shown, beside = (*told, *shown[explained:]), [one for one in told if not one.fault]
     return Inspection(
         retrieved=retrieved,
         gallery=shown,
@@ -178,6 +199,29 @@ def _photograph(path: str, read: Read) -> tuple[PIL.Image.Image | None, str]:
         return read(path), ""
     except (OSError, ValueError) as error:
         return None, str(error)
+
+
+def _compared(retrieved: Retrieved, shown: Sequence[Shown]) -> tuple[Compared | None, tuple[Shown, ...]]:
+    """Embed the shown neighbors; one whose image has changed so that it cannot be compared any more has a fault."""
+    told = tuple(shown)
+    try:
+        return _beside_them(retrieved, told), told
+    except Mistake:
+        told = tuple(one if one.fault else _checked(retrieved, one) for one in told)
+    return _beside_them(retrieved, told), told
+
+
+def _checked(retrieved: Retrieved, one: Shown) -> Shown:
+    try:
+        _beside(retrieved, [one])
+    except Mistake as error:
+        return replace(one, fault=f"the image has changed since the bank embedded it: {error}")
+    return one
+
+
+def _beside_them(retrieved: Retrieved, shown: Sequence[Shown]) -> Compared | None:
+    left = [one for one in shown if not one.fault]
+    return _beside(retrieved, left) if left else None
 
 
 def _beside(retrieved: Retrieved, shown: Sequence[Shown]) -> Compared:

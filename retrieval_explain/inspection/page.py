@@ -1,7 +1,7 @@
 """The page of an inspection: gallery, the first rather than the second, each neighbor beside the query, the vote."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import PIL.Image
@@ -80,7 +80,7 @@ def write_inspection(
     text = render(
         "inspection.html",
         TEMPLATES,
-        page=page,
+        page=replace(page, notes=(*page.notes, *changed_notes(inspection.gallery))),
         how_to_read=HOW_TO_READ,
         query=photograph(query, "query", QUERY_WIDTH),
         gallery=[neighbor_view(shown, folder, _winner(inspection)) for shown in inspection.gallery],
@@ -94,6 +94,11 @@ def write_inspection(
 
 def _winner(inspection: Inspection) -> str:
     return "" if inspection.vote is None else next(iter(inspection.vote.explanations.values())).decision.name
+
+
+def changed_notes(shown: Sequence[Shown]) -> tuple[str, ...]:
+    """Say which images were read and have no maps, because they have changed since the bank embedded them."""
+    return tuple(f"No maps of #{one.rank}: {one.fault}" for one in shown if one.fault and one.photograph is not None)
 
 
 def neighbor_view(shown: Shown, folder: str, winner: str = "") -> NeighborView:

@@ -35,17 +35,22 @@ class RankChange:
     """The cells of the query without which an image reaches a rank, and the ranks it then has.
 
     The rank after the edit is found twice, both times among all rows that may come back: with the cells of the maps
-    at 0, and for the image with the squares of those cells at 0, by a forward pass. The two may differ.
+    at 0 (``rank_at_features``), and for the image with the squares of those cells at 0, by a forward pass
+    (``rank_at_pixels``). The two may differ. Where the ``goal``, or a better rank, is not reached, ``cells`` is empty,
+    the rank at the features is the best on the way, and the other one and ``image_after`` are None.
+
+    ``cells`` are (row, column), in the order in which they go, and True in ``mask``. ``minimal`` says that it is proven
+    that no fewer cells reach the goal, or none at all. The images are in [0, 1], for pictures.
     """
 
-    goal: int  # the rank to reach, or a better one
-    cells: tuple[tuple[int, int], ...]  # (row, column), in order; empty where the goal is not reached
-    minimal: bool  # proven: no fewer cells reach it, or none at all
+    goal: int
+    cells: tuple[tuple[int, int], ...]
+    minimal: bool
     rank_before: int
-    rank_at_features: int  # where the goal is not reached: the best rank on the way
-    rank_at_pixels: int | None  # None where the goal is not reached
-    mask: Bool[Tensor, "h w"]  # the cells that are removed
-    image_before: Float[Tensor, "3 height width"]  # in [0, 1], for pictures
+    rank_at_features: int
+    rank_at_pixels: int | None
+    mask: Bool[Tensor, "h w"]
+    image_before: Float[Tensor, "3 height width"]
     image_after: Float[Tensor, "3 height width"] | None
 
     @property

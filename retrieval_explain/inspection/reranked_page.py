@@ -18,9 +18,9 @@ from fsl_explain.report.standing_pair import standing_pair
 from fsl_explain.report.support_view import linked_picture
 from retrieval_explain.inspection.expected_view import PairView, neighbor_map
 from retrieval_explain.inspection.inspected import Shown, shown_neighbors
-from retrieval_explain.inspection.page import QUERY_WIDTH, TEMPLATES, NeighborView, neighbor_view
+from retrieval_explain.inspection.page import QUERY_WIDTH, TEMPLATES, NeighborView, changed_notes, neighbor_view
 from retrieval_explain.inspection.shown_paths import common_folder, shown_path
-from retrieval_explain.local.explained_ranks import explain_reranked
+from retrieval_explain.local.explained_ranks import ChangedImage, explain_reranked
 from retrieval_explain.local.reranking import Reranked
 
 HOW_TO_READ = (
@@ -45,7 +45,8 @@ def write_reranked(
     """Write the page of neighbors that were ranked again; return those shown, and the explanations of the first ones.
 
     ``page`` holds its title, lead and facts, ``query`` the image as it was given; ``read`` gives the photograph of a
-    path. Neighbors whose images cannot be read are shown without maps.
+    path. A neighbor keeps its place without maps where its image cannot be read, or has changed since the bank
+    embedded it; its ``fault`` says which, and a note of the page names those that have changed.
 
     Raises: ``ValueError`` for fewer than one neighbor to show, or a path that cannot be a file; otherwise as
     ``explain_reranked``.
@@ -55,24 +56,38 @@ def write_reranked(
     bank = found.retrieved.bank
     shown = shown_neighbors(bank, found.neighbors, gallery, read)
     folder = common_folder(bank.paths)
-    readable = [one for one in shown[:explained] if one.photograph is not None]
-    explanations = tuple(explain_reranked(found, target=one.rank - 1, read=read) for one in readable)
-    with_both = [one.rank for one in readable[:2]] == [1, 2]
+    shown, explained_by = _explained(found, shown, explained, read)
+    with_both = [*explained_by][:2] == [1, 2]
     lead = explain_reranked(found, against=1, read=read) if with_both else None
     text = render(
         "inspection.html",
         TEMPLATES,
-        page=page,
+        page=replace(page, notes=(*page.notes, *changed_notes(shown))),
         how_to_read=HOW_TO_READ,
         query=photograph(query, "query", QUERY_WIDTH),
         gallery=[_in_gallery(found, one, folder) for one in shown],
         margin=None if lead is None else _lead(found, lead, shown, folder),
-        pairs=[_pair(found, one, of, folder) for one, of in zip(readable, explanations, strict=True)],
+        pairs=[_pair(found, shown[rank - 1], of, folder) for rank, of in explained_by.items()],
         vote=None,
         expected=None,
     )
     write_html(text, path)
-    return shown, explanations
+    return shown, tuple(explained_by.values())
+
+
+def _explained(
+    found: Reranked, shown: Sequence[Shown], count: int, read: Callable[[str], PIL.Image.Image]
+) -> tuple[tuple[Shown, ...], dict[int, Explanation]]:
+    """Explain the first neighbors, by their ranks; one whose image has changed has a fault instead."""
+    told, explanations = list(shown), dict[int, Explanation]()
+    for one in shown[:count]:
+        if one.photograph is None:
+            continue
+        try:
+            explanations[one.rank] = explain_reranked(found, target=one.rank - 1, read=read)
+        except ChangedImage as error:
+            told[one.rank - 1] = replace(one, fault=str(error))
+    return tuple(told), explanations
 
 
 def _in_gallery(found: Reranked, shown: Shown, folder: str) -> NeighborView:

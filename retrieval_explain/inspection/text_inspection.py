@@ -10,11 +10,15 @@ from retrieval_explain.inspection.inspected import Pair, Read, Shown, shown_neig
 
 @dataclass(frozen=True)
 class TextInspection:
-    """What came back for a text, and why."""
+    """What came back for a text, and why.
 
-    retrieved: TextRetrieved  # the text and the images that came back
-    gallery: tuple[Shown, ...]  # the images that are shown small
-    matches: tuple[Pair, ...]  # the first images, each explained with the text as its reference
+    ``retrieved`` are the text and the images that came back, ``gallery`` those that are shown small, ``matches`` the
+    first ones, each explained with the text as its reference: its own cells add up to the similarity.
+    """
+
+    retrieved: TextRetrieved
+    gallery: tuple[Shown, ...]
+    matches: tuple[Pair, ...]
 
 
 def inspect_text(
@@ -22,8 +26,9 @@ def inspect_text(
 ) -> TextInspection:
     """Explain the first images that came back for a text, each by its own cells.
 
-    ``explained`` images get maps, ``gallery`` are shown; ``read`` gives the photograph of a path. They are embedded
-    again for it; each says how far that agrees with what is stored.
+    ``explained`` images get maps, of the ``gallery`` that are shown; ``read`` gives the photograph of a path. They are
+    embedded again for it; each says how far that agrees with what is stored. One that cannot be read has a ``fault``
+    and no map.
 
     Raises: ``ValueError`` for fewer than one image to show.
     """

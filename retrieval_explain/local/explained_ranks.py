@@ -1,6 +1,7 @@
 """Why a neighbor is where a rule over cells has put it, and why before another one."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import PIL.Image
 
@@ -16,6 +17,10 @@ from retrieval_explain.local.reranking import Reranked
 AGREEMENT = 1e-3  # of two scores of one image, by kept local features and by those of its file
 
 
+class ChangedImage(Mistake):
+    """An image that is not the one any more by which a neighbor was ranked."""
+
+
 def explain_reranked(
     found: Reranked,
     *,
@@ -29,8 +34,8 @@ def explain_reranked(
     ``fsl_explain.correspondence`` has the pairs. The images of one or two neighbors are read again, ``read`` gives the
     photograph of a path.
 
-    Raises: ``LookupError`` for a place that is not there; ``ValueError`` for twice the same, or an image whose score is
-    not the one by which it was ranked; ``FileNotFoundError`` where it is gone.
+    Raises: ``LookupError`` for a place that is not there; ``ValueError`` for twice the same, or an image that has
+    changed so that its score is not the one by which it was ranked; ``FileNotFoundError`` where it is gone.
     """
     places = [target] if against is None else [target, against]
     for place in places:
@@ -43,14 +48,18 @@ def explain_reranked(
     images = retrieved.encoder.preprocess([read(bank.paths[row]) for row in rows])
     names = [image_name(bank, row, place + 1) for row, place in zip(rows, places, strict=True)]
     supports = dict(zip(names, images[:, None], strict=True))
-    compared = compare(retrieved.encoder, retrieved.image, supports, bank.similarity, warn_of_own=False)
+    try:
+        compared = compare(retrieved.encoder, retrieved.image, supports, bank.similarity, warn_of_own=False)
+    except Mistake as error:  # every image could be compared when the bank embedded it
+        raise ChangedImage(f"an image has changed since the bank embedded it: {error}") from error
     choice = Choice(found.rule, bank.similarity, 0, None if against is None else 1)
     explanation = explain_compared(compared, "exact" if against is None else "contrast", choice)[0]
-    for name, place, score in zip(names, places, explanation.decision.scores.tolist(), strict=True):
+    for row, place, score in zip(rows, places, explanation.decision.scores.tolist(), strict=True):
         ranked_by = float(found.scores[place])
         if not abs(score - ranked_by) <= AGREEMENT * max(1.0, abs(ranked_by)):
-            raise Mistake(
-                f"the image of {name} scores {score:.6g} as it is now, but it was ranked by {ranked_by:.6g}; it has "
-                "changed, so embed it again with build --append and make its local features again."
+            raise ChangedImage(
+                f"{Path(bank.paths[row]).name} has changed: it scores {score:.6g} now, and stands at #{place + 1} by "
+                f"the {ranked_by:.6g} of the image that the bank embedded; embed it again with build --append and make "
+                "its local features again."
             )
     return explanation

@@ -53,14 +53,15 @@ class LocalFeatures:
     ) -> "LocalFeatures":
         """Make the local features of a bank from its images, read by their paths, and keep them in a folder.
 
-        ``directory`` is ``local`` in the bank's folder if None. Those that are there stay until the new ones are whole.
-        A build that was stopped is gone on with where it stopped, and rows that have not changed since the last whole
-        one are taken over. ``report`` is told the stage, the images done since its last call, and all images.
+        ``directory`` is ``local`` in the bank's folder if None; ``dtype`` is float32 or float16. Those that are there
+        stay until the new ones are whole. A build that was stopped is gone on with where it stopped, and rows that have
+        not changed since the last whole one are taken over. ``report`` is told the stage, the images done since its
+        last call, and all images.
 
         Raises: ``ValueError`` for an encoder that is not the bank's or has no local features (several scales, a tail, a
         readout that is no mean), a row without a path, an image that has changed since or that is embedded otherwise
-        than its row, or features that are not finite; ``FileNotFoundError`` for an image that is gone; ``OSError`` when
-        the disk is full.
+        than its row, features that are not finite, or a bank in memory without a ``directory``; ``FileNotFoundError``
+        for an image that is gone; ``OSError`` when the disk is full; ``TypeError`` for arguments in another order.
         """
         expect_encoder(encoder, "encoder, bank")
         _expect_bank(bank)
@@ -71,8 +72,8 @@ class LocalFeatures:
     def load(cls, bank: MemoryBank, *, directory: str | Path | None = None) -> "LocalFeatures":
         """Open the local features of a bank, those in its own folder if ``directory`` is None.
 
-        Raises: ``FileNotFoundError`` where there are none; ``ValueError`` for damaged ones, or those of another
-        number of rows.
+        Raises: ``FileNotFoundError`` where there are none; ``ValueError`` for damaged ones, those of another number of
+        rows, or a bank in memory without a ``directory``; ``TypeError`` for anything but a bank.
         """
         _expect_bank(bank)
         return cls(bank, opened(_folder(bank, directory)))
@@ -96,7 +97,7 @@ class LocalFeatures:
         return len(self) * self.files.described.row_bytes
 
     def take(self, rows: Int[Tensor, "row"]) -> Float[Tensor, "row flat"]:
-        """Return the local features of some rows, channel after channel, as float32.
+        """Return the local features of some rows, each channels × cells numbers, channel after channel, as float32.
 
         Raises: ``ValueError`` for a row that has changed in the bank since, or features that are damaged.
         """

@@ -29,12 +29,16 @@ AT_ONCE = 2**22  # numbers of candidates in float64
 
 @dataclass(frozen=True)
 class Reranked:
-    """Neighbors in the order of a rule that compares cells, beside what the bank's own search says of them."""
+    """Neighbors in the order of a rule that compares cells, beside what the bank's own search says of them.
 
-    retrieved: Retrieved  # the candidates in their first order
+    ``retrieved`` has the candidates in their first order, ``places`` are those of the neighbors among them, from 0.
+    ``scores`` are the rule's, in float64, larger is more alike; the largest comes first, and equal ones as they were.
+    """
+
+    retrieved: Retrieved
     rule: str | LocalRule
-    places: Int[Tensor, "k"]  # of the neighbors among the candidates, from 0
-    scores: Float[Tensor, "k"]  # by the rule in float64, the largest first; equal ones as they were
+    places: Int[Tensor, "k"]
+    scores: Float[Tensor, "k"]
 
     @property
     def neighbors(self) -> Neighbors:
@@ -48,7 +52,7 @@ class Reranked:
 
     @property
     def similarities(self) -> Float[Tensor, "k"]:
-        """Similarities of the embeddings, by which they were found."""
+        """Similarities of the embeddings, by which they were found, in the new order; larger is more alike."""
         return self.retrieved.neighbors.similarities[self.places]
 
     @property
@@ -80,13 +84,16 @@ def reranked(
 ) -> Reranked:
     """Search the ``first`` neighbors of a preprocessed query, and return the k best of them by a rule over cells.
 
-    ``first`` of None is 200, or all where there are fewer; ``k`` of None is all of them. ``rule`` is ``max-sim``,
-    ``dn4``, ``deep-emd``, ``frn`` or an object, which scores each image alone, in float64, with the bank's similarity
-    of two cells. ``local`` are the bank's local features, those in its folder if None. Filters are those of
-    ``MemoryBank.search``. A row beyond the first ones cannot come back, however well its cells match.
+    ``first`` of None is 200, or all where there are fewer; ``k`` of None is all of them. ``rule`` is ``max-sim``
+    (ColBERT), ``dn4`` or ``deep-emd``, by the bank's similarity of two cells, ``frn``, by a distance of its own, or an
+    object. It scores each image alone, in float64, and larger is more alike: from -P to P for max-sim of P cells and
+    the cosine, in [-1, 1] for deep-emd, at most 0 for frn. ``local`` are the bank's local features, those in its folder
+    if None. Filters are those of ``MemoryBank.search``. A row beyond the first ones cannot come back, however well its
+    cells match.
 
     Raises: ``ValueError`` for an encoder other than the bank's, local features of other rows, a rule that compares no
-    cells, or a k above ``first``; ``FileNotFoundError`` where no local features are kept; otherwise as ``retrieve``.
+    cells, or a k above ``first``; ``LookupError`` for an unknown rule; ``FileNotFoundError`` where no local features
+    are kept; ``ImportError`` for ``deep-emd`` without its solver; otherwise as ``retrieve``.
     """
     _expect_local(rule)
     if k is not None and first is not None and k > first:

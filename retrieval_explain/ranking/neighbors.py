@@ -20,17 +20,21 @@ COMPARED_VALUES = 2**16  # of candidates at a time, so that their numbers stay i
 
 @dataclass(frozen=True)
 class Neighbors:
-    """The k nearest rows of each query, the most similar first; ties go to the lower row."""
+    """The k nearest rows of each query, the most similar first; ties go to the lower row.
 
-    indices: Int[Tensor, "*batch k"]  # rows of the bank
-    similarities: Float[Tensor, "*batch k"]  # computed in float64 from the stored embeddings
-    labels: Int[Tensor, "*batch k"] | None = None  # of those rows; None where the bank has none
+    ``indices`` are rows of the bank. ``similarities`` were computed in float64 from the stored embeddings, and larger
+    is more alike. ``labels`` are those of the rows, -1 where one has none; None where they were not looked up.
+    """
+
+    indices: Int[Tensor, "*batch k"]
+    similarities: Float[Tensor, "*batch k"]
+    labels: Int[Tensor, "*batch k"] | None = None
 
     def __repr__(self) -> str:
         return brief(self)
 
     def __getitem__(self, query: int | slice) -> "Neighbors":
-        """Return the neighbors of one query, or of some."""
+        """Return the neighbors of one query of a batch, or of some."""
         labels = None if self.labels is None else self.labels[query]
         return Neighbors(self.indices[query], self.similarities[query], labels)
 
@@ -45,7 +49,7 @@ class Rows(Protocol):
         ...
 
     def read(self, start: int, stop: int) -> Float[Tensor, "row channel"]:
-        """Return consecutive rows."""
+        """Return the rows from ``start`` up to but without ``stop``."""
         ...
 
     def take(self, indices: Int[Tensor, "..."]) -> Float[Tensor, "... channel"]:

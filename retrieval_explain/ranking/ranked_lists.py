@@ -16,7 +16,11 @@ from episodes.errors import Mistake
 
 @dataclass(frozen=True)
 class Tied:
-    """A metric where tied neighbors stand with the relevant first, in all orders on average, with the relevant last."""
+    """A metric where tied neighbors stand with the relevant first, in all orders on average, with the relevant last.
+
+    These are ``optimistic``, ``expected`` and ``pessimistic``; each is in [0, 1], larger is better, and NaN for a query
+    that has nothing to find.
+    """
 
     optimistic: Float[Tensor, "*query"]
     expected: Float[Tensor, "*query"]

@@ -39,14 +39,19 @@ SEED = 1234
 
 @dataclass(frozen=True)
 class Index:
-    """An index over a bank's rows, and how wide it searches."""
+    """An index over a bank's rows, and how wide it searches.
+
+    ``kind`` is flat, hnsw, ivf or ivf-pq, ``similarity`` what it serves, ``settings`` how it was made (links, lists, …)
+    and how many paths or lists a search follows. ``faiss_index`` is None for flat, which is exhaustive; ``device`` is
+    cpu or cuda, and ``on_gpu`` a copy there, for narrow searches.
+    """
 
     kind: str
     similarity: str | Similarity
     settings: dict[str, int]
-    faiss_index: Any = field(default=None, repr=False, compare=False)  # None: exhaustive, nothing is built
+    faiss_index: Any = field(default=None, repr=False, compare=False)
     device: str = "cpu"
-    on_gpu: Any = field(default=None, repr=False, compare=False)  # a copy there, for narrow searches
+    on_gpu: Any = field(default=None, repr=False, compare=False)
 
     @property
     def is_exact(self) -> bool:

@@ -34,13 +34,17 @@ class HasOwnIndex(Protocol):
 
 @dataclass(frozen=True)
 class Verified:
-    """An index with the recall it was seen to reach."""
+    """An index with the recall it was seen to reach.
+
+    ``recall`` is the mean share of the ``k`` nearest rows that it finds, in [0, 1], over so many ``queries``, which are
+    rows of the bank; ``asked`` is the share that was wanted.
+    """
 
     index: Index | Searcher
-    recall: float  # mean share of the k nearest rows found, over the sampled queries
+    recall: float
     k: int
     queries: int
-    asked: float  # the share that was wanted
+    asked: float
 
     @property
     def reached(self) -> bool:

@@ -33,7 +33,7 @@ def create_app(
     that makes each encoder, for the calls that the page shows; ``frame`` says who is answered and where uploads are
     kept, this machine alone and a new temporary folder if None.
 
-    Raises: ``ValueError`` for an encoder that did not make its bank, or not one for each.
+    Raises: ``ValueError`` for an encoder that did not make its bank, or not one encoder, name or call for each.
     """
     banks = [bank] if isinstance(bank, MemoryBank) else list(bank)
     encoders = [encoder] if isinstance(encoder, Encoder) else list(encoder)
@@ -45,6 +45,8 @@ def create_app(
     for one, network in zip(banks, encoders, strict=True):
         one.expect_encoder(network)
     calls = list(made_by) or [ENCODER] * len(banks)
+    if len(calls) != len(banks):
+        raise Mistake(f"expected made_by for each of {len(banks)} banks, but got {len(calls)}; give as many, or none.")
     served = [ServedBank(i, *each) for i, each in enumerate(zip(banks, encoders, called, calls, strict=True))]
     frame = frame or Frame(Uploads(Path(mkdtemp(prefix="workbench-"))))
 

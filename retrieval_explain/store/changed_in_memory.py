@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from episodes.errors import Mistake
+from retrieval_explain.ranking.neighbors import Rows
 from retrieval_explain.store.bank_rows import Texts, rows_table
 from retrieval_explain.store.entries import (
     UNLABELED,
@@ -23,11 +24,12 @@ from retrieval_explain.store.row_changes import Change, Existing
 
 
 def changed_in_memory(
-    rows: Float[Tensor, "row channel"], entries: Entries, similarity: str, change: Callable[[Existing], Change]
+    rows: Rows, entries: Entries, similarity: str, change: Callable[[Existing], Change]
 ) -> tuple[Float[Tensor, "left channel"], EntriesInMemory]:
     """Return embeddings and entries after a change; those that were given stay as they are. Raises: as the change."""
-    made = change(_existing(rows, entries, similarity))
-    left = torch.cat([torch.from_numpy(part.copy()) for part in (made.of_block(0, rows.numpy()), made.added)])
+    embeddings = rows.read(0, rows.shape[0])
+    made = change(_existing(embeddings, entries, similarity))
+    left = torch.cat([torch.from_numpy(part.copy()) for part in (made.of_block(0, embeddings.numpy()), made.added)])
     columns = {name: made.table[name].to_pylist() for name in ("id", "label", "path", "content")}
     labels = _numbers(columns["label"]) if _is_numbered(entries) else columns["label"]
     known = entries_in_memory(len(left), labels, columns["path"], columns["id"])

@@ -27,15 +27,16 @@ Labels = Sequence[int] | Sequence[str] | Sequence[int | None] | Sequence[str | N
 class EntriesInMemory:
     """Ids, labels and paths of embeddings that were just made.
 
-    ``labels`` are the numbers that were given, or indices into ``classes`` where names were; -1 where an image
-    has none. A path is "" where an image has none.
+    ``ids`` are whole numbers, each of one row. ``labels`` are the numbers that were given, or indices into ``classes``
+    where names were; -1 where an image has none. A path is "" where an image has none. ``contents`` are hashes of what
+    the images held, "" where that is not known; empty where none is.
     """
 
     ids: Int64[Tensor, "row"]
     labels: Int64[Tensor, "row"]
     classes: tuple[str, ...]
     paths: Sequence[str]
-    contents: Sequence[str] = ()  # "" where it is not known what an image held; empty where none is known
+    contents: Sequence[str] = ()
 
 
 class StoredPaths(Sequence[str]):
@@ -68,7 +69,7 @@ class StoredEntries:
 
     @cached_property
     def ids(self) -> Int64[Tensor, "row"]:
-        """The id of every row."""
+        """The id of every row, a number that stays when others are deleted."""
         return torch.tensor(self.stored.ids)
 
     @property

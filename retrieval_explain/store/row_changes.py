@@ -27,15 +27,19 @@ LISTED = 3  # ids that a sentence names
 
 @dataclass(frozen=True)
 class Existing:
-    """What a change has to know of a bank: its table of id, label, path and content, and what its rows share."""
+    """What a change has to know of a bank: its table of id, label, path and content, and what its rows share.
+
+    These are the channels, dtype, similarity, encoder and preprocessing of all rows, and whether labels are numbers
+    (``numbered``); ``name`` is what a sentence calls the bank.
+    """
 
     table: pa.Table
     channels: int
     dtype: str
     similarity: str
     encoder: str = ""
-    numbered: bool = False  # its labels are numbers
-    name: str = ""  # in a sentence
+    numbered: bool = False
+    name: str = ""
     preprocessing: str = ""
 
     @property
@@ -59,11 +63,15 @@ class Existing:
 
 @dataclass(frozen=True)
 class Change:
-    """A bank's rows after a change: those of the old ones that are kept, some with another embedding, then new ones."""
+    """A bank's rows after a change: those of the old ones that are kept, some with another embedding, then new ones.
 
-    kept: Bool[np.ndarray, "row"]  # of the old rows
-    table: pa.Table  # of all rows after the change
-    replaced: Int64[np.ndarray, "other"]  # old rows, in ascending order
+    ``kept`` is of the old rows, ``table`` of all rows after the change. ``replaced`` are old rows, in ascending order,
+    that get the embeddings ``replacements``; ``added`` are those of new rows. ``is_nothing``: the bank stays as it is.
+    """
+
+    kept: Bool[np.ndarray, "row"]
+    table: pa.Table
+    replaced: Int64[np.ndarray, "other"]
     replacements: Float[np.ndarray, "other channel"]
     added: Float[np.ndarray, "new channel"]
     is_nothing: bool = False

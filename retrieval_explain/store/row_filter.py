@@ -10,6 +10,7 @@ from episodes.errors import Mistake, UnknownName, WrongType
 from episodes.naming import unknown_name
 from retrieval_explain.ranking.neighbors import Neighbors
 from retrieval_explain.store.entries import Entries
+from retrieval_explain.store.given_rows import wanted_neighbors
 
 ABSENT = -1
 
@@ -58,6 +59,14 @@ def own_rows(
     if allowed is not None:
         own = torch.where(allowed[own.clamp(min=0)], own, ABSENT)
     return own if bool((own != ABSENT).any()) else None
+
+
+def wanted_among(
+    k: int | None, rows: int, allowed: Bool[Tensor, "row"] | None, own: Int[Tensor, "query"] | None
+) -> int:
+    """Return how many neighbors of each query are looked for. Raises: as ``given_rows.wanted_neighbors``."""
+    left = rows if allowed is None else int(allowed.sum())
+    return wanted_neighbors(k, left - (own is not None), rows)
 
 
 def without_own(found: Neighbors, own: Int[Tensor, "query"]) -> Neighbors:

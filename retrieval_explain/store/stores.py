@@ -23,7 +23,10 @@ from retrieval_explain.store.writer import BankWriter
 
 @dataclass(frozen=True)
 class Opened:
-    """What a store has of a bank: its rows, what is known of them, and how they were made."""
+    """What a store has of a bank: its rows, what is known of them (``entries``), and how they were made.
+
+    ``similarity``, ``encoder`` and ``preprocessing`` are the texts that the bank keeps.
+    """
 
     rows: Rows
     entries: Entries

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from episodes import ImageFolder
 from fsl_explain.cli.app import run
+from fsl_explain.cli.opened_headers import opened_headers
 from fsl_explain.config import EvaluationConfig, read_config
 
 WEIGHTLESS = ("--encoder", "conv4net")
@@ -49,6 +51,7 @@ def test_class_folders_without_boxes_are_measured_at_once(tmp_path, capsys):
     settings = begun(images, tmp_path / "birds.toml")
     said = capsys.readouterr().out
     assert "12 images of 3 classes" in said
+    assert "--skip-broken" not in said
     assert "figures that need them are left out" in said
     assert (settings.episodes.n_way, settings.episodes.n_shot, settings.episodes.n_query) == (3, 1, 2)
     text = (tmp_path / "birds.toml").read_text()
@@ -119,6 +122,43 @@ def test_classes_of_one_image_are_left_out_and_named(tmp_path):
     assert settings.episodes.n_query == 1
     assert "are left out: tern." in (tmp_path / "birds.toml").read_text()
     assert len(settings.data.open()) == 11
+
+
+def test_files_that_are_no_images_are_named_and_not_counted(tmp_path, capsys):
+    images = write_images(tmp_path / "birds", {"owl": 4, "tern": 9, "wren": 3})
+    header = (images / "owl" / "0.png").read_bytes()[:20]
+    for name in ("owl/1.png", "wren/0.png", "wren/2.png", *(f"tern/{number}.png" for number in range(4))):
+        (images / name).write_bytes({"owl/1.png": b"", "wren/0.png": header}.get(name, b"no image"))
+    settings = begun(images, tmp_path / "birds.toml")
+    said, told = capsys.readouterr()
+    named = "owl/1.png, tern/0.png, tern/1.png, tern/2.png, tern/3.png and 2 more."
+    assert f"7 of 16 files cannot be opened as images and are not counted: {named}" in " ".join(told.split())
+    assert "9 images of 3 classes" in said
+    assert "--skip-broken" in said
+    text = " ".join((tmp_path / "birds.toml").read_text().replace("\n#", "").split())
+    assert f"not counted: {named}" in text
+    assert "--out results/birds --skip-broken" in text
+    assert "are left out: wren." in text
+    assert "smallest class, owl, has 3 images" in text
+    assert settings.episodes.n_query == 2
+    assert run(["evaluate", "--config", str(tmp_path / "birds.toml"), "--limit", "1", "--skip-broken"]) == 0
+
+
+def test_of_very_many_files_a_sample_is_opened(tmp_path):
+    images = write_images(tmp_path / "birds", {"owl": 4, "tern": 4})
+    for name in ("owl/0.png", "tern/1.png"):
+        (images / name).write_bytes(b"no image")
+    data = ImageFolder(images)
+    found = opened_headers(data, images, most=4)
+    assert found.sentence == (
+        "1 of 4 files cannot be opened as an image and is not counted: owl/0.png. The other 4 files were not opened."
+    )
+    assert found.counts.tolist() == [False] + [True] * 7
+    assert opened_headers(data, images, most=8).sentence.startswith("2 of 8 files cannot be opened as images and are")
+    (images / "owl" / "0.png").write_bytes((images / "owl" / "1.png").read_bytes())
+    assert opened_headers(data, images, most=4).sentence == (
+        "4 of 8 files were opened, and all of them are images. The other 4 files were not opened."
+    )
 
 
 def test_large_sets_get_usual_episodes(tmp_path):

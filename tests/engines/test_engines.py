@@ -120,7 +120,18 @@ def test_a_damaged_shard_is_made_again(run, made, tmp_path, said, damage):
 
 def test_a_name_of_any_letters_is_a_file(run, tmp_path):
     run([Part("mine/of ours", {"number": 1})])
-    assert [path.name for path in (tmp_path / "kept").iterdir()] == ["mine_of_ours.safetensors"]
+    assert [path.name.partition("~")[0] for path in (tmp_path / "kept").iterdir()] == ["mine_of_ours"]
+
+
+def test_parts_whose_names_differ_in_special_characters_alone_share_no_file(run, made, tmp_path, said):
+    parts = [Part(name, {"number": at}) for at, name in enumerate(("a_b", "a b", "a/b", "größe", "gräße"))]
+    first = run(parts)
+    assert len([*(tmp_path / "kept").iterdir()]) == len(parts)
+    assert (tmp_path / "kept" / "a_b.safetensors").is_file()  # as it was always called
+    noted = len(names(made))
+    same(run(parts), first)
+    assert len(names(made)) == noted
+    assert not said
 
 
 @pytest.mark.parametrize("kind", ["mistake", "odd", "of nobody"])

@@ -8,6 +8,7 @@ import PIL.Image
 import PIL.ImageFile
 import pytest
 
+from episodes.decoding import check_header
 from episodes.labeled_image import PIXEL_LIMIT, find_images, read_image
 
 RED, GREEN, WHITE = (255, 0, 0), (0, 255, 0), (255, 255, 255)
@@ -251,3 +252,19 @@ def test_a_side_is_bounded_however_narrow_the_image_is(tmp_path):
     PIL.Image.new("L", (1, 65_536)).save(tmp_path / "a.png")
     with pytest.raises(ValueError, match=r"a\.png has 1x65536 pixels, and a side is longer than the limit of 65,535"):
         read_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp", "a.bmp", "a.gif", "a.tif", "a.ppm", "a.avif", "a.jp2"])
+def test_a_header_is_read_without_the_picture(tmp_path, photograph, monkeypatch, name):
+    photograph.save(tmp_path / name)
+    monkeypatch.setattr(PIL.ImageFile.ImageFile, "load", lambda _: pytest.fail("the picture was decoded"))
+    check_header(tmp_path / name)
+
+
+@pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0"])
+def test_a_file_without_the_header_of_an_image_is_refused(tmp_path, content):
+    (tmp_path / "a.jpg").write_bytes(content)
+    with pytest.raises(ValueError, match=r"a\.jpg"):
+        check_header(tmp_path / "a.jpg")
+    with pytest.raises(FileNotFoundError):
+        check_header(tmp_path / "b.jpg")

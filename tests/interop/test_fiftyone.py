@@ -4,6 +4,7 @@ import os
 import sys
 from dataclasses import replace
 
+import jaxtyping
 import numpy as np
 import PIL.Image
 import pytest
@@ -124,3 +125,11 @@ def test_its_absence_is_one_sentence(monkeypatch):
     monkeypatch.setitem(sys.modules, "fiftyone", None)  # an import of it fails
     with pytest.raises(Mistake, match=r"FiftyOne cannot be imported .* pip install fiftyone"):
         fiftyone_dataset(MemoryBank.from_embeddings(torch.eye(3), paths=["a", "b", "c"]))
+
+
+@pytest.mark.parametrize("given", [[], "retrieved"])
+def test_it_shows_one_inspection(monkeypatch, given):
+    monkeypatch.setitem(sys.modules, "fiftyone", None)  # a wrong type is told without it
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as outside the tests
+    with pytest.raises(TypeError, match=r"expected one Inspection, but got \w+; give several one by one"):
+        fiftyone_view(None, given, "query.png")

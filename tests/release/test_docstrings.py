@@ -104,6 +104,19 @@ def test_every_public_name_is_documented(face):
     assert [found for name, module, thing in names for found in without_words(name, module, thing)] == []
 
 
+def test_help_tells_of_the_fields_of_banks_and_their_results():
+    """A comment beside a field is seen in the source alone."""
+    faces = [thing for _, _, thing in public("retrieval_explain") if dataclasses.is_dataclass(thing)]
+    assert len(faces) > 5
+    untold_there = {
+        f"{thing.__name__}.{field.name}"
+        for thing in faces
+        for field in dataclasses.fields(thing)
+        if field.name.replace("_", " ") not in thing.__doc__.replace("_", " ")
+    }
+    assert not untold_there
+
+
 def test_what_has_no_words_is_found():
     class Bare:
         def method(self): ...

@@ -37,6 +37,12 @@ def test_what_is_deleted_is_found_no_more_and_the_others_keep_their_places(bank)
     assert not {12, 17} & set(left.ids[left.search(ROWS, k=6).indices].flatten().tolist())
 
 
+def test_a_bank_that_was_emptied_takes_rows_again(bank):
+    filled = bank.delete(range(10, 18)).append(MORE, ["owl", None, "tern"], ids=[4, 5, 6])
+    assert [row[:3] for row in content(filled)] == [(4, "owl", ""), (5, None, ""), (6, "tern", "")]
+    assert filled.search(MORE, k=1).indices.flatten().tolist() == [0, 1, 2]
+
+
 def test_what_is_added_goes_on_from_the_largest_id(bank):
     grown = bank.append(MORE.numpy(), ["owl", None, "tern"], paths=["a.png", None, "c.png"])
     assert content(grown)[:8] == content(MemoryBank.from_embeddings(ROWS, NAMES, paths=PATHS, ids=range(10, 18)))

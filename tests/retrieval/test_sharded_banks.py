@@ -134,6 +134,8 @@ def test_a_shard_that_is_missing_doubled_or_none_is_refused(tmp_path):
         load_shards([*folders, tmp_path / "." / "shard-1"])
     with pytest.raises(Mistake, match="but got none; name at least one"):
         load_shards([])
+    with pytest.raises(TypeError, match=r"expected a list of folders, but got '.*shard-1'; write \['"):
+        load_shards(str(tmp_path / "shard-1"))
     with pytest.raises(Mistake, match="in this process or on ray, but the engine is process"):
         load_shards(folders, engine="process")
     shutil.rmtree(folders[2])

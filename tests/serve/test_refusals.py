@@ -275,3 +275,9 @@ def test_a_public_address_needs_a_token():
     assert access_for("0.0.0.0", TOKEN).is_own("192.168.0.7:8765")
     assert not access_for("0.0.0.0", TOKEN).is_own("evil.example")
     assert access_for("0.0.0.0", TOKEN, ("bench.example",)).is_own("bench.example")
+
+
+@pytest.mark.parametrize("many", [{"names": ["a", "b"]}, {"made_by": ["a", "b"]}])
+def test_an_app_has_one_name_and_one_call_for_each_bank(bank, many):
+    with pytest.raises(Mistake, match=r"for each of 1 banks, but got 2; give as many, or none"):
+        create_app(bank, Encoder.named("conv4net"), **many)

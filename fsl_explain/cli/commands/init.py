@@ -19,7 +19,8 @@ def init(
 
     The folder has one folder of images per class, or a table of files, classes and boxes beside the images; CUB's and
     Oxford-IIIT Pet's official layouts are recognized. Classes, shots and queries of an episode are chosen to fit.
-    Without boxes the figures that ask where the object is are left out, and the file says so.
+    Without boxes the figures that ask where the object is are left out, and the file says so. Files that cannot be
+    opened as images are named and not counted; of more than 10,000 files so many are opened.
 
     Parameters
     ----------

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from real_embeddings import birds
 from references import knn_shapley as reference
 
+from episodes.errors import Mistake
 from fsl_explain.similarities import SIMILARITIES
 from retrieval_explain import MemoryBank
 from retrieval_explain.audit.audit_table import audit_columns, suspects, suspects_table
@@ -149,6 +150,14 @@ def test_detection_is_the_area_under_the_precision_recall_curve():
     assert found.random_low < found.random_mean < found.random_high
     assert detection(worth, flipped, orders=50) == found
     assert isinstance(found, Detection)
+
+
+def test_detection_of_nothing_is_refused():
+    worth, flipped = torch.arange(4.0), torch.tensor([True, False, False, True])
+    with pytest.raises(Mistake, match=r"expected flipped labels to find .* but got 0 flipped labels and 1000 orders"):
+        detection(worth, torch.zeros(4, dtype=torch.bool))
+    with pytest.raises(Mistake, match="but got 2 flipped labels and 0 orders"):
+        detection(worth, flipped, orders=0)
 
 
 def test_columns_hold_every_labeled_image_in_the_banks_order():

@@ -15,6 +15,7 @@ from fsl_explain.classifiers import RULES, KnnVote, MajorityVote
 from fsl_explain.report import Page
 from retrieval_explain import MemoryBank
 from retrieval_explain.decisions.explained_neighbors import retrieve
+from retrieval_explain.inspection.expected import why_not_first
 from retrieval_explain.inspection.inspected import inspect_neighbors, turning_point
 from retrieval_explain.inspection.page import verdict, write_inspection
 from retrieval_explain.inspection.query_region import cut_region
@@ -105,6 +106,23 @@ def test_an_image_that_is_gone_is_shown_without_maps(case):
     assert [pair.shown.rank for pair in found.pairs] == [2, 3, 4]
     assert found.margin is not None
     assert float(found.margin.score) == pytest.approx(found.gallery[0].similarity - found.gallery[1].similarity)
+
+
+def test_an_image_that_has_changed_to_one_without_a_similarity_is_shown_without_maps(case, tmp_path):
+    """A black image fires no channel, so that its embedding is zero."""
+    bank, encoder, query, paths = case
+    whole = inspect_neighbors(retrieve(encoder, query, bank))
+    save_image(halves([0.0] * 3, [0.0] * 3), paths[whole.gallery[1].row])
+    found = inspect_neighbors(retrieve(encoder, query, bank))
+    assert [bool(one.fault) for one in found.gallery] == [False, True, False, False]
+    assert "has changed since the bank embedded it: the embedding of" in found.gallery[1].fault
+    assert [pair.shown.rank for pair in found.pairs] == [1, 3, 4]
+    assert float(found.margin.score) == pytest.approx(float(whole.margin.score))
+    write_inspection(found, Page(title="Why?"), PIL.Image.new("RGB", (9, 9)), tmp_path / "page.html")
+    assert "No maps of #2: the image has changed" in (tmp_path / "page.html").read_text(encoding="utf-8")
+    expected = why_not_first(retrieve(encoder, query, bank), int(bank.ids[whole.gallery[1].row]))
+    assert "Only the query's side is shown, because an image has changed" in expected.notes[0]
+    assert expected.contrast is not None
 
 
 def test_a_bank_without_labels_has_no_vote_and_one_without_paths_no_pairs(case):

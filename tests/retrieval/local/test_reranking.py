@@ -14,6 +14,7 @@ from fsl_explain.classifiers.local.max_sim import MaxSim
 from fsl_explain.heads import Center
 from fsl_explain.registries import LOCAL_RULES
 from retrieval_explain import LocalFeatures, MemoryBank, explain_reranked, reranked, retrieve
+from retrieval_explain.local.explained_ranks import ChangedImage
 
 ENCODERS = {
     "plain": cell_encoder,
@@ -163,8 +164,18 @@ def test_an_image_that_changed_is_not_explained_as_the_one_that_was_ranked(kept)
     encoder, bank, _ = kept
     found = reranked(encoder, query_of(), bank)
     other = bank.paths[int(found.indices[1])]
-    with pytest.raises(Mistake, match=r"scores .* as it is now, but it was ranked by"):
+    with pytest.raises(
+        Mistake, match=r"has changed: it scores .* now, and stands at #1 by the .* of the image that the bank"
+    ):
         explain_reranked(found, target=0, read=lambda _: fsl_explain.image_batch.picture(other))
+
+
+def test_an_image_that_changed_to_one_without_a_similarity_is_told_as_changed(kept, monkeypatch):
+    encoder, bank, _ = kept
+    found, transform = reranked(encoder, query_of(), bank), encoder.transform
+    monkeypatch.setattr(encoder, "transform", lambda image: torch.full_like(transform(image), torch.nan))
+    with pytest.raises(ChangedImage, match=r"an image has changed since the bank embedded it: .* is NaN or infinite"):
+        explain_reranked(found)
 
 
 def test_another_encoder_than_that_of_the_features_is_refused_where_the_bank_names_none(tmp_path):

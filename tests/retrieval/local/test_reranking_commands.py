@@ -1,6 +1,7 @@
 """``local-features`` and ``search --rerank`` from the outside."""
 
 import json
+import re
 import shlex
 import shutil
 
@@ -101,6 +102,32 @@ def test_an_image_that_is_gone_is_said(bank, tmp_path, capsys):
     capsys.readouterr()
     assert run([*asked, "--out", str(tmp_path / "page.html"), *NETWORK]) == 0
     assert ": no maps, because" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("place", [0, 1, 3], ids=["first", "second", "fourth"])
+def test_an_image_that_has_changed_keeps_its_place_and_is_said(bank, tmp_path, capsys, place):
+    copied = tmp_path / "images"
+    shutil.copytree(bank.parent / "images", copied)
+    for command in (["build", str(copied)], ["local-features"]):
+        assert run([*command, "--bank", str(tmp_path / "bank"), *NETWORK]) == 0
+    query, page = copied / "0" / "2.png", tmp_path / "page.html"
+    asked = ["inspect", str(query), "--bank", str(tmp_path / "bank"), "--rerank", "max-sim", "--leave-self-out"]
+    asked += ["--out", str(page), *NETWORK]
+    capsys.readouterr()
+    assert run(asked) == 0
+    order = re.findall(r"/(\d\.png)", capsys.readouterr().out)
+    image = next(path for path in copied.rglob("*.png") if path.name == order[place])
+    save_image(torch.zeros(3, 84, 84), image)
+    assert run(asked) == 0
+    after = " ".join(capsys.readouterr().out.split())
+    assert re.findall(r"/(\d\.png)", after) == order
+    assert f"#{place + 1}: no maps, because {image.name} has changed: it scores" in after
+    assert after.count("no maps") == 1
+    written = page.read_text(encoding="utf-8")
+    assert f"{image.name} has changed: it scores" in written
+    assert written.count("By the similarity of the embeddings") == len(order) - 1
+    assert ("Why #1 rather than #2: a lead of" in written) == (place > 1)
+    assert str(tmp_path) not in written
 
 
 def test_several_banks_have_no_local_features(bank, capsys):
