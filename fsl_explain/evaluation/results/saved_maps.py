@@ -23,6 +23,7 @@ from torch import Tensor
 from episodes import LabeledImages
 from episodes.errors import MissingFile, Mistake
 from episodes.naming import unknown_name
+from episodes.position import position
 from fsl_explain.engine import Part, Result
 from fsl_explain.evaluation.kept_maps import CELLS, QUERIES, SALIENCY, SCALE, parted
 from fsl_explain.files import written_aside
@@ -146,6 +147,7 @@ class SavedMaps:
 
     def __getitem__(self, place: int, /) -> SavedMap:
         """Read the map of a row of the index. Raises: ``ValueError`` for a file that is gone or damaged."""
+        place = position(place, "the number of one map")
         if not -len(self) <= place < len(self):
             raise IndexError(f"expected one of {len(self)} maps, but got {place}.")
         facts = self.index.slice(place % len(self), 1).to_pylist()[0]
