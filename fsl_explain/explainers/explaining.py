@@ -179,7 +179,7 @@ def saliency(
     interpolation: str = "bilinear",
     options: RelaxOptions | None = None,
 ) -> Float[Tensor, "*batch height width"]:
-    """Return the saliency, in [0, 1] and on the CPU, of one image or a batch without any supports.
+    """Return the saliency, in [0, 1] and on the CPU, of one preprocessed image or a batch without any supports.
 
     ``method`` is label-free, ``lafam``, ``eigen-cam``, ``relax`` or ``u-relax``, or explains a class logit of an
     encoder wrapped round a classifier: ``grad-cam``, ``grad-cam++``, ``xgrad-cam``, ``hirescam`` or ``layercam``, of
@@ -187,8 +187,9 @@ def saliency(
     ``nearest``, as in LaFAM's tables. ``options`` are those of RELAX, whose maps are of the image's size already;
     its uncertainty and stability come from ``fsl_explain.relax``.
 
-    Raises: ``ValueError`` for a method that needs supports, a target given to a label-free method, or an encoder
-    without class logits.
+    Raises: ``ValueError`` for a method that needs supports, a target that is not there or that is given to a label-free
+    method, options given to any but RELAX, or an encoder without class logits; ``LookupError`` for an unknown method or
+    interpolation; ``TypeError`` for what is no encoder or no tensor.
     """
     expect_encoder(encoder, "encoder, image")
     _check_without_supports(method, target, interpolation, options)

@@ -274,8 +274,8 @@ def expect_explanation(explanation: object) -> None:
 def load_explanation(path: str | Path) -> Explanation:
     """Read an explanation that ``save`` wrote.
 
-    Raises: ``FileNotFoundError`` where there is none; ``ValueError`` for a file that is damaged, of another kind
-    or of a newer format.
+    Raises: ``FileNotFoundError`` where there is none; ``ValueError`` for a file that is damaged, of another kind or of
+    a newer format; ``LookupError`` for a rule or similarity whose name is not registered here.
     """
     facts, tensors = explanation_file.read(path)
     try:
