@@ -139,7 +139,7 @@ def accuracy_over_episodes(
 ) -> Float[Tensor, "episode"]:
     """Return the accuracy of each episode, from 0 to 1, without explaining anything.
 
-    The arguments, and what it raises, are as in ``evaluate_episodes``.
+    Arguments are as in ``evaluate_episodes``. Raises: as that.
     """
     expect_encoder(encoder, "encoder, data set")
     check_batch_size(batch_size)
