@@ -67,6 +67,12 @@ def test_an_explanation_of_one_query_has_no_parts():
             ValueError,
             r"a class cannot be contrasted with itself, but crow is both the target and in against",
         ),
+        (
+            {"biases": "apart"},
+            ValueError,
+            r"biases and pullback say how finer cells are drawn, but detail is 0; add det",
+        ),
+        ({"pullback": "gamma"}, ValueError, r"biases and pullback say how finer cells are drawn, but detail is 0; add"),
         ({"against": 1}, ValueError, r"against belongs to method='contrast', but method is 'exact'; drop against"),
         ({"method": "fam", "against": "jay"}, ValueError, r"against belongs to method='contrast', but method is 'fam'"),
     ],
