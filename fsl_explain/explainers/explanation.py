@@ -98,17 +98,17 @@ class Explanation:
 
     @property
     def support_bias(self) -> Float[Tensor, "*batch"]:
-        """What no cell of a support holds."""
+        """What no cell of a support holds: of exact methods the score less the sum of all supports' cells."""
         return self.supports.bias
 
     @property
     def similarities(self) -> Float[Tensor, "*batch way shot"]:
-        """The similarity S_k to each support, in float64; NaN where there is none."""
+        """The similarity S_k to each support, in float64, larger where more alike; NaN where there is none."""
         return self.supports.similarities
 
     @property
     def support_weights(self) -> Float[Tensor, "*batch way shot"]:
-        """The weight w_k of each support: score = Σ_k w_k S_k + Σ constants."""
+        """The weight w_k of each support, of a rival below 0: score = Σ_k w_k S_k + Σ constants."""
         return self.supports.weights
 
     @property

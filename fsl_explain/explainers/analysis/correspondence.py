@@ -51,8 +51,9 @@ class Part:
 
 @dataclass(frozen=True)
 class Correspondence:
-    """Query cells × support cells of one support; all entries sum to its addend w_k S_k.
+    """Query cells × support cells of one support; all entries sum to its addend w_k S_k, a part of the score.
 
+    A negative entry speaks against the score.
     The last row holds what the support's cells make with the query's bias, the last column what the
     query's cells make with the support's. Row sums are the query's cells, column sums the support's.
     """
