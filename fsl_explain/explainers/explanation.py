@@ -108,7 +108,7 @@ class Explanation:
 
     @property
     def support_weights(self) -> Float[Tensor, "*batch way shot"]:
-        """The weight w_k of each support, of a rival below 0: score = Σ_k w_k S_k + Σ constants."""
+        """The weight w_k of each support, negative of those against: score = Σ_k w_k S_k + Σ constants."""
         return self.supports.weights
 
     @property
