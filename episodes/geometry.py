@@ -103,7 +103,12 @@ def geometry_of_sizes(resize: int | tuple[int, int], crop: int | tuple[int, int]
 def known_geometry(
     own: Geometry | None, resize: int | tuple[int, int] | None, crop: int | tuple[int, int] | None
 ) -> Geometry:
-    """Return the geometry that is said, or else a preprocessing's own. Raises: ``ValueError`` where it is not known."""
+    """Return the geometry that is said, or else a preprocessing's own.
+
+    Raises: ``ValueError`` where it is not known, or only ``crop`` is said.
+    """
+    if resize is None and crop is not None:
+        raise Mistake("crop= is of an image that was resized, but resize= was not given; give both, or none.")
     found = own if resize is None else geometry_of_sizes(resize, crop)
     if found is None:
         raise Mistake(

@@ -32,4 +32,4 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownName:
 
 def _near(name: str, names: list[str]) -> list[str]:
     by_folded = {known.casefold(): known for known in reversed(names)}
-    return [by_folded[folded] for folded in difflib.get_close_matches(name.casefold(), by_folded, n=3)]
+    return [by_folded[folded] for folded in difflib.get_close_matches(str(name).casefold(), by_folded, n=3)]

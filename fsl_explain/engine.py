@@ -66,6 +66,8 @@ class EngineOptions:
         for what, value in (("workers", self.workers), ("threads", self.threads)):
             if value is not None and value < 1:
                 raise Mistake(f"expected at least 1 of the {what} of an engine, but got {value}.")
+        if self.gpus < 0:
+            raise Mistake(f"expected 0 or more of the gpus of an engine, but got {self.gpus}.")
         if self.workers is not None and self.name == LOCAL:
             raise Mistake(
                 f"the engine {LOCAL} is this process and has no workers, but got {self.workers}; choose the engine "

@@ -1,5 +1,6 @@
 """Decisions by similarity as scikit-learn's classifiers: every rule, over embeddings or over images with an encoder."""
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -46,10 +47,12 @@ class FewShotClassifier(_Estimator):
 
     Without an ``encoder``, X holds embeddings (row, channel) of any array type that scikit-learn takes. With one it
     holds preprocessed images (row, 3, H, W), and ``explain`` says why. ``rule`` and ``similarity`` are names or objects
-    as for ``fsl_explain.explain``; ``similarity="mahalanobis"`` is fitted on the supports. ``scale`` multiplies the
-    scores in the softmax of ``predict_proba``. A clone shares encoder, rule and similarity, which nothing changes.
+    as for ``fsl_explain.explain``; ``similarity="mahalanobis"`` is fitted on the supports. ``scale``, above 0, is a
+    factor of the scores in the softmax of ``predict_proba``. A clone shares encoder, rule and similarity, which nothing
+    changes. Wrong arguments are told of when ``fit`` or a later call needs them, as is scikit-learn's custom.
 
-    After ``fit`` there are ``classes_``, ``supports_`` (their embeddings, class by class) and ``n_features_in_``.
+    After ``fit`` there are ``classes_``, ``supports_`` (their embeddings, class by class) and, without an encoder,
+    ``n_features_in_``.
     """
 
     def __init__(
@@ -69,12 +72,14 @@ class FewShotClassifier(_Estimator):
         return type(self)(**self.get_params(deep=False))
 
     def fit(self, X: Rows, y: Any, *, unlabeled: Rows | None = None) -> "FewShotClassifier":  # noqa: N803 - scikit-learn's
-        """Keep the supports X of the classes y; linear classifiers are fitted on them at each later call.
+        """Keep the supports X of the classes y, one class a row; return the classifier itself.
 
-        ``unlabeled`` are the images that are to be decided, for rules that look at them together, such as ``bd-cspn``.
-        Without them these rules decide the rows that one call is given together.
+        Linear classifiers are fitted on them at each later call. ``unlabeled`` are rows like X that are to be decided,
+        for rules that look at them together, such as ``bd-cspn``. Without them these rules decide the rows that one
+        call is given together.
 
-        Raises: ``ValueError`` or ``TypeError`` for rows that do not fit, in one sentence.
+        Raises: ``ValueError`` or ``TypeError`` for rows or classes that do not fit, or that the rule cannot take;
+        ``LookupError`` for an unknown rule or similarity.
         """
         if unlabeled is not None and not needs_unlabeled(self._rule()):
             raise Mistake("unlabeled rows are for rules such as 'bd-cspn'; drop them.")
@@ -112,31 +117,50 @@ class FewShotClassifier(_Estimator):
     def decision_function(self, X: Rows) -> Shaped[np.ndarray, "..."]:  # noqa: N803
         """Return what the decision is the largest of, (row, class); of two classes the lead of the second, (row,).
 
-        A class without a vote of the nearest neighbors has minus infinity.
+        Larger is more alike. A class without a vote of the nearest neighbors has minus infinity.
+
+        Raises: ``ValueError`` before ``fit``, or for rows that do not fit.
         """
         scores = self._scores(X).numpy()
         return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
 
     def predict(self, X: Rows) -> Shaped[np.ndarray, "row"]:  # noqa: N803
-        """Return the class of each row, the first of several with the largest score."""
+        """Return the class of each row, the first of several with the largest score.
+
+        Raises: ``ValueError`` before ``fit``, or for rows that do not fit.
+        """
         scores = self._scores(X)
         labels = decide(scores, self.supports_.classes).label
         found: np.ndarray = self.classes_[np.asarray(labels)]
         return found
 
     def predict_proba(self, X: Rows) -> Float[np.ndarray, "row way"]:  # noqa: N803
-        """Return the softmax of ``scale`` times the scores, or of a vote each class's share of it."""
+        """Return the softmax of ``scale`` times the scores, or of a vote each class's share of it.
+
+        They are in [0, 1], in the order of ``classes_``, and sum to 1 for each row.
+
+        Raises: ``ValueError`` before ``fit``, for rows that do not fit, or a scale that is not above 0 or not finite.
+        """
+        if not 0 < self.scale < math.inf:
+            raise Mistake(
+                f"expected a scale above 0 and below infinity, but got {self.scale}; use set_params(scale=1)."
+            )
         scores, rule = self._scores(X), self._rule()
         shares = rule.shares(scores) if isinstance(rule, Vote) else (self.scale * scores).softmax(dim=-1)
         found: np.ndarray = shares.numpy()
         return found
 
     def explain(self, X: Rows, **options: Any) -> Explanation:  # noqa: N803
-        """Explain the decisions about images as ``fsl_explain.explain`` does, with its ``options`` such as ``method``.
+        """Explain the decisions about images X as ``fsl_explain.explain`` does, with ``options`` such as ``method``.
 
-        Raises: ``ValueError`` without an encoder, and as that.
+        One image (3, H, W) may be given as well. Rule and similarity are the classifier's own.
+
+        Raises: ``ValueError`` before ``fit``, without an encoder, or for another rule or similarity; otherwise as that.
         """
         check_is_fitted(self)
+        for own in ("rule", "similarity"):
+            if own in options:
+                raise Mistake(f"the {own} is the classifier's own; drop it, or use set_params({own}=…) and fit again.")
         if self.encoder is None:
             raise Mistake(
                 "an explanation needs the images and the network behind the embeddings; give FewShotClassifier(…, "

@@ -8,6 +8,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
+from episodes.errors import Mistake
+
 TRIES, SECONDS_BETWEEN = 10, 0.02
 
 
@@ -17,8 +19,10 @@ def written_aside(path: Path) -> Iterator[Path]:
 
     If the block fails, the file that was there before stays as it was, and nothing else is left. What a killed
     process has left is removed by the next one that writes the same file.
+
+    Raises: ``ValueError`` where the folder of the path is a file.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     _remove_leftovers(path)
     aside = path.with_name(f".{path.stem}-{os.getpid()}-{uuid4().hex}{path.suffix}")
     try:
@@ -28,6 +32,19 @@ def written_aside(path: Path) -> Iterator[Path]:
     except BaseException:
         aside.unlink(missing_ok=True)
         raise
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder with those above it, unless it is there. Raises: ``ValueError`` where a file is in its place."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise Mistake(f"expected {folder} to be a folder, but it is a file, or lies in one; name another.") from error
+
+
+def as_path(given: str | Path | None) -> Path | None:
+    """Return a path that may be given as a text, or not at all."""
+    return None if given is None else Path(given)
 
 
 def sync(path: Path) -> None:

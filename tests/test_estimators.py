@@ -153,6 +153,12 @@ def test_a_rule_object_and_base_classes():
     ("ask", "sentence"),
     [
         (lambda X, y: FewShotClassifier().fit(X, y).explain(X), "needs the images and the network behind"),
+        (lambda X, y: FewShotClassifier(scale=0.0).fit(X, y).predict_proba(X), "expected a scale above 0 and below"),
+        (
+            lambda X, y: FewShotClassifier().fit(X, y).explain(X, rule="prototype"),
+            "the rule is the classifier's own",
+        ),
+        (lambda X, y: FewShotClassifier().predict(X), "not fitted yet"),
         (lambda X, y: FewShotClassifier().fit(X, y, unlabeled=X), "unlabeled rows are for rules such as 'bd-cspn'"),
         (lambda X, y: FewShotClassifier().fit(X * 0, y), "row 0 is zero, which has no cosine similarity"),
         (lambda X, y: FewShotClassifier("logistic-regression", "euclidean").fit(X, y), "a linear classifier takes"),

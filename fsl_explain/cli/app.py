@@ -32,7 +32,10 @@ manners.add_completion(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit."""
+    """Run the command ``fsl-explain`` with ``arguments``, those of the process if None, and exit.
+
+    The exit code is 0, 2 for a mistake of the user, which is printed as one sentence, or 130 after Ctrl-C.
+    """
     sys.exit(run(sys.argv[1:] if arguments is None else list(arguments)))
 
 

@@ -54,7 +54,10 @@ class MapsConfig(Settings):
 
 
 class ComparisonConfig(Settings):
-    """Explainers compared on the same decisions of the same images."""
+    """Explainers compared on the same decisions of the same images, as ``fsl-explain compare`` runs it.
+
+    Raises: ``ValueError`` for a name or value that is not there.
+    """
 
     data: DataConfig
     encoder: EncoderConfig = EncoderConfig()

@@ -14,7 +14,12 @@ Side = Annotated[int, Field(ge=1, le=WIDEST)]
 
 
 class HeadConfig(Settings):
-    """From the pooled values to the embedding."""
+    """The head of an encoder, from the pooled values to the embedding.
+
+    ``linear`` and ``mlp`` need a ``width``, and have random weights unless a checkpoint brings them.
+
+    Raises: ``ValueError`` for options of another kind of head, or a width that is missing.
+    """
 
     kind: Literal["own", "none", "linear", "mlp"] = Field(
         "own", description="own: that of the named network, if it has one; linear; mlp: two layers with ReLU between."
@@ -41,7 +46,10 @@ class HeadConfig(Settings):
 
 
 class EncoderConfig(Settings):
-    """From images to embeddings."""
+    """An encoder, from images to embeddings, as ``Encoder.from_config`` builds it.
+
+    Raises: ``ValueError`` for a name or value that is not there, or options that do not go together.
+    """
 
     name: EncoderName = Field("conv4net", description=f"{ENCODERS.listed(*family_names('NAME'), OWN)}.")
     checkpoint: LocalPath | None = Field(None, description="Weights; None: published or random ones.")
@@ -128,7 +136,7 @@ class EncoderConfig(Settings):
         return {option: value for option, value in said.items() if value is not None}
 
     def check_there(self) -> None:
-        """Raise ``FileNotFoundError`` for a checkpoint that is not there, with where it comes from."""
+        """Refuse a checkpoint that is not there. Raises: ``FileNotFoundError``, with where it comes from."""
         if self.checkpoint is not None and not self.checkpoint.exists():
             where = "check the path" if self.source is None else f"it comes from {self.source}"
             raise MissingFile(f"the checkpoint {self.checkpoint} does not exist; {where}.")

@@ -47,7 +47,10 @@ class ShownConfig(Settings):
 
 
 class FigureConfig(Settings):
-    """A grid of maps: a column for each image, a row for each model."""
+    """A grid of maps, a column for each image and a row for each model, as ``fsl-explain figure`` draws it.
+
+    Raises: ``ValueError`` for a name or value that is not there, or no model.
+    """
 
     data: DataConfig
     gallery: DataConfig | None = Field(None, description="The images searched; None: the other images of data.")

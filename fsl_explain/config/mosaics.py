@@ -47,7 +47,10 @@ class MosaicSizesConfig(Settings):
 
 
 class MosaicsConfig(Settings):
-    """A benchmark with a known right answer: which of four tiles is the reference's class?"""
+    """A benchmark with a known right answer: which of four tiles is the reference's class?
+
+    ``fsl-explain mosaics`` runs it. Raises: ``ValueError`` for a name or value that is not there.
+    """
 
     data: DataConfig
     encoder: EncoderConfig = EncoderConfig()

@@ -86,7 +86,10 @@ class RunConfig(Settings):
 
 
 class EvaluationConfig(Settings):
-    """An evaluation: episodes of a data set, decided, explained and measured."""
+    """An evaluation: episodes of a data set, decided, explained and measured, as ``fsl-explain evaluate`` runs it.
+
+    Raises: ``ValueError`` for a name or value that is not there.
+    """
 
     data: DataConfig
     encoder: EncoderConfig = EncoderConfig()
@@ -97,7 +100,10 @@ class EvaluationConfig(Settings):
     run: RunConfig = RunConfig()
 
     def limited(self, episodes: int | None) -> "EvaluationConfig":
-        """The same evaluation of the first episodes alone; None: of all. Raises: ``ValueError`` for none at all."""
+        """Return the same evaluation of the first ``episodes`` alone, or of all that there are where these are fewer.
+
+        None: of all. Raises: ``ValueError`` for fewer than 1.
+        """
         if episodes is None:
             return self
         if episodes < 1:

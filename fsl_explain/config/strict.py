@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
 
-from episodes.errors import MissingFile, Mistake
+from episodes.errors import MissingFile, Mistake, WrongType
 from episodes.naming import unknown_name
 from episodes.text_files import read_text
 from fsl_explain.config.numbers import check_kind
@@ -24,6 +24,9 @@ class Settings(BaseModel):
     """Frozen settings in which a misspelled key is an error that names the nearest known one.
 
     A number is never a truth value or a text, and a truth value never a number; every number is finite.
+
+    Raises: pydantic's ``ValidationError``, a ``ValueError``, for a value that does not fit; of a file ``read_config``
+    makes one sentence of it.
     """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -72,15 +75,19 @@ def without_places(section: Mapping[str, Any]) -> dict[str, Any]:
 AnySettings = TypeVar("AnySettings", bound=Settings)
 
 
-def read_config(path: Path, model: type[AnySettings], overrides: Sequence[str] = ()) -> AnySettings:
-    """Read a TOML file into settings; each override is ``section.key=value`` with a TOML value.
+def read_config(path: str | Path, model: type[AnySettings], overrides: Sequence[str] = ()) -> AnySettings:
+    """Read a TOML file into settings of a ``model``, such as ``EvaluationConfig``.
 
-    A path in an override is relative to the current folder, one in a file to that file.
-    A file that begins with ``extends = "../other.toml"`` takes the settings of that file and changes some.
+    Each of the ``overrides`` is ``section.key=value`` with a TOML value, as in ``["episodes.n_shot=5"]``. A path in an
+    override is relative to the current folder, one in a file to that file. A file that begins with
+    ``extends = "../other.toml"`` takes the settings of that file and changes some.
 
-    Raises: ``FileNotFoundError`` for a missing file, ``ValueError`` for a file, key or value that is
-    wrong, naming the file, the key and the nearest known one.
+    Raises: ``FileNotFoundError`` for a missing file, ``ValueError`` for a file, key or value that is wrong, naming the
+    file, the key and the nearest known one; ``TypeError`` for overrides that are no list.
     """
+    path = Path(path)
+    if isinstance(overrides, str):
+        raise WrongType(f"expected a list of overrides, but got {overrides!r}; write [{overrides!r}].")
     values = _values(path, ())
     for override in overrides:
         _override(values, override)

@@ -157,7 +157,10 @@ class TrainingRunConfig(Settings):
 
 
 class TrainingConfig(Settings):
-    """A training of an encoder."""
+    """A training of an encoder, as ``fsl_explain.training.train`` and ``fsl-explain train`` run it.
+
+    Raises: ``ValueError`` for a name or value that is not there, or an encoder that is not the network itself.
+    """
 
     data: DataConfig
     encoder: EncoderConfig = EncoderConfig()

@@ -12,7 +12,10 @@ USUAL = EngineOptions()
 
 @dataclass(frozen=True)
 class LocalEngine:
-    """Parts in their order, one at a time; with a folder those that are there already are not made again."""
+    """Parts in their order, one at a time; with a folder those that are there already are not made again.
+
+    ``say`` is told in sentences what is wrong with finished parts that are made again.
+    """
 
     folder: Path | None = None
     run: str = ""  # fingerprint of everything that the results depend on beside the part
@@ -20,7 +23,10 @@ class LocalEngine:
     options: EngineOptions = USUAL  # of which it needs none
 
     def map(self, make: Make, parts: Iterable[Part]) -> Iterator[tuple[int, Result]]:
-        """Yield the position of each part and its result. ``make`` is called when the first part has to be made."""
+        """Yield the position of each part and its result. ``make`` is called when the first part has to be made.
+
+        Raises: what the work raises.
+        """
         shards = None if self.folder is None else Shards(self.folder, self.run, self.say)
         work: Work | None = None
         for position, part in enumerate(parts):

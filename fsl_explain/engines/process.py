@@ -108,7 +108,11 @@ class ProcessEngine:
         return self.options.threads or max(1, processors() // self.workers)
 
     def map(self, make: Make, parts: Iterable[Part]) -> Iterator[tuple[int, Result]]:
-        """Yield the position of each part and its result; every worker calls ``make`` once."""
+        """Yield the position of each part and its result; every worker calls ``make`` once.
+
+        Raises: what the work raises; ``ValueError`` for work that cannot be sent to a worker; ``RuntimeError`` for a
+        part that ends its worker again and again.
+        """
         shards = None if self.folder is None else Shards(self.folder, self.run, self.say)
         left: list[Placed] = []
         yield from left_to_make(shards, parts, left)

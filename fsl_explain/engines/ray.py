@@ -127,7 +127,10 @@ class RayCrew:
 
 @dataclass(frozen=True)
 class RayEngine:
-    """Parts on a cluster, one a worker at a time; with a folder those that are there already are not made again."""
+    """Parts on a cluster, one a worker at a time; with a folder those that are there already are not made again.
+
+    Raises: ``ImportError`` where Ray is not installed.
+    """
 
     folder: Path | None = None
     run: str = ""  # fingerprint of everything that the results depend on beside the part
@@ -146,7 +149,11 @@ class RayEngine:
         return self.options.threads or 1
 
     def map(self, make: Make, parts: Iterable[Part]) -> Iterator[tuple[int, Result]]:
-        """Yield the position of each part and its result; every worker calls ``make`` once."""
+        """Yield the position of each part and its result; every worker calls ``make`` once.
+
+        Raises: what the work raises; ``ValueError`` for work that cannot be sent to a worker; ``RuntimeError`` for a
+        part that ends its worker again and again.
+        """
         shards = None if self.folder is None else Shards(self.folder, self.run, self.say)
         left: list[Placed] = []
         yield from left_to_make(shards, parts, left)

@@ -42,12 +42,15 @@ class ChosenMethods(Mapping[str, Method]):
 def named_methods(methods: Iterable[str | Method]) -> ChosenMethods:
     """Return methods by name.
 
-    Raises: ``LookupError`` with the nearest names; ``ValueError`` for a method of the user's own without a name.
+    Raises: ``LookupError`` with the nearest names; ``ValueError`` for a method of the user's own without a name;
+    ``TypeError`` for no list of methods.
     """
     if isinstance(methods, str):
         raise WrongType(f"expected a list of methods, but got {methods!r}; write [{methods!r}].")
     found: dict[str, Method] = {}
     for method in methods:
+        if not isinstance(method, str | Method):
+            raise WrongType(f"expected methods by name or as Method(...), but got {type(method).__name__}.")
         name = name_of(method)
         if not name:
             raise Mistake("a method of your own needs a name in the tables; give it one with Method(..., name=...).")

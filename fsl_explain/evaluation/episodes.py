@@ -39,6 +39,7 @@ from fsl_explain.evaluation.measurement import join as join_chunks
 from fsl_explain.evaluation.results.saved_maps import MapsFolder
 from fsl_explain.evaluation.run_identity import indices_hash, run_hash, text_hash
 from fsl_explain.explainers.method import Method
+from fsl_explain.files import as_path
 from fsl_explain.progress import Report, silent
 from fsl_explain.similarities import Similarity
 
@@ -62,24 +63,33 @@ def evaluate_episodes(
     masking: str = "mean",
     iou_threshold: float = 0.2,
     batch_size: int = 16,
-    partial: Path | None = None,
-    maps: Path | None = None,
+    partial: str | Path | None = None,
+    maps: str | Path | None = None,
     engine: EngineChoice = LOCAL,
     report: Report = silent,
 ) -> Chunk:
     """Decide, explain and measure every query of the first episodes of a sampler.
 
-    Without a ``sampler`` the episodes are 5-way 1-shot with 15 queries a class. ``methods``, ``figures``, ``rule`` and
-    ``similarity`` are names or objects; the baselines every table carries are measured beside the methods. ``masking``
-    says what removed pixels become: ``mean``, ``black`` or ``blur``.
+    What comes back holds ``decisions``, whose ``accuracy`` is that of each episode, and ``measurements``, whose
+    ``figures`` are values by name for each method, episode and query, NaN for wrong decisions; ``summarize`` makes
+    means of them.
+
+    Without a ``sampler`` the ``episodes`` are 5-way 1-shot with 15 queries a class. ``methods``, ``figures``, ``rule``
+    and ``similarity`` are names or objects; the baselines every table carries are measured beside the methods.
+    ``masking`` says what removed pixels become: ``mean``, ``black`` or ``blur``. ``iou_threshold`` is the share of a
+    map's maximum, between 0 and 1, above which a pixel counts. ``batch_size`` images go through the network together.
 
     With ``partial``, finished chunks of episodes are kept in that folder, and a second call goes on with them.
-    With ``maps``, the raw maps of correct decisions are written into that folder, for ``load_maps``.
+    With ``maps``, the raw maps of correct decisions are written into that folder, for ``load_maps``. ``engine`` says
+    where the parts of the work run: ``local``, ``process`` or ``ray``, or an object with a method ``map``.
     ``report`` is told of the stage, the units done since its last call and all units.
 
-    Raises: ``LookupError`` for an unknown name, with the nearest ones; ``ValueError`` for a value that does not fit.
+    Raises: ``LookupError`` for an unknown name, with the nearest ones; ``ValueError`` for a value that does not fit,
+    such as a sampler of other images, or a method that has no answer for the encoder; ``TypeError`` for no encoder, or
+    names that are no list; ``ImportError`` for an engine that is not installed.
     """
     expect_encoder(encoder, "encoder, data set")
+    partial, maps = as_path(partial), as_path(maps)
     check_measuring(masking, iou_threshold, batch_size)
     drawn = _drawn(dataset, sampler, episodes)
     chosen = with_baselines(methods)
@@ -127,7 +137,10 @@ def accuracy_over_episodes(
     similarity: str | Similarity = "cosine",
     batch_size: int = 16,
 ) -> Float[Tensor, "episode"]:
-    """Return the accuracy of each episode without explaining anything; values and errors as ``evaluate_episodes``."""
+    """Return the accuracy of each episode, from 0 to 1, without explaining anything.
+
+    Arguments are as in ``evaluate_episodes``. Raises: as that.
+    """
     expect_encoder(encoder, "encoder, data set")
     check_batch_size(batch_size)
     drawn = _drawn(dataset, sampler, episodes)

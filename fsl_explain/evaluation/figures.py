@@ -38,19 +38,19 @@ ON_A_SAMPLE = ("lead", "side", "steps", "random_removals", "single_removals", "s
 class Figure:
     """How a figure of a map is computed, how it is shown, and which way it is better.
 
-    ``compute`` takes the values that ``needs`` names, in that order, and returns one number for each map; NaN where it
-    is not defined. It is a function, or the text of its place.
+    ``compute`` takes the values that ``needs`` names, in that order, and returns one number for each map, a tensor
+    (batch,); NaN where it is not defined. It is a function, or the text of its place, ``module:function``.
 
-    Raises: ``ValueError`` for an unknown need, or for decimals below 0.
+    Raises: ``ValueError`` for an unknown need, a name that cannot be a column, or decimals below 0.
     """
 
-    name: str
+    name: str  # an identifier, such as peak_height
     heading: str  # of its column, with its unit
     compute: Callable[..., Any] | str | None = None  # None: it is no figure of a map, as accuracy
-    needs: tuple[str, ...] = ("saliency", "mask")
+    needs: tuple[str, ...] = ("saliency", "mask")  # of ``NEEDS``
     factor: float = 100.0  # by which a value is multiplied to be shown, 100 for percent
     higher_is_better: bool | None = True  # None: neither side is better
-    decimals: int = 2
+    decimals: int = 2  # of the number that is shown
 
     def __post_init__(self) -> None:
         for need in self.needs:
@@ -85,15 +85,21 @@ class Figure:
         return bool(set(self.needs) & set(ON_A_SAMPLE))
 
     def of(self, values: Mapping[str, Any]) -> Any:
-        """Compute it from values by the names of ``NEEDS``."""
+        """Compute it from values by the names of ``NEEDS``, of which it takes those that it needs.
+
+        Raises: ``ValueError`` for what is no figure of a map, such as accuracy.
+        """
         return self._function(*(values[need] for need in self.needs))
 
     def text(self, value: float, *, signed: bool = False) -> str:
-        """Return a number as tables show it."""
+        """Return a number as tables show it: multiplied by ``factor`` and rounded; with a plus where ``signed``."""
         return f"{self.factor * value:{'+' if signed else ''}.{self.decimals}f}"
 
     def interval(self, interval: Mapping[str, Any]) -> str:
-        """Return a mean and half the width of its interval as tables show them; – where there is none."""
+        """Return a mean and half the width of its interval as tables show them; – where there is none.
+
+        They are the entries ``mean`` and ``half_width``, as ``summarize`` returns them.
+        """
         if interval["mean"] is None:
             return "–"
         return f"{self.text(interval['mean'])} ± {self.text(interval['half_width'])}"

@@ -8,7 +8,7 @@ from episodes.errors import Mistake
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text; the first columns name the row, the others are aligned right as numbers are.
+    """Rows of text; the first ``names`` columns name the row, the others are aligned right as numbers are.
 
     Raises: ``ValueError`` for a row whose length is not that of ``columns``.
     """

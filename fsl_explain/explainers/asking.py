@@ -1,5 +1,6 @@
 """From decisions to the question of an explainer: the one place that knows what each quantity is a number of."""
 
+import math
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -121,11 +122,13 @@ def _explained(quantity: Quantity, decided: Decided, classes: tuple[str, ...], o
         ranking = decided.ranking if options.runner_up_by is None else options.runner_up_by
         return lead_over(scores, ranking, target, options.against, classes)
     if quantity == "log-probability":
-        if not options.scale > 0:
-            raise Mistake(f"a log-probability needs a scale above 0, but got {options.scale}.")
+        if not 0 < options.scale < math.inf:
+            raise Mistake(f"a log-probability needs a scale above 0 and below infinity, but got {options.scale}.")
         return log_probability(scores, target, float(options.scale))
     if quantity == "verification":
         if options.threshold is None:
             raise Mistake("a verification needs the threshold it was decided with; give threshold.")
+        if not math.isfinite(options.threshold):
+            raise Mistake(f"a verification needs a finite threshold, but got {options.threshold}.")
         return distance_to_threshold(scores, target, float(options.threshold))
     return score_of(scores, target)

@@ -1,6 +1,5 @@
 """Which combination of class scores a user asks about: one class, or one class rather than others."""
 
-import operator
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
@@ -10,6 +9,7 @@ from torch import Tensor
 
 from episodes.errors import Mistake, UnknownName
 from episodes.naming import unknown_name
+from episodes.position import position
 
 ClassReference = int | str
 Against = ClassReference | Sequence[ClassReference] | Int[Tensor, "*rival"] | Literal["others"] | None
@@ -18,13 +18,13 @@ Against = ClassReference | Sequence[ClassReference] | Int[Tensor, "*rival"] | Li
 def class_index(reference: ClassReference, classes: Sequence[str]) -> int:
     """Return the index of a class given by name or index.
 
-    Raises: ``LookupError`` for a name or an index that is not there.
+    Raises: ``LookupError`` for a name or an index that is not there; ``TypeError`` for neither.
     """
     if isinstance(reference, str):
         if reference not in classes:
             raise unknown_name("class", reference, classes)
         return list(classes).index(reference)
-    index = operator.index(reference)
+    index = position(reference, "a class by name or index")
     if not 0 <= index < len(classes):
         raise UnknownName(f"expected a class index from 0 to {len(classes) - 1}, but got {index}.")
     return index

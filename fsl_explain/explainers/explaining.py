@@ -63,21 +63,26 @@ def explain(
 ) -> Explanation:
     """Explain why a query is given a class by its similarity to the supports.
 
-    ``query`` is one preprocessed image (3, H, W) or a batch of them, with as many channels as the network reads.
+    ``query`` is one preprocessed image (3, H, W) or a batch of them, with as many channels as the network reads; of a
+    batch the explanation's tensors have a leading dimension.
     ``supports`` are images (way, shot, 3, H, W), their ``Features`` with leading dimensions (way, shot), embeddings
     (way, shot, J), prototypes (way, J), or a mapping from class name to images (shot, 3, H, W), ``Features`` (shot, …),
     embeddings (shot, J) or one prototype (J,), with any number of shots. Images go through the network a batch at a
     time; embeddings have no maps, so that ``support_cells`` are NaN. For an encoder with a text tower ``text`` takes
     their place: a mapping from class name to a prompt, prompts (a shot each) or embeddings (shot, J), or a list of
-    prompts, each a class of its own. Embeddings of prompts have norm 1. ``method`` is ``exact`` (the target's score),
-    ``contrast`` (its lead over rivals), ``log-probability`` (of the softmax of ``scale`` times the scores; if None 1,
-    or with ``text`` the model's own), ``verification`` (the score minus ``threshold``), or another name in ``METHODS``;
-    or an object such as ``relax_method(RelaxOptions(masks=512))``. ``rule`` and ``similarity`` are names or objects
-    such as ``KnnVote(k=20)`` and ``Mahalanobis.fit(embeddings)``.
+    prompts, each a class of its own. Embeddings of prompts have norm 1.
+
+    ``method`` is ``exact`` (the target's score), ``contrast`` (its lead over rivals), ``log-probability`` (of the
+    softmax of ``scale`` times the scores, above 0; if None 1, or with ``text`` the model's own), ``verification`` (the
+    score minus ``threshold``), or another name in ``METHODS``; or an object such as
+    ``relax_method(RelaxOptions(masks=512))``. ``rule`` and ``similarity`` are names or objects such as
+    ``KnnVote(k=20)`` and ``Mahalanobis.fit(embeddings)``.
     ``target`` is a class index or name, the predicted class if None. ``against`` serves ``contrast``: a
     class, a list of classes (the mean of their scores), ``"others"``, or None for the best-scoring rival.
+
     ``detail`` draws the cells finer: each step doubles the grid of the network's last maps, on both sides, and cells
-    and bias still add up to the score; ``Encoder.with_detail`` says how, and what ``biases`` and ``pullback`` are.
+    and bias still add up to the score; ``Encoder.with_detail`` says how, and what ``biases`` and ``pullback`` are,
+    which go with a detail alone.
     ``unlabeled`` are the images of the episode that are to be decided (n, 3, H, W), the query among them or not, or
     their embeddings (n, J) or ``Features``: rules that look at all of them together need them, such as ``bd-cspn``.
     ``scales`` are sides at which every image is seen, such as ``(224, 448)``: the decision is then the mean of those at
@@ -91,6 +96,8 @@ def explain(
     if detail != 0:
         _expect_drawn_finer(method)
         encoder = encoder.with_detail(detail, biases, pullback)
+    elif biases != "drawn" or pullback != "abs":
+        raise Mistake("biases and pullback say how finer cells are drawn, but detail is 0; add detail=1, or drop them.")
     encoder = seen_at(encoder, scales, scale_weights, support_scales)
     factor = scale_of(encoder, scale, text)
     choice = Choice(rule, similarity, target, against, factor, None if threshold is None else float(threshold))
@@ -179,7 +186,7 @@ def saliency(
     interpolation: str = "bilinear",
     options: RelaxOptions | None = None,
 ) -> Float[Tensor, "*batch height width"]:
-    """Return the saliency, in [0, 1] and on the CPU, of one image or a batch without any supports.
+    """Return the saliency, in [0, 1] and on the CPU, of one preprocessed image or a batch without any supports.
 
     ``method`` is label-free, ``lafam``, ``eigen-cam``, ``relax`` or ``u-relax``, or explains a class logit of an
     encoder wrapped round a classifier: ``grad-cam``, ``grad-cam++``, ``xgrad-cam``, ``hirescam`` or ``layercam``, of
@@ -187,8 +194,9 @@ def saliency(
     ``nearest``, as in LaFAM's tables. ``options`` are those of RELAX, whose maps are of the image's size already;
     its uncertainty and stability come from ``fsl_explain.relax``.
 
-    Raises: ``ValueError`` for a method that needs supports, a target given to a label-free method, or an encoder
-    without class logits.
+    Raises: ``ValueError`` for a method that needs supports, a target that is not there or that is given to a label-free
+    method, options given to any but RELAX, or an encoder without class logits; ``LookupError`` for an unknown method or
+    interpolation; ``TypeError`` for what is no encoder or no tensor.
     """
     expect_encoder(encoder, "encoder, image")
     _check_without_supports(method, target, interpolation, options)

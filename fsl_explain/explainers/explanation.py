@@ -15,6 +15,7 @@ from torch import Tensor
 
 from episodes.errors import Mistake, UnknownName, WrongType
 from episodes.geometry import Geometry, known_geometry
+from episodes.position import position
 from fsl_explain.brief import brief
 from fsl_explain.classifiers import Decision, frozen_part
 from fsl_explain.explainers import explanation_file
@@ -28,6 +29,8 @@ from fsl_explain.image_batch import picture
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+Size = int | tuple[int, int]  # in pixels
 
 
 @dataclass(frozen=True)
@@ -60,17 +63,17 @@ class Explanation:
 
     @property
     def contributions(self) -> Float[Tensor, "*batch channel"]:
-        """Each channel's share of the score, in its unit; a negative one speaks against it."""
+        """Each channel's share of the score, negative where it speaks against it; of a CAM its weights; else NaN."""
         return self.query.contributions
 
     @property
     def cells(self) -> Float[Tensor, "*batch h w"]:
-        """Each cell's share of the score, before upsampling; where the image was masked, each pixel's."""
+        """Each cell's share before upsampling, or each pixel's where those were changed; without ``signed`` a rank."""
         return self.query.cells
 
     @property
     def bias(self) -> Float[Tensor, "*batch"]:
-        """What no channel and no cell holds, from its own formula."""
+        """What no channel and no cell holds, constants included, from its own formula; NaN where nothing is split."""
         return self.query.bias
 
     @property
@@ -80,7 +83,7 @@ class Explanation:
 
     @property
     def saliency(self) -> Float[Tensor, "*batch height width"]:
-        """The map in the size of the preprocessed image; with ``signed`` negative pixels speak against the score."""
+        """The map in the size of the image, in [0, 1]; with ``signed`` it sums to the cells, below 0 speaks against."""
         return self.query.saliency
 
     @property
@@ -90,22 +93,22 @@ class Explanation:
 
     @property
     def support_cells(self) -> Float[Tensor, "*batch way shot _h _w"]:
-        """The cells of every support; NaN where there is no such support, or no map of it."""
+        """The cells of every support, with the sign of ``cells``; NaN where there is none, or no map of it."""
         return self.supports.cells
 
     @property
     def support_bias(self) -> Float[Tensor, "*batch"]:
-        """What no cell of a support holds."""
+        """What no cell of a support holds: of exact methods the score less the sum of all supports' cells."""
         return self.supports.bias
 
     @property
     def similarities(self) -> Float[Tensor, "*batch way shot"]:
-        """The similarity S_k to each support, in float64; NaN where there is none."""
+        """The similarity S_k to each support, in float64, larger where more alike; NaN where there is none."""
         return self.supports.similarities
 
     @property
     def support_weights(self) -> Float[Tensor, "*batch way shot"]:
-        """The weight w_k of each support: score = Σ_k w_k S_k + Σ constants."""
+        """The weight w_k of each support, negative of those against: score = Σ_k w_k S_k + Σ constants."""
         return self.supports.weights
 
     @property
@@ -135,7 +138,7 @@ class Explanation:
 
     @property
     def residual(self) -> Float[Tensor, "*batch"]:
-        """|score - (Σ contributions + bias)|: rounding for exact and contrast, what a method leaves out otherwise."""
+        """|score - (Σ contributions + bias)|: rounding for exact methods, what others leave out, or NaN."""
         return (self.score - self.contributions.sum(dim=-1) - self.bias).abs()
 
     @property
@@ -144,9 +147,13 @@ class Explanation:
         return self.contributions.abs().sum(dim=-1) + self.bias.abs()
 
     def __getitem__(self, index: int) -> "Explanation":
-        """Return the explanation of one query of a batch."""
+        """Return the explanation of one query of a batch.
+
+        Raises: ``IndexError`` for a query that is not there; ``TypeError`` for a slice, or no batch.
+        """
         if isinstance(self.target, int):
             raise WrongType("expected the explanation of a batch of queries, but this one is of a single query.")
+        index = position(index, "the number of one query")
         label = self.decision.label
         return replace(
             self,
@@ -176,7 +183,7 @@ class Explanation:
         return Receipt(lines, constants, float(self.exact_score), named, share, found, scales, frozen)
 
     def plot(self) -> "Figure":
-        """Draw the query, its map, and the supports that were compared with it."""
+        """Draw the query, its map, and the supports that were compared with it. Raises: ``ValueError`` for a batch."""
         figure: Figure = _pictures("picture").draw(self)
         return figure
 
@@ -203,19 +210,16 @@ class Explanation:
         return {name: as_array(value) for name, value in found.items() if value is not None}
 
     def saliency_on(
-        self,
-        photograph: Any,
-        *,
-        resize: int | tuple[int, int] | None = None,
-        crop: int | tuple[int, int] | None = None,
+        self, photograph: Any, *, resize: Size | None = None, crop: Size | None = None
     ) -> Float[Tensor, "_height _width"]:
         """Return the map at the pixels of the upright photograph, NaN where the preprocessing cut it away.
 
-        ``resize`` (the shorter side, or height and width) and ``crop`` (of the center) say what the preprocessing
-        does where it does not show it. The photograph is a PIL image, a path or an array. Values are those of the map,
-        interpolated.
+        ``resize`` (the shorter side, or height and width, in pixels) and ``crop`` (of the center) say what the
+        preprocessing does where it does not show it. The photograph is a PIL image, a path, or an array or tensor of
+        pixels. Values are those of the map, interpolated.
 
-        Raises: ``ValueError`` for a batch, or where the geometry is not known or not that of the map.
+        Raises: ``ValueError`` for a batch, or where the geometry is not known or not that of the map;
+        ``FileNotFoundError`` or ``TypeError`` for what is no photograph.
         """
         self._expect_one()
         geometry = known_geometry(self.geometry, resize, crop)
@@ -223,17 +227,12 @@ class Explanation:
         return geometry.back(self.saliency.float(), (turned.height, turned.width))
 
     def on_photograph(
-        self,
-        photograph: Any,
-        *,
-        overlay: bool = True,
-        resize: int | tuple[int, int] | None = None,
-        crop: int | tuple[int, int] | None = None,
+        self, photograph: Any, *, overlay: bool = True, resize: Size | None = None, crop: Size | None = None
     ) -> PIL.Image.Image:
         """Draw the map in the size of a photograph, its EXIF orientation applied, in the colors of ``plot``.
 
         With ``overlay`` the photograph lies below, and shows alone where the preprocessing cut it away; without, the
-        map stands alone in RGBA, transparent there. Otherwise as ``saliency_on``.
+        map stands alone in RGBA, transparent there. ``resize``, ``crop`` and what it raises are as in ``saliency_on``.
         """
         found = self.saliency_on(photograph, resize=resize, crop=crop)
         drawn: PIL.Image.Image = _pictures("photograph").draw(
@@ -245,6 +244,8 @@ class Explanation:
         """Write the explanation to one ``.safetensors`` file, without the network.
 
         A rule or similarity object without a name is left behind, too; what needs it says so after loading.
+
+        Raises: ``ValueError`` for a path that does not end so.
         """
         explanation_file.write(path, *taken_apart(self))
 
@@ -273,8 +274,8 @@ def expect_explanation(explanation: object) -> None:
 def load_explanation(path: str | Path) -> Explanation:
     """Read an explanation that ``save`` wrote.
 
-    Raises: ``FileNotFoundError`` where there is none; ``ValueError`` for a file that is damaged, of another kind
-    or of a newer format.
+    Raises: ``FileNotFoundError`` where there is none; ``ValueError`` for a file that is damaged, of another kind or of
+    a newer format; ``LookupError`` for a rule or similarity whose name is not registered here.
     """
     facts, tensors = explanation_file.read(path)
     try:

@@ -84,7 +84,7 @@ class Integration:
 
 @dataclass(frozen=True)
 class Receipt:
-    """score = Σ supports + bias + constants.
+    """score = Σ supports + bias + constants, each in the unit of the score; what is negative speaks against it.
 
     The supports' part is what the query's cells hold; the bias is the rest of each w_k S_k. For a k-NN
     vote the supports say how similar the voters are, and the constant how many they are.
@@ -94,7 +94,7 @@ class Receipt:
     constants: Mapping[str, float]  # what no similarity holds, by what it stands for
     score: float  # Δ, from the decision's own code
     named: Mapping[str, float] = field(default_factory=dict)  # parts of the bias, by what they stand for
-    share_of_cells: float | None = None  # Σ|cells| of Σ|cells| + Σ|named| + |the rest of the bias|
+    share_of_cells: float | None = None  # Σ|cells| of Σ|cells| + Σ|named| + |the rest of the bias|, from 0 to 1
     integration: Integration | None = None  # None: the cells' shares are exact
     scales: tuple[ScaleLine, ...] = ()  # of a decision at several scales: Σ amounts + constants = score
     frozen: str = ""  # what the rule holds at the query's own value, such as a flow; "": norms and gains alone

@@ -34,9 +34,10 @@ def draw(explanation: Explanation, count: int = 3, query_title: str | None = Non
     """Link the strongest pairs of regions of the query and the strongest support of its class.
 
     A contrast also shows the strongest support of the best rival, on the other side. Red pairs speak for
-    the explained class, blue ones against it; the thicker a line, the larger its share of the score.
+    the explained class, blue ones against it; the thicker a line, the larger its share of the score. Each support has
+    up to ``count`` pairs; ``query_title`` stands above the query, its decision if None.
 
-    Raises: ``ValueError`` where the photographs of the supports were not given.
+    Raises: as ``correspondence``; ``ValueError`` where the photographs of the supports were not given.
     """
     if explanation.support_images is None:
         raise Mistake("linked regions are drawn on the supports' photographs, but only features were given.")

@@ -25,7 +25,7 @@ def draw(
     """Draw the strongest singular parts of one support's correspondence, a column each: query above, support below.
 
     Regions of one color in both images raise the support's share of the score together; regions of opposite
-    colors lower it.
+    colors lower it. ``label`` and ``shot`` name the support as in ``correspondence``; there are up to ``count`` parts.
 
     Raises: as ``correspondence``; ``ValueError`` where the photographs of the supports were not given.
     """

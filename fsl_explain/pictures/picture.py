@@ -48,7 +48,10 @@ def overlay(
     signed: bool,
     limit: float | None = None,
 ) -> Float[Tensor, "height width 3"]:
-    """Lay a map over its photograph, the more opaque the larger its absolute value; zero leaves the photograph."""
+    """Lay a map over its photograph in [0, 1]: the more opaque the larger its absolute value; zero leaves that alone.
+
+    Colors, ``limit`` and NaN are as in ``colorize``; so is the range of what comes back.
+    """
     position = _position(saliency, signed, limit)
     colors = colorize(STRONG * position.sign() if signed else position, signed, limit=1.0)
     opacity = (OPACITY * position.abs().pow(0.7) if signed else OPACITY * position)[..., None]

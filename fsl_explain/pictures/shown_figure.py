@@ -27,7 +27,7 @@ def empty_figure(width: float, height: float) -> ShownFigure:
 
 @alone([DRAWING])
 def as_png(figure: Figure, dpi: float = 100.0) -> bytes:
-    """Return a figure as a PNG file; figures that are made alike give the same bytes."""
+    """Return the bytes of a figure as a PNG file of ``dpi`` dots an inch; figures that are made alike give the same."""
     buffer = BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
     return buffer.getvalue()

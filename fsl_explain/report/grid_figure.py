@@ -11,6 +11,7 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from fsl_explain.evaluation.map_grid import MapGrid, ShownMap
+from fsl_explain.files import make_folder
 from fsl_explain.pictures.picture import overlay
 from fsl_explain.report.picture_endings import check_ending
 from fsl_explain.turns import DRAWING, alone
@@ -22,7 +23,12 @@ LONGEST = 24  # letters of a class name over a column
 
 @alone([DRAWING])
 def draw_grid(grid: MapGrid) -> Figure:
-    """Draw the images in the first row and below them each model's maps; annotated boxes are white."""
+    """Draw a grid of maps, as ``fsl_explain.evaluation.map_grid.map_grid`` makes it.
+
+    The images stand in the first row, a column each under its true class, and below them each model's maps, red for
+    and blue against where they have a sign. Annotated boxes are white. A map of another class than the true one has
+    that class written below it.
+    """
     columns, rows = len(grid.truths), len(grid.rows) + 1
     figure = Figure(figsize=(MARGIN + CELL * columns, 0.3 + CELL * rows), layout="constrained")
     FigureCanvasAgg(figure)
@@ -39,13 +45,16 @@ def draw_grid(grid: MapGrid) -> Figure:
     return figure
 
 
-def write_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, PDF or SVG, as its ending says.
+def write_figure(figure: Figure, path: str | Path) -> None:
+    """Write a figure as PNG, PDF or SVG, as the ending of the path says, making its folder if need be.
 
-    Raises: ``ValueError`` for another ending.
+    PNG has 150 dots an inch.
+
+    Raises: ``ValueError`` for another ending, or a path that lies in something that is no folder.
     """
+    path = Path(path)
     check_ending(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with alone([DRAWING]):
         figure.savefig(path, dpi=150)
 

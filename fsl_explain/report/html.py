@@ -23,7 +23,10 @@ TEMPLATES = Path(__file__).parent
 
 
 def render_page(page: Page) -> str:
-    """Return the page as HTML: styles and pictures inside, no script but its own, no outside address."""
+    """Return the page as the text of one HTML file: styles and pictures inside, no script but its own, no address.
+
+    What the page holds in words is escaped, so that a name of a file or class is no markup.
+    """
     cases = [case_view(case) for case in page.cases]
     chips = distinct([case.title for case in cases])
     prompted = any(case.prompted for case in cases)
@@ -85,7 +88,10 @@ class View:
 
 
 def write_page(page: Page, path: str | Path) -> None:
-    """Write the page to a file; see ``write_html``."""
+    """Write the page to one HTML file, making its folder if need be; an interruption leaves no half page.
+
+    Raises: ``ValueError`` when the path is a folder, or lies in something that is not one.
+    """
     write_html(render_page(page), path)
 
 
@@ -100,9 +106,5 @@ def write_html(text: str, path: str | Path) -> None:
     if path.is_dir():
         raise Mistake(f"expected a file to write the page to, but {path} is a folder; add a name like page.html.")
     written = text.encode("utf-8", errors="replace")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise Mistake(f"expected {path.parent} to be a folder for the page, but it is a file.") from error
     with written_aside(path) as aside:
         aside.write_bytes(written)

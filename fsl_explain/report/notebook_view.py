@@ -21,10 +21,11 @@ def widget(explanation: Explanation, *, query: str = "the query") -> Any:
     """Return a notebook's widget: the query beside its strongest support and, for a contrast, that of its best rival.
 
     Pointing at a cell, or moving over the cells with the arrow keys, lights what it met on the other side, with its
-    share of the score; a click holds it. The numbers are those of ``correspondence``.
+    share of the score; a click holds it. The numbers are those of ``correspondence``. ``query`` is what the query is
+    called.
 
     Raises: ``ImportError`` without ``anywidget``; ``ValueError`` for the explanation of a batch, of supports whose
-    photographs were not given, or of a method whose pairs of cells do not add up.
+    photographs were not given, or of a method whose pairs of cells do not add up; ``TypeError`` for no explanation.
     """
     expect_explanation(explanation)
     try:

@@ -11,6 +11,7 @@ from episodes.errors import Mistake
 from episodes.naming import unknown_name
 from fsl_explain.evaluation import Table
 from fsl_explain.explainers import Counterfactual, Explanation
+from fsl_explain.explainers.explanation import expect_explanation
 from fsl_explain.pictures.picture import shots
 
 
@@ -18,7 +19,8 @@ from fsl_explain.pictures.picture import shots
 class Case:
     """One query with its explanations, by the name each is shown under; all must be of the same image and decision.
 
-    Raises: ``ValueError`` or ``LookupError`` for parts that do not belong together.
+    Raises: ``ValueError`` or ``LookupError`` for parts that do not belong together; ``TypeError`` for what is no
+    explanation.
     """
 
     title: str  # its heading
@@ -69,6 +71,7 @@ class Case:
             )
 
     def _check(self, name: str, explanation: Explanation) -> None:
+        expect_explanation(explanation)
         if explanation.score.dim() != 0:
             raise Mistake(
                 f"expected the explanation of one query for {name!r}, but got that of a batch of "
@@ -91,8 +94,8 @@ class MapRow:
 
     title: str  # its heading
     image: Float[Tensor, "3 height width"]  # in [0, 1]
-    maps: Mapping[str, Float[Tensor, "_height _width"]]  # saliency by method
-    signed: Collection[str] = ()  # the methods whose maps have a sign
+    maps: Mapping[str, Float[Tensor, "_height _width"]]  # saliency by method, in [0, 1] but for signed ones
+    signed: Collection[str] = ()  # the methods whose maps have a sign: negative pixels speak against
     box: Float[Tensor, "4"] | None = None  # annotated x1 y1 x2 y2 in pixels of the image
 
     def __post_init__(self) -> None:

@@ -35,12 +35,17 @@ def joined(device: str) -> Iterator[None]:
 
 
 def own_device(device: str) -> torch.device:
-    """Return the device of this process: the one asked for, or of several processes on GPUs each its own."""
-    return (
-        torch.device(device, int(os.environ["LOCAL_RANK"]))
-        if processes() > 1 and device == "cuda"
-        else torch.device(device)
-    )
+    """Return the device of this process: the one asked for, or of several processes on GPUs each its own.
+
+    Raises: ``ValueError`` for a device that is not there.
+    """
+    number = f":{os.environ['LOCAL_RANK']}" if processes() > 1 and device == "cuda" else ""
+    try:
+        own = torch.device(f"{device}{number}")
+        torch.empty(0, device=own)
+    except (RuntimeError, AssertionError) as error:
+        raise Mistake(f"expected a device this machine has, but got {device!r}; use cpu.") from error
+    return own
 
 
 def rank() -> int:

@@ -19,7 +19,7 @@ from fsl_explain.config.training import (
     MomentumContrastObjective,
     OptimizerConfig,
 )
-from fsl_explain.encoder import Encoder
+from fsl_explain.encoder import Encoder, expect_encoder
 from fsl_explain.training.augmentation import augmentation_of
 from fsl_explain.training.episodic import Episodic
 from fsl_explain.training.image_batches import ImageBatches
@@ -50,14 +50,20 @@ def train(
     unfinished: Unfinished | None = None,
     report: Report = silent,
 ) -> list[float]:
-    """Train the encoder's network and head in place; return the mean loss of each epoch.
+    """Train the encoder's network and head in place; return the mean loss of each epoch, the smaller the better.
+
+    ``config`` says the objective, the augmentation and the steps; its sections ``encoder`` and ``data`` are not read.
+    ``report`` is told of the batches done since its last call and of all batches.
 
     The result depends on the settings, the data and the seed alone: a training that was killed and goes on from its
     ``unfinished`` state ends at the same weights as one that was not, on a CPU bit for bit. The caller's random state
     is left as it was. Within ``processes.joined`` each process takes an even share of every batch.
 
-    Raises: ``ValueError`` for an encoder that cannot be trained, or data that the objective cannot draw from.
+    Raises: ``ValueError`` for an encoder that cannot be trained, data that the objective cannot draw from, a device
+    that is not there, an ``unfinished`` state that is damaged or of other settings, or a loss that is not finite;
+    ``TypeError`` for no encoder; ``ImportError`` for an objective whose package is not installed.
     """
+    expect_encoder(encoder, "encoder, data set, settings")
     run = _begun(encoder, dataset, config, own_device(config.run.device))
     if unfinished is not None and unfinished.path.exists():
         run.restore(unfinished.load())
@@ -68,7 +74,7 @@ def train(
 
 
 def batches_in_an_epoch(config: TrainingConfig, images: int) -> int:
-    """Return how many batches make an epoch: as set, else as many as the images make, at least one."""
+    """Return how many batches make an epoch: as set in ``config``, else what the ``images`` make, at least one."""
     asked, objective = config.optimizer.batches_per_epoch, config.objective
     if asked is not None:
         return asked
@@ -81,9 +87,12 @@ def batches_in_an_epoch(config: TrainingConfig, images: int) -> int:
 
 
 def objective_of(encoder: Encoder, dataset: LabeledImages, config: TrainingConfig) -> Objective:
-    """Return the objective that the settings name, with the encoder's network and head inside.
+    """Return the objective that ``config`` names, with the encoder's network and head inside.
 
-    Raises: ``ValueError`` for an encoder that cannot be trained, or data that the objective cannot draw from.
+    It is a module of PyTorch that draws the images of a step and returns their loss, the smaller the better.
+
+    Raises: ``ValueError`` for an encoder that cannot be trained, or data that the objective cannot draw from;
+    ``ImportError`` for an objective whose package is not installed.
     """
     if encoder.layer is not None or encoder.image_size is None or encoder.normalization is None:
         raise Mistake(

@@ -18,7 +18,7 @@ PLACES_AND_MACHINE = {"run", "output", "test"}
 
 
 def recorded_settings(config: TrainingConfig) -> dict[str, Any]:
-    """Return the settings that the weights depend on; of a path the last name alone, so that nothing of the machine."""
+    """Return the settings that the weights depend on, as plain values; of a path its last name alone."""
     settings = config.model_dump(mode="json", exclude=PLACES_AND_MACHINE) | {"precision": config.run.precision}
     encoder = settings["encoder"]
     del encoder["seen_classes"]  # of the test alone
@@ -29,21 +29,24 @@ def recorded_settings(config: TrainingConfig) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Unfinished:
-    """Where a training with these settings keeps its state: beside its output."""
+    """Where a training with these settings keeps its state: beside its output, with the ending ``.unfinished``."""
 
     path: Path  # the file of the state
-    settings: str
+    settings: str  # a hash of what the training depends on, which a state has to agree with
 
     @classmethod
     def of(cls, config: TrainingConfig, made_from: Mapping[str, Any]) -> "Unfinished":
-        """Return the place for a training of ``config``; ``made_from`` says which images and weights it began with."""
+        """Return the place for a training of ``config``.
+
+        ``made_from`` says in plain values, such as hashes, which images and weights it began with.
+        """
         text = json.dumps({"config": recorded_settings(config), "made_from": dict(made_from)}, sort_keys=True)
         return cls(config.output.with_suffix(".unfinished"), hashlib.sha256(text.encode()).hexdigest())
 
     def load(self) -> dict[str, Any]:
-        """Return the state.
+        """Return the state that was saved.
 
-        Raises: ``ValueError`` for a damaged file, or one of other settings.
+        Raises: ``ValueError`` for a file that is not there or damaged, or one of other settings.
         """
         try:
             state = torch.load(self.path, map_location="cpu", weights_only=True)
@@ -64,5 +67,5 @@ class Unfinished:
             torch.save(dict(state) | {"settings": self.settings}, file)
 
     def remove(self) -> None:
-        """Remove the state once the weights stand."""
+        """Remove the state once the weights stand; none is fine."""
         self.path.unlink(missing_ok=True)

@@ -199,3 +199,12 @@ def test_what_is_recorded_of_data_names_no_place():
     assert without_places(section) == expected
     assert without_places({"kind": "image-folder", "source": "a site"}) == {"kind": "image-folder"}
     assert without_places({"table": "/a/t.csv", "annotations": "x/y"}) == {"table": "t.csv", "annotations": "x/y"}
+
+
+def test_a_path_may_be_a_text_and_overrides_are_a_list(tmp_path):
+    (tmp_path / "run.toml").write_text(DIGITS, encoding="utf-8")
+    assert read_config(str(tmp_path / "run.toml"), EvaluationConfig) == read_config(
+        tmp_path / "run.toml", EvaluationConfig
+    )
+    with pytest.raises(TypeError, match=r"^expected a list of overrides, but got 'run.batch_size=8'; write \["):
+        read_config(tmp_path / "run.toml", EvaluationConfig, "run.batch_size=8")

@@ -262,6 +262,7 @@ def test_a_schedule_keeps_groups_together_and_gives_lost_parts_first():
         ({"name": "local", "workers": 2}, "is this process and has no workers, but got 2"),
         ({"name": "process", "workers": 0}, "at least 1 of the workers"),
         ({"name": "ray", "threads": 0}, "at least 1 of the threads"),
+        ({"name": "ray", "gpus": -1}, "0 or more of the gpus"),
     ],
 )
 def test_numbers_that_no_engine_has_are_mistakes(options, said):

@@ -1,4 +1,5 @@
 import pytest
+from unchecked import loaded_without_shape_checks
 
 from episodes.naming import nearest, unknown_name
 
@@ -27,6 +28,11 @@ def test_many_known_names_are_not_all_listed(asked, shown):
     message = str(unknown_name("class", asked, [f"class-{number}" for number in range(100)]))
     assert shown in message
     assert len(message) < 130
+
+
+def test_what_is_no_name_is_unknown_too():
+    unchecked = loaded_without_shape_checks("episodes.naming")
+    assert str(unchecked.unknown_name("edit", None, ["replace"])) == "unknown edit None. Known: replace"
 
 
 def test_case_does_not_count():

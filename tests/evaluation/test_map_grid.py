@@ -134,6 +134,9 @@ def test_a_figure_has_a_row_for_each_model(encoders, dataset, tmp_path):
         assert (tmp_path / "new" / f"figure.{ending}").stat().st_size > 1000
     with pytest.raises(ValueError, match=r"expected a figure that ends in .png, .pdf, .svg, but got"):
         write_figure(figure, tmp_path / "figure.jpg")
+    write_figure(figure, str(tmp_path / "text.png"))
+    with pytest.raises(ValueError, match=r"expected .*text.png to be a folder, but it is a file"):
+        write_figure(figure, tmp_path / "text.png" / "figure.png")
 
 
 def test_a_gallery_is_searched_in_blocks(encoders, dataset, monkeypatch):

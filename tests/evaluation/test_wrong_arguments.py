@@ -6,6 +6,7 @@ from tiny_encoder import tiny_encoder
 from unchecked import loaded_without_shape_checks
 
 import episodes
+from fsl_explain import evaluate_episodes
 from fsl_explain.evaluation.figures import FIGURES
 from fsl_explain.evaluation.results.read_back import StoredResults
 from fsl_explain.evaluation.tables.paired_table import comparison_table
@@ -51,3 +52,20 @@ def test_a_figure_that_was_not_measured_is_said():
     stored = StoredResults("birds", "queries", {"fam": {"proportion": torch.rand(5).double().numpy()}})
     notes = comparison_table("T", [stored], ("proportion", "pointing_game")).notes
     assert "Not measured in these results: pointing_game." in notes
+
+
+def test_what_is_no_method_is_said():
+    named = loaded_without_shape_checks("fsl_explain.evaluation.chosen_methods").named_methods
+    with pytest.raises(TypeError, match=r"^expected methods by name or as Method\(\.\.\.\), but got int\.$"):
+        named(["fam", 3])
+
+
+def test_folders_may_be_texts(tmp_path):
+    """Of finished parts, and of maps."""
+    images = episodes.DigitScenes(part="novel", per_class=3)
+    sampler = episodes.EpisodeSampler(images.labels, n_way=2, n_query=1)
+    run = {"sampler": sampler, "episodes": 1, "methods": [], "figures": ["proportion"]}
+    folders = {"partial": str(tmp_path / "parts"), "maps": str(tmp_path / "maps")}
+    evaluate_episodes(tiny_encoder(dtype=torch.float32), images, **run, **folders)
+    assert [*(tmp_path / "parts").iterdir()]
+    assert (tmp_path / "maps" / "index.parquet").is_file()

@@ -90,15 +90,18 @@ def test_the_runner_up_is_the_runner_up_of_the_decision():
     assert lead.value.tolist() == [-1]
 
 
-@pytest.mark.parametrize("scale", [0.0, -1.0, math.nan])
+@pytest.mark.parametrize("scale", [0.0, -1.0, math.nan, math.inf])
 def test_a_log_probability_needs_a_scale(scale):
-    with pytest.raises(ValueError, match=r"a log-probability needs a scale above 0, but got"):
+    with pytest.raises(ValueError, match=r"a log-probability needs a scale above 0 and below infinity, but got"):
         explained("log-probability", scale=scale)
 
 
 def test_a_verification_needs_a_threshold_and_nothing_else_takes_one():
     with pytest.raises(ValueError, match=r"a verification needs the threshold it was decided with; give threshold"):
         explained("verification")
+    for threshold in (math.nan, math.inf):
+        with pytest.raises(ValueError, match=r"a verification needs a finite threshold, but got"):
+            explained("verification", threshold=threshold)
     with pytest.raises(
         ValueError, match=r"threshold belongs to method='verification', but method is 'exact'; drop thr"
     ):

@@ -19,6 +19,17 @@ def test_one_class_is_enough_for_an_explanation_but_not_for_a_contrast():
         explain(encoder, query, supports, method="contrast")
 
 
+@pytest.mark.parametrize("index", [slice(0, 1), "0", 0.5], ids=str)
+def test_one_query_of_a_batch_is_asked_for_by_its_number(index):
+    """A slice of one query was taken for that query, with tensors of a batch in it."""
+    found = explain(tiny_encoder(), images(2, seed=1), images(2, 1, seed=2))
+    unchecked = loaded_without_shape_checks("fsl_explain.explainers.explanation").Explanation.__getitem__
+    with pytest.raises(TypeError, match=r"^expected the number of one query, but got "):
+        unchecked(found, index)
+    assert unchecked(found, np.int64(1)).target == found[1].target
+    assert len([*found]) == 2
+
+
 def test_an_explanation_of_one_query_has_no_parts():
     with pytest.raises(TypeError, match=r"expected the explanation of a batch of queries, but this one is of a single"):
         explain(tiny_encoder(), images(seed=1), images(2, 1, seed=2))[0]
@@ -56,6 +67,12 @@ def test_an_explanation_of_one_query_has_no_parts():
             ValueError,
             r"a class cannot be contrasted with itself, but crow is both the target and in against",
         ),
+        (
+            {"biases": "apart"},
+            ValueError,
+            r"biases and pullback say how finer cells are drawn, but detail is 0; add det",
+        ),
+        ({"pullback": "gamma"}, ValueError, r"biases and pullback say how finer cells are drawn, but detail is 0; add"),
         ({"against": 1}, ValueError, r"against belongs to method='contrast', but method is 'exact'; drop against"),
         ({"method": "fam", "against": "jay"}, ValueError, r"against belongs to method='contrast', but method is 'fam'"),
     ],
@@ -124,7 +141,7 @@ def test_an_index_may_be_of_any_integer_type_but_no_fraction():
     assert module.class_index(np.int64(1), "ab") == 1
     rivals = module.rival_weights(torch.zeros(1, 3), torch.tensor([0]), np.int64(1), "abc")
     assert rivals.tolist() == [[0, 1, 0]]
-    with pytest.raises(TypeError, match="'float' object cannot be interpreted as an integer"):
+    with pytest.raises(TypeError, match=r"^expected a class by name or index, but got 0\.5\.$"):
         module.class_index(0.5, "ab")
 
 

@@ -107,3 +107,6 @@ def test_an_own_transform_is_asked_for_its_sizes():
         ValueError, match=r"^expected a map of 100×100 pixels, .* but got one of 96×96; give the resize="
     ):
         hidden.on_photograph(photograph(), resize=104, crop=100)
+    for explanation in (hidden, explained(TRANSFORMS["crop"])):  # one knows a crop of its own
+        with pytest.raises(ValueError, match=r"^crop= is of an image that was resized, but resize= was not given"):
+            explanation.saliency_on(photograph(), crop=96)

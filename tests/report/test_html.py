@@ -191,7 +191,7 @@ def test_a_path_that_cannot_hold_a_page_is_refused(page, tmp_path):
         write_page(page, tmp_path)
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "file" / "page.html", tmp_path / "file" / "deeper" / "page.html"):
-        with pytest.raises(ValueError, match=r"expected .* to be a folder for the page"):
+        with pytest.raises(ValueError, match=r"expected .* to be a folder, but it is a file"):
             write_page(page, path)
 
 

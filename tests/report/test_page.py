@@ -1,5 +1,6 @@
 import pytest
 import torch
+from unchecked import loaded_without_shape_checks
 from written_explanations import batch_of_two, written_explanation
 
 from fsl_explain.evaluation import Table
@@ -15,6 +16,9 @@ def test_the_first_explanation_is_the_main_one_unless_another_is_named():
 def test_a_case_needs_an_explanation():
     with pytest.raises(ValueError, match="expected at least one explanation for the case 'empty', but got none"):
         Case("empty", {})
+    case = loaded_without_shape_checks("fsl_explain.report.page").Case
+    with pytest.raises(TypeError, match=r"^expected an explanation, as explain\(\) returns it, but got int\.$"):
+        case("no explanation", {"exact": 3})
 
 
 def test_a_case_names_only_its_own_explanations_and_classes():

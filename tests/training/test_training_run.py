@@ -3,6 +3,7 @@
 import pytest
 import torch
 from tiny_training import OBJECTIVES, NoiseImages, assert_same_weights, settings, tiny_encoder, weights, with_head
+from unchecked import loaded_without_shape_checks
 
 from fsl_explain.training import Unfinished, train
 from fsl_explain.training import training as training_module
@@ -156,3 +157,15 @@ def test_every_batch_has_noise_of_its_own(monkeypatch):
     noise = [values for values in drawn if values.shape == (6, 7)]
     assert len(noise) == 8
     assert len({values.numpy().tobytes() for values in noise}) == 8
+
+
+@pytest.mark.parametrize("device", ["zap", "cuda:99"])
+def test_a_device_that_is_not_there_is_said(device):
+    with pytest.raises(ValueError, match=rf"^expected a device this machine has, but got '{device}'; use cpu\.$"):
+        trained("NPID", run={"device": device})
+
+
+def test_a_data_set_in_the_place_of_the_encoder_is_said():
+    unchecked = loaded_without_shape_checks("fsl_explain.training.training")
+    with pytest.raises(TypeError, match=r"^expected an Encoder first, but got NoiseImages; the order is encoder, data"):
+        unchecked.train(NoiseImages(), with_head(), settings("NPID"))

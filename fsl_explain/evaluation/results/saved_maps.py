@@ -23,6 +23,7 @@ from torch import Tensor
 from episodes import LabeledImages
 from episodes.errors import MissingFile, Mistake
 from episodes.naming import unknown_name
+from episodes.position import position
 from fsl_explain.engine import Part, Result
 from fsl_explain.evaluation.kept_maps import CELLS, QUERIES, SALIENCY, SCALE, parted
 from fsl_explain.files import written_aside
@@ -131,7 +132,7 @@ class SavedMap:
 
     facts: Mapping[str, Any]  # method, query, image, path, …
     cells: Float[Tensor, "h w"]  # before upsampling, as the method made them
-    saliency: Float[Tensor, "height width"]  # at the size of the preprocessed image
+    saliency: Float[Tensor, "height width"]  # at the size of the preprocessed image, as it was measured
 
 
 @dataclass(frozen=True)
@@ -139,13 +140,18 @@ class SavedMaps:
     """The maps of an evaluation; each is read when it is asked for. ``index`` has one row for each."""
 
     folder: Path  # of the maps
-    index: pa.Table
+    index: pa.Table  # columns such as method, episode, query, path, class and predicted
 
     def __len__(self) -> int:
         return int(self.index.num_rows)
 
     def __getitem__(self, place: int, /) -> SavedMap:
-        """Read the map of a row of the index. Raises: ``ValueError`` for a file that is gone or damaged."""
+        """Read the map of a row of the index; a negative one counts from the end.
+
+        Raises: ``IndexError`` for a row that is not there; ``TypeError`` for what is no number; ``ValueError`` for a
+        file that is gone or damaged.
+        """
+        place = position(place, "the number of one map")
         if not -len(self) <= place < len(self):
             raise IndexError(f"expected one of {len(self)} maps, but got {place}.")
         facts = self.index.slice(place % len(self), 1).to_pylist()[0]

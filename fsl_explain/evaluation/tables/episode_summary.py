@@ -12,7 +12,14 @@ from fsl_explain.evaluation.table import Table
 
 
 def summarize(chunk: Chunk) -> dict[str, Any]:
-    """Return accuracy and every method's figures: mean over episodes, half width of its 95 % interval, counts."""
+    """Return accuracy and every method's figures: mean over episodes, half width of its 95 % interval, counts.
+
+    Under ``accuracy``, and under ``methods`` by method and figure, stand ``mean``, ``half_width`` (1.96 standard
+    errors) and ``episodes``, those that have the figure; None, None and 0 where none has. They are in the unit of the
+    figure, a share from 0 to 1 for most. ``episodes``, ``queries`` and ``correct`` are counts, ``object_area`` the mean
+    share of the image that the annotated object covers, None where no all-ones map was measured by ``proportion``, and
+    ``left_out_of_average_drop`` how many correct decisions have no drop. All of it can be written as JSON.
+    """
     accuracy = chunk.decisions.accuracy
     figures = chunk.measurements.figures
     correct = chunk.decisions.truth == chunk.decisions.predicted
@@ -33,9 +40,12 @@ def summarize(chunk: Chunk) -> dict[str, Any]:
 
 
 def table_of(summary: Mapping[str, Any], title: str, figures: Sequence[str | Figure] = ()) -> Table:
-    """Lay a summary out as one row per method: mean ± half width, of every figure of the summary.
+    """Lay a summary, as ``summarize`` returns it, out as one row per method: mean ± half width of every figure.
 
-    ``figures`` says how those are shown that are not registered: ``chunk.measurements.shown``.
+    ``title`` is that of the table; ``figures`` says how those are shown that are not registered:
+    ``chunk.measurements.shown``.
+
+    Raises: ``LookupError`` for a figure that is not registered.
     """
     shown, notes = with_places(columns_of(summary["methods"], figures), summary["methods"])
     rows = [

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from episodes.errors import Mistake, UnknownName
+from episodes.position import position
 from fsl_explain.classifiers import compared_with, form_of
 from fsl_explain.explainers.contrast_weights import ClassReference, class_index
 from fsl_explain.explainers.evidence import EVERY, Addends, Evidence, Missing, evidence_of, there
@@ -24,7 +25,7 @@ from fsl_explain.similarities import AnyForm
 
 @dataclass(frozen=True)
 class Match:
-    """Two cells, each as (row, column), and the signed share of the score that they make together."""
+    """Two cells, each as (row, column) from 0, and the signed share of the score that they make together."""
 
     query: tuple[int, int]
     support: tuple[int, int]
@@ -44,19 +45,20 @@ class Part:
 
     @property
     def amount(self) -> float:
-        """The share of the score that the part holds."""
+        """The share of the score that the part holds; a negative one speaks against it."""
         return float(self.strength * self.query.sum() * self.support.sum())
 
 
 @dataclass(frozen=True)
 class Correspondence:
-    """Query cells × support cells of one support; all entries sum to its addend w_k S_k.
+    """Query cells × support cells of one support; all entries sum to its addend w_k S_k, a part of the score.
 
+    A negative entry speaks against the score.
     The last row holds what the support's cells make with the query's bias, the last column what the
     query's cells make with the support's. Row sums are the query's cells, column sums the support's.
     """
 
-    table: Float[Tensor, "cells _cells"]  # float64, on the CPU, signed, in the unit of the score
+    table: Float[Tensor, "cells _cells"]  # float64, on the CPU, in the unit of the score; negative: against it
     shape: tuple[int, int]  # h, w of the query's cells
     support_shape: tuple[int, int]  # h, w of the support's cells
     class_name: str  # the class of the support
@@ -88,34 +90,47 @@ class Correspondence:
         return spread.reshape(*self.shape, *self.support_shape)
 
     def strongest(self, count: int = 5) -> tuple[Match, ...]:
-        """Return the pairs of cells with the largest absolute share, the first of ties first."""
+        """Return the ``count`` pairs of cells with the largest absolute share, the first of ties first.
+
+        Raises: ``ValueError`` for a count below 0.
+        """
+        _expect_count(count)
         order = self.pairs.flatten().abs().argsort(descending=True, stable=True)[:count].tolist()
         return tuple(_match(self.pairs, place) for place in order)
 
     def strongest_regions(self, count: int = 4, *, side: int = 2) -> tuple[Match, ...]:
         """Return the strongest pairs of square regions, ``side`` cells wide, named by their upper left cells.
 
-        The amount of a pair is the sum over all pairs of their cells. No two returned regions of an image overlap.
+        The amount of a pair is the sum over all pairs of their cells. No two returned regions of an image overlap, so
+        that there may be fewer than ``count`` pairs.
+
+        Raises: ``ValueError`` for a count below 0, or a side below 1.
         """
+        _expect_count(count)
+        if side < 1:
+            raise Mistake(f"expected regions at least 1 cell wide, but got side={side}.")
         sums = self.pairs
         for dimension in range(4):
             sums = sums.unfold(dimension, min(side, self.pairs.shape[dimension]), 1).sum(dim=-1)
         found: list[Match] = []
         for place in sums.flatten().abs().argsort(descending=True, stable=True).tolist():
+            if len(found) == count:
+                break
             match = _match(sums, place)
             if all(
                 _apart(match.query, other.query, side) and _apart(match.support, other.support, side) for other in found
             ):
                 found.append(match)
-            if len(found) == count:
-                break
         return tuple(found)
 
     def parts(self, count: int = 3) -> tuple[Part, ...]:
-        """Return the strongest singular parts of the pairs; all of them together are the pairs.
+        """Return the ``count`` strongest singular parts of the pairs; all of them together are the pairs.
 
-        The sign of a part is chosen so that its query pattern sums to a positive number.
+        The sign of a part is chosen so that its query pattern does not sum to a negative number.
+
+        Raises: ``ValueError`` for a count below 0.
         """
+        _expect_count(count)
         left, strengths, right = torch.linalg.svd(self.table[:-1, :-1], full_matrices=False)
         signs = torch.where(left.sum(dim=0) < 0, -1.0, 1.0).to(left)
         left, right = left * signs, right * signs[:, None]
@@ -123,6 +138,11 @@ class Correspondence:
             Part(float(strengths[i]), left[:, i].reshape(self.shape), right[i].reshape(self.support_shape))
             for i in range(min(count, len(strengths)))
         )
+
+
+def _expect_count(count: int) -> None:
+    if count < 0:
+        raise Mistake(f"expected a count of 0 or more, but got {count}.")
 
 
 def _match(pairs: Float[Tensor, "h w _h _w"], place: int) -> Match:
@@ -137,13 +157,15 @@ def _apart(one: tuple[int, int], other: tuple[int, int], side: int) -> bool:
 def correspondence(
     explanation: Explanation, *, label: ClassReference | None = None, shot: int | None = None
 ) -> Correspondence:
-    """Split one support's addend over pairs of cells, from the cached features.
+    """Split one support's addend w_k S_k over pairs of cells, from the cached features.
 
-    ``label`` is the class of the support, the explained one if None; ``shot`` its number within the class,
-    the one with the largest absolute addend if None.
+    It is that of the decision, whatever ``method`` drew its map. ``label`` is the class of the support, by name or
+    index, the explained one if None; ``shot`` its number within the class, from 0, the one with the largest absolute
+    addend if None.
 
-    Raises: ``ValueError`` for the explanation of a batch, or supports whose activation maps were not kept;
-    ``LookupError`` for a support that is not there.
+    Raises: ``ValueError`` for the explanation of a batch, supports whose activation maps were not kept or that are
+    compared as their mean, an embedding that is no sum over cells, or an explanation that was saved without its rule
+    or its similarity; ``LookupError`` for a support that is not there; ``TypeError`` for no explanation.
     """
     expect_explanation(explanation)
     if explanation.score.dim() != 0:
@@ -171,7 +193,7 @@ def chosen_support(explanation: Explanation, label: ClassReference | None, shot:
     chosen = int(explanation.target) if label is None else class_index(label, classes)
     addends = explanation.support_weights[chosen] * explanation.similarities[chosen]
     shots = int((~addends.isnan()).sum())
-    number = int(addends.nan_to_num().abs().argmax()) if shot is None else shot
+    number = int(addends.nan_to_num().abs().argmax()) if shot is None else position(shot, "the number of a shot")
     if not 0 <= number < shots:
         raise UnknownName(f"expected a shot of {classes[chosen]} from 0 to {shots - 1}, but got {number}.")
     return chosen, number

@@ -42,7 +42,7 @@ class Counterfactual:
     those pixels: the two may differ. Classes are indices into ``classes``; all tensors are on the CPU.
     """
 
-    edit: str  # replace or remove
+    edit: str  # ``replace`` or ``remove``
     classes: tuple[str, ...]
     target: int  # the decided class
     rival: int | None  # the class that overtakes it, or was to; None where none was named and none does
@@ -131,10 +131,12 @@ def counterfactual(
     ``query``, ``supports``, ``rule``, ``similarity`` and ``unlabeled`` are those of ``explain``, for one query.
     ``edit`` is ``replace``: each cell takes the features of another cell of one rival's supports; or ``remove``: its
     features become 0, and in the image its pixels 0, the mean color of normalized ones. ``rival`` is the class that
-    has to overtake, and that gives its cells; None for the fewest cells of any one rival by which any class overtakes,
-    its own donor if that takes no more.
+    has to overtake, by name or index, and that gives its cells; None for the fewest cells of any one rival by which any
+    class overtakes, its own donor if that takes no more.
 
-    Raises: ``ValueError``, ``LookupError`` or ``TypeError`` for input that does not fit, in one sentence.
+    Raises: ``ValueError``, ``LookupError`` or ``TypeError`` for input that does not fit, in one sentence: as
+    ``explain``; for a batch, a single class, a rival that is the decided class, an unknown ``edit``, supports without
+    activation maps where their cells are to be put in place, or an embedding that is no sum over cells.
     """
     expect_encoder(encoder, "encoder, query, supports")
     if isinstance(query, Tensor) and query.dim() != 3:

@@ -31,8 +31,8 @@ def finer_correspondence(
     the network's own biases carry is in the last row where they are kept apart. It takes a way back through the
     network for each cell of the support.
 
-    Raises: as ``correspondence``; ``ValueError`` for an explanation without ``detail``, or one whose network was left
-    behind.
+    Raises: as ``correspondence``; ``ValueError`` for an explanation without ``detail``, one whose network was left
+    behind, or a rule that compares cells.
     """
     coarse = correspondence(explanation, label=label, shot=shot)
     question = explanation.question

@@ -15,8 +15,10 @@ def heads_and_blocks(explanation: Explanation) -> Float[Tensor, "block head h w"
     They are signed, in the unit of the score, and sum over blocks and heads to the cells. Of ``class-direct`` these are
     the direct effects of Gandelsman et al., 2024; of ``class`` each is carried through the class token's later life.
 
+    Source: Gandelsman, Efros, Steinhardt, "Interpreting CLIP's Image Representation via Text-Based Decomposition".
+
     Raises: ``ValueError`` for a batch, an explanation whose network was left behind, a method that does not add up, or
-    a readout by which no class token and no attention pooling reads the patches.
+    a readout by which no class token and no attention pooling reads the patches; ``TypeError`` for no explanation.
     """
     expect_explanation(explanation)
     question = explanation.question

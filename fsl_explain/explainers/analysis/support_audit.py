@@ -16,14 +16,15 @@ from fsl_explain.printable import shown
 
 @dataclass(frozen=True)
 class SupportAudit:
-    """The say of every support in a decision, from cached embeddings alone.
+    """The say of every support in a decision, from cached embeddings alone; all tensors are on the CPU.
 
-    Entries of supports that are not there are NaN, or the decision itself.
+    Entries of supports that are not there are NaN, or the decision itself. A class that loses its only support has a
+    score of minus infinity, or no votes.
     """
 
-    addends: Float[Tensor, "*batch way shot"]  # w_k S_k, signed, in the unit of the explained score
+    addends: Float[Tensor, "*batch way shot"]  # w_k S_k, in the unit of the explained score; negative: against it
     scores_without: Float[Tensor, "*batch way shot way"]  # what the decision is the largest of, one support left out
-    labels_without: Int[Tensor, "*batch way shot"]  # the class that is then decided
+    labels_without: Int[Tensor, "*batch way shot"]  # the class that is then decided, an index into ``classes``
     flips: Bool[Tensor, "*batch way shot"]  # whether leaving the support out changes the decision
     leads_without: Float[
         Tensor, "*batch way shot"
@@ -38,8 +39,7 @@ class SupportAudit:
         return as_html(str(self) if self.flips.dim() == 2 else repr(self))
 
     def __str__(self) -> str:
-        if self.flips.dim() != 2:
-            raise Mistake("expected the audit of one query, but got that of a batch; index the explanation first.")
+        self._expect_one()
         width = max(len(shown(name)) for name in self.classes) + 12
         rows = [f"{'left out':{width}}  {'its addend':>11}  {'lead without it':>15}"]
         spoken = [at for at in self.strongest_first() if self.addends[at] != 0 or self.flips[at]]
@@ -52,15 +52,27 @@ class SupportAudit:
         return "\n".join([*rows, f"the other {silent} have no say, and none flips it"] if silent else rows)
 
     def strongest_first(self) -> list[tuple[int, int]]:
-        """Return (class, shot) from the support whose absence hurts the decision most to the one that helps it most."""
+        """Return (class, shot), from 0, from the support without which the decided class leads least on.
+
+        Raises: ``ValueError`` for the audit of a batch.
+        """
+        self._expect_one()
         real = (~self.addends.isnan()).nonzero().tolist()
         return sorted(((label, shot) for label, shot in real), key=lambda at: float(self.leads_without[at]))
+
+    def _expect_one(self) -> None:
+        if self.flips.dim() != 2:
+            raise Mistake("expected the audit of one query, but got that of a batch; index the explanation first.")
 
 
 def support_audit(explanation: Explanation) -> SupportAudit:
     """Leave each support out in turn and decide again; no image is embedded again.
 
-    A class that loses its only support cannot be decided. Rules that are fitted are fitted again for each.
+    A class that loses its only support cannot be decided. Rules that are fitted are fitted again for each, and a vote
+    of all supports becomes one of all but the one left out.
+
+    Raises: ``TypeError`` for no explanation; ``ValueError`` for one that was saved or sent without its rule or its
+    similarity, because these have no name.
     """
     expect_explanation(explanation)
     evidence = explanation.evidence

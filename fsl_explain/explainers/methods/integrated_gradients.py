@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from episodes.errors import Mistake
+from episodes.position import position
 from fsl_explain.classifiers import SupportSet, combined, has_own_form, similarities_to
 from fsl_explain.explainers.method import Attribution, Method
 from fsl_explain.explainers.methods.altered_queries import pixels_of
@@ -35,21 +36,29 @@ class IntegratedGradientsOptions:
     A score of pixels is rough: of ReLU networks that were trained 128 steps miss some percent. Near each step the
     network is asked for two derivatives, because the path is cut where most is missed. The receipt says what is.
 
-    Raises: ``ValueError`` for a share that is no share, or fewer than 8 steps.
+    Raises: ``ValueError`` for a share that is not between 0 and 1, or fewer than 8 steps; ``TypeError`` for a fraction
+    of a step.
     """
 
-    missed: float = 0.05
+    missed: float = 0.05  # the share, between 0 and 1
     steps: int = 128  # at most
 
     def __post_init__(self) -> None:
         if not 0 < self.missed < 1:
             raise Mistake(f"integrated gradients need missed between 0 and 1, but got {self.missed}; use 0.05.")
-        if self.steps < STEPS[0]:
+        if position(self.steps, "steps as a whole number") < STEPS[0]:
             raise Mistake(f"integrated gradients need at least {STEPS[0]} steps, but got {self.steps}; raise steps.")
 
 
 def integrated_gradients_method(options: IntegratedGradientsOptions | None = None) -> Method:
-    """Make a method of integrated gradients with options, to be given to ``explain``."""
+    """Make a method of integrated gradients with options, those of the class if None, to be given to ``explain``.
+
+    Its cells are the pixels of the image, summed over colors: signed, in the unit of the score, a negative one speaking
+    against it. They sum to the score less that of an image of zeros, but for what the receipt says that the steps
+    missed. It has no contributions.
+
+    Source: Sundararajan, Taly, Yan, "Axiomatic Attribution for Deep Networks", 2017.
+    """
     return Method(
         partial(_attribute, options=options or IntegratedGradientsOptions()),
         attribute_supports,

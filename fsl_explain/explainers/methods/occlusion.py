@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from episodes.errors import Mistake
+from episodes.position import position
 from fsl_explain.explainers.method import Attribution, Method
 from fsl_explain.explainers.methods.altered_queries import masked_scores, pixels_of, ranges
 from fsl_explain.explainers.methods.map_gradients import attribute_supports, saliency
@@ -25,7 +26,7 @@ from fsl_explain.explainers.question import Question
 class OcclusionOptions:
     """The square that is hidden and the step it moves by, in pixels.
 
-    Raises: ``ValueError`` for steps that would leave pixels out.
+    Raises: ``ValueError`` for numbers below 1, or steps that would leave pixels out; ``TypeError`` for a fraction.
     """
 
     window: int | None = None  # None: a seventh of the image's shorter side
@@ -35,7 +36,7 @@ class OcclusionOptions:
     def __post_init__(self) -> None:
         for name in ("window", "stride", "batch_size"):
             value = getattr(self, name)
-            if value is not None and value < 1:
+            if value is not None and position(value, f"{name} as a whole number") < 1:
                 raise Mistake(f"occlusion needs {name} of at least 1, but got {value}; raise it.")
         if self.window is not None and self.stride is not None and self.stride > self.window:
             raise Mistake(
@@ -44,7 +45,7 @@ class OcclusionOptions:
             )
 
     def window_and_stride(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Return both for an image of this size; an unnamed window grows to a larger stride."""
+        """Return both for an image of this size (height, width); an unnamed window grows to a larger stride."""
         window = self.window or max(1, min(size) // 7, self.stride or 1)
         return window, self.stride or max(1, window // 2)
 
@@ -68,7 +69,13 @@ def hidden_pixels(
 
 
 def occlusion_method(options: OcclusionOptions | None = None) -> Method:
-    """Make a method of a square and a step, to be given to ``explain``; its cells are the pixels of the image."""
+    """Make a method of a square and a step, ``OcclusionOptions()`` if None, to be given to ``explain``.
+
+    Its cells are the pixels of the image: what the score loses on average while a square hides them, in its unit and
+    never below 0. The saliency is rescaled to at most 1. It has no contributions.
+
+    Source: Dong, Collins, Hoogs, "Explainability for Content-Based Image Retrieval", 2019 (SBSM).
+    """
     found = partial(_attribute, options=options or OcclusionOptions())
     return Method(found, attribute_supports, saliency, perturbs=True, name="occlusion")
 

@@ -15,8 +15,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from episodes.errors import Mistake
+from episodes.errors import Mistake, WrongType
 from episodes.naming import unknown_name
+from episodes.position import position
 from fsl_explain.encoder import Encoder, expect_encoder
 from fsl_explain.explainers.compared import as_batch
 from fsl_explain.explainers.method import Attribution, Method
@@ -39,26 +40,27 @@ class RelaxOptions:
 
     ``variant="lafam"`` is the simplified RELAX of LaFAM's tables: cells enlarged by the nearest, no shift, and as
     many masks as the activation maps have channels. ``until_stable`` stops an image early, after any multiple of 256
-    masks, once its ``stability`` has reached it.
+    masks, once its ``stability`` has reached it, a correlation of at most 1.
 
-    Raises: ``ValueError`` for numbers that make no masks, ``LookupError`` for an unknown variant.
+    Raises: ``ValueError`` for numbers that make no masks, ``LookupError`` for an unknown variant, ``TypeError`` for a
+    fraction of a mask, cell or image.
     """
 
     masks: int | None = None  # None: 2,048, or for "lafam" the number of channels
     grid: int = 7  # cells a side
-    keep: float = 0.5  # probability that a cell is kept
+    keep: float = 0.5  # probability that a cell is kept, above 0 and up to 1
     seed: int = 0  # of the masks; an image's masks depend on it alone
     batch_size: int = 32  # masked images in one forward pass; it changes no mask
-    variant: str = "official"
-    until_stable: float | None = None
+    variant: str = "official"  # or "lafam"
+    until_stable: float | None = None  # None: all masks are used
 
     def __post_init__(self) -> None:
         if self.variant not in VARIANTS:
             raise unknown_name("variant of RELAX", self.variant, VARIANTS)
         for name, value in (("masks", self.masks), ("grid", self.grid), ("batch_size", self.batch_size)):
-            if value is not None and value < 1:
+            if value is not None and position(value, f"{name} as a whole number") < 1:
                 raise Mistake(f"RELAX needs {name} of at least 1, but got {value}; raise it.")
-        if self.seed < 0:
+        if position(self.seed, "seed as a whole number") < 0:
             raise Mistake(f"RELAX needs a seed of at least 0, but got {self.seed}; raise it.")
         if not 0 < self.keep <= 1:
             raise Mistake(f"RELAX needs a keep probability above 0 and up to 1, but got {self.keep}; use 0.5.")
@@ -71,9 +73,9 @@ class RelaxOptions:
 
 @dataclass(frozen=True)
 class Relax:
-    """What RELAX found, in float64 and on the CPU."""
+    """What RELAX found, in float64 and on the CPU; index that of a batch to get one image's."""
 
-    importance: Float[Tensor, "*batch height width"]  # R, a weighted mean of cosines: in [-1, 1]
+    importance: Float[Tensor, "*batch height width"]  # R, a weighted mean of cosines: in [-1, 1], larger matters more
     uncertainty: Float[Tensor, "*batch height width"]  # U >= 0, a weighted sum: it grows with the number of masks
     stability: Float[Tensor, "*batch"]  # correlation of R from the even masks with R from the odd; NaN if one is flat
     masks: Int[Tensor, "*batch"]  # how many were used
@@ -95,11 +97,17 @@ def relax(
     """Say which pixels keep the embedding of a preprocessed image, or of each of a batch, what it is.
 
     All images are seen through the same masks, one forward pass a mask and image; the memory needed does not depend
-    on the number of masks. A masked image with a zero embedding counts as a similarity of 0.
+    on the number of masks. A masked image with a zero embedding counts as a similarity of 0. ``options`` are
+    ``RelaxOptions()`` if None.
 
-    Raises: ``ValueError`` for an image whose embedding is zero or not finite.
+    Source: Wickstrøm et al., "RELAX: Representation Learning Explainability", 2023, and the code published with it.
+
+    Raises: ``ValueError`` for an image whose embedding is zero or not finite, whose shape the network does not take, or
+    that is smaller than half the grid of the masks; ``TypeError`` for what is no encoder, tensor or options.
     """
     expect_encoder(encoder, "encoder, images")
+    if options is not None and not isinstance(options, RelaxOptions):
+        raise WrongType(f"expected RelaxOptions(...) as options, but got {type(options).__name__}.")
     options, batch = options or RelaxOptions(), as_batch(images, encoder)
     # images that may stop early are masked one by one, so that none waits for another
     groups = batch[None] if options.until_stable is None else batch[:, None]
@@ -111,7 +119,9 @@ def relax(
 def relax_method(options: RelaxOptions | None = None, *, certain: bool = False) -> Method:
     """Make a method of RELAX, or of U-RELAX where ``certain``, to be given to ``explain``.
 
-    It explains no score but the embedding: supports and target change nothing. The cells are those of the image.
+    It explains no score but the embedding: supports and target change nothing. The cells are the pixels of the image,
+    importances in [-1, 1], and the saliency is rescaled to [0, 1]. It has no contributions. ``options`` are
+    ``RelaxOptions()`` if None.
     """
     return Method(
         partial(_attribute, options=options, certain=certain),

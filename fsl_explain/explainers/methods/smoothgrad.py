@@ -4,6 +4,7 @@ Source: Smilkov et al., "SmoothGrad: removing noise by adding noise", 2017. The 
 map is the sum of its absolute values over colors, so that it has no sign.
 """
 
+import math
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from episodes.errors import Mistake
+from episodes.position import position
 from fsl_explain.explainers.method import Attribution, Method
 from fsl_explain.explainers.methods.map_gradients import attribute_supports, saliency
 from fsl_explain.explainers.methods.whole_network import AT_ONCE, ask_in_parts, expect_maps, gradients
@@ -23,19 +25,19 @@ from fsl_explain.explainers.question import Question
 class SmoothGradOptions:
     """How noisy copies are made. Noise i is a function of (seed, i) alone, and the same for all images of a size.
 
-    Raises: ``ValueError`` for numbers that make no copies.
+    Raises: ``ValueError`` for numbers that make no copies; ``TypeError`` for a fraction of a copy.
     """
 
     samples: int = 25  # n, the copies
-    noise: float = 0.15  # σ / (x_max − x_min), of each preprocessed image
+    noise: float = 0.15  # σ / (x_max − x_min), of each preprocessed image; 0: none
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.samples < 1:
+        if position(self.samples, "samples as a whole number") < 1:
             raise Mistake(f"SmoothGrad needs samples of at least 1, but got {self.samples}; raise it.")
-        if not self.noise >= 0:
-            raise Mistake(f"SmoothGrad needs noise of at least 0, but got {self.noise}; use 0.15.")
-        if self.seed < 0:
+        if not 0 <= self.noise < math.inf:
+            raise Mistake(f"SmoothGrad needs noise of at least 0 and below infinity, but got {self.noise}; use 0.15.")
+        if position(self.seed, "seed as a whole number") < 0:
             raise Mistake(f"SmoothGrad needs a seed of at least 0, but got {self.seed}; raise it.")
 
 
@@ -62,7 +64,14 @@ def mean_gradients(
 
 
 def smoothgrad_method(options: SmoothGradOptions | None = None) -> Method:
-    """Make a method of SmoothGrad with options, to be given to ``explain``; its cells are the pixels of the image."""
+    """Make a method of SmoothGrad with options, ``SmoothGradOptions()`` if None, to be given to ``explain``.
+
+    Its cells are the pixels of the image: the absolute derivative of the score by the preprocessed pixel, averaged over
+    noisy copies and summed over colors, so never below 0. The saliency is rescaled to at most 1. It has no
+    contributions.
+
+    Source: Smilkov et al., "SmoothGrad: removing noise by adding noise", 2017.
+    """
     found = partial(_attribute, options=options or SmoothGradOptions())
     return Method(
         found, attribute_supports, saliency, perturbs=True, differentiates=True, expects=expect_maps, name="smoothgrad"

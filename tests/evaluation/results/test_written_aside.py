@@ -42,3 +42,10 @@ def test_what_a_killed_process_left_is_removed_and_what_a_living_one_writes_stay
         aside.write_text("whole")
     left = {file.name for file in tmp_path.iterdir()}
     assert left == {"a.txt", alive, ".a-x.txt", f".ab-{process.pid}-{'0' * 32}.txt"}
+
+
+def test_a_folder_that_is_a_file_is_said(tmp_path):
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file" / "a.txt", tmp_path / "file" / "deeper" / "a.txt"):
+        with pytest.raises(ValueError, match=r"expected .* to be a folder, but it is a file"), written_aside(path):
+            pytest.fail("there is no place to write to")

@@ -5,6 +5,7 @@ import itertools
 import pytest
 import torch
 from tiny_encoder import HEADS, images, random_head, tiny_encoder, width_of
+from unchecked import loaded_without_shape_checks
 
 from fsl_explain import correspondence, explain
 from fsl_explain.explainers.analysis.correspondence import tables
@@ -157,3 +158,16 @@ def test_refused_questions_have_one_sentence():
         correspondence(batch[0], label="b", shot=1)
     with pytest.raises(LookupError, match=r"unknown class 'd'"):
         correspondence(batch[0], label="d")
+    unchecked = loaded_without_shape_checks("fsl_explain.explainers.analysis.correspondence")
+    with pytest.raises(TypeError, match=r"expected the number of a shot, but got '1'\."):
+        unchecked.chosen_support(batch[0], "b", "1")
+
+
+def test_how_many_and_how_wide_are_numbers_that_can_be():
+    split = correspondence(explain(tiny_encoder(), images(seed=10), ragged_supports()))
+    for listed in (split.strongest, split.strongest_regions, split.parts):
+        assert listed(0) == ()
+        with pytest.raises(ValueError, match=r"^expected a count of 0 or more, but got -1\.$"):
+            listed(-1)
+    with pytest.raises(ValueError, match=r"^expected regions at least 1 cell wide, but got side=0\.$"):
+        split.strongest_regions(side=0)

@@ -70,8 +70,9 @@ def test_a_decision_that_hangs_on_one_support_is_found():
 
 def test_a_batch_is_refused_in_writing():
     audit = support_audit(explain(tiny_encoder(), images(2, seed=10), supports_without()))
-    with pytest.raises(ValueError, match="expected the audit of one query, but got that of a batch"):
-        str(audit)
+    for asked in (audit.__str__, audit.strongest_first):
+        with pytest.raises(ValueError, match="expected the audit of one query, but got that of a batch"):
+            asked()
 
 
 def test_the_lead_is_that_of_the_decided_class_over_the_best_other():

@@ -218,12 +218,13 @@ def test_a_network_without_derivatives_says_so(method):
     ("make", "sentence"),
     [
         (lambda: SmoothGradOptions(samples=0), "SmoothGrad needs samples of at least 1, but got 0"),
-        (lambda: SmoothGradOptions(noise=-0.1), "SmoothGrad needs noise of at least 0, but got -0.1"),
+        (lambda: SmoothGradOptions(noise=-0.1), "needs noise of at least 0 and below infinity, but got -0.1"),
+        (lambda: SmoothGradOptions(noise=torch.inf), "needs noise of at least 0 and below infinity, but got inf"),
         (lambda: SmoothGradOptions(seed=-1), "SmoothGrad needs a seed of at least 0, but got -1"),
         (lambda: IntegratedGradientsOptions(missed=1.0), "need missed between 0 and 1, but got 1.0"),
         (lambda: IntegratedGradientsOptions(steps=7), "need at least 8 steps, but got 7"),
     ],
-    ids=["samples", "noise", "seed", "missed", "steps"],
+    ids=["samples", "noise", "endless noise", "seed", "missed", "steps"],
 )
 def test_options_that_have_no_meaning_are_refused(make, sentence):
     with pytest.raises(ValueError, match=sentence):

@@ -9,8 +9,17 @@ import pytest
 import torch
 from tiny_encoder import images, random_head, tiny_encoder, tiny_network
 from torch import nn
+from unchecked import loaded_without_shape_checks
 
-from fsl_explain import Encoder, RelaxOptions, relax, saliency
+from fsl_explain import (
+    Encoder,
+    IntegratedGradientsOptions,
+    OcclusionOptions,
+    RelaxOptions,
+    SmoothGradOptions,
+    relax,
+    saliency,
+)
 from fsl_explain.explainers.methods.mask_statistics import correlation, mask_sums
 
 
@@ -150,3 +159,29 @@ def test_memory_does_not_grow_with_the_number_of_masks():
     handle.remove()
     assert len(seen) == 3
     assert max(seen) - min(seen) < 6 * 8 * 8
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        (RelaxOptions, "masks"),
+        (RelaxOptions, "seed"),
+        (OcclusionOptions, "window"),
+        (SmoothGradOptions, "samples"),
+        (SmoothGradOptions, "seed"),
+        (IntegratedGradientsOptions, "steps"),
+    ],
+    ids=str,
+)
+def test_a_number_of_things_is_whole(options, name):
+    unchecked = getattr(loaded_without_shape_checks(options.__module__), options.__name__)
+    assert getattr(unchecked(**{name: np.int64(64)}), name) == 64
+    with pytest.raises(TypeError, match=rf"^expected {name} as a whole number, but got 64\.5\.$"):
+        unchecked(**{name: 64.5})
+
+
+def test_options_are_those_of_relax():
+    with pytest.raises(TypeError, match=r"^expected RelaxOptions\(\.\.\.\) as options, but got OcclusionOptions\.$"):
+        loaded_without_shape_checks("fsl_explain.explainers.methods.relax").relax(
+            tiny_encoder(), images(seed=1), options=OcclusionOptions()
+        )
