@@ -217,8 +217,8 @@ class MemoryBank:
         *,
         classes: Sequence[str] | Sequence[int] | None = None,
         ids: Sequence[int] | Int[Tensor, "..."] | None = None,
-        without: Int[Tensor, "..."] | None = None,
-        leave_out: Int[Tensor, "*batch"] | None = None,
+        without: Sequence[int] | Int[Tensor, "..."] | None = None,
+        leave_out: Sequence[int] | Int[Tensor, "*batch"] | None = None,
     ) -> Neighbors:
         """Return the k most similar rows of each query, a tensor or an array (…, channel), the most similar first.
 

@@ -73,7 +73,7 @@ def retrieve(
     k: int | None = None,
     classes: Sequence[str] | Sequence[int] | None = None,
     ids: Sequence[int] | None = None,
-    without: Int[Tensor, "..."] | None = None,
+    without: Sequence[int] | Int[Tensor, "..."] | None = None,
 ) -> Retrieved:
     """Embed a preprocessed query and search its k nearest neighbors; None: 200, or all where there are fewer.
 
@@ -100,7 +100,7 @@ def retrieve_again(
     k: int | None = None,
     classes: Sequence[str] | Sequence[int] | None = None,
     ids: Sequence[int] | None = None,
-    without: Int[Tensor, "..."] | None = None,
+    without: Sequence[int] | Int[Tensor, "..."] | None = None,
 ) -> Retrieved:
     """Search for the same query in the same bank, without embedding it again. Parameters and errors as ``retrieve``."""
     bank = retrieved.bank

@@ -80,7 +80,7 @@ def reranked(
     local: LocalFeatures | None = None,
     classes: Sequence[str] | Sequence[int] | None = None,
     ids: Sequence[int] | None = None,
-    without: Int[Tensor, "..."] | None = None,
+    without: Sequence[int] | Int[Tensor, "..."] | None = None,
 ) -> Reranked:
     """Search the ``first`` neighbors of a preprocessed query, and return the k best of them by a rule over cells.
 

@@ -20,7 +20,7 @@ def allowed_rows(
     rows: int,
     classes: Sequence[str] | Sequence[int] | None = None,
     ids: Sequence[int] | Int[Tensor, "..."] | None = None,
-    without: Int[Tensor, "..."] | None = None,
+    without: Sequence[int] | Int[Tensor, "..."] | None = None,
 ) -> Bool[Tensor, "row"] | None:
     """Return where a row is of one of the classes, has one of the ids and is not left out; None for everywhere.
 
@@ -36,13 +36,14 @@ def allowed_rows(
     if ids is not None:
         allowed &= _with_ids(entries, torch.as_tensor(ids, dtype=torch.int64).flatten())
     if without is not None:
-        _check_rows(without, rows, 0)
-        allowed[without.flatten().long()] = False
+        left_out = _row_numbers(without, "without")
+        _check_rows(left_out, rows, 0)
+        allowed[left_out] = False
     return allowed
 
 
 def own_rows(
-    leave_out: Int[Tensor, "..."] | None, queries: int, allowed: Bool[Tensor, "row"] | None, rows: int
+    leave_out: Sequence[int] | Int[Tensor, "..."] | None, queries: int, allowed: Bool[Tensor, "row"] | None, rows: int
 ) -> Int[Tensor, "query"] | None:
     """Return each query's own row, -1 where it has none among the allowed ones; None where no query has one.
 
@@ -50,7 +51,7 @@ def own_rows(
     """
     if leave_out is None:
         return None
-    own = leave_out.flatten().long()
+    own = _row_numbers(leave_out, "leave_out")
     if len(own) != queries:
         raise Mistake(
             f"expected one row to leave out for each of {queries} queries, but got {len(own)}; give -1 for none."
@@ -59,6 +60,17 @@ def own_rows(
     if allowed is not None:
         own = torch.where(allowed[own.clamp(min=0)], own, ABSENT)
     return own if bool((own != ABSENT).any()) else None
+
+
+def _row_numbers(given: object, name: str) -> Int[Tensor, "row"]:
+    """Return numbers of rows as a flat tensor. Raises: ``TypeError`` for what is no tensor or list of whole numbers."""
+    try:
+        numbers = torch.as_tensor(given)
+    except (TypeError, ValueError, RuntimeError):
+        numbers = None
+    if numbers is None or (numbers.numel() and (numbers.is_floating_point() or numbers.dtype == torch.bool)):
+        raise WrongType(f"expected {name} to be a tensor or a list of rows' numbers, but got {given!r:.80}.")
+    return numbers.flatten().long()
 
 
 def wanted_among(

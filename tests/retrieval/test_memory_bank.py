@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from tiny_encoder import tiny_encoder
+from unchecked import loaded_without_shape_checks
 
 from episodes import DigitScenes
 from retrieval_explain import MemoryBank
@@ -38,6 +39,18 @@ def test_filters_leave_rows_out():
     assert bank().search(ROWS[0], k=2, classes=["tern", "auk"]).indices.tolist() == [1, 3]
     assert bank().search(ROWS[0], k=2, without=torch.tensor([0])).indices.tolist() == [2, 1]
     assert bank().search(ROWS[0], classes=["gull"], without=torch.tensor([0])).indices.tolist() == [2]
+    assert bank().search(ROWS[0], k=2, without=[0]).indices.tolist() == [2, 1]
+    assert bank().search(ROWS[:1], k=2, leave_out=[0]).indices.tolist() == [[2, 1]]
+    assert bank().search(ROWS[0], k=3, without=[]).indices.tolist() == [0, 2, 1]
+
+
+@pytest.mark.parametrize("rows", ["0", [0.5], [True], [None]])
+def test_rows_left_out_are_whole_numbers(rows):
+    filters = loaded_without_shape_checks("retrieval_explain.store.row_filter")
+    with pytest.raises(TypeError, match="expected without to be a tensor or a list of rows' numbers, but got"):
+        filters.allowed_rows(None, 3, without=rows)
+    with pytest.raises(TypeError, match="expected leave_out to be a tensor or a list of rows' numbers, but got"):
+        filters.own_rows(rows, 1, None, 3)
 
 
 @pytest.mark.parametrize(
