@@ -21,7 +21,10 @@ from fsl_explain.similarities.pair_form import PairForm
 class DN4(LocalRule):
     """Σ_p Σ_{r in the n nearest of the class} s(x_p, y_r), over the cells of all its supports together.
 
-    ``neighbors`` is n; of a class with fewer cells all are neighbors. Raises: ``ValueError`` for an n below 1.
+    From -n·P to n·P for P cells and the cosine. ``neighbors`` is n; of a class with fewer cells all are neighbors.
+    ``channels`` is as ``LocalRule`` says.
+
+    Raises: ``ValueError`` for an n below 1.
     """
 
     neighbors: int = 3
@@ -29,6 +32,7 @@ class DN4(LocalRule):
     holds_frozen: ClassVar[str] = "which cells of a class are the nearest to each cell of the query"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.neighbors < 1:
             raise Mistake(f"DN4 needs at least one neighbor, but neighbors is {self.neighbors}; use 3, as the paper.")
 

@@ -30,8 +30,9 @@ class FRN(LocalRule):
 
     At most 0. ``alpha``, ``beta`` and ``scale`` are learned in the paper, 0, 0 and 1 before. Features are divided by
     ``divisor``: √640 behind the paper's ResNet-12, else 1. The distance is the rule's own, whatever the similarity is.
-    The weights of the regression are frozen in explanations. Raises: ``ValueError`` for a number that is not finite,
-    and for a scale or a divisor that is not above 0.
+    The weights of the regression are frozen in explanations. ``channels`` is as ``LocalRule`` says.
+
+    Raises: ``ValueError`` for a number that is not finite, and for a scale or a divisor that is not above 0.
     """
 
     alpha: float = 0.0
@@ -42,6 +43,7 @@ class FRN(LocalRule):
     holds_frozen: ClassVar[str] = "the weights of the regression"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         values = (self.alpha, self.beta, self.scale, self.divisor)
         if not all(map(math.isfinite, values)) or min(self.scale, self.divisor) <= 0:
             given = ", ".join(map(str, values))
@@ -53,7 +55,8 @@ class FRN(LocalRule):
 
         The same file is the encoder's: ``Encoder.named("resnet12", checkpoint=path)``.
 
-        Raises: ``FileNotFoundError``; ``ValueError`` for a file without the two parameters of FRN.
+        Raises: ``FileNotFoundError``; ``ValueError`` for a file without the two parameters of FRN, or with values that
+        are not finite.
         """
         state = read_state(Path(path))
         if "r" not in state or "scale" not in state or state["r"].shape != (2,):

@@ -19,7 +19,10 @@ from fsl_explain.similarities.similarity import uniform_weights
 
 @dataclass(frozen=True)
 class MaxSim(LocalRule):
-    """Σ_p max_r s(x_p, y_r), the mean over a class's supports; from -P to P for P cells and the cosine."""
+    """Σ_p max_r s(x_p, y_r), the mean over a class's supports; from -P to P for P cells and the cosine.
+
+    ``channels`` is as ``LocalRule`` says.
+    """
 
     holds_frozen: ClassVar[str] = "which cell of a support is the most similar to each cell of the query"
 
