@@ -21,7 +21,9 @@ class L2Normalize(nn.Module):
 class Power(nn.Module):
     """x → x^beta of what is above 0, else 0: Tukey's ladder of powers, as in Yang et al., 2021, with beta = 0.5.
 
-    It makes skewed activations more like a Gaussian's. Raises: ``ValueError`` for a beta that is not above 0.
+    It makes skewed activations more like a Gaussian's.
+
+    Raises: ``ValueError`` for a beta that is not finite and above 0.
     """
 
     def __init__(self, beta: float = 0.5) -> None:
@@ -31,7 +33,7 @@ class Power(nn.Module):
         self.beta = beta
 
     def forward(self, values: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch channel"]:
-        """Return the powers."""
+        """Return the powers, at least 0."""
         return values.clamp(min=0).pow(self.beta)
 
     def extra_repr(self) -> str:
