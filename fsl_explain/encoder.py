@@ -131,7 +131,8 @@ class Encoder(Scaled, Prepared, Prompted, Placed, DrawnFiner):
         Classifiers: ``supervised-resnet50`` and ``efficientnet-lite0``. Of other libraries: ``torchvision:<name>``,
         ``timm:<name>``, ``transformers:<folder>`` and ``open_clip:<name>[/<file>]``; nothing is fetched without
         ``download=True``, and what is compared is seen to be what the network itself returns, or its last linear layer
-        reads, unless a ``layer`` or a ``tail`` says otherwise. ``readout`` is as ``wrap`` says.
+        reads, unless a ``layer`` or a ``tail`` says otherwise. ``readout`` is as ``wrap`` says, ``inference`` as
+        the class does.
 
         Without a checkpoint ``efficientnet-lite0`` has its published ImageNet weights, and ``demo-vit``, a small Vision
         Transformer, those of digit scenes that come with the project; the others have random ones drawn from ``seed``
@@ -223,8 +224,8 @@ class Encoder(Scaled, Prepared, Prompted, Placed, DrawnFiner):
         over all that the network does behind them. Images are resized to 224×224 and normalized with ImageNet's
         statistics unless ``preprocess``, from a PIL image to a (3, H, W) tensor, says otherwise. A network may read any
         number of channels; pictures show one in gray, two as their mean, and of more than three the first three as RGB.
-        ``layout`` and ``tail`` are as the class says. ``text`` is the tower for text of the same model, with
-        ``model.visual`` as the module.
+        ``text`` is the tower for text of the same model, with ``model.visual`` as the module. ``head``, ``pooling``,
+        ``inference``, ``layout`` and ``tail`` are as the class says.
 
         Raises: ``LookupError`` for an unknown layer, with the nearest names; otherwise as the class.
         """

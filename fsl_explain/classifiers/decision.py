@@ -158,7 +158,7 @@ class Vote(NeighborRule, Protocol):
         ...
 
     def of(self, k: int | None) -> "Vote":
-        """Return the same vote of another number of neighbors."""
+        """Return the same vote of ``k`` neighbors; None as ``k`` says."""
         ...
 
     def votes(self, below_first: Float[Tensor, "*neighbors"]) -> Float[Tensor, "*neighbors"]:
@@ -264,9 +264,11 @@ def form_of(
     similarity: Similarity,
     chosen: tuple[slice, slice] | None = None,
 ) -> AnyForm:
-    """Write the S_k of ``similarities_to`` as linear in either side, those of all supports or of the ``chosen``.
+    """Write the S_k of a ``rule``, as ``similarities_to`` gives them, as linear in either side.
 
-    These are a slice of the classes and one of their shots. Raises: ``ValueError`` for a similarity without a form.
+    They are of all supports, or of those ``chosen`` by a slice of the classes and one of their shots.
+
+    Raises: ``ValueError`` for a similarity without a form.
     """
     if has_own_form(rule):
         found: PairForm = rule.form(query, supports, similarity)  # type: ignore[attr-defined]

@@ -74,6 +74,8 @@ class DistributionCalibration:
     ) -> "DistributionCalibration":
         """Take mean and covariance of each base class; ``labels`` say which class each image is of.
 
+        The other arguments are as the class says.
+
         Raises: ``ValueError`` for a class of fewer than two images, no class, another number of labels than of
         embeddings, and as the class itself.
         """
@@ -123,7 +125,7 @@ class DistributionCalibration:
     def voters(
         self, query: Float[Tensor, "*#batch channel"], supports: SupportSet, similarity: Similarity
     ) -> Bool[Tensor, "*batch way shot"]:
-        """Mark all supports."""
+        """Mark all supports that are no padding."""
         return every_valid(query, supports, similarity)
 
     def _fit(self, samples: Tensor, labels: Tensor, way: int) -> tuple[Tensor, Tensor]:

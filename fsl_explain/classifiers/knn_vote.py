@@ -88,7 +88,7 @@ class KnnVote:
         return f"weighted, temperature {self.temperature:g}"
 
     def of(self, k: int | None) -> "KnnVote":
-        """Return the same vote of another number of neighbors; None: of all, or 200 where there are more."""
+        """Return the same vote of ``k`` neighbors; None: of all, or 200 where there are more."""
         return replace(self, k=k)
 
     def votes(self, below_first: Float[Tensor, "*neighbors"]) -> Float[Tensor, "*neighbors"]:
@@ -165,7 +165,7 @@ class MajorityVote:
         return "one each"
 
     def of(self, k: int | None) -> "MajorityVote":
-        """Return the same vote of another number of neighbors; None: of all, or 200 where there are more."""
+        """Return the same vote of ``k`` neighbors; None: of all, or 200 where there are more."""
         return replace(self, k=k)
 
     def votes(self, below_first: Float[Tensor, "*neighbors"]) -> Float[Tensor, "*neighbors"]:

@@ -93,7 +93,7 @@ class LogisticRegression:
     def voters(
         self, query: Float[Tensor, "*#batch channel"], supports: SupportSet, similarity: Similarity
     ) -> Bool[Tensor, "*batch way shot"]:
-        """Mark all supports."""
+        """Mark all supports that are no padding."""
         return every_valid(query, supports, similarity)
 
     def fit(
@@ -157,7 +157,7 @@ class CosineClassifier:
     def voters(
         self, query: Float[Tensor, "*#batch channel"], supports: SupportSet, similarity: Similarity
     ) -> Bool[Tensor, "*batch way shot"]:
-        """Mark all supports."""
+        """Mark all supports that are no padding."""
         return every_valid(query, supports, similarity)
 
     def _checked(self, similarity: Similarity) -> Similarity:

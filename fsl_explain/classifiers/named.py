@@ -45,5 +45,5 @@ def votes() -> list[str]:
 
 
 def has_option(rule: Rule, option: str) -> bool:
-    """Say whether a rule has a setting of this name, such as ``k``."""
+    """Say whether a rule has a setting that is called ``option``, such as ``k``."""
     return is_dataclass(rule) and option in {field.name for field in fields(rule)}

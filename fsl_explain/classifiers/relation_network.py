@@ -45,7 +45,7 @@ class RelationNetwork(WithoutForm):
 
     @classmethod
     def load(cls, path: str | Path, shots: int = 1) -> "RelationNetwork":
-        """Read a relation module in the layout of its publication: ``layer1``, ``layer2``, ``fc1`` and ``fc2``.
+        """Read a file of a relation module as it was published: ``layer1``, ``layer2``, ``fc1`` and ``fc2``.
 
         Raises: ``FileNotFoundError``; ``ValueError`` for a file of other parts or with values that are not finite, or a
         number of shots below 1.
