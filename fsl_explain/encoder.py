@@ -183,7 +183,7 @@ class Encoder(Scaled, Prepared, Prompted, Placed, DrawnFiner):
     def from_config(cls, config: EncoderConfig, *, device: str = "cpu") -> "Encoder":
         """Build the encoder a configuration describes, its network and its head on a device.
 
-        Raises: ``ValueError`` for a device that is not there; otherwise as ``named``.
+        Raises: ``ValueError`` for a device that is not there; else as ``named``, ``with_detail`` and ``at_scales``.
         """
         config.check_there()
         encoder = cls.named(

@@ -39,9 +39,9 @@ def nearest_of(
 class KnnVote:
     """Class score log v_c, v_c = Σ exp(S_k/τ) over the neighbors of class c among the k nearest.
 
-    The vote is NPID's; its logarithm makes a contrast a sum: how similar the voters are, and how many. Of ``k`` None
-    200 vote, or all where there are fewer. ``temperature`` is τ, in units of the similarity: the smaller, the more the
-    nearest neighbors outweigh the others. A score may have any sign, and is minus infinity without a neighbor.
+    The vote is NPID's; its logarithm makes a contrast a sum: how similar the voters are, and how many. ``k`` neighbors
+    vote; None: 200, or all where there are fewer. ``temperature`` is τ, in units of the similarity: the smaller, the
+    more the nearest neighbors outweigh the others. A score may have any sign, and is minus infinity without a neighbor.
 
     Raises: ``ValueError`` for a temperature that is not above 0, and when it decides for a k below 1 or above the
     number of supports.
@@ -118,8 +118,8 @@ class KnnVote:
 class MajorityVote:
     """The class with most of the k nearest supports; explained is the mean similarity of a class's voters.
 
-    A count does not change with the image until a neighbor does, so it has no contributions of its own. Of ``k`` None
-    200 vote, or all where there are fewer.
+    A count does not change with the image until a neighbor does, so it has no contributions of its own. ``k`` neighbors
+    vote; None: 200, or all where there are fewer.
 
     Raises: ``ValueError`` when it decides, for a k below 1 or above the number of supports.
     """
