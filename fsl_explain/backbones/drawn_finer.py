@@ -42,9 +42,9 @@ class DrawnFiner:
         0 draws the last maps as they are. Each cell's exact addend, channel by channel, is carried back through the
         network to the first maps that are as fine, and all of it arrives or is accounted for: ``pullback``, a name such
         as ``gamma`` or a rule such as ``fsl_explain.pullback.rules.Gamma(0.1)``, says how linear layers split it. With
-        ``biases="drawn"`` what
-        biases take, and what cannot be split, lies at the cell where that happens, spread evenly over the finer ones;
-        with ``apart`` it is one named part of the bias. A finer cell shows where what was decided by was read.
+        ``biases="drawn"`` what biases take, and what cannot be split, lies at the cell where that happens, spread
+        evenly over the finer ones; with ``apart`` it is one named part of the bias. A finer cell shows where what was
+        decided by was read.
 
         Raises: ``ValueError`` or ``LookupError`` for options that are not there, and for an encoder whose cells are
         tokens; the first images show whether the network can be followed.

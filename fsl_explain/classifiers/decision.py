@@ -73,9 +73,10 @@ class Decision:
 class Weights:
     """A combination of class scores as Σ_k weight_k S_k + Σ slopes·z' + Σ constants, S_k the similarity to support k.
 
-    ``supports`` are the weights, of any sign and 0 for padding: a similarity to a support of negative weight speaks
-    against the combination. Each constant is named after what it stands for. So is each slope: a frozen vector that the
-    query's embedding z' is multiplied with beside the supports, such as what unlabeled images add to a prototype.
+    ``supports`` are the weights, 0 for padding and of any sign: the more alike the query is to a support of negative
+    weight, the smaller the combination. Each constant is named after what it stands for. So is each slope: a frozen
+    vector that the query's embedding z' is multiplied with beside the supports, such as what unlabeled images add to a
+    prototype.
     """
 
     supports: Float[Tensor, "*batch way shot"]

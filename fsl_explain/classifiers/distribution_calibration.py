@@ -28,10 +28,10 @@ class DistributionCalibration:
 
     ``DistributionCalibration.fit`` takes the base classes' embeddings, and keeps their ``means`` and ``covariances``.
     The paper transforms those of an episode, by a head ``fsl_explain.heads.Power(0.5)``, and its code takes the base
-    classes' as they are. ``k`` base classes lend to each support; ``alpha`` is added to every entry of a covariance;
-    ``samples`` are divided among the supports of a class; ``inverse_penalty`` is as of ``LogisticRegression``. Fitted
-    weights are frozen when a decision is explained: their part in the span of the supports weighs these, and the rest
-    is a line of its own.
+    classes' as they are. ``k`` base classes lend to each support; ``alpha`` is added to every entry of their mean
+    covariance; ``samples`` are divided among the supports of a class; ``inverse_penalty`` is as of
+    ``LogisticRegression``. Fitted weights are frozen when a decision is explained: their part in the span of the
+    supports weighs these, and the rest is a line of its own.
     DEVIATION: samples are drawn from ``seed`` for each support alone, so that a decision is the same on every run.
 
     Raises: ``ValueError`` for a k that is not from 1 to the number of base classes, samples or a seed below 0, an

@@ -92,7 +92,7 @@ class KnnVote:
         return replace(self, k=k)
 
     def votes(self, below_first: Float[Tensor, "*neighbors"]) -> Float[Tensor, "*neighbors"]:
-        """Return exp(s/τ), divided by that of the nearest neighbor: 1 for that one, less for others."""
+        """Return exp(s/τ), divided by that of the nearest neighbor: 1 for that one, at most 1 for others."""
         return torch.exp(below_first / self.temperature)
 
     def shares(self, ranking: Float[Tensor, "*query way"]) -> Float[Tensor, "*query way"]:

@@ -47,6 +47,8 @@ class RelationNetwork(WithoutForm):
     def load(cls, path: str | Path, shots: int = 1) -> "RelationNetwork":
         """Read a file of a relation module as it was published: ``layer1``, ``layer2``, ``fc1`` and ``fc2``.
 
+        ``shots`` are those of a class, as the class says; ``rule="relation-network"`` sets them by itself.
+
         Raises: ``FileNotFoundError``; ``ValueError`` for a file of other parts or with values that are not finite, or a
         number of shots below 1.
         """

@@ -5,7 +5,8 @@ import torch
 
 from fsl_explain.similarities import SIMILARITIES, AtScales, LearnedSimilarity, named_similarity, similarity_name
 
-QUERY, GALLERY = torch.randn(2, 4, 6), torch.randn(3, 6)
+GENERATOR = torch.Generator().manual_seed(0)
+QUERY, GALLERY = torch.randn(2, 4, 6, generator=GENERATOR), torch.randn(3, 6, generator=GENERATOR)
 
 
 def test_a_learned_similarity_compares_every_query_with_every_embedding():
