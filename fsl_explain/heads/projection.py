@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from episodes.errors import Mistake
+from episodes.errors import Mistake, WrongType
 from fsl_explain.heads.direction import direction
 
 
@@ -44,13 +44,15 @@ class Power(nn.Module):
 class Center(nn.Module):
     """Subtract a stored mean, that of the base set's embeddings in SimpleShot (Wang et al., 2019).
 
-    Raises: ``ValueError`` for a mean that is not a finite vector.
+    Raises: ``ValueError`` for a mean that is not a finite vector; ``TypeError`` for one that is no tensor.
     """
 
     mean: Tensor
 
     def __init__(self, mean: Float[Tensor, "..."]) -> None:
         super().__init__()
+        if not isinstance(mean, Tensor):
+            raise WrongType(f"expected the mean as a tensor, but got {type(mean).__name__}: use torch.tensor(mean).")
         if mean.ndim != 1:
             raise Mistake(
                 f"expected one mean per channel, but got shape {tuple(mean.shape)}: use Center.on(embeddings)."

@@ -228,6 +228,7 @@ def test_frn_reads_what_a_checkpoint_learned(tmp_path):
         (lambda: FRN(0), "FRN needs cells of at least 1 channel"),
         (lambda: FRN(scale=-1.0), "a scale and a divisor above 0"),
         (lambda: FRN(alpha=float("nan")), "finite alpha"),
+        (lambda: FRN(beta=1000.0), "an alpha and a beta of at most 700, which are exponents, but got 0.0 and 1000.0"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(make, sentence):

@@ -22,6 +22,7 @@ from fsl_explain.similarities.similarity import uniform_weights
 
 RESIDUAL_CHANNELS = 640  # of the published ResNet-12
 SMALLEST = 1e-6  # of λ, as in the published code
+LARGEST = 700.0  # of α and β, whose exponentials are numbers
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class FRN(LocalRule):
     ``divisor``: √640 behind the paper's ResNet-12, else 1. The distance is the rule's own, whatever the similarity is.
     The weights of the regression are frozen in explanations. ``channels`` is as ``LocalRule`` says.
 
-    Raises: ``ValueError`` for a number that is not finite, and for a scale or a divisor that is not above 0.
+    Raises: ``ValueError`` for a number that is not finite, an alpha or a beta above 700, and a scale or a divisor that
+    is not above 0.
     """
 
     alpha: float = 0.0
@@ -48,6 +50,11 @@ class FRN(LocalRule):
         if not all(map(math.isfinite, values)) or min(self.scale, self.divisor) <= 0:
             given = ", ".join(map(str, values))
             raise Mistake(f"FRN needs finite alpha and beta, and a scale and a divisor above 0, but got {given}.")
+        if max(self.alpha, self.beta) > LARGEST:
+            raise Mistake(
+                f"FRN needs an alpha and a beta of at most {LARGEST:g}, which are exponents, but got {self.alpha} and "
+                f"{self.beta}."
+            )
 
     @classmethod
     def load(cls, path: str | Path) -> "FRN":
