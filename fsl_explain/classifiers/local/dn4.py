@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from episodes.errors import Mistake
@@ -36,13 +37,15 @@ class DN4(LocalRule):
         if self.neighbors < 1:
             raise Mistake(f"DN4 needs at least one neighbor, but neighbors is {self.neighbors}; use 3, as the paper.")
 
-    def scored(self, query: Tensor, supports: SupportSet, similarity: Similarity) -> Tensor:
+    def scored(
+        self, query: Float[Tensor, "query flat"], supports: SupportSet, similarity: Similarity
+    ) -> Float[Tensor, "query way"]:
         """Add the similarities of the nearest cells up."""
         pooled = self._by_class(query, supports, similarity)
         nearest = pooled.topk(min(self.neighbors, pooled.shape[-1]), dim=-1).values
         return nearest.masked_fill(nearest.isneginf(), 0).sum(dim=(-2, -1))
 
-    def frozen(self, query: Tensor, supports: SupportSet, similarity: Similarity) -> PairForm:
+    def frozen(self, query: Float[Tensor, "*batch flat"], supports: SupportSet, similarity: Similarity) -> PairForm:
         """Weigh by 1 the pairs of each cell and its neighbors, in whichever supports of the class these are."""
         pooled = self._by_class(query, supports, similarity)
         places = pooled.topk(min(self.neighbors, pooled.shape[-1]), dim=-1).indices

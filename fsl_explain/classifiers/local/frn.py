@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from episodes.errors import Mistake
@@ -73,7 +74,12 @@ class FRN(LocalRule):
         residual = any(name.startswith("feature_extractor.layer1.") for name in state)
         return cls(alpha=alpha, beta=beta, scale=scale, divisor=math.sqrt(RESIDUAL_CHANNELS) if residual else 1.0)
 
-    def scored(self, query: Tensor, supports: SupportSet, similarity: Similarity) -> Tensor:  # noqa: ARG002
+    def scored(
+        self,
+        query: Float[Tensor, "query flat"],
+        supports: SupportSet,
+        similarity: Similarity,  # noqa: ARG002
+    ) -> Float[Tensor, "query way"]:
         """Reconstruct by the J×J hat matrix of each class, or by its K·D cells where these are fewer than J."""
         theirs = self._of_classes(supports)
         ours = (self.own_cells(query) / self.divisor)[..., None, :, :]
@@ -87,7 +93,12 @@ class FRN(LocalRule):
         scores: Tensor = -self.scale * apart.square().sum(dim=-1).mean(dim=-1)
         return scores
 
-    def frozen(self, query: Tensor, supports: SupportSet, similarity: Similarity) -> PairForm:  # noqa: ARG002
+    def frozen(
+        self,
+        query: Float[Tensor, "*batch flat"],
+        supports: SupportSet,
+        similarity: Similarity,  # noqa: ARG002
+    ) -> PairForm:
         """Write each class's score as x·x̂ - x·e - x̂·x̂ with e = x - x̂, x̂ = W y and the weights W frozen.
 
         What x alone makes, -x·e, is shared by the class's supports evenly; -x̂·x̂ stands at the query's cells.

@@ -40,15 +40,17 @@ class LocalRule(abc.ABC):
             )
 
     @abc.abstractmethod
-    def frozen(self, query: Tensor, supports: SupportSet, similarity: Similarity) -> PairForm:
+    def frozen(self, query: Float[Tensor, "*batch flat"], supports: SupportSet, similarity: Similarity) -> PairForm:
         """Return the comparison with each support, weights of pairs frozen; the values of a class sum to its score.
 
-        ``query`` is (…, D·J): the D cells of an image behind each other.
+        An image is D cells of J numbers behind each other.
         """
 
     @abc.abstractmethod
-    def scored(self, query: Tensor, supports: SupportSet, similarity: Similarity) -> Tensor:
-        """Return the score (…, way) of each class, whatever is padding; by a road of its own. ``query`` is (…, D·J)."""
+    def scored(
+        self, query: Float[Tensor, "query flat"], supports: SupportSet, similarity: Similarity
+    ) -> Float[Tensor, "query way"]:
+        """Return the score of each class, whatever is padding; by a road of its own."""
 
     def of_channels(self: Own, channels: int) -> Own:
         """Return the same rule for cells of so many channels. Raises: ``ValueError`` for channels below 1."""
@@ -102,8 +104,14 @@ class LocalRule(abc.ABC):
         pairs: Tensor = found.unflatten(-1, (way, shot, cells)).movedim(-4, -2)
         return pairs
 
-    def paired(self, weights: Tensor, query: Tensor, supports: SupportSet, similarity: Similarity) -> PairForm:
-        """Return Σ_pr T_pr s(x_p, y_r) for each support, for weights T (…, way, shot, p, r) of its pairs."""
+    def paired(
+        self,
+        weights: Float[Tensor, "*batch way shot p r"],
+        query: Float[Tensor, "*batch flat"],
+        supports: SupportSet,
+        similarity: Similarity,
+    ) -> PairForm:
+        """Return Σ_pr T_pr s(x_p, y_r) for each support, for weights T of its pairs."""
         ours, theirs = self.own_cells(query)[..., None, None, :, :], self.own_cells(supports.embeddings)
         pairs = similarity.form(ours[..., :, None, :], theirs[..., None, :, :])
         return PairForm.of_pairs(weights, pairs, ours)  # type: ignore[arg-type]
