@@ -1,24 +1,24 @@
 """Encoders: from images to activation maps, pooled values and embeddings, with the network left untouched."""
 
-from collections.abc import Callable
 from copy import copy
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from episodes import direct_resize
-from episodes.errors import Mistake, WrongType
+from episodes.errors import WrongType
+from fsl_explain.backbones.accepted import expect_head, expect_images, expect_module, expect_parts
 from fsl_explain.backbones.batch_dependence import warn_of_mixing
-from fsl_explain.backbones.capture import evaluating, find_layer, turn_at
+from fsl_explain.backbones.capture import evaluating, find_layer
 from fsl_explain.backbones.drawn_finer import DrawnFiner
 from fsl_explain.backbones.inference_modes import for_inference
 from fsl_explain.backbones.named import IMAGENET_MEAN, IMAGENET_STD, build_named
 from fsl_explain.backbones.named_network import NamedNetwork
 from fsl_explain.backbones.own import made_by
-from fsl_explain.backbones.placement import channels_in_words, deciding_tensor
+from fsl_explain.backbones.placed import Placed
 from fsl_explain.backbones.prepared import Prepared, Preprocess
 from fsl_explain.backbones.reading import Reading
 from fsl_explain.backbones.tail import IGNORE, NETWORK, Tail
@@ -38,17 +38,18 @@ from fsl_explain.scales import Scaled, seen_at
 
 __all__ = ["Encoder", "Features", "Preprocess", "expect_encoder", "in_full_precision"]
 
-Found = TypeVar("Found")
 
-
-class Encoder(Scaled, Prepared, Prompted, DrawnFiner):
+class Encoder(Scaled, Prepared, Prompted, Placed, DrawnFiner):
     """A network seen as images → activation maps → pooled → embedding.
 
     Calling it runs in eval mode without gradients, on the network's own device and in its own dtype, and gives the
     network back as it was. What a network in half precision computes is pooled and embedded in float32, by a copy of
     its head where that is in half precision too; what it computes on a device without float64 is pooled and embedded on
-    the CPU. ``mean`` and ``std`` are those of the normalized pixels, or None where a preprocessing of the user's own
-    hides them.
+    the CPU.
+
+    ``layer`` is the module whose output are the maps; None: they are what the network returns. ``pooling`` is a name in
+    ``POOLINGS`` or an object. ``head`` goes on from the pooled values; None: they are the embedding. ``preprocess`` and
+    ``readout`` are as ``wrap`` says, and so is ``text``. ``description`` is what messages and reports call the encoder.
 
     ``inference`` is ``eager``, the network itself; ``folded``, a copy of it as it is now, channels last and with batch
     normalization folded into the convolutions before it, which is faster and equal up to rounding; or ``bf16``, that
@@ -58,6 +59,14 @@ class Encoder(Scaled, Prepared, Prompted, DrawnFiner):
     else than the pooled maps of ``layer``, the first call warns of it; a ``head`` answers that, and so does
     ``tail="ignore"``. With ``tail="network"`` the embedding is what the network itself returns, which a ``head`` may go
     on from: all of it that lies behind ``layer`` is then explained by integration, with no pooling.
+
+    ``network``, ``layer``, ``pooling``, ``head``, ``text``, ``inference`` and ``description`` are attributes, too, and
+    ``transform`` is the preprocessing. ``random`` names the parts, network and head, that are known to have random
+    weights; ``unfilled`` the parameters behind the layer that a checkpoint did not hold; ``centered_on`` says in words
+    on which images' mean the embeddings are centered, "" for none.
+
+    Raises: ``LookupError`` for an option by a name that is not there; ``TypeError`` for parts that are no modules;
+    ``ValueError`` for weights that are not finite, and for a readout or a tail that the network cannot have.
     """
 
     def __init__(
@@ -75,6 +84,7 @@ class Encoder(Scaled, Prepared, Prompted, DrawnFiner):
         readout: str | None = None,
         text: TextTower | None = None,
     ) -> None:
+        expect_parts(network, layer, head, preprocess)
         self.inference: str = inference
         self.text: TextTower | None = text
         self.description: str = description or type(network).__name__
@@ -88,9 +98,9 @@ class Encoder(Scaled, Prepared, Prompted, DrawnFiner):
         self.network: nn.Module = ready[0]
         self.layer: nn.Module | None = ready[1]
         warn_of_mixing(self.network, self.head, owner=self.description)
-        self.random: tuple[str, ...] = ()  # the parts, network and head, that are known to have random weights
-        self.centered_on = ""  # words for the images whose mean the embeddings are centered on
-        self.unfilled: tuple[str, ...] = ()  # parameters behind the layer that a checkpoint did not hold
+        self.random: tuple[str, ...] = ()
+        self.centered_on = ""
+        self.unfilled: tuple[str, ...] = ()
         told = Tail(self.description, tail, silent=layer is None or head is not None)
         self.reading: Reading = Reading(self.network, self.layer, layout, told)
         self.tokens: TokenReading | None = tokens_of(self.network, self.layer, layout, readout, self.description)
@@ -98,7 +108,6 @@ class Encoder(Scaled, Prepared, Prompted, DrawnFiner):
             own = module_in_full_precision(self.tokens.head)
             self.pooling = self.tokens.pooling(self.pooling)
             self.head = nn.Sequential(own, self.head)
-        self._channels_last = True
 
     @classmethod
     def named(
@@ -122,7 +131,8 @@ class Encoder(Scaled, Prepared, Prompted, DrawnFiner):
         Classifiers: ``supervised-resnet50`` and ``efficientnet-lite0``. Of other libraries: ``torchvision:<name>``,
         ``timm:<name>``, ``transformers:<folder>`` and ``open_clip:<name>[/<file>]``; nothing is fetched without
         ``download=True``, and what is compared is seen to be what the network itself returns, or its last linear layer
-        reads, unless a ``layer`` or a ``tail`` says otherwise. ``readout`` is as ``wrap`` says.
+        reads, unless a ``layer`` or a ``tail`` says otherwise. ``readout`` is as ``wrap`` says, ``inference`` as
+        the class does.
 
         Without a checkpoint ``efficientnet-lite0`` has its published ImageNet weights, and ``demo-vit``, a small Vision
         Transformer, those of digit scenes that come with the project; the others have random ones drawn from ``seed``
@@ -134,9 +144,11 @@ class Encoder(Scaled, Prepared, Prompted, DrawnFiner):
         function of yours that returns an encoder, looked for in the current folder first; it is called with what is
         given, and your code runs.
 
-        Raises: ``LookupError`` for an unknown name, with the nearest ones; ``ValueError`` for a checkpoint that does
-        not fit, or of several networks, one of which ``part`` then names.
+        Raises: ``LookupError`` for an unknown name or option, with the nearest ones; ``FileNotFoundError`` for a
+        checkpoint, and ``ImportError`` for a package, that is not there; ``ValueError`` for a checkpoint that does not
+        fit, or of several networks, one of which ``part`` then names; otherwise as the class.
         """
+        expect_head(head)
         path = None if checkpoint is None else Path(checkpoint)
         if is_own_encoder(name):
             plain = None if isinstance(head, HeadConfig) and head == HeadConfig() else head
@@ -171,7 +183,7 @@ class Encoder(Scaled, Prepared, Prompted, DrawnFiner):
     def from_config(cls, config: EncoderConfig, *, device: str = "cpu") -> "Encoder":
         """Build the encoder a configuration describes, its network and its head on a device.
 
-        Raises: ``ValueError`` for a device that is not there; otherwise as ``named``.
+        Raises: ``ValueError`` for a device that is not there; else as ``named``, ``with_detail`` and ``at_scales``.
         """
         config.check_there()
         encoder = cls.named(
@@ -187,21 +199,6 @@ class Encoder(Scaled, Prepared, Prompted, DrawnFiner):
         )
         finer = encoder.to(device).with_detail(config.detail, config.biases)
         return seen_at(finer, config.scales, config.scale_weights, config.support_scales)
-
-    def to(self, device: str | torch.device) -> "Encoder":
-        """Move the network, the head, a pooling and a text tower to a device, in place, and return the encoder.
-
-        Raises: ``ValueError`` for a device that is not there.
-        """
-        try:
-            parts = (self.network, self.head, self.pooling, None if self.text is None else self.text.network)
-            modules = [part for part in parts if isinstance(part, nn.Module)]
-            with evaluating(*modules):
-                for module in modules:
-                    module.to(device)
-        except (RuntimeError, AssertionError, TypeError) as error:
-            raise Mistake(f"expected a device this machine has, but got {str(device)!r}; use cpu.") from error
-        return self
 
     @classmethod
     def wrap(
@@ -227,11 +224,12 @@ class Encoder(Scaled, Prepared, Prompted, DrawnFiner):
         over all that the network does behind them. Images are resized to 224×224 and normalized with ImageNet's
         statistics unless ``preprocess``, from a PIL image to a (3, H, W) tensor, says otherwise. A network may read any
         number of channels; pictures show one in gray, two as their mean, and of more than three the first three as RGB.
-        ``layout`` and ``tail`` are as the class says. ``text`` is the tower for text of the same model, with
-        ``model.visual`` as the module.
+        ``text`` is the tower for text of the same model, with ``model.visual`` as the module. ``head``, ``pooling``,
+        ``inference``, ``layout`` and ``tail`` are as the class says.
 
-        Raises: ``LookupError`` for an unknown layer, with the nearest names.
+        Raises: ``LookupError`` for an unknown layer, with the nearest names; otherwise as the class.
         """
+        expect_module(module, "network")
         return cls(
             module,
             layer=None if layer is None else find_layer(module, layer),
@@ -246,7 +244,15 @@ class Encoder(Scaled, Prepared, Prompted, DrawnFiner):
         )
 
     def __call__(self, images: Float[Tensor, "batch color height width"]) -> Features:
-        """Return activation maps, pooled values and embeddings of a batch of preprocessed images."""
+        """Return activation maps, pooled values and embeddings of a batch of preprocessed images, without gradients.
+
+        They are in float32, or of a network in float64 in that. ``preprocess`` makes the images of photographs.
+
+        Raises: ``TypeError`` for anything but a tensor; ``ValueError`` for other dimensions or channels, and where the
+        first images show that the layer gives no maps, that it does not say where their channels are, or that the
+        network does otherwise than its ``readout`` or ``tail`` says.
+        """
+        expect_images(images)
         if self.scales is not None:
             with evaluating(self.head):
                 return self.scales.features(self.single, self.single.pooling, module_at_hand(self.head), images)
@@ -264,33 +270,16 @@ class Encoder(Scaled, Prepared, Prompted, DrawnFiner):
         return found
 
     def with_head(self, head: nn.Module) -> "Encoder":
-        """Return an encoder of the same network whose embeddings come from another head, which was meant."""
+        """Return an encoder of the same network whose embeddings come from another head, which was meant.
+
+        Raises: ``TypeError`` for what is no module; ``nn.Identity()`` is no head.
+        """
+        expect_module(head, "head")
         changed = copy(self)
         changed.head = head if self.scales is None else per_scale(head, len(self.scales.sides))
         told = Tail(self.description, NETWORK if self.reading.tail.is_network else IGNORE, silent=True)
         changed.reading = Reading(self.network, self.layer, self.reading.layout, told)
         return changed
-
-    def run(self, forward: Callable[[Tensor], Found], images: Float[Tensor, "batch color height width"]) -> Found:
-        """Call a forward pass with images on the network's device, in its dtype, channels last if it bears that.
-
-        Convolutions are faster so, but a network that flattens its maps with ``view`` fails; it is called again with
-        the images as they are, and from then on only so. Other threads that ask for the network wait meanwhile.
-        """
-        with turn_at(self.network), channels_in_words(images):
-            return self._run(forward, images)
-
-    def _run(self, forward: Callable[[Tensor], Found], images: Float[Tensor, "batch color height width"]) -> Found:
-        decides = deciding_tensor(self.network)
-        placed = images if decides is None else images.to(decides.device, decides.dtype)
-        if self._channels_last and images.dim() == 4:
-            try:
-                return forward(placed.contiguous(memory_format=torch.channels_last))
-            except RuntimeError as error:
-                if "view" not in str(error):
-                    raise
-                self._channels_last = False
-        return forward(placed)
 
 
 def expect_encoder(encoder: object, order: str) -> None:

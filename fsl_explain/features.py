@@ -14,16 +14,21 @@ from fsl_explain.traces import Trace, behind_each_other, indexed, unflattened
 
 @dataclass(frozen=True)
 class Features:
-    """What an encoder makes of images, with any leading dimensions."""
+    """What an encoder makes of images, with any leading dimensions.
 
-    maps: Float[Tensor, "*batch channel h w"]  # activation maps A
-    pooled: Float[Tensor, "*batch pooled"]  # Z, of as many values as there are maps, unless it is made otherwise
-    embedding: Float[Tensor, "*batch embedding"]  # Z' = head(Z), which the similarity compares
-    trace: Trace | None = None  # who wrote Z; None: the pooling of the maps says it
-    finer: Finer | None = None  # what draws the maps' cells on a finer grid
+    ``maps`` are the activation maps A, and ``pooled`` is Z, of as many values as there are maps, unless it is made
+    otherwise than by pooling each. ``embedding`` is Z' = head(Z), which the similarity compares. ``trace`` says who
+    wrote Z; None: the pooling of the maps does. ``finer`` draws the maps' cells on a finer grid; None: nothing does.
+    """
+
+    maps: Float[Tensor, "*batch channel h w"]
+    pooled: Float[Tensor, "*batch pooled"]
+    embedding: Float[Tensor, "*batch embedding"]
+    trace: Trace | None = None
+    finer: Finer | None = None
 
     def __getitem__(self, index: Any) -> "Features":
-        """Index the leading dimensions of all alike."""
+        """Index the leading dimensions of all alike; a tensor of places is an index, too."""
         finer = None if self.finer is None else self.finer.of([part[index] for part in self.finer.parts()])
         trace = indexed(self.trace, index)
         return Features(self.maps[index], self.pooled[index], self.embedding[index], trace, finer)
@@ -33,7 +38,7 @@ class Features:
         return Features(self.maps, precise(self.pooled), precise(self.embedding), self.trace, self.finer)
 
     def unflatten(self, *leading: int) -> "Features":
-        """Give the one leading dimension the shape ``leading``."""
+        """Give the one leading dimension the shape ``leading``, such as way and shot, whose product it is."""
         maps, pooled, embedding = (value.unflatten(0, leading) for value in (self.maps, self.pooled, self.embedding))
         finer = None
         if self.finer is not None:

@@ -15,10 +15,10 @@ OWN_BIASES = "the network's own biases"
 
 @dataclass(frozen=True)
 class Drawn:
-    """Cells on a finer grid, and the sum of what has no place there."""
+    """``cells`` on a finer grid, and what is ``apart``, the sum of what has no place there; None: all of it has one."""
 
     cells: Float[Tensor, "*batch h w"]
-    apart: Float[Tensor, "*batch"] | None  # None: all of it has a place
+    apart: Float[Tensor, "*batch"] | None
 
 
 @runtime_checkable

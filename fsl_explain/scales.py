@@ -30,14 +30,15 @@ MOST_SCALES = 8
 
 @dataclass(frozen=True)
 class Scales:
-    """Sides in pixels at which an image is seen, and their weights in the mean, which sum to 1.
+    """The ``sides`` in pixels at which an image is seen, and their ``weights`` in the mean, which sum to 1.
 
-    The side is that of square images; of others it is the shorter one, and the aspect ratio stays.
+    The side is that of square images; of others it is the shorter one, and the aspect ratio stays. ``support_sides``
+    are those of the supports that each side is compared with; None: the same.
     """
 
     sides: tuple[int, ...]
     weights: tuple[float, ...]
-    support_sides: tuple[int, ...] | None = None  # of the supports that each side is compared with; None: that side
+    support_sides: tuple[int, ...] | None = None
 
     @classmethod
     def of(

@@ -18,7 +18,10 @@ from episodes.errors import Mistake
 
 @dataclass(frozen=True)
 class Along:
-    """What each cell, and each part with a name, holds of the pooled values times one weight a channel."""
+    """What each of the ``cells``, and each ``named`` part, holds of the pooled values times one weight a channel.
+
+    Both are summed over channels and of any sign; together they sum to the pooled values times the weights.
+    """
 
     cells: Float[Tensor, "... h w"]
     named: Mapping[str, Float[Tensor, "..."]]

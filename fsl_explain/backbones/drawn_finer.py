@@ -40,10 +40,11 @@ class DrawnFiner:
 
         Each step of ``detail`` doubles the grid of the last maps: 1 draws 14×14 cells for maps of 7×7, 2 draws 28×28;
         0 draws the last maps as they are. Each cell's exact addend, channel by channel, is carried back through the
-        network to the first maps that are as fine, and all of it arrives or is accounted for: ``pullback``, a name in
-        ``PULLBACKS`` or a rule such as ``Gamma(0.1)``, says how linear layers split it. With ``biases="drawn"`` what
-        biases take, and what cannot be split, lies at the cell where that happens, spread evenly over the finer ones;
-        with ``apart`` it is one named part of the bias. A finer cell shows where what was decided by was read.
+        network to the first maps that are as fine, and all of it arrives or is accounted for: ``pullback``, a name such
+        as ``gamma`` or a rule such as ``fsl_explain.pullback.rules.Gamma(0.1)``, says how linear layers split it. With
+        ``biases="drawn"`` what biases take, and what cannot be split, lies at the cell where that happens, spread
+        evenly over the finer ones; with ``apart`` it is one named part of the bias. A finer cell shows where what was
+        decided by was read.
 
         Raises: ``ValueError`` or ``LookupError`` for options that are not there, and for an encoder whose cells are
         tokens; the first images show whether the network can be followed.
@@ -66,7 +67,10 @@ class DrawnFiner:
         return changed
 
     def finer(self, images: Tensor) -> Finer | None:
-        """Return what draws the last maps of images finer, for images whose features are known; nothing is kept."""
+        """Return what draws the last maps of images finer, for images whose features are known; nothing is kept.
+
+        None for an encoder without a detail. Raises: ``ValueError`` for a network that cannot be followed.
+        """
         if self.detail is None:
             return None
         if self.single is not None:

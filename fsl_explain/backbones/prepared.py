@@ -14,6 +14,7 @@ from fsl_explain.backbones.preprocessing import normalization_of, reverses_chann
 from fsl_explain.image_batch import image_batch
 
 Preprocess = Callable[[Image.Image], Tensor]
+"""From an upright RGB image to a tensor (color, height, width) that a network takes."""
 
 
 class Prepared:
@@ -38,7 +39,7 @@ class Prepared:
 
     @property
     def image_size(self) -> int | None:
-        """The side of the square images its preprocessing makes, or None when it does not show it."""
+        """The side, in pixels, of the square images its preprocessing makes, or None when it does not show it."""
         return square_side(self.transform)
 
     @property
@@ -50,7 +51,7 @@ class Prepared:
     def normalization(self) -> tuple[list[float], list[float]] | None:
         """The mean and standard deviation of the preprocessing, or None when it does not show them.
 
-        They are in the order of the channels that the network sees, which ``bgr`` tells.
+        They are of pixels in [0, 1], in the order of the channels that the network sees, which ``bgr`` tells.
         """
         return normalization_of(self.transform)
 

@@ -13,12 +13,11 @@ from .decision import (
     has_own_form,
     is_linear_in_embeddings,
     needs_unlabeled,
-    padded_index,
     pairwise_to_supports,
     similarities_to,
-    support_set,
 )
 from .distribution_calibration import DistributionCalibration
+from .gathered_supports import padded_index, support_set
 from .knn_vote import KnnVote, MajorityVote, NearestNeighbor
 from .linear import CosineClassifier, LogisticRegression
 from .local.deep_emd import DeepEMD

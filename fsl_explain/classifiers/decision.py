@@ -1,6 +1,6 @@
 """What a classifier by similarity is given and what it decides."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -18,14 +18,15 @@ from fsl_explain.similarities import AnyForm, PairForm, Similarity
 class SupportSet:
     """The labeled images of an episode, padded to one number of shots; ``valid`` marks the real ones.
 
-    ``features`` holds their activation maps where the support side is explained, and is None where
-    only embeddings are kept. ``unlabeled`` are the embeddings of the episode's images that are to be decided, for rules
-    that look at them together. All tensors may have leading dimensions of their own, which broadcast.
+    ``embeddings`` of padding may hold any finite values. ``classes`` are the names of the classes, in their order.
+    ``features`` holds activation maps where the support side is explained, and is None where only embeddings are kept.
+    ``unlabeled`` are the embeddings of the episode's images that are to be decided, for rules that look at them
+    together. All tensors may have leading dimensions of their own, which broadcast.
     """
 
     embeddings: Float[Tensor, "*#batch way shot channel"]
     valid: Bool[Tensor, "*#batch way shot"]
-    classes: tuple[str, ...]  # names
+    classes: tuple[str, ...]
     features: Features | None = None
     unlabeled: Float[Tensor, "*#batch unlabeled channel"] | None = None
 
@@ -39,11 +40,16 @@ class SupportSet:
 
 @dataclass(frozen=True)
 class Decision:
-    """The score of every class, and the class with the largest; the lowest index wins a tie."""
+    """The score of every class, and the class with the largest; the lowest index wins a tie.
 
-    label: int | Int[Tensor, "*batch"]  # the predicted class, an index into ``classes``
-    scores: Float[Tensor, "*batch way"]  # in float64, in the order of ``classes``; larger is more alike
-    classes: tuple[str, ...]  # names
+    ``label`` is the place of that class in ``classes``, the names: an int for one query, a tensor for a batch.
+    ``scores`` stand in the same order, in float64 where ``explain`` made them, larger for more alike. Their unit is the
+    rule's: similarities, logits, logarithms of votes or numbers of them; minus infinity: nothing speaks for the class.
+    """
+
+    label: int | Int[Tensor, "*batch"]
+    scores: Float[Tensor, "*batch way"]
+    classes: tuple[str, ...]
 
     def __repr__(self) -> str:
         return brief(self)
@@ -67,8 +73,10 @@ class Decision:
 class Weights:
     """A combination of class scores as Σ_k weight_k S_k + Σ slopes·z' + Σ constants, S_k the similarity to support k.
 
-    Each constant is named after what it stands for. So is each slope: a frozen vector that the query's embedding z' is
-    multiplied with beside the supports, such as what unlabeled images add to a prototype.
+    ``supports`` are the weights, 0 for padding and of any sign: the more alike the query is to a support of negative
+    weight, the smaller the combination. Each constant is named after what it stands for. So is each slope: a frozen
+    vector that the query's embedding z' is multiplied with beside the supports, such as what unlabeled images add to a
+    prototype.
     """
 
     supports: Float[Tensor, "*batch way shot"]
@@ -104,7 +112,10 @@ class Rule(Protocol):
         supports: SupportSet,
         similarity: Similarity,
     ) -> Weights:
-        """Write Σ_c class_weights_c · class_scores_c as a weighted sum of similarities to the supports."""
+        """Write Σ_c class_weights_c · class_scores_c as a weighted sum of similarities to the supports.
+
+        ``class_weights`` may have any sign: 1 for one class alone is its score, 1 and -1 are a contrast of two.
+        """
         ...
 
     def voters(
@@ -127,7 +138,8 @@ class NeighborRule(Rule, Protocol):
     ) -> tuple[Float[Tensor, "query way"], Float[Tensor, "query way"]]:
         """Return each class's score, minus infinity without a neighbor, and what the decision is the largest of.
 
-        ``similarities`` fall from the nearest neighbor on.
+        ``similarities`` fall from the nearest neighbor on; ``labels`` are the neighbors' classes, from 0 up to
+        ``classes``, which is how many there are.
         """
         ...
 
@@ -147,15 +159,18 @@ class Vote(NeighborRule, Protocol):
         ...
 
     def of(self, k: int | None) -> "Vote":
-        """Return the same vote of another number of neighbors."""
+        """Return the same vote of ``k`` neighbors; None as ``k`` says."""
         ...
 
     def votes(self, below_first: Float[Tensor, "*neighbors"]) -> Float[Tensor, "*neighbors"]:
-        """Return each neighbor's vote from its similarity minus that of the nearest, up to a factor of the query."""
+        """Return each neighbor's vote from its similarity minus that of the nearest, up to a factor of the query.
+
+        ``below_first`` is at most 0; the larger, the larger the vote, which is never negative.
+        """
         ...
 
     def shares(self, ranking: Float[Tensor, "*query way"]) -> Float[Tensor, "*query way"]:
-        """Return each class's share of all votes, from what the decision is the largest of."""
+        """Return each class's share of all votes, from 0 to 1; ``ranking`` is what the decision is the largest of."""
         ...
 
 
@@ -175,7 +190,7 @@ def needs_unlabeled(rule: Rule) -> bool:
 def combined(
     class_weights: Float[Tensor, "*#batch way"], scores: Float[Tensor, "*#batch way"]
 ) -> Float[Tensor, "*batch"]:
-    """Return Σ_c weight_c score_c; a class of weight 0 has no say even where its score is infinite."""
+    """Return Σ_c class_weights_c scores_c; a class of weight 0 has no say even where its score is infinite."""
     return torch.where(class_weights != 0, class_weights * scores, 0).sum(dim=-1)
 
 
@@ -185,7 +200,15 @@ def _named(labels: Tensor, classes: tuple[str, ...]) -> list[Any]:
 
 
 def decide(scores: Float[Tensor, "*batch way"], classes: tuple[str, ...]) -> Decision:
-    """Pick the class with the largest score; the lowest index wins a tie."""
+    """Pick the class with the largest score; the lowest index wins a tie.
+
+    Raises: ``ValueError`` for another number of names in ``classes`` than of scores, or for none.
+    """
+    if not 0 < len(classes) == scores.shape[-1]:
+        raise Mistake(
+            f"expected a name for each class that has a score, but got {len(classes)} names and {scores.shape[-1]} "
+            "scores; give both in the same order."
+        )
     label = scores.argmax(dim=-1)
     return Decision(label=int(label) if label.dim() == 0 else label, scores=scores, classes=classes)
 
@@ -193,7 +216,7 @@ def decide(scores: Float[Tensor, "*batch way"], classes: tuple[str, ...]) -> Dec
 def pairwise_to_supports(
     query: Float[Tensor, "*#batch channel"], supports: SupportSet, similarity: Similarity
 ) -> Float[Tensor, "*batch way shot"]:
-    """Return the similarity of each query to each of its supports."""
+    """Return the similarity of each query to each of its supports; that to padding means nothing."""
     way, shot = supports.embeddings.shape[-3:-1]
     gallery = supports.embeddings.flatten(start_dim=-3, end_dim=-2)
     if gallery.dim() == 2:  # shared supports: one product for all queries
@@ -242,7 +265,12 @@ def form_of(
     similarity: Similarity,
     chosen: tuple[slice, slice] | None = None,
 ) -> AnyForm:
-    """Write the S_k of ``similarities_to`` as linear in either side, those of all supports or of the ``chosen``."""
+    """Write the S_k of a ``rule``, as ``similarities_to`` gives them, as linear in either side.
+
+    They are of all supports, or of those ``chosen`` by a slice of the classes and one of their shots.
+
+    Raises: ``ValueError`` for a similarity without a form.
+    """
     if has_own_form(rule):
         found: PairForm = rule.form(query, supports, similarity)  # type: ignore[attr-defined]
         return found if chosen is None else found.at(chosen)
@@ -258,23 +286,3 @@ def every_valid(
     """Mark all supports that are not padding, for rules in which every support has a say."""
     leading = torch.broadcast_shapes(query.shape[:-1], supports.valid.shape[:-2])
     return supports.valid.expand(*leading, *supports.valid.shape[-2:])
-
-
-def support_set(features: Features, shots: Sequence[int], classes: tuple[str, ...]) -> SupportSet:
-    """Gather the features of supports, listed class after class, into one padded set, embeddings in float64."""
-    index, valid = padded_index(shots)
-    device = features.embedding.device
-    gathered = features[index.to(device)]
-    return SupportSet(gathered.embedding.double(), valid.to(device), classes, gathered.in_float64())
-
-
-def padded_index(shots: Sequence[int]) -> tuple[Int[Tensor, "way shot"], Bool[Tensor, "way shot"]]:
-    """Return where each support of each class stands in a flat list, and which entries are real.
-
-    Padding repeats the class's first support, so that no entry is ever undefined.
-    """
-    counts = torch.tensor(shots)
-    starts = counts.cumsum(0) - counts
-    offsets = torch.arange(int(counts.max()))
-    valid = offsets[None] < counts[:, None]
-    return starts[:, None] + torch.where(valid, offsets[None], 0), valid

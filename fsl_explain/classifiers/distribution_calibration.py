@@ -5,6 +5,7 @@ Notation: each support has a Gaussian of its own; its mean is that of the suppor
 means, its covariance the mean of theirs plus α in every entry.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,19 +26,24 @@ SAMPLES = "samples of the calibrated distributions"
 class DistributionCalibration:
     """Scores each class by its logit w_c·z' + b_c; ``similarity="inner-product"``.
 
-    ``DistributionCalibration.fit`` takes the base classes' embeddings. The paper transforms those of an episode, by a
-    head ``fsl_explain.heads.Power(0.5)``, and its code takes the base classes' as they are. ``samples`` are divided
-    among the supports of a class. Fitted weights are frozen when a decision is explained: their part in the span of the
+    ``DistributionCalibration.fit`` takes the base classes' embeddings, and keeps their ``means`` and ``covariances``.
+    The paper transforms those of an episode, by a head ``fsl_explain.heads.Power(0.5)``, and its code takes the base
+    classes' as they are. ``k`` base classes lend to each support; ``alpha`` is added to every entry of their mean
+    covariance; ``samples`` are divided among the supports of a class; ``inverse_penalty`` is as of
+    ``LogisticRegression``. Fitted weights are frozen when a decision is explained: their part in the span of the
     supports weighs these, and the rest is a line of its own.
     DEVIATION: samples are drawn from ``seed`` for each support alone, so that a decision is the same on every run.
+
+    Raises: ``ValueError`` for a k that is not from 1 to the number of base classes, samples or a seed below 0, an
+    ``inverse_penalty`` that is not above 0, or other numbers that are not finite.
     """
 
-    means: Float[Tensor, "base channel"]  # of each base class's embeddings
-    covariances: Float[Tensor, "base channel channel"]  # likewise
+    means: Float[Tensor, "base channel"]
+    covariances: Float[Tensor, "base channel channel"]
     k: int = 2
-    alpha: float = 0.21  # added to every entry of a calibrated covariance
+    alpha: float = 0.21
     samples: int = 750
-    inverse_penalty: float = 1.0  # C of scikit-learn
+    inverse_penalty: float = 1.0
     seed: int = 0
 
     is_linear_in_embeddings = True
@@ -45,6 +51,14 @@ class DistributionCalibration:
     def __post_init__(self) -> None:
         if not 1 <= self.k <= len(self.means):
             raise Mistake(f"expected k from 1 to the {len(self.means)} base classes, but got {self.k}.")
+        if self.samples < 0 or self.seed < 0 or not math.isfinite(self.alpha):
+            raise Mistake(
+                "distribution calibration needs a finite alpha, and samples and a seed of at least 0, but got "
+                f"{self.alpha}, {self.samples} and {self.seed}."
+            )
+        if not bool(self.means.isfinite().all() and self.covariances.isfinite().all()):
+            raise Mistake("expected finite embeddings of the base classes, but got some that are not; leave them out.")
+        LogisticRegression(self.inverse_penalty)  # which refuses one that cannot be
 
     @classmethod
     def fit(
@@ -58,7 +72,18 @@ class DistributionCalibration:
         inverse_penalty: float = 1.0,
         seed: int = 0,
     ) -> "DistributionCalibration":
-        """Take mean and covariance of each base class. Raises: ``ValueError`` for a class of fewer than two images."""
+        """Take mean and covariance of each base class; ``labels`` say which class each image is of.
+
+        The other arguments are as the class says.
+
+        Raises: ``ValueError`` for a class of fewer than two images, no class, another number of labels than of
+        embeddings, and as the class itself.
+        """
+        if len(labels) != len(embeddings) or not len(labels):
+            raise Mistake(
+                f"expected a label for each embedding of base classes, but got {len(embeddings)} embeddings and "
+                f"{len(labels)} labels; give as many."
+            )
         groups = [embeddings[labels == label].double() for label in labels.unique()]
         if any(len(group) < 2 for group in groups):
             raise Mistake("a covariance needs at least two images of each base class; leave the others out.")
@@ -69,7 +94,11 @@ class DistributionCalibration:
     def class_scores(
         self, query: Float[Tensor, "*#batch channel"], supports: SupportSet, similarity: Similarity
     ) -> Float[Tensor, "*batch way"]:
-        """Return the logit of each class."""
+        """Return the logit of each class, of any sign, minus infinity for a class without supports.
+
+        Raises: ``ValueError`` for a similarity other than the inner product, supports of one class alone, or embeddings
+        of other channels than the base classes'.
+        """
         return logits_of(query, supports, _checked(similarity), self._fit)
 
     decision_scores = class_scores
@@ -96,7 +125,7 @@ class DistributionCalibration:
     def voters(
         self, query: Float[Tensor, "*#batch channel"], supports: SupportSet, similarity: Similarity
     ) -> Bool[Tensor, "*batch way shot"]:
-        """Mark all supports."""
+        """Mark all supports that are no padding."""
         return every_valid(query, supports, similarity)
 
     def _fit(self, samples: Tensor, labels: Tensor, way: int) -> tuple[Tensor, Tensor]:
@@ -111,7 +140,10 @@ class DistributionCalibration:
     def drawn(
         self, support: Float[Tensor, "channel"], count: int, seed: tuple[int, ...]
     ) -> Float[Tensor, "sample channel"]:
-        """Draw from the calibrated distribution of a support (Yang et al., Eqs. 6 and 7)."""
+        """Draw ``count`` samples of the calibrated distribution of a support (Yang et al., Eqs. 6 and 7).
+
+        One ``seed`` gives the same samples. Raises: ``ValueError`` for other channels than the base classes'.
+        """
         if support.shape[-1] != self.means.shape[-1]:
             raise Mistake(
                 f"expected embeddings of {self.means.shape[-1]} channels, as the base classes have, but got "

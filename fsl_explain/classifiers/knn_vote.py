@@ -39,11 +39,16 @@ def nearest_of(
 class KnnVote:
     """Class score log v_c, v_c = Σ exp(S_k/τ) over the neighbors of class c among the k nearest.
 
-    The vote is NPID's; its logarithm makes a contrast a sum: how similar the voters are, and how many.
+    The vote is NPID's; its logarithm makes a contrast a sum: how similar the voters are, and how many. ``k`` neighbors
+    vote; None: 200, or all where there are fewer. ``temperature`` is τ, in units of the similarity: the smaller, the
+    more the nearest neighbors outweigh the others. A score may have any sign, and is minus infinity without a neighbor.
+
+    Raises: ``ValueError`` for a temperature that is not above 0, and when it decides for a k below 1 or above the
+    number of supports.
     """
 
     k: int | None = None
-    temperature: float = 0.07  # τ
+    temperature: float = 0.07
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:
@@ -83,11 +88,11 @@ class KnnVote:
         return f"weighted, temperature {self.temperature:g}"
 
     def of(self, k: int | None) -> "KnnVote":
-        """Return the same vote of another number of neighbors; None: of all, or 200 where there are more."""
+        """Return the same vote of ``k`` neighbors; None: of all, or 200 where there are more."""
         return replace(self, k=k)
 
     def votes(self, below_first: Float[Tensor, "*neighbors"]) -> Float[Tensor, "*neighbors"]:
-        """Return exp(s/τ), divided by that of the nearest neighbor."""
+        """Return exp(s/τ), divided by that of the nearest neighbor: 1 for that one, at most 1 for others."""
         return torch.exp(below_first / self.temperature)
 
     def shares(self, ranking: Float[Tensor, "*query way"]) -> Float[Tensor, "*query way"]:
@@ -113,7 +118,10 @@ class KnnVote:
 class MajorityVote:
     """The class with most of the k nearest supports; explained is the mean similarity of a class's voters.
 
-    A count does not change with the image until a neighbor does, so it has no contributions of its own.
+    A count does not change with the image until a neighbor does, so it has no contributions of its own. ``k`` neighbors
+    vote; None: 200, or all where there are fewer.
+
+    Raises: ``ValueError`` when it decides, for a k below 1 or above the number of supports.
     """
 
     k: int | None = None
@@ -131,7 +139,7 @@ class MajorityVote:
     def decision_scores(
         self, query: Float[Tensor, "*#batch channel"], supports: SupportSet, similarity: Similarity
     ) -> Float[Tensor, "*batch way"]:
-        """Count the voters of each class."""
+        """Count the voters of each class, from 0 to k."""
         return self.voters(query, supports, similarity).sum(dim=-1).to(query.dtype)
 
     def weights(
@@ -157,7 +165,7 @@ class MajorityVote:
         return "one each"
 
     def of(self, k: int | None) -> "MajorityVote":
-        """Return the same vote of another number of neighbors; None: of all, or 200 where there are more."""
+        """Return the same vote of ``k`` neighbors; None: of all, or 200 where there are more."""
         return replace(self, k=k)
 
     def votes(self, below_first: Float[Tensor, "*neighbors"]) -> Float[Tensor, "*neighbors"]:

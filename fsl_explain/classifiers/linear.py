@@ -4,12 +4,13 @@ Source: Chen et al., "A Closer Look at Few-shot Classification", 2019. Both end 
 that a class's weight vector is Σ_k α_k q'_k, and its score a weighted sum of similarities to all supports.
 """
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from sklearn.linear_model import LogisticRegression as SklearnLogisticRegression
 from torch import Tensor
 
@@ -51,15 +52,30 @@ class Fit(Protocol):
 
 @dataclass(frozen=True)
 class LogisticRegression:
-    """Multinomial logistic regression with an L2 penalty, fitted on the supports; takes products, the cosine too."""
+    """Multinomial logistic regression with an L2 penalty, fitted on the supports at each call.
+
+    Its inputs are the embeddings with ``similarity="inner-product"``, and with the cosine their directions. The larger
+    ``inverse_penalty``, C of scikit-learn, the less the weights are held near 0; infinity: not at all.
+
+    Raises: ``ValueError`` for an ``inverse_penalty`` that is not above 0.
+    """
 
     is_linear_in_embeddings: ClassVar[bool] = True
-    inverse_penalty: float = 1.0  # C of scikit-learn
+    inverse_penalty: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.inverse_penalty > 0:
+            raise Mistake(
+                f"a logistic regression needs an inverse_penalty above 0, but got {self.inverse_penalty}; 1 is usual."
+            )
 
     def class_scores(
         self, query: Float[Tensor, "*#batch channel"], supports: SupportSet, similarity: Similarity
     ) -> Float[Tensor, "*batch way"]:
-        """Return the logit of each class."""
+        """Return the logit of each class, of any sign, minus infinity for a class without supports.
+
+        Raises: ``ValueError`` for a similarity that is no product, or supports of one class alone.
+        """
         return logits_of(query, supports, similarity, self.fit)
 
     decision_scores = class_scores
@@ -77,11 +93,13 @@ class LogisticRegression:
     def voters(
         self, query: Float[Tensor, "*#batch channel"], supports: SupportSet, similarity: Similarity
     ) -> Bool[Tensor, "*batch way shot"]:
-        """Mark all supports."""
+        """Mark all supports that are no padding."""
         return every_valid(query, supports, similarity)
 
-    def fit(self, samples: Tensor, labels: Tensor, way: int) -> tuple[Tensor, Tensor]:
-        """Return weight vectors and intercepts."""
+    def fit(
+        self, samples: Float[Tensor, "sample channel"], labels: Int[Tensor, "sample"], way: int
+    ) -> tuple[Float[Tensor, "way channel"], Float[Tensor, "way"]]:
+        """Return weight vectors and intercepts; ``labels`` are from 0 to ``way`` - 1, each of them there."""
         fitted = SklearnLogisticRegression(C=self.inverse_penalty, max_iter=1000)
         fitted.fit(samples.cpu().numpy(), labels.cpu().numpy())
         vectors = torch.from_numpy(fitted.coef_).to(samples)
@@ -95,19 +113,33 @@ class LogisticRegression:
 class CosineClassifier:
     """Baseline++: class scores scale · cos(z', w_c), w fitted by gradient descent on the cross-entropy.
 
+    ``steps`` of gradient descent with momentum 0.9 and ``learning_rate`` are done at each call; 0 leave w at the means.
     DEVIATION: w starts at the class means instead of random values, so that the result is the same on
     every run and lies in the span of the supports.
+
+    Raises: ``ValueError`` for a scale or a learning rate that is not finite and above 0, or steps below 0.
     """
 
     is_linear_in_embeddings: ClassVar[bool] = True
     scale: float = 10.0
-    steps: int = 100  # of gradient descent
-    learning_rate: float = 0.1  # of gradient descent
+    steps: int = 100
+    learning_rate: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name, value in (("scale", self.scale), ("learning_rate", self.learning_rate)):
+            if not (math.isfinite(value) and value > 0):
+                raise Mistake(f"a cosine classifier needs a finite {name} above 0, but got {value}.")
+        if self.steps < 0:
+            raise Mistake(f"a cosine classifier needs 0 steps or more, but got {self.steps}; 100 is usual.")
 
     def class_scores(
         self, query: Float[Tensor, "*#batch channel"], supports: SupportSet, similarity: Similarity
     ) -> Float[Tensor, "*batch way"]:
-        """Return the scaled cosine to each class's weight vector."""
+        """Return the scaled cosine to each class's weight vector, from -scale to scale.
+
+        A class without supports scores minus infinity. Raises: ``ValueError`` for a similarity other than the cosine,
+        or supports of one class alone.
+        """
         return logits_of(query, supports, self._checked(similarity), self.fit)
 
     decision_scores = class_scores
@@ -125,7 +157,7 @@ class CosineClassifier:
     def voters(
         self, query: Float[Tensor, "*#batch channel"], supports: SupportSet, similarity: Similarity
     ) -> Bool[Tensor, "*batch way shot"]:
-        """Mark all supports."""
+        """Mark all supports that are no padding."""
         return every_valid(query, supports, similarity)
 
     def _checked(self, similarity: Similarity) -> Similarity:
@@ -133,8 +165,13 @@ class CosineClassifier:
             raise Mistake("expected similarity='cosine' with a cosine classifier, but got another; use cosine.")
         return similarity
 
-    def fit(self, samples: Tensor, labels: Tensor, way: int) -> tuple[Tensor, Tensor]:
-        """Return weight vectors, of length ``scale``, and intercepts of 0."""
+    def fit(
+        self, samples: Float[Tensor, "sample channel"], labels: Int[Tensor, "sample"], way: int
+    ) -> tuple[Float[Tensor, "way channel"], Float[Tensor, "way"]]:
+        """Return weight vectors, of length ``scale``, and intercepts of 0, of samples of norm 1.
+
+        ``labels`` are from 0 to ``way`` - 1, each of them there.
+        """
         with torch.inference_mode(False), torch.enable_grad():
             samples, labels = samples.clone(), labels.clone()  # a clone made here has gradients in inference mode, too
             members = F.one_hot(labels, way).to(samples).T

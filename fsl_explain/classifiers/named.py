@@ -14,9 +14,12 @@ RULES: Registry[Rule] = registries.RULES
 
 
 def named_rule(name: str, k: int | None = None, temperature: float | None = None) -> Rule:
-    """Return a rule by name, a vote with its number of neighbors and its temperature where they are given.
+    """Return a rule by name, a vote with its number ``k`` of neighbors and its ``temperature`` where they are given.
 
-    Raises: ``LookupError`` for an unknown name; ``ValueError`` for an option the rule does not have.
+    Both are as ``KnnVote`` says; whether there are k neighbors is seen when the rule decides.
+
+    Raises: ``LookupError`` for an unknown name; ``ValueError`` for an option the rule does not have, or a temperature
+    that is not above 0.
     """
     rule = RULES[name]
     given = {"k": k, "temperature": temperature}
@@ -42,5 +45,5 @@ def votes() -> list[str]:
 
 
 def has_option(rule: Rule, option: str) -> bool:
-    """Say whether a rule has a setting of this name."""
+    """Say whether a rule has a setting that is called ``option``, such as ``k``."""
     return is_dataclass(rule) and option in {field.name for field in fields(rule)}

@@ -33,20 +33,24 @@ EPS = 1e-5  # of batch normalization
 class RelationNetwork(WithoutForm):
     """The relation, in (0, 1), of flattened maps by a relation module; larger is more alike.
 
-    An encoder for it has ``pooling="flatten"``, square maps and no head. Of several shots the paper sums the maps of a
-    class: that is ``rule="prototype"``, their mean, with ``shots``, by which the gallery's maps are multiplied.
+    ``weights`` are the module's parameters by their names in the official code; ``load`` reads them. An encoder for it
+    has ``pooling="flatten"``, square maps and no head. Of several shots the paper sums the maps of a class: that is
+    ``rule="prototype"``, their mean, with ``shots``, by which the gallery's maps are multiplied.
     DEVIATION: batch normalization uses its running statistics, where the published test takes those of the batch, so
     that a relation would depend on the other pairs compared with it.
     """
 
-    weights: Mapping[str, Tensor]  # of the relation module, by their names in the official code
+    weights: Mapping[str, Tensor]
     shots: int = 1
 
     @classmethod
     def load(cls, path: str | Path, shots: int = 1) -> "RelationNetwork":
-        """Read a relation module in the layout of its publication: ``layer1``, ``layer2``, ``fc1`` and ``fc2``.
+        """Read a file of a relation module as it was published: ``layer1``, ``layer2``, ``fc1`` and ``fc2``.
 
-        Raises: ``FileNotFoundError``; ``ValueError`` for a file of other parts, or a number of shots below 1.
+        ``shots`` are those of a class, as the class says; ``rule="relation-network"`` sets them by itself.
+
+        Raises: ``FileNotFoundError``; ``ValueError`` for a file of other parts or with values that are not finite, or a
+        number of shots below 1.
         """
         if shots < 1:
             raise Mistake(f"expected at least one shot, but got {shots}.")
@@ -68,7 +72,7 @@ class RelationNetwork(WithoutForm):
     def pairwise(
         self, query: Float[Tensor, "*#batch query channel"], gallery: Float[Tensor, "*#batch gallery channel"]
     ) -> Float[Tensor, "*batch query gallery"]:
-        """Return the relation of every query to every support, both as flattened maps.
+        """Return the relation, in (0, 1), of every query to every support, both as flattened maps.
 
         Raises: ``ValueError`` for embeddings that are no maps of the module's channels and size.
         """

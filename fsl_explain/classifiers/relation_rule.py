@@ -26,7 +26,10 @@ class RelationRule:
     is_linear_in_embeddings: ClassVar[bool] = False
 
     def compared_by(self, similarity: Similarity, supports: SupportSet) -> Similarity:
-        """Return the module that multiplies the mean of a class's maps by its shots, which is their sum."""
+        """Return the module that multiplies the mean of a class's maps by its shots, which is their sum.
+
+        Raises: ``ValueError`` as the class says.
+        """
         if not isinstance(similarity, RelationNetwork):
             raise Mistake(
                 "the rule relation-network compares by a relation module, but the similarity is none; give "

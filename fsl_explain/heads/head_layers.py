@@ -13,11 +13,14 @@ def projection_head(widths: Sequence[int], normalize: bool) -> nn.Sequential:
     """Return linear layers with bias and a ReLU between any two; ``widths`` lead from the maps to the embedding.
 
     With ``normalize`` embeddings have norm 1. Layers are numbered as in MoCo's ``fc``: 0 and 2 for a two-layer head.
+    Weights are random, drawn as PyTorch does.
 
-    Raises: ``ValueError`` for fewer than two widths.
+    Raises: ``ValueError`` for fewer than two widths, or one below 1.
     """
-    if len(widths) < 2:
-        raise Mistake(f"expected the channels of the maps and of the embedding, but got {list(widths)}; give both.")
+    if len(widths) < 2 or min(widths) < 1:
+        raise Mistake(
+            f"expected the channels of the maps and of the embedding, 1 or more, but got {list(widths)}; give both."
+        )
     layers: list[nn.Module] = []
     for into, out in pairwise(widths):
         layers += [nn.Linear(into, out), nn.ReLU()]

@@ -24,13 +24,13 @@ WHATEVER_ENTERS: set[Callable[..., list[Stage]]] = set()  # functions of layers 
 
 @dataclass(frozen=True)
 class Linearization:
-    """A head at given pooled values. Law: ``apply G to z, add offset`` gives ``head(z)``."""
+    """The ``stages`` of a head, its layers frozen at the values ``pooled``. Law: G z + ``offset`` is ``head(z)``."""
 
-    stages: tuple[Stage, ...]  # the layers of the head, each linear with its gains frozen
+    stages: tuple[Stage, ...]
     pooled: Float[Tensor, "*batch channel"]
 
     def pull_back(self, gradient: Float[Tensor, "*queries out"]) -> Float[Tensor, "*queries channel"]:
-        """Return Gᵀ g: an embedding-side vector expressed on the pooled channels."""
+        """Return Gᵀ g: an embedding-side vector g, the ``gradient``, expressed on the pooled channels."""
         for stage in reversed(self.stages):
             gradient = stage.transpose(gradient)
         return gradient
@@ -102,7 +102,7 @@ def linearize(
 ) -> Linearization:
     """Freeze a head's gains at the given pooled values; ``known`` are values that enter some of its layers.
 
-    Raises: ``ValueError`` for a layer that is not supported, naming those that are.
+    Raises: ``ValueError`` for a layer that is not supported, naming those that are, or that normalizes otherwise.
     """
     return Linearization(tuple(stages_along([head], pooled, known)), pooled)
 

@@ -1,8 +1,4 @@
-"""Pooling of activation maps to one value per channel, and each cell's share of that value.
-
-A pooling is a frozen value with three functions. Laws: the shares of a channel sum to its pooled
-value; ``spread(maps, weights)`` is the sum over channels of ``weights`` times ``shares``.
-"""
+"""Pooling of activation maps to one value per channel, and each cell's share of that value."""
 
 import math
 from dataclasses import dataclass
@@ -19,7 +15,11 @@ from fsl_explain.traces import weighted_sum
 
 @runtime_checkable
 class Pooling(Protocol):
-    """How activation maps become one value per channel."""
+    """How activation maps become one value per channel, and what each cell has in it.
+
+    Laws: the shares of a channel sum to its pooled value; ``spread(maps, weights)`` is the sum over channels of
+    ``weights`` times ``shares``. All are in the unit of the activations.
+    """
 
     def __call__(self, maps: Float[Tensor, "*batch channel h w"]) -> Float[Tensor, "*batch channel"]:
         """Pool each map to one value."""
@@ -61,7 +61,7 @@ class GlobalAveragePooling:
     def spread(
         self, maps: Float[Tensor, "*batch channel h w"], weights: Float[Tensor, "*queries channel"]
     ) -> Float[Tensor, "... h w"]:
-        """Sum the shares over channels without writing them out."""
+        """Sum the shares over channels with one weight a channel, without writing them out."""
         return weighted_sum(maps, weights / (maps.shape[-2] * maps.shape[-1]))
 
 
@@ -82,7 +82,7 @@ class GlobalMaxPooling:
     def spread(
         self, maps: Float[Tensor, "*batch channel h w"], weights: Float[Tensor, "*queries channel"]
     ) -> Float[Tensor, "... h w"]:
-        """Sum the shares over channels."""
+        """Sum the shares over channels with one weight a channel."""
         return weighted_sum(self.shares(maps), weights)
 
 
@@ -90,7 +90,8 @@ class GlobalMaxPooling:
 class LogSumExpPooling:
     """z = (1/r) log mean_p exp(r A_p), between the mean (r → 0) and the maximum (r → ∞).
 
-    A cell's share is its Aumann-Shapley value A_p ∫₀¹ softmax_p(r a A) da.
+    ``r`` is in units of one over an activation. A cell's share is its Aumann-Shapley value A_p ∫₀¹ softmax_p(r a A) da.
+
     Raises: ``ValueError`` for an r that is not finite and above 0.
     """
 
@@ -115,7 +116,7 @@ class LogSumExpPooling:
     def spread(
         self, maps: Float[Tensor, "*batch channel h w"], weights: Float[Tensor, "*queries channel"]
     ) -> Float[Tensor, "... h w"]:
-        """Sum the shares over channels."""
+        """Sum the shares over channels with one weight a channel."""
         return weighted_sum(self.shares(maps), weights)
 
 
@@ -124,6 +125,7 @@ class GeneralizedMeanPooling:
     """z = (mean_p max(A_p, eps)^p)^(1/p), between the mean (p = 1) and the maximum (p → ∞) (Radenovic et al., 2019).
 
     A cell's share is z A_p^p / Σ A^p. Activations below eps, negative ones among them, count as eps, so z is positive.
+
     Raises: ``ValueError`` for a p or an eps that is not finite and above 0.
     """
 
@@ -148,7 +150,7 @@ class GeneralizedMeanPooling:
     def spread(
         self, maps: Float[Tensor, "*batch channel h w"], weights: Float[Tensor, "*queries channel"]
     ) -> Float[Tensor, "... h w"]:
-        """Sum the shares over channels."""
+        """Sum the shares over channels with one weight a channel."""
         return weighted_sum(self.shares(maps), weights)
 
     def _relative(

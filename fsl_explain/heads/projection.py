@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from episodes.errors import Mistake
+from episodes.errors import Mistake, WrongType
 from fsl_explain.heads.direction import direction
 
 
@@ -21,7 +21,9 @@ class L2Normalize(nn.Module):
 class Power(nn.Module):
     """x → x^beta of what is above 0, else 0: Tukey's ladder of powers, as in Yang et al., 2021, with beta = 0.5.
 
-    It makes skewed activations more like a Gaussian's. Raises: ``ValueError`` for a beta that is not above 0.
+    It makes skewed activations more like a Gaussian's.
+
+    Raises: ``ValueError`` for a beta that is not finite and above 0.
     """
 
     def __init__(self, beta: float = 0.5) -> None:
@@ -31,7 +33,7 @@ class Power(nn.Module):
         self.beta = beta
 
     def forward(self, values: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch channel"]:
-        """Return the powers."""
+        """Return the powers, at least 0."""
         return values.clamp(min=0).pow(self.beta)
 
     def extra_repr(self) -> str:
@@ -42,13 +44,15 @@ class Power(nn.Module):
 class Center(nn.Module):
     """Subtract a stored mean, that of the base set's embeddings in SimpleShot (Wang et al., 2019).
 
-    Raises: ``ValueError`` for a mean that is not a finite vector.
+    Raises: ``ValueError`` for a mean that is not a finite vector; ``TypeError`` for one that is no tensor.
     """
 
     mean: Tensor
 
     def __init__(self, mean: Float[Tensor, "..."]) -> None:
         super().__init__()
+        if not isinstance(mean, Tensor):
+            raise WrongType(f"expected the mean as a tensor, but got {type(mean).__name__}: use torch.tensor(mean).")
         if mean.ndim != 1:
             raise Mistake(
                 f"expected one mean per channel, but got shape {tuple(mean.shape)}: use Center.on(embeddings)."

@@ -8,6 +8,7 @@ Sources: Bach et al., 2015 (ε, z⁺); Montavon et al., 2019 (γ; composites by 
 absolute values, so that Σ|R| cannot grow.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,14 +24,20 @@ TINY = 1e8  # smallest normal numbers
 
 @dataclass(frozen=True)
 class LinearLayer:
-    """A linear layer at the values that it read."""
+    """A linear layer at the values that it read.
 
-    values: Tensor  # x
-    weight: Tensor | None  # None: all weights are positive, and part of the operation
-    bias: Tensor | None  # in a shape that goes with the outputs
-    forward: Callable[[Tensor, Tensor | None], Tensor]  # (x, w) → Σ_i x_i w_ij
-    backward: Callable[[Tensor, Tensor | None], Tensor]  # (s, w) → Σ_j w_ij s_j, with queries leading
-    depth: int = 0  # doublings of the grid that lie behind it
+    ``values`` are x, rows of images first; ``weight`` is w, None where all weights are positive and
+    part of the operation; ``bias`` is b, in a shape that goes with the outputs. ``forward`` gives Σ_i x_i w_ij of x and
+    w; ``backward`` gives Σ_j w_ij s_j of s and w, s with queries leading. ``depth`` is how many doublings of the grid
+    lie behind the layer.
+    """
+
+    values: Tensor
+    weight: Tensor | None
+    bias: Tensor | None
+    forward: Callable[[Tensor, Tensor | None], Tensor]
+    backward: Callable[[Tensor, Tensor | None], Tensor]
+    depth: int = 0
 
     def signed_sums(self) -> tuple[Tensor, Tensor]:
         """Return P and N."""
@@ -79,15 +86,18 @@ class LinearLayer:
 
 
 class Split(NamedTuple):
-    """What goes to the inputs of a layer, and what is left at its outputs."""
+    """What goes to the ``inputs`` of a layer, and what is ``left`` at its outputs; None: nothing."""
 
     inputs: Tensor
-    left: Tensor | None = None  # None: nothing
+    left: Tensor | None = None
 
 
 @runtime_checkable
 class PullbackRule(Protocol):
-    """How a linear layer splits relevance; ``reads_biases`` says whether a bias takes a share of its own."""
+    """How a linear layer splits relevance; ``reads_biases`` says whether a bias takes a share of its own.
+
+    Law: what goes to the inputs and what is left sum to the relevance, image by image.
+    """
 
     @property
     def reads_biases(self) -> bool:
@@ -95,7 +105,7 @@ class PullbackRule(Protocol):
         ...
 
     def split(self, layer: LinearLayer, relevance: Tensor) -> Split:
-        """Split the relevance of the outputs, with queries leading."""
+        """Split the relevance (query, row, …) of the outputs, which ``layer.forward`` gives as (row, …)."""
         ...
 
 
@@ -116,10 +126,10 @@ class Gamma:
     """The generalized γ rule: products, and the bias, of the sign of the output count 1 + γ times.
 
     s_j = R_j / (z_j + γ (P_j + b_j⁺)) for z_j ≥ 0, with N_j and b_j⁻ for z_j < 0; products of that sign get
-    (1 + γ) x_i w_ij s_j, others x_i w_ij s_j, and the bias (b_j + γ b_j^±) s_j. γ is at least 0. ``by_depth``
+    (1 + γ) x_i w_ij s_j, others x_i w_ij s_j, and the bias (b_j + γ b_j^±) s_j. ``gamma`` is at least 0. ``by_depth``
     multiplies γ with every doubling of the grid that lies behind the layer.
 
-    Raises: ``ValueError`` for a negative γ or a factor that is not above 0.
+    Raises: ``ValueError`` for a γ that is negative, a factor that is not above 0, or one of both that is not finite.
     """
 
     gamma: float = 0.25
@@ -127,8 +137,10 @@ class Gamma:
     reads_biases: bool = True
 
     def __post_init__(self) -> None:
-        if not (self.gamma >= 0 and self.by_depth > 0):
-            raise Mistake(f"expected gamma of at least 0 and by_depth above 0, but got {self.gamma}, {self.by_depth}.")
+        if not (self.gamma >= 0 and self.by_depth > 0 and math.isfinite(self.gamma + self.by_depth)):
+            raise Mistake(
+                f"expected finite gamma of at least 0 and by_depth above 0, but got {self.gamma}, {self.by_depth}."
+            )
 
     def split(self, layer: LinearLayer, relevance: Tensor) -> Split:
         """Split by products, those of the output's sign favored."""
@@ -139,15 +151,15 @@ class Gamma:
 class SharedGamma:
     """The γ rule without biases: shares ((1 + γ) z⁺ + z⁻) / ((1 + γ) P + N) where P + N ≥ 0, mirrored otherwise.
 
-    Raises: ``ValueError`` for a γ that is not above 0; without it the shares have no bound.
+    Raises: ``ValueError`` for a ``gamma`` that is not finite and above 0; without it the shares have no bound.
     """
 
     gamma: float = 0.25
     reads_biases: bool = False
 
     def __post_init__(self) -> None:
-        if not self.gamma > 0:
-            raise Mistake(f"expected gamma above 0, but got {self.gamma}.")
+        if not (math.isfinite(self.gamma) and self.gamma > 0):
+            raise Mistake(f"expected a finite gamma above 0, but got {self.gamma}.")
 
     def split(self, layer: LinearLayer, relevance: Tensor) -> Split:
         """Split by products, those of the sign of their sum favored."""
@@ -158,16 +170,17 @@ class SharedGamma:
 class Epsilon:
     """s_j = R_j / (z_j ± ε), the sign that of z_j; the bias gets b_j s_j, and what ε takes is left, too.
 
-    ε is in units of the root mean square of the layer's outputs, above 0.
-    Raises: ``ValueError`` for another ε.
+    ``epsilon`` is in units of the root mean square of the layer's outputs, above 0.
+
+    Raises: ``ValueError`` for another ε, or one that is not finite.
     """
 
     epsilon: float = 0.1
     reads_biases: bool = True
 
     def __post_init__(self) -> None:
-        if not self.epsilon > 0:
-            raise Mistake(f"expected epsilon above 0, but got {self.epsilon}.")
+        if not (math.isfinite(self.epsilon) and self.epsilon > 0):
+            raise Mistake(f"expected a finite epsilon above 0, but got {self.epsilon}.")
 
     def split(self, layer: LinearLayer, relevance: Tensor) -> Split:
         """Split by products as they are."""

@@ -28,30 +28,38 @@ from fsl_explain.readouts.cells import normalize
 class Block:
     """How one block writes into its query tokens, by layers that share the network's parameters.
 
-    ``latent`` are queries that are no tokens, as in attention pooling; then nothing of the query itself remains.
+    ``norm`` is that of the tokens that are read; ``query``, ``key`` and ``value`` make those of all ``heads``;
+    ``query_norm`` and ``key_norm`` are of one head; ``rotate`` turns queries and keys by their positions, over all
+    tokens; ``scale`` is the factor of their products, None: one over the root of a head's width. ``out`` leads from the
+    heads' outputs to what is added to the query, ``mlp``, its norm included, from there to what is added next;
+    ``activation`` is its layer that is entered by what its first layer gives. ``latent`` are queries that are no
+    tokens, as in attention pooling; then nothing of the query itself remains.
     """
 
-    norm: nn.Module  # of the tokens that are read
+    norm: nn.Module
     query: Affine | None
     key: Affine
     value: Affine
     heads: int
-    out: nn.Module  # from the heads' outputs to what is added to the query
-    mlp: nn.Module | None  # from the query to what is added to it next, its norm included
-    query_norm: nn.Module | None = None  # of one head
+    out: nn.Module
+    mlp: nn.Module | None
+    query_norm: nn.Module | None = None
     key_norm: nn.Module | None = None
-    rotate: Callable[[Float[Tensor, "*batch head token width"]], Tensor] | None = None  # of positions, over all tokens
-    scale: float | None = None  # of the products; None: one over the root of a head's width
+    rotate: Callable[[Float[Tensor, "*batch head token width"]], Tensor] | None = None
+    scale: float | None = None
     latent: Float[Tensor, "query channel"] | None = None
-    activation: nn.Module | None = None  # the layer of ``mlp`` that is entered by what its first layer gives
+    activation: nn.Module | None = None
 
 
 @dataclass(frozen=True)
 class Heard:
-    """What a network's own pass showed of a block's queries, so that it need not be computed again."""
+    """What a network's own pass showed of a block's queries, so that it need not be computed again.
 
-    after: Float[Tensor, "*batch query channel"] | None = None  # as they left the attention, the query added
-    inside: Float[Tensor, "*batch query hidden"] | None = None  # as they entered the MLP's activation
+    ``after`` is how they left the attention, the query added; ``inside`` how they entered the MLP's activation.
+    """
+
+    after: Float[Tensor, "*batch query channel"] | None = None
+    inside: Float[Tensor, "*batch query hidden"] | None = None
 
 
 UNHEARD = Heard()

@@ -30,22 +30,28 @@ ROUNDING = 1e-12
 class AtScales:
     """The mean of the similarities at several scales, one similarity and one weight a scale.
 
-    Rules, votes and linear classifiers take it as any other; a prototype has a mean embedding at each scale.
+    ``sides`` are those of the images in pixels, to name the scales by; ``weights`` are positive and sum to 1, so that
+    the mean has the unit and the range of the ``similarities``. ``AtScales.of`` makes one of one similarity. Rules,
+    votes and linear classifiers take it as any other; a prototype has a mean embedding at each scale.
     """
 
     similarities: tuple[Similarity, ...]
-    sides: tuple[int, ...]  # of the images in pixels, to name the scales by
-    weights: tuple[float, ...]  # a, positive, that sum to 1
+    sides: tuple[int, ...]
+    weights: tuple[float, ...]
 
     @classmethod
-    def of(cls, similarity: Similarity, sides: Sequence[int], weights: Sequence[float] | None = None) -> "AtScales":
+    def of(
+        cls, similarity: str | Similarity, sides: Sequence[int], weights: Sequence[float] | None = None
+    ) -> "AtScales":
         """Take one similarity at every scale, with equal weights unless given; only their ratios count.
 
-        Raises: ``ValueError`` for weights that are not positive, or of another number.
+        Raises: ``ValueError`` for no sides, for weights that are not positive, or of another number, and for a
+        similarity at scales; as ``named_similarity``.
         """
-        if isinstance(similarity, AtScales):
+        plain: Similarity = registries.SIMILARITIES.find(similarity)
+        if isinstance(plain, AtScales):
             raise Mistake("expected a similarity of one scale, but got one at scales already; give the plain one.")
-        return cls((similarity,) * len(sides), tuple(sides), mean_weights(sides, weights))
+        return cls((plain,) * len(sides), tuple(sides), mean_weights(sides, weights))
 
     def parts(self, embeddings: Float[Tensor, "*batch channel"]) -> tuple[Float[Tensor, "*batch part"], ...]:
         """Return the embeddings at each scale. Raises: ``ValueError`` for a length that is no multiple of the scales'.
@@ -76,14 +82,20 @@ class AtScales:
     def contributions(
         self, query: Float[Tensor, "*pairs channel"], support: Float[Tensor, "*pairs channel"]
     ) -> Float[Tensor, "*pairs channel"]:
-        """Split it into one addend per channel of each scale, those of the scales behind each other."""
+        """Split it into one addend per channel of each scale, those of the scales behind each other.
+
+        Raises: ``ValueError`` where that of a scale is no sum over channels.
+        """
         sides = zip(self.similarities, self.weights, self.parts(query), self.parts(support), strict=True)
         return torch.cat([weight * one.contributions(left, right) for one, weight, left, right in sides], dim=-1)
 
     def form(
         self, query: Float[Tensor, "*#pairs channel"], support: Float[Tensor, "*#pairs channel"]
     ) -> SideBySideForms:
-        """Write it as the forms at each scale, whose matrices are the blocks of M."""
+        """Write it as the forms at each scale, whose matrices are the blocks of M.
+
+        Raises: ``ValueError`` where that of a scale has none.
+        """
         sides = zip(self.similarities, self.parts(query), self.parts(support), strict=True)
         return SideBySideForms(tuple(_plain(one, left, right) for one, left, right in sides), self.weights)
 
@@ -138,8 +150,10 @@ class AtScales:
 def mean_weights(sides: Sequence[int], weights: Sequence[float] | None) -> tuple[float, ...]:
     """Return the weights of a mean over scales, which sum to 1: equal ones, or those in the ratios given.
 
-    Raises: ``ValueError`` for weights that are not positive, or of another number than the scales.
+    Raises: ``ValueError`` for no scales, or weights that are not positive or of another number than the scales.
     """
+    if not sides:
+        raise Mistake("expected at least one scale, but got none; give sides in pixels, such as (224, 448).")
     if weights is None:
         return (1 / len(sides),) * len(sides)
     given = [float(weight) for weight in weights]

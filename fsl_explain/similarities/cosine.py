@@ -13,7 +13,7 @@ from fsl_explain.similarities.traits import InFloat32, Traits
 def pairwise(
     query: Float[Tensor, "*#batch query channel"], gallery: Float[Tensor, "*#batch gallery channel"]
 ) -> Float[Tensor, "*batch query gallery"]:
-    """Return the cosine similarity, in [-1, 1], of every query to every gallery embedding."""
+    """Return the cosine similarity, in [-1, 1], of every query to every gallery embedding; that to a zero one is 0."""
     return direction(query) @ direction(gallery).transpose(-1, -2)
 
 

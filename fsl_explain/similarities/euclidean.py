@@ -34,7 +34,7 @@ def form(query: Float[Tensor, "*#pairs channel"], support: Float[Tensor, "*#pair
 def prototype_weights(
     supports: Float[Tensor, "*#classes shot channel"], valid: Bool[Tensor, "*#classes shot"]
 ) -> tuple[Float[Tensor, "*classes shot"], Float[Tensor, "*classes"]]:
-    """Weigh every support alike and add the variance of the class, which differs between classes."""
+    """Weigh every support alike and add the variance of the class, at least 0, which differs between classes."""
     uniform = uniform_weights(supports, valid)
     prototype = (uniform[..., None] * supports).sum(dim=-2, keepdim=True)
     variance = (uniform * (supports - prototype).square().sum(dim=-1)).sum(dim=-1)

@@ -13,14 +13,15 @@ class Form:
     """A similarity written as S = z'ᵀ M q' + u·z' + v·q' + k, with M = scale · metric.
 
     Norms and other gains are frozen at the pair's own values. Law: ``value(z', q')`` is the similarity of
-    the pair. Dimensions that are the same for all pairs may have size 1.
+    the pair. A ``metric`` of None is the identity; ``query_slope`` is u, ``support_slope`` v and ``constant`` k, 0
+    where they are None. Dimensions that are the same for all pairs may have size 1.
     """
 
     scale: Float[Tensor, "*#pairs"]
-    metric: Float[Tensor, "channel channel"] | None = None  # None: the identity
-    query_slope: Float[Tensor, "*#pairs channel"] | None = None  # u
-    support_slope: Float[Tensor, "*#pairs channel"] | None = None  # v
-    constant: Float[Tensor, "*#pairs"] | None = None  # k
+    metric: Float[Tensor, "channel channel"] | None = None
+    query_slope: Float[Tensor, "*#pairs channel"] | None = None
+    support_slope: Float[Tensor, "*#pairs channel"] | None = None
+    constant: Float[Tensor, "*#pairs"] | None = None
 
     def value(
         self, query: Float[Tensor, "*#pairs channel"], support: Float[Tensor, "*#pairs channel"]
@@ -108,11 +109,12 @@ class Form:
 class SideBySideForms:
     """The weighted sum of the forms of parts that stand behind each other in the embeddings, all of one length.
 
-    It answers all that a ``Form`` does, with the same laws: M has the parts' matrices as its blocks.
+    It answers all that a ``Form`` does, with the same laws: M has the matrices of ``parts`` as its blocks, each times
+    its number in ``weights``.
     """
 
     parts: tuple[Form, ...]
-    weights: tuple[float, ...]  # a of each part
+    weights: tuple[float, ...]
 
     def value(
         self, query: Float[Tensor, "*#pairs channel"], support: Float[Tensor, "*#pairs channel"]

@@ -12,14 +12,14 @@ from fsl_explain.similarities.traits import InFloat32, Traits, unchanged
 def pairwise(
     query: Float[Tensor, "*#batch query channel"], gallery: Float[Tensor, "*#batch gallery channel"]
 ) -> Float[Tensor, "*batch query gallery"]:
-    """Return the inner product of every query with every gallery embedding."""
+    """Return the inner product, of any sign and size, of every query with every gallery embedding."""
     return query @ gallery.transpose(-1, -2)
 
 
 def contributions(
     query: Float[Tensor, "*#pairs channel"], support: Float[Tensor, "*#pairs channel"]
 ) -> Float[Tensor, "*pairs channel"]:
-    """Split the inner product of each pair into one signed addend per channel."""
+    """Split the inner product of each pair into one addend per channel; a negative one speaks against the match."""
     return query * support
 
 

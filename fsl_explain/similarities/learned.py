@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, NoReturn
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -38,7 +39,8 @@ class WithoutForm:
 class LearnedSimilarity(WithoutForm):
     """The similarity that a function gives every query (…, query, J) with every gallery embedding (…, gallery, J').
 
-    Larger is more alike. It must be differentiable with PyTorch by both, from which decisions by it are explained.
+    ``function`` returns (…, query, gallery), of any unit; larger is more alike. It must be differentiable with PyTorch
+    by both, from which decisions by it are explained.
     """
 
     function: Callable[[Tensor, Tensor], Tensor]
@@ -46,5 +48,14 @@ class LearnedSimilarity(WithoutForm):
     def pairwise(
         self, query: Float[Tensor, "*#batch query channel"], gallery: Float[Tensor, "*#batch gallery channel"]
     ) -> Float[Tensor, "*batch query gallery"]:
-        """Return the function's values."""
-        return self.function(query, gallery)
+        """Return the function's values. Raises: ``ValueError`` for another shape than (…, query, gallery)."""
+        found = self.function(query, gallery)
+        leading = torch.broadcast_shapes(query.shape[:-2], gallery.shape[:-2])
+        shape = (*leading, query.shape[-2], gallery.shape[-2])
+        if not isinstance(found, Tensor) or found.shape != shape:
+            got = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+            raise Mistake(
+                f"expected a learned similarity of shape {shape} for queries {tuple(query.shape)} and a gallery "
+                f"{tuple(gallery.shape)}, but its function returned {got}; compare every query with every other."
+            )
+        return found

@@ -16,12 +16,14 @@ from fsl_explain.similarities.traits import Traits
 
 @dataclass(frozen=True)
 class Mahalanobis:
-    """The similarity of one inverse covariance, symmetric and positive definite.
+    """The similarity of one inverse covariance: minus the square of a distance in standard deviations, at most 0.
 
-    Raises: ``ValueError`` for a matrix that is neither.
+    ``precision`` is Σ⁻¹, symmetric and positive definite.
+
+    Raises: ``ValueError`` for a matrix that is not; whatever compares, for embeddings of other channels.
     """
 
-    precision: Float[Tensor, "channel channel"]  # Σ⁻¹
+    precision: Float[Tensor, "channel channel"]
 
     def __post_init__(self) -> None:
         matrix = self.precision
@@ -36,11 +38,18 @@ class Mahalanobis:
     def fit(cls, embeddings: Float[Tensor, "image channel"], labels: Tensor | None = None) -> "Mahalanobis":
         """Estimate the covariance of embeddings with Ledoit-Wolf shrinkage, around class means where labels are given.
 
-        Classes of a single image tell nothing about the spread within a class; if there are no others, the
-        spread around the common mean is taken.
+        ``labels`` say which class each image is of. Classes of a single image tell nothing about the spread within a
+        class; if there are no others, the spread around the common mean is taken.
 
-        Raises: ``ValueError`` for embeddings that do not differ enough to estimate anything.
+        Raises: ``ValueError`` for embeddings that do not differ enough to estimate anything or are not finite, and for
+        another number of labels.
         """
+        if labels is not None and len(labels) != len(embeddings):
+            raise Mistake(
+                f"expected a label for each of {len(embeddings)} embeddings, but got {len(labels)}; give as many."
+            )
+        if not bool(torch.isfinite(embeddings).all()):
+            raise Mistake("a covariance needs finite embeddings, but got some that are not; leave these images out.")
         values = embeddings.double().cpu()
         deviations = values - values.mean(dim=0)
         if labels is not None:
@@ -63,7 +72,16 @@ class Mahalanobis:
 
     def whitened(self, values: Float[Tensor, "*batch channel"]) -> Float[Tensor, "*batch channel"]:
         """Return z'L: embeddings whose Euclidean distance is this one."""
-        return values @ self._whitening.to(values)
+        return values @ self._for(values, self._whitening)
+
+    def _for(self, values: Tensor, matrix: Tensor) -> Tensor:
+        """Return a matrix in the precision and on the device of embeddings that it goes with."""
+        if values.shape[-1] != matrix.shape[0]:
+            raise Mistake(
+                f"expected embeddings of {matrix.shape[0]} channels, as the Mahalanobis distance was made for, but got "
+                f"{values.shape[-1]}; fit it on embeddings of the same encoder."
+            )
+        return matrix.to(values)
 
     @property
     def traits(self) -> Traits:
@@ -81,7 +99,7 @@ class Mahalanobis:
         query: Float[Tensor, "*pairs channel"],  # noqa: ARG002 - the signature of every similarity
         support: Float[Tensor, "*pairs channel"],  # noqa: ARG002
     ) -> Float[Tensor, "*pairs channel"]:
-        """Refuse: with a full covariance each addend belongs to a pair of channels."""
+        """Refuse: with a full covariance each addend belongs to a pair of channels. Raises: ``ValueError``."""
         raise Mistake(
             "fam needs a similarity that is a sum over channels, but a Mahalanobis distance is a sum over pairs of "
             "channels; use method='exact' or 'contrast'."
@@ -89,12 +107,12 @@ class Mahalanobis:
 
     def form(self, query: Float[Tensor, "*#pairs channel"], support: Float[Tensor, "*#pairs channel"]) -> Form:
         """Write it as 2 z'ᵀΣ⁻¹q' - z'ᵀΣ⁻¹z' - q'ᵀΣ⁻¹q', with u = -Σ⁻¹z' and v = -Σ⁻¹q' frozen."""
-        metric = self.precision.to(query)
+        metric = self._for(query, self.precision)
         plain = euclidean.form(query, support)
         return Form(plain.scale, metric, query_slope=-query @ metric, support_slope=-support @ metric)
 
     def prototype_weights(
         self, supports: Float[Tensor, "*#classes shot channel"], valid: Bool[Tensor, "*#classes shot"]
     ) -> tuple[Float[Tensor, "*classes shot"], Float[Tensor, "*classes"]]:
-        """Weigh every support alike and add the variance of the class in the metric."""
+        """Weigh every support alike and add the variance of the class in the metric, at least 0."""
         return euclidean.prototype_weights(self.whitened(supports), valid)

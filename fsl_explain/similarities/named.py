@@ -12,12 +12,18 @@ SIMILARITIES: Registry[Similarity] = registries.SIMILARITIES
 
 
 def named_similarity(similarity: str | Similarity) -> Similarity:
-    """Return a similarity by name, or the one given. Raises: ``LookupError`` with the nearest names."""
+    """Return a similarity by name, or the one given.
+
+    Raises: ``LookupError`` with the nearest names; ``TypeError`` for a class or a number in place of an object.
+    """
     return SIMILARITIES.find(similarity)
 
 
 def similarity_name(similarity: str | Similarity) -> str | None:
-    """Return the name of a similarity that was given by name or as an object, or None for one without a name."""
+    """Return the name of a similarity that was given by name or as an object, or None for one without a name.
+
+    Raises: as ``named_similarity``.
+    """
     found = named_similarity(similarity)
     return next((name for name, known in SIMILARITIES.items() if known is found), None) or _composed(found)
 

@@ -18,20 +18,22 @@ from fsl_explain.similarities.form import Form
 class PairForm:
     """A similarity S = Σ_pr F_pr x_pᵀ M y_r + Σ_p u_p·x_p + Σ_r v_r·y_r + k, linear in either side.
 
-    It answers what a ``Form`` does, of local features that lie behind each other. ``beside`` are vectors b_p, one a
-    cell of the query, with v_r = Σ_p F_pr b_p: what the supports' cells make with them stands at a cell of the query,
-    where ``at_cells`` gives it, though the query's own features have no part in it. Dimensions of pairs that are the
-    same for all may have size 1.
+    It answers what a ``Form`` does, of local features that lie behind each other, ``channels`` numbers a cell. ``flow``
+    is F, ``metric`` M, where None is the identity; ``query_slope`` is u, ``support_slope`` v and ``constant`` k, 0
+    where they are None. ``beside`` are vectors b_p, one a cell of the query, that add Σ_p F_pr b_p to v_r: what the
+    supports' cells make with them stands at a cell of the query, where ``at_cells`` gives it, though the query's own
+    features have no part in it. Where it ``is_centered``, the mean over channels is first subtracted from each cell of
+    both sides. Dimensions of pairs that are the same for all may have size 1.
     """
 
-    channels: int  # of a cell
-    flow: Float[Tensor, "*#pairs p r"]  # F
-    metric: Float[Tensor, "channel channel"] | None = None  # M; None: the identity
-    query_slope: Float[Tensor, "*#pairs p channel"] | None = None  # u
-    support_slope: Float[Tensor, "*#pairs r channel"] | None = None  # v, without what follows from b
-    constant: Float[Tensor, "*#pairs"] | None = None  # k
-    beside: Float[Tensor, "*#pairs p channel"] | None = None  # b
-    is_centered: bool = False  # whether the mean over channels is first subtracted from each cell of both sides
+    channels: int
+    flow: Float[Tensor, "*#pairs p r"]
+    metric: Float[Tensor, "channel channel"] | None = None
+    query_slope: Float[Tensor, "*#pairs p channel"] | None = None
+    support_slope: Float[Tensor, "*#pairs r channel"] | None = None
+    constant: Float[Tensor, "*#pairs"] | None = None
+    beside: Float[Tensor, "*#pairs p channel"] | None = None
+    is_centered: bool = False
 
     @classmethod
     def of_pairs(
@@ -56,7 +58,9 @@ class PairForm:
         ours, theirs = (None if slope is None else _centered(slope) for slope in slopes)
         return replace(self, query_slope=ours, support_slope=theirs, is_centered=True)
 
-    def value(self, query: Float[Tensor, "*#pairs flat"], support: Float[Tensor, "*#pairs _flat"]) -> Tensor:
+    def value(
+        self, query: Float[Tensor, "*#pairs flat"], support: Float[Tensor, "*#pairs _flat"]
+    ) -> Float[Tensor, "*pairs"]:
         """Add all terms up."""
         return (self.on_support(query) * support).sum(dim=-1) + self.along_query(query)
 
@@ -134,7 +138,7 @@ class PairForm:
         return found
 
     def at(self, chosen: tuple[slice, slice]) -> "PairForm":
-        """Return the form of some of the supports, by class and shot."""
+        """Return the form of some of the supports, ``chosen`` by a slice of the classes and one of their shots."""
         slopes = (self.query_slope, self.support_slope, self.beside)
         ours, theirs, beside = (None if one is None else _chosen(one, chosen, 2) for one in slopes)
         return replace(

@@ -20,26 +20,29 @@ class Similarity(Protocol):
     def pairwise(
         self, query: Float[Tensor, "*#batch query channel"], gallery: Float[Tensor, "*#batch gallery channel"]
     ) -> Float[Tensor, "*batch query gallery"]:
-        """Return the similarity of every query to every gallery embedding."""
+        """Return the similarity of every query to every gallery embedding; larger is more alike."""
         ...
 
     def contributions(
         self, query: Float[Tensor, "*#pairs channel"], support: Float[Tensor, "*#pairs channel"]
     ) -> Float[Tensor, "*pairs channel"]:
-        """Split the similarity of each pair into one addend per channel, as FAM does.
+        """Split the similarity of each pair into one addend per channel, as FAM does; a negative one speaks against it.
 
         Raises: ``ValueError`` for a similarity that is no sum over channels.
         """
         ...
 
     def form(self, query: Float[Tensor, "*#pairs channel"], support: Float[Tensor, "*#pairs channel"]) -> AnyForm:
-        """Write the similarity of each pair as linear in either side."""
+        """Write the similarity of each pair as linear in either side. Raises: ``ValueError`` for one that is not so."""
         ...
 
     def prototype_weights(
         self, supports: Float[Tensor, "*#classes shot channel"], valid: Bool[Tensor, "*#classes shot"]
     ) -> tuple[Float[Tensor, "*classes shot"], Float[Tensor, "*classes"]]:
-        """Write the similarity to the mean of the valid supports as a weighted sum of similarities."""
+        """Write the similarity to the mean of the valid supports as a weighted sum of similarities, and a constant.
+
+        ``valid`` marks the supports that are no padding. Raises: ``ValueError`` for one that is no such sum.
+        """
         ...
 
 

@@ -39,10 +39,13 @@ class Bounded(Protocol):
 
 @dataclass(frozen=True)
 class InFloat32:
-    """How pairs are compared in float32. Those it cannot tell apart are compared by ``contributions`` in float64."""
+    """How pairs are compared in float32. Those it cannot tell apart are compared by ``contributions`` in float64.
 
-    prepared: Transform  # what of a query is compared, in float32
-    bounded: Bounded  # the comparison, and a bound on its error
+    ``prepared`` makes of a query what is compared, in float32; ``bounded`` is the comparison, and a bound on its error.
+    """
+
+    prepared: Transform
+    bounded: Bounded
 
 
 @dataclass(frozen=True)
@@ -51,22 +54,31 @@ class Traits:
 
     Laws: S(q, g) is f(q)·f(g) with f = ``inner_product_of``, and -‖f(q) - f(g)‖² with f = ``distance_of``. Either
     makes an index of S one of f's values. A linear classifier takes an S that is an inner product.
+
+    - ``divides_by_norm``: f has norm 1, which comes from a last division; S is in [-1, 1].
+    - ``is_affine_in_query``: the difference of two S of one query is affine in the query, but for that division.
+    - ``zero_has_none``: a zero embedding has no similarity and is refused.
+    - ``in_float32``: how it is searched in float32; None: in float64 alone.
+    - ``sums_over_channels``: it has ``contributions``.
+    - ``has_form``: it is linear in either side with gains frozen; False for a learned one.
+    - ``weighs_supports``: it has ``prototype_weights``; False: it compares with the mean support itself.
+    - ``parts``: how many embeddings stand behind each other and are compared each alone.
     """
 
     inner_product_of: Transform | None = None
     distance_of: Transform | None = None
-    divides_by_norm: bool = False  # f has norm 1, which comes from a last division; S is in [-1, 1]
-    is_affine_in_query: bool = False  # so is the difference of two S of one query, but for that division
-    zero_has_none: bool = False  # a zero embedding has no similarity and is refused
-    in_float32: InFloat32 | None = None  # how it is searched in float32; None: in float64 alone
-    sums_over_channels: bool = True  # False: it has no ``contributions``
-    has_form: bool = True  # False: it is not linear in either side even with gains frozen, as a learned one
-    weighs_supports: bool = True  # False: it has no ``prototype_weights``, and compares with the mean support itself
-    parts: int = 1  # embeddings that stand behind each other and are compared each alone
+    divides_by_norm: bool = False
+    is_affine_in_query: bool = False
+    zero_has_none: bool = False
+    in_float32: InFloat32 | None = None
+    sums_over_channels: bool = True
+    has_form: bool = True
+    weighs_supports: bool = True
+    parts: int = 1
 
     @property
     def transform(self) -> Transform | None:
-        """The f of either law."""
+        """The f of either law; None where neither holds, so that there is no index."""
         return self.distance_of if self.inner_product_of is None else self.inner_product_of
 
 

@@ -1,5 +1,7 @@
 """Heads as part of a named encoder: by its name, by a description, and out of a checkpoint."""
 
+import re
+
 import pytest
 import torch
 from named_encoders import SIDE, random_images, small_encoder
@@ -177,6 +179,8 @@ def test_a_head_is_a_section_of_a_configuration_file(tmp_path):
         read_config(file, EvaluationConfig)
 
 
-def test_a_head_has_a_width_on_either_side():
-    with pytest.raises(ValueError, match=r"expected the channels of the maps and of the embedding, but got \[3\]"):
-        projection_head([3], normalize=False)
+@pytest.mark.parametrize("widths", [[3], [3, 0], [-1, 2]], ids=str)
+def test_a_head_has_a_width_on_either_side(widths):
+    sentence = f"expected the channels of the maps and of the embedding, 1 or more, but got {re.escape(str(widths))}"
+    with pytest.raises(ValueError, match=sentence):
+        projection_head(widths, normalize=False)

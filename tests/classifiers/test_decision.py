@@ -87,3 +87,30 @@ def test_a_batch_has_names_and_one_decision_a_name():
     assert decide(scores[None], ("wren", "tern")).names == [["tern", "wren"]]
     with pytest.raises(ValueError, match=r"expected the decision of one query, but got those of \(2,\); use decision"):
         _ = batch.name
+
+
+@pytest.mark.parametrize(
+    ("scores", "classes"), [((3,), ("a", "b")), ((2, 2), ("a", "b", "c")), ((0,), ())], ids=["few", "many", "none"]
+)
+def test_every_score_has_the_name_of_its_class(scores, classes):
+    sentence = rf"but got {len(classes)} names and {scores[-1]} scores"
+    with pytest.raises(ValueError, match=sentence):
+        decide(torch.zeros(scores), classes)
+
+
+@pytest.mark.parametrize(
+    ("shots", "classes"),
+    [([2, 2], "ab"), ([2, 4], "ab"), ([5], "ab"), ([2, 3], "abc")],
+    ids=["fewer", "more", "one", "names"],
+)
+def test_numbers_of_supports_that_do_not_fit_are_refused(shots, classes):
+    """Fewer shots than features would leave supports out, and nobody would see it."""
+    features = tiny_encoder()(images(5, seed=1))
+    with pytest.raises(ValueError, match=r"expected supports of . classes, 5 in all, but got the numbers of shots \["):
+        support_set(features, shots, tuple(classes))
+
+
+@pytest.mark.parametrize("shots", [[], [3, 0], [2, -1]], ids=str)
+def test_a_class_without_supports_has_no_padding(shots):
+    with pytest.raises(ValueError, match=r"expected at least one support of each class, but got the numbers \["):
+        padded_index(shots)

@@ -140,3 +140,28 @@ def test_any_inner_product_of_transformed_embeddings_is_taken(rule):
     pairs = COSINE.pairwise(NAMES["centered"](query), centered.embeddings.flatten(0, 1)).unflatten(-1, (2, 3))
     total = (found.supports * pairs).sum(dim=(-2, -1)) + sum(found.constants.values())
     torch.testing.assert_close(total, expected[:, 0] - expected[:, 1])
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: LogisticRegression(inverse_penalty=0.0), "needs an inverse_penalty above 0, but got 0.0"),
+        (lambda: LogisticRegression(inverse_penalty=float("nan")), "needs an inverse_penalty above 0, but got nan"),
+        (lambda: CosineClassifier(scale=-1.0), "needs a finite scale above 0, but got -1.0"),
+        (lambda: CosineClassifier(scale=float("inf")), "needs a finite scale above 0, but got inf"),
+        (lambda: CosineClassifier(learning_rate=float("nan")), "needs a finite learning_rate above 0, but got nan"),
+        (lambda: CosineClassifier(steps=-1), "needs 0 steps or more, but got -1"),
+    ],
+)
+def test_settings_that_fit_nothing_are_refused(make, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        make()
+
+
+def test_without_steps_the_cosine_classifier_compares_with_the_mean_directions():
+    supports, rule = supports_of((2, 3), 4), CosineClassifier(scale=5.0, steps=0)
+    means = [
+        F.normalize(one[valid], dim=-1).mean(0) for one, valid in zip(supports.embeddings, supports.valid, strict=True)
+    ]
+    expected = 5 * COSINE.pairwise(queries(4), torch.stack(means))
+    torch.testing.assert_close(rule.class_scores(queries(4), supports, COSINE), expected)

@@ -223,8 +223,12 @@ def test_frn_reads_what_a_checkpoint_learned(tmp_path):
     ("make", "sentence"),
     [
         (lambda: DN4(neighbors=0), "at least one neighbor"),
+        (lambda: MaxSim(0), "MaxSim needs cells of at least 1 channel, but got 0"),
+        (lambda: DN4(CHANNELS).of_channels(-1), "DN4 needs cells of at least 1 channel, but got -1"),
+        (lambda: FRN(0), "FRN needs cells of at least 1 channel"),
         (lambda: FRN(scale=-1.0), "a scale and a divisor above 0"),
         (lambda: FRN(alpha=float("nan")), "finite alpha"),
+        (lambda: FRN(beta=1000.0), "an alpha and a beta of at most 700, which are exponents, but got 0.0 and 1000.0"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(make, sentence):

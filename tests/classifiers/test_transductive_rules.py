@@ -223,10 +223,26 @@ def test_receipts_add_up_behind_every_head_for_every_similarity(head, monkeypatc
         (lambda: BDCSPN(confident=0), "at least 1 confident image"),
         (lambda: LaplacianShot(regularization=-1.0), "regularization of at least 0"),
         (lambda: LaplacianShot(neighbors=0), "at least 1 neighbor"),
+        (lambda: LaplacianShot(epsilon=-1.0), "LaplacianShot needs a finite epsilon of at least 0"),
         (lambda: calibrated(k=9), "expected k from 1 to the 4 base classes"),
         (lambda: DistributionCalibration.fit(torch.ones(3, 2), torch.arange(3)), "at least two images"),
+        (lambda: DistributionCalibration.fit(torch.ones(0, 2), torch.arange(0)), "got 0 embeddings and 0 labels"),
+        (
+            lambda: DistributionCalibration.fit(torch.full((4, 2), torch.inf), torch.arange(4) % 2),
+            "expected finite emb",
+        ),
+        (lambda: calibrated(samples=-1), "samples and a seed of at least 0, but got 0.21, -1 and 0"),
+        (lambda: replace(calibrated()[0], seed=-1), "samples and a seed of at least 0, but got 0.21, 750 and -1"),
+        (lambda: calibrated(alpha=torch.inf), "needs a finite alpha, .* but got inf"),
+        (lambda: calibrated(inverse_penalty=0.0), "an inverse_penalty above 0, but got 0.0"),
     ],
 )
 def test_settings_that_cannot_be(make, sentence):
     with pytest.raises(ValueError, match=sentence):
         make()
+
+
+def test_every_base_embedding_has_a_label(monkeypatch):
+    monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)  # as outside of tests
+    with pytest.raises(ValueError, match="got 3 embeddings and 2 labels; give as many"):
+        DistributionCalibration.fit(torch.ones(3, 2), torch.arange(2))

@@ -96,3 +96,9 @@ def test_a_set_without_a_mean_is_refused():
         Center.on(torch.tensor([[1.0, math.nan], [1.0, 2.0]]))
     with pytest.raises(ValueError, match=r"expected one mean per channel, but got shape \(2, 3\): use Center.on"):
         Center(torch.zeros(2, 3))
+
+
+def test_a_mean_is_a_tensor(monkeypatch):
+    monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)  # as outside of tests
+    with pytest.raises(TypeError, match=r"expected the mean as a tensor, but got list: use torch.tensor"):
+        Center([1.0, 2.0])

@@ -1,6 +1,7 @@
 """What is followed back, what is refused and how, and that networks are given back as they were."""
 
 import copy
+import math
 import pickle
 
 import pytest
@@ -163,10 +164,15 @@ def test_options_that_are_not_there(options, message):
 
 
 @pytest.mark.parametrize(
-    "rule", [lambda: Gamma(-1.0), lambda: Gamma(1.0, 0.0), lambda: SharedGamma(0.0), lambda: Epsilon(0.0)]
+    "rule",
+    [
+        *(lambda: Gamma(-1.0), lambda: Gamma(1.0, 0.0), lambda: SharedGamma(0.0), lambda: Epsilon(0.0)),
+        *(lambda: Gamma(math.inf), lambda: Gamma(1.0, math.inf), lambda: Gamma(math.nan)),
+        *(lambda: SharedGamma(math.inf), lambda: Epsilon(math.inf)),
+    ],
 )
 def test_rules_with_settings_that_have_no_meaning(rule):
-    with pytest.raises(ValueError, match="expected"):
+    with pytest.raises(ValueError, match=r"expected a? ?finite"):
         rule()
 
 

@@ -87,3 +87,25 @@ def test_two_embeddings_differ_in_one_direction_only():
         with pytest.raises(ValueError, match=r"a covariance needs embeddings that differ in two directions; give more"):
             Mahalanobis.fit(values(2, 3), labels)
     assert Mahalanobis.fit(values(3, 5)).precision.shape == (5, 5)
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf], ids=str)
+def test_a_covariance_of_what_is_not_finite_is_refused(bad):
+    embeddings = values(6, 3)
+    embeddings[2, 1] = bad
+    with pytest.raises(ValueError, match=r"a covariance needs finite embeddings, but got some that are not; leave"):
+        Mahalanobis.fit(embeddings)
+
+
+def test_every_embedding_has_a_label():
+    with pytest.raises(ValueError, match=r"expected a label for each of 6 embeddings, but got 4; give as many"):
+        Mahalanobis.fit(values(6, 3), torch.arange(4))
+
+
+@pytest.mark.parametrize("function", ["pairwise", "form"])
+def test_embeddings_of_another_encoder_are_refused(function):
+    fitted = Mahalanobis(torch.eye(3))
+    with pytest.raises(
+        ValueError, match=r"expected embeddings of 3 channels, as the Mahalanobis distance was made for"
+    ):
+        getattr(fitted, function)(values(2, 5), values(2, 5))

@@ -1,4 +1,7 @@
-"""Conv4Net: four convolutional blocks, the smallest of FAM's five few-shot backbones."""
+"""Conv4Net: four convolutional blocks, the smallest of FAM's five few-shot backbones.
+
+Source: Vinyals et al., "Matching Networks for One Shot Learning", 2016, whose blocks end in ReLU.
+"""
 
 from collections import OrderedDict
 
@@ -9,7 +12,8 @@ from torch import Tensor, nn
 class Conv4Net(nn.Module):
     """Four blocks of 3×3 convolution, batch normalization, LeakyReLU 0.1 and 2×2 max pooling.
 
-    Returns activation maps: 64×5×5 for images of 84×84.
+    Returns activation maps, ``channels`` of them: 64×5×5 for images of 84×84, the sides divided by 16 and rounded
+    down. ``negative_slope`` is LeakyReLU's; 0 makes it ReLU, and maps without negative values.
     """
 
     def __init__(self, channels: int = 64, negative_slope: float = 0.1) -> None:

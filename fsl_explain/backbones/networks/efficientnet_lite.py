@@ -1,4 +1,8 @@
-"""EfficientNet-Lite0 with its published ImageNet weights, from two packages of the ``pretrained`` extra."""
+"""EfficientNet-Lite0 with its published ImageNet weights, from two packages of the ``pretrained`` extra.
+
+Source: Tan, Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", 2019; Lite as these
+packages have it, with ReLU6 and without squeeze-and-excitation.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +14,11 @@ from episodes.errors import MissingPackage
 
 
 class EfficientNetLite0(nn.Module):
-    """The convolutional part of EfficientNet-Lite0: 1280×7×7 activation maps for images of 224×224."""
+    """The convolutional part of EfficientNet-Lite0: 1280×7×7 activation maps, in [0, 6], for images of 224×224.
+
+    Its weights are random; ``Encoder.named("efficientnet-lite0")`` has the published ones. Raises: ``ImportError``
+    without the ``pretrained`` extra.
+    """
 
     def __init__(self) -> None:
         super().__init__()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from episodes.errors import Mistake
@@ -21,7 +22,10 @@ from fsl_explain.similarities.pair_form import PairForm
 class DN4(LocalRule):
     """Σ_p Σ_{r in the n nearest of the class} s(x_p, y_r), over the cells of all its supports together.
 
-    ``neighbors`` is n; of a class with fewer cells all are neighbors. Raises: ``ValueError`` for an n below 1.
+    From -n·P to n·P for P cells and the cosine. ``neighbors`` is n; of a class with fewer cells all are neighbors.
+    ``channels`` is as ``LocalRule`` says.
+
+    Raises: ``ValueError`` for an n below 1.
     """
 
     neighbors: int = 3
@@ -29,16 +33,19 @@ class DN4(LocalRule):
     holds_frozen: ClassVar[str] = "which cells of a class are the nearest to each cell of the query"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.neighbors < 1:
             raise Mistake(f"DN4 needs at least one neighbor, but neighbors is {self.neighbors}; use 3, as the paper.")
 
-    def scored(self, query: Tensor, supports: SupportSet, similarity: Similarity) -> Tensor:
+    def scored(
+        self, query: Float[Tensor, "query flat"], supports: SupportSet, similarity: Similarity
+    ) -> Float[Tensor, "query way"]:
         """Add the similarities of the nearest cells up."""
         pooled = self._by_class(query, supports, similarity)
         nearest = pooled.topk(min(self.neighbors, pooled.shape[-1]), dim=-1).values
         return nearest.masked_fill(nearest.isneginf(), 0).sum(dim=(-2, -1))
 
-    def frozen(self, query: Tensor, supports: SupportSet, similarity: Similarity) -> PairForm:
+    def frozen(self, query: Float[Tensor, "*batch flat"], supports: SupportSet, similarity: Similarity) -> PairForm:
         """Weigh by 1 the pairs of each cell and its neighbors, in whichever supports of the class these are."""
         pooled = self._by_class(query, supports, similarity)
         places = pooled.topk(min(self.neighbors, pooled.shape[-1]), dim=-1).indices

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from episodes.errors import Mistake
@@ -22,6 +23,7 @@ from fsl_explain.similarities.similarity import uniform_weights
 
 RESIDUAL_CHANNELS = 640  # of the published ResNet-12
 SMALLEST = 1e-6  # of λ, as in the published code
+LARGEST = 700.0  # of α and β, whose exponentials are numbers
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,10 @@ class FRN(LocalRule):
 
     At most 0. ``alpha``, ``beta`` and ``scale`` are learned in the paper, 0, 0 and 1 before. Features are divided by
     ``divisor``: √640 behind the paper's ResNet-12, else 1. The distance is the rule's own, whatever the similarity is.
-    The weights of the regression are frozen in explanations. Raises: ``ValueError`` for a number that is not finite,
-    and for a scale or a divisor that is not above 0.
+    The weights of the regression are frozen in explanations. ``channels`` is as ``LocalRule`` says.
+
+    Raises: ``ValueError`` for a number that is not finite, an alpha or a beta above 700, and a scale or a divisor that
+    is not above 0.
     """
 
     alpha: float = 0.0
@@ -42,10 +46,16 @@ class FRN(LocalRule):
     holds_frozen: ClassVar[str] = "the weights of the regression"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         values = (self.alpha, self.beta, self.scale, self.divisor)
         if not all(map(math.isfinite, values)) or min(self.scale, self.divisor) <= 0:
             given = ", ".join(map(str, values))
             raise Mistake(f"FRN needs finite alpha and beta, and a scale and a divisor above 0, but got {given}.")
+        if max(self.alpha, self.beta) > LARGEST:
+            raise Mistake(
+                f"FRN needs an alpha and a beta of at most {LARGEST:g}, which are exponents, but got {self.alpha} and "
+                f"{self.beta}."
+            )
 
     @classmethod
     def load(cls, path: str | Path) -> "FRN":
@@ -53,7 +63,8 @@ class FRN(LocalRule):
 
         The same file is the encoder's: ``Encoder.named("resnet12", checkpoint=path)``.
 
-        Raises: ``FileNotFoundError``; ``ValueError`` for a file without the two parameters of FRN.
+        Raises: ``FileNotFoundError``; ``ValueError`` for a file without the two parameters of FRN, or with values that
+        are not finite.
         """
         state = read_state(Path(path))
         if "r" not in state or "scale" not in state or state["r"].shape != (2,):
@@ -63,7 +74,12 @@ class FRN(LocalRule):
         residual = any(name.startswith("feature_extractor.layer1.") for name in state)
         return cls(alpha=alpha, beta=beta, scale=scale, divisor=math.sqrt(RESIDUAL_CHANNELS) if residual else 1.0)
 
-    def scored(self, query: Tensor, supports: SupportSet, similarity: Similarity) -> Tensor:  # noqa: ARG002
+    def scored(
+        self,
+        query: Float[Tensor, "query flat"],
+        supports: SupportSet,
+        similarity: Similarity,  # noqa: ARG002
+    ) -> Float[Tensor, "query way"]:
         """Reconstruct by the J×J hat matrix of each class, or by its K·D cells where these are fewer than J."""
         theirs = self._of_classes(supports)
         ours = (self.own_cells(query) / self.divisor)[..., None, :, :]
@@ -77,7 +93,12 @@ class FRN(LocalRule):
         scores: Tensor = -self.scale * apart.square().sum(dim=-1).mean(dim=-1)
         return scores
 
-    def frozen(self, query: Tensor, supports: SupportSet, similarity: Similarity) -> PairForm:  # noqa: ARG002
+    def frozen(
+        self,
+        query: Float[Tensor, "*batch flat"],
+        supports: SupportSet,
+        similarity: Similarity,  # noqa: ARG002
+    ) -> PairForm:
         """Write each class's score as x·x̂ - x·e - x̂·x̂ with e = x - x̂, x̂ = W y and the weights W frozen.
 
         What x alone makes, -x·e, is shared by the class's supports evenly; -x̂·x̂ stands at the query's cells.

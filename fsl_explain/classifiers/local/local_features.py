@@ -19,6 +19,8 @@ Seen = TypeVar("Seen", bound=Encoder)
 def local_features(encoder: Encoder, channels: int | None = None) -> Encoder:
     """Return an encoder of the same network whose embeddings are its cells behind each other, channel after channel.
 
+    Rules such as ``DN4`` compare these; ``explain`` and the evaluations make such an encoder by themselves.
+
     A head is put on each cell alone; ``channels`` are those of the maps, for a head that does not say them. Of a
     network of tokens the cells are its patches, where these are what it reads out (``readout="mean"``), normalized
     where they are before their mean.

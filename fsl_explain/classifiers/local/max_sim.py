@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from fsl_explain.classifiers.decision import SupportSet
@@ -19,16 +20,21 @@ from fsl_explain.similarities.similarity import uniform_weights
 
 @dataclass(frozen=True)
 class MaxSim(LocalRule):
-    """Σ_p max_r s(x_p, y_r), the mean over a class's supports; from -P to P for P cells and the cosine."""
+    """Σ_p max_r s(x_p, y_r), the mean over a class's supports; from -P to P for P cells and the cosine.
+
+    ``channels`` is as ``LocalRule`` says.
+    """
 
     holds_frozen: ClassVar[str] = "which cell of a support is the most similar to each cell of the query"
 
-    def scored(self, query: Tensor, supports: SupportSet, similarity: Similarity) -> Tensor:
+    def scored(
+        self, query: Float[Tensor, "query flat"], supports: SupportSet, similarity: Similarity
+    ) -> Float[Tensor, "query way"]:
         """Add the largest similarities of the query's cells up."""
         best = self.table(query, supports, similarity).amax(dim=-1).sum(dim=-1)
         return best.masked_fill(~supports.valid, 0).sum(dim=-1) / supports.valid.sum(dim=-1)
 
-    def frozen(self, query: Tensor, supports: SupportSet, similarity: Similarity) -> PairForm:
+    def frozen(self, query: Float[Tensor, "*batch flat"], supports: SupportSet, similarity: Similarity) -> PairForm:
         """Weigh by 1/K the pair of each cell and the most similar one, the first of several."""
         table = self.table(query, supports, similarity)
         chosen = torch.zeros_like(table).scatter_(-1, table.argmax(dim=-1, keepdim=True), 1)

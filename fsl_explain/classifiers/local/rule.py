@@ -25,28 +25,44 @@ class LocalRule(abc.ABC):
 
     An embedding holds the local features of an image behind each other, channel after channel; ``channels`` is the
     number J of one cell's. None: it is one cell. ``fsl_explain.explain`` and the evaluations see to both.
+
+    Raises: ``ValueError`` for channels below 1.
     """
 
     channels: int | None = None
 
     is_linear_in_embeddings: ClassVar[bool] = False
 
-    @abc.abstractmethod
-    def frozen(self, query: Tensor, supports: SupportSet, similarity: Similarity) -> PairForm:
-        """Return the comparison with each support, weights of pairs frozen; the values of a class sum to its score."""
+    def __post_init__(self) -> None:
+        if self.channels is not None and self.channels < 1:
+            raise Mistake(
+                f"{type(self).__name__} needs cells of at least 1 channel, but got {self.channels}; None: one cell."
+            )
 
     @abc.abstractmethod
-    def scored(self, query: Tensor, supports: SupportSet, similarity: Similarity) -> Tensor:
+    def frozen(self, query: Float[Tensor, "*batch flat"], supports: SupportSet, similarity: Similarity) -> PairForm:
+        """Return the comparison with each support, weights of pairs frozen; the values of a class sum to its score.
+
+        An image is D cells of J numbers behind each other.
+        """
+
+    @abc.abstractmethod
+    def scored(
+        self, query: Float[Tensor, "query flat"], supports: SupportSet, similarity: Similarity
+    ) -> Float[Tensor, "query way"]:
         """Return the score of each class, whatever is padding; by a road of its own."""
 
     def of_channels(self: Own, channels: int) -> Own:
-        """Return the same rule for cells of so many channels."""
+        """Return the same rule for cells of so many channels. Raises: ``ValueError`` for channels below 1."""
         return replace(self, channels=channels)
 
     def class_scores(
         self, query: Float[Tensor, "*#batch channel"], supports: SupportSet, similarity: Similarity
     ) -> Float[Tensor, "*batch way"]:
-        """Score every class, minus infinity without a support; queries go through a part of them at a time."""
+        """Score every class, minus infinity without a support; queries go through a part of them at a time.
+
+        Raises: ``ValueError`` for a similarity without a form, or embeddings that are no multiple of ``channels``.
+        """
         self._check(query, similarity)
         found = torch.cat([self.scored(*part, similarity) for part in self._parts(query, supports)])
         scores = found.reshape(*_leading(query, supports), found.shape[-1])
@@ -66,7 +82,7 @@ class LocalRule(abc.ABC):
         return Weights(class_weights[..., None] * supports.valid, {})
 
     def form(self, query: Float[Tensor, "*batch channel"], supports: SupportSet, similarity: Similarity) -> PairForm:
-        """Return the comparison with each support as linear in either side."""
+        """Return the comparison with each support as linear in either side. Raises: as ``class_scores``."""
         self._check(query, similarity)
         return self.frozen(query, supports, similarity)
 
@@ -77,7 +93,7 @@ class LocalRule(abc.ABC):
     def table(
         self, query: Float[Tensor, "*#batch channel"], supports: SupportSet, similarity: Similarity
     ) -> Float[Tensor, "*batch way shot p r"]:
-        """Return the similarity of each cell of the query to each cell of each support."""
+        """Return the similarity of each cell p of the query to each cell r of each support, padding among them."""
         ours, theirs = self.own_cells(query), self.own_cells(supports.embeddings)
         way, shot, cells = theirs.shape[-4:-1]
         gallery = theirs.flatten(start_dim=-4, end_dim=-2)
@@ -88,7 +104,13 @@ class LocalRule(abc.ABC):
         pairs: Tensor = found.unflatten(-1, (way, shot, cells)).movedim(-4, -2)
         return pairs
 
-    def paired(self, weights: Tensor, query: Tensor, supports: SupportSet, similarity: Similarity) -> PairForm:
+    def paired(
+        self,
+        weights: Float[Tensor, "*batch way shot p r"],
+        query: Float[Tensor, "*batch flat"],
+        supports: SupportSet,
+        similarity: Similarity,
+    ) -> PairForm:
         """Return Σ_pr T_pr s(x_p, y_r) for each support, for weights T of its pairs."""
         ours, theirs = self.own_cells(query)[..., None, None, :, :], self.own_cells(supports.embeddings)
         pairs = similarity.form(ours[..., :, None, :], theirs[..., None, :, :])

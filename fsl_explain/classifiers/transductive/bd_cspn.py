@@ -28,6 +28,9 @@ class BDCSPN:
     unless ``shifts_queries`` is False. Prototypes and ξ are frozen when a decision is explained.
     DEVIATION: all unlabeled images join by default, as in the public implementations; the paper takes the most
     confident. easyfsl's is ``BDCSPN(epsilon=1.0, shifts_queries=False)``.
+
+    Raises: ``ValueError`` for an epsilon that is not finite or below 0 and for fewer than one confident image; when it
+    decides, without unlabeled images.
     """
 
     is_linear_in_embeddings: ClassVar[bool] = True
@@ -43,7 +46,7 @@ class BDCSPN:
             raise Mistake(f"BD-CSPN needs at least 1 confident image, but got {self.confident}; None takes all.")
 
     def prototypes(self, supports: SupportSet) -> ShiftedPrototypes:
-        """Return the rectified prototypes."""
+        """Return the rectified prototypes. Raises: ``ValueError`` without unlabeled images."""
         unlabeled = unlabeled_of(supports, "BD-CSPN")
         means = ShiftedPrototypes.means(supports)
         real = supports.valid[..., None]
@@ -92,7 +95,10 @@ class BDCSPN:
         supports: SupportSet,
         similarity: Similarity,
     ) -> Weights:
-        """Weigh each support by its share of its prototype; what the unlabeled images add is a slope."""
+        """Weigh each support by its share of its prototype; what the unlabeled images add is a slope.
+
+        Raises: ``ValueError`` for a similarity of several forms or none, such as one at scales or a learned one.
+        """
         return self.prototypes(supports).weights(class_weights, query, supports, similarity)
 
 

@@ -38,6 +38,9 @@ class LaplacianShot:
     ``regularization``, which the paper tunes for each data set; its code has 0.5.
     DEVIATION: easyfsl, whose defaults differ, is ``LaplacianShot(regularization=0.7, rectified=True,
     epsilon=1.0)``.
+
+    Raises: ``ValueError`` for a regularization or an epsilon that is not finite or below 0 and for fewer than one
+    neighbor or iteration; when it decides, without unlabeled images.
     """
 
     is_linear_in_embeddings: ClassVar[bool] = False
@@ -51,6 +54,8 @@ class LaplacianShot:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.regularization) and self.regularization >= 0):
             raise Mistake(f"LaplacianShot needs a finite regularization of at least 0, but got {self.regularization}.")
+        if not (math.isfinite(self.epsilon) and self.epsilon >= 0):
+            raise Mistake(f"LaplacianShot needs a finite epsilon of at least 0, but got {self.epsilon}.")
         if min(self.neighbors, self.iterations) < 1:
             raise Mistake(
                 f"LaplacianShot needs at least 1 neighbor and 1 iteration, but got {self.neighbors} and "
@@ -60,7 +65,10 @@ class LaplacianShot:
     def class_scores(
         self, query: Float[Tensor, "*#batch channel"], supports: SupportSet, similarity: Similarity
     ) -> Float[Tensor, "*batch way"]:
-        """Return similarity and neighbors' say together, minus infinity for a class without supports."""
+        """Return similarity and neighbors' say, from 0 to λ · ``neighbors``, together.
+
+        A class without supports scores minus infinity.
+        """
         centers = self._prototypes(supports)
         return centers.scores(query, similarity) + self._say_of_neighbors(query, supports, centers, similarity)
 
@@ -74,7 +82,10 @@ class LaplacianShot:
         supports: SupportSet,
         similarity: Similarity,
     ) -> Weights:
-        """Weigh each support by its share of its prototype; the neighbors' say is a constant."""
+        """Weigh each support by its share of its prototype; the neighbors' say is a constant.
+
+        Raises: ``ValueError`` for a similarity of several forms or none, such as one at scales or a learned one.
+        """
         centers = self._prototypes(supports)
         if self.rectified or not weighs_supports(similarity):
             found = centers.weights(class_weights, query, supports, similarity)

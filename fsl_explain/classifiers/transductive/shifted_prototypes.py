@@ -22,13 +22,18 @@ SPREAD = "spread of the images around the prototypes"
 
 @dataclass(frozen=True)
 class ShiftedPrototypes:
-    """A prototype of each class, with the say of each support in it; none without a support."""
+    """A prototype of each class, with the say of each support in it; none without a support.
 
-    on_supports: Float[Tensor, "*#batch way shot"]  # a; 0 for padding
-    added: Float[Tensor, "*#batch way channel"]  # R
-    points: Float[Tensor, "*#batch way channel"]  # P
+    ``points`` are the prototypes P = Σ_k a_k q'_k + R: ``on_supports`` is a, 0 for padding, ``added`` is R, what the
+    unlabeled images add. ``present`` marks the classes that have a support; ``shift`` is ξ, which is added to a query
+    first; None: nothing is.
+    """
+
+    on_supports: Float[Tensor, "*#batch way shot"]
+    added: Float[Tensor, "*#batch way channel"]
+    points: Float[Tensor, "*#batch way channel"]
     present: Bool[Tensor, "*#batch way"]
-    shift: Float[Tensor, "*#batch channel"] | None = None  # ξ
+    shift: Float[Tensor, "*#batch channel"] | None = None
 
     @classmethod
     def means(cls, supports: SupportSet) -> "ShiftedPrototypes":
@@ -62,6 +67,8 @@ class ShiftedPrototypes:
 
         With S = s zᵀ M P + u·z + v·P + k frozen at a prototype, and s_k, u_k, v_k, k_k at its supports, support k has
         the weight a_k s / s_k. The unlabeled images add the slope s M R + u − Σ a_k s/s_k u_k.
+
+        Raises: ``ValueError`` for a similarity of several forms or none.
         """
         at_prototype = _form(similarity, self.moved(query)[..., None, :], self.points)
         at_supports = _form(similarity, query[..., None, None, :], supports.embeddings)
