@@ -23,8 +23,9 @@ from torch import Tensor
 from episodes import EpisodeSampler
 from fsl_explain import Encoder, explain
 from fsl_explain.classifiers import RULES, local_features
-from fsl_explain.classifiers.local.deep_emd import DeepEMD, Transport
+from fsl_explain.classifiers.local.deep_emd import DeepEMD
 from fsl_explain.classifiers.local.local_features import encoder_for
+from fsl_explain.classifiers.local.transport import Transport
 from fsl_explain.cli.from_settings import sizes_of
 from fsl_explain.config import EvaluationConfig, MosaicsConfig, read_config
 from fsl_explain.evaluation.decided_by import DecidedBy
