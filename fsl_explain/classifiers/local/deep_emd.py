@@ -27,8 +27,9 @@ class DeepEMD(LocalRule):
     its temperature, 12.5. ``centered`` subtracts from each cell the mean over its channels first.
 
     DEVIATION: of several supports the score is that with the mean of their maps, where the paper's structured
-    classifier starts before it is fitted to the supports by gradient descent. The flow is frozen in explanations, which
-    is the derivative of the score by the similarities (the envelope theorem).
+    classifier starts before it is fitted to the supports by gradient descent, as ``StructuredDeepEMD`` is.
+
+    The flow is frozen in explanations, which is the derivative of the score by the similarities (the envelope theorem).
 
     Raises: ``ValueError`` without POT.
     """

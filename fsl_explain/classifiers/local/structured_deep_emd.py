@@ -74,9 +74,11 @@ class StructuredDeepEMD(DeepEMD):
     P_r is a combination of the supports' cells, whose coefficients are frozen in explanations: what the class's own
     supports hold is theirs, cell by cell, and what those of other classes add is a line of its own.
 
-    DEVIATION: the flow of a step is solved in float64, and no gradient goes through its constraints, as in the
-    published code with the solver that it evaluates with. The names deep-emd and deep-emd-sfc are two rules, and the
-    first stays the mean, although the paper learns whenever there are several shots: it costs a thousand times less.
+    No gradient goes through what cells weigh, as in the published code with the solver that it evaluates with.
+
+    DEVIATION: the flow of a step is solved in float64, and the order is drawn over the supports class after class by a
+    generator of the rule's own. The name deep-emd stays the mean, although the paper learns whenever there are several
+    shots, because learning takes seconds an episode; the learned one has the name deep-emd-sfc.
 
     Raises: ``ValueError`` for other similarities than the cosine, for numbers that make no descent, and without POT.
     """
