@@ -12,7 +12,7 @@ forward pass of it, in processor time and in turn, and says what part of DeepEMD
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,9 +22,10 @@ from torch import Tensor
 
 from episodes import EpisodeSampler
 from fsl_explain import Encoder, explain
-from fsl_explain.classifiers import RULES, local_features
-from fsl_explain.classifiers.local.deep_emd import DeepEMD, Transport
+from fsl_explain.classifiers import RULES, Rule, StructuredDeepEMD, is_local, local_features
+from fsl_explain.classifiers.local.deep_emd import DeepEMD
 from fsl_explain.classifiers.local.local_features import encoder_for
+from fsl_explain.classifiers.local.transport import Transport
 from fsl_explain.cli.from_settings import sizes_of
 from fsl_explain.config import EvaluationConfig, MosaicsConfig, read_config
 from fsl_explain.evaluation.decided_by import DecidedBy
@@ -33,9 +34,10 @@ from fsl_explain.evaluation.image_store import ImageStore, embed_unique
 from fsl_explain.evaluation.mosaics.measured_mosaics import evaluate_mosaics
 from fsl_explain.evaluation.mosaics.mosaic_store import embed_mosaics
 from fsl_explain.metrics import mean_interval
-from fsl_explain.registries import LOCAL_RULES
+from fsl_explain.registries import LEARNED_LOCAL_RULES, LOCAL_RULES
 
 COMPARED = ("mean-similarity", "prototype", *LOCAL_RULES)
+KNOWN = (*COMPARED, *LEARNED_LOCAL_RULES)
 SHOTS = (1, 5)
 
 
@@ -44,10 +46,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("accuracy", "mosaics", "cost"))
     parser.add_argument("given", help="a configuration, or the name of an encoder")
-    parser.add_argument("--rules", nargs="+", default=COMPARED, choices=COMPARED)
+    parser.add_argument("--rules", nargs="+", default=COMPARED, choices=KNOWN)
     parser.add_argument("--shots", nargs="+", type=int, default=SHOTS)
     parser.add_argument("--episodes", type=int, default=600)
     parser.add_argument("--queries", type=int, default=15, help="of each class in an episode")
+    parser.add_argument("--learning-rates", nargs="+", type=float, default=(100.0,), help="of deep-emd-sfc")
+    parser.add_argument("--beside", choices=KNOWN, help="the rule that the others are compared with, in pairs")
     parser.add_argument("--count", type=int, default=200, help="of mosaics")
     parser.add_argument("--heads", nargs="+", default=("none", "class-pca"))
     parser.add_argument("--rounds", type=int, default=7)
@@ -65,14 +69,34 @@ def accuracy(options: argparse.Namespace) -> None:
     for shots in options.shots:
         sampler = EpisodeSampler(dataset.labels, n_way=5, n_shot=shots, n_query=options.queries, seed=0)
         drawn = list(sampler.episodes(options.episodes))
-        for name in options.rules:
+        beside = None
+        for name, rule in chosen(options):
             begin = time.process_time()
-            kept = store if name in LOCAL_RULES else pooled
-            by = DecidedBy.of(name, "cosine").over(kept.first)
-            found = mean_interval(100 * DecidedEpisodes(kept, by, 16).decide(drawn)[0].accuracy)
+            kept = store if is_local(rule) else pooled
+            by = DecidedBy.of(rule, "cosine").over(kept.first)
+            each = 100 * DecidedEpisodes(kept, by, 16).decide(drawn)[0].accuracy
             took = (time.process_time() - begin) / options.episodes
-            words = f"{found.mean:.2f} ± {found.half_width:.2f} %, {1e3 * took:.0f} ms an episode"
+            words = f"{interval(each)} %, {1e3 * took:.0f} ms an episode"
+            words += "" if beside is None else f", {interval(each - beside)} beside {options.beside}"
+            beside = each if name == options.beside else beside
             print(f"{Path(options.given).stem}, {shots} shot, {name}: {words}", flush=True)
+
+
+def chosen(options: argparse.Namespace) -> Iterator[tuple[str, Rule]]:
+    """Give each rule that is asked for by its name, the one that others are compared with first."""
+    for name in sorted(options.rules, key=lambda name: name != options.beside):
+        rule = RULES[name]
+        if not isinstance(rule, StructuredDeepEMD):
+            yield name, rule
+            continue
+        for rate in options.learning_rates:
+            yield f"{name} (learning rate {rate:g})", replace(rule, learning_rate=rate)
+
+
+def interval(values: Tensor) -> str:
+    """Return a mean over episodes and half of its 95 % interval."""
+    found = mean_interval(values)
+    return f"{found.mean:.2f} ± {found.half_width:.2f}"
 
 
 def as_pooled(store: ImageStore, encoder: Encoder) -> ImageStore:

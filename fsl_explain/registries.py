@@ -43,7 +43,9 @@ LOCAL_RULES = {
     "deep-emd": "fsl_explain.classifiers.local.deep_emd:EARTH_MOVER",
     "frn": "fsl_explain.classifiers.local.frn:RECONSTRUCTION",
 }
-"""Rules that compare cells of the query with cells of the supports."""
+"""Rules that compare cells of the query with cells of the supports, each class by its own."""
+LEARNED_LOCAL_RULES = {"deep-emd-sfc": "fsl_explain.classifiers.local.structured_deep_emd:STRUCTURED"}
+"""Rules over cells that learn from the supports of all classes, so that they rank no single images."""
 TRANSDUCTIVE_RULES = {
     "bd-cspn": "fsl_explain.classifiers.transductive.bd_cspn:RECTIFIED",
     "laplacian-shot": "fsl_explain.classifiers.transductive.laplacian_shot:LAPLACIAN_SHOT",
@@ -65,6 +67,7 @@ RULES: Registry[Any] = Registry(
         "logistic-regression": "fsl_explain.classifiers.linear:LOGISTIC_REGRESSION",
         "cosine-classifier": "fsl_explain.classifiers.linear:COSINE_CLASSIFIER",
         **LOCAL_RULES,
+        **LEARNED_LOCAL_RULES,
         **TRANSDUCTIVE_RULES,
         "relation-network": "fsl_explain.classifiers.relation_rule:RELATION_NETWORK",
     },

@@ -77,7 +77,7 @@ def test_the_page_of_decisions_runs(monkeypatch, capsys):
     for code in blocks("docs/decisions.md", "python"):
         exec(code, names)
     residuals = re.findall(r"^residual +(\S+)", capsys.readouterr().out, flags=re.MULTILINE)
-    assert len(residuals) == 7
+    assert len(residuals) == 8
     assert all(float(residual) < 1e-12 for residual in residuals)
 
 

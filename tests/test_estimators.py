@@ -18,9 +18,9 @@ from fsl_explain import FewShotClassifier, explain
 from fsl_explain.classifiers import RULES, CosineClassifier, DistributionCalibration, MajorityVote
 from fsl_explain.registries import LOCAL_RULES, TRANSDUCTIVE_RULES
 
-COSINE = {"cosine-classifier", "frn"}
+COSINE = {"cosine-classifier", "deep-emd-sfc", "frn"}
 CHECKED = {
-    **{name: name for name in RULES if name not in ("relation-network", "deep-emd")},
+    **{name: name for name in RULES if name not in ("relation-network", "deep-emd", "deep-emd-sfc")},
     "majority-vote": MajorityVote(k=5),  # of all supports, each class has as many votes
     "cosine-classifier": CosineClassifier(steps=3),
 }

@@ -26,6 +26,7 @@ from .local.frn import FRN
 from .local.local_features import local_features
 from .local.max_sim import MaxSim
 from .local.rule import LocalRule, is_local
+from .local.structured_deep_emd import StructuredDeepEMD
 from .named import RULES, has_option, named_rule, neighbor_rules, votes
 from .relation_network import RelationNetwork
 from .relation_rule import RelationRule
@@ -52,6 +53,7 @@ __all__ = [
     "RelationNetwork",
     "RelationRule",
     "Rule",
+    "StructuredDeepEMD",
     "SupportSet",
     "Vote",
     "Weights",

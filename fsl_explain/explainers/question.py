@@ -221,11 +221,11 @@ def expect_addends(question: Question, what: str) -> None:
 
 
 def expect_no_slope(question: Question, what: str) -> None:
-    """Refuse to integrate what unlabeled or drawn images add to a decision. Raises: ``ValueError``."""
+    """Refuse to integrate what a decision meets the query with beside the supports. Raises: ``ValueError``."""
     if question.slope is not None:
         raise Mistake(
             f"{what} integrates similarities to supports, but {type(question.rule).__name__} also weighs the query by "
-            "images that are no supports; use method='exact' or 'contrast' with an embedding pooled from the maps."
+            "other images; use method='exact' or 'contrast' with an embedding pooled from the maps."
         )
 
 

@@ -18,7 +18,7 @@ from fsl_explain.classifiers import (
     is_local,
     similarities_to,
 )
-from fsl_explain.registries import LOCAL_RULES
+from fsl_explain.registries import LEARNED_LOCAL_RULES, LOCAL_RULES
 from fsl_explain.report.receipt import receipt
 from fsl_explain.similarities import SIMILARITIES, PairForm, cosine
 
@@ -259,7 +259,7 @@ def test_a_receipt_names_what_is_frozen(name):
 
 
 def test_which_rules_are_local():
-    assert [name for name, rule in RULES.items() if is_local(rule)] == list(LOCAL_RULES)
+    assert [name for name, rule in RULES.items() if is_local(rule)] == [*LOCAL_RULES, *LEARNED_LOCAL_RULES]
 
 
 def test_costs_below_zero_are_solved_as_any_others():

@@ -145,6 +145,7 @@ def test_a_rule_refuses_similarities_that_it_cannot_take(rule, kind):
         "logistic-regression": r"a linear classifier takes similarity='cosine' or 'inner-product'; use one of them",
         "relation-network": r"compares by a relation module, but the similarity is none; give similarity=Relation",
         "cosine-classifier": r"expected similarity='cosine' with a cosine classifier, but got another; use cosine",
+        "deep-emd-sfc": r"has no form for them|expected similarity='cosine' with deep-emd-sfc, but got another",
     }[rule]
     with pytest.raises(ValueError, match=sentence):
         RULES[rule].class_scores(ones, supports, SIMILARITIES[kind])

@@ -11,15 +11,19 @@ class Conv64F(nn.Module):
     """Four blocks of 3×3 convolution, batch normalization and LeakyReLU, max pooling after the first two alone.
 
     Returns activation maps: 64×19×19 for images of 84×84. ``padding`` is that of the first two blocks: 0 in the
-    published network, 1 makes 64×21×21. Its published weights want ``negative_slope=0``.
+    published network, 1 makes 64×21×21. Its published weights want ``negative_slope=0``. ``pooled_blocks`` is how many
+    of the blocks, from the first, end in max pooling.
     """
 
-    def __init__(self, channels: int = 64, negative_slope: float = 0.1, padding: int = 0) -> None:
+    def __init__(
+        self, channels: int = 64, negative_slope: float = 0.1, padding: int = 0, pooled_blocks: int = 2
+    ) -> None:
         super().__init__()
-        self.layer1: nn.Sequential = _block(3, channels, negative_slope, padding, nn.MaxPool2d(2))
-        self.layer2: nn.Sequential = _block(channels, channels, negative_slope, padding, nn.MaxPool2d(2))
-        self.layer3: nn.Sequential = _block(channels, channels, negative_slope, padding=1)
-        self.layer4: nn.Sequential = _block(channels, channels, negative_slope, padding=1)
+        pools = [[nn.MaxPool2d(2)] if block < pooled_blocks else [] for block in range(4)]
+        self.layer1: nn.Sequential = _block(3, channels, negative_slope, padding, *pools[0])
+        self.layer2: nn.Sequential = _block(channels, channels, negative_slope, padding, *pools[1])
+        self.layer3: nn.Sequential = _block(channels, channels, negative_slope, 1, *pools[2])
+        self.layer4: nn.Sequential = _block(channels, channels, negative_slope, 1, *pools[3])
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch channel h w"]:
         """Return the activation maps of a batch of images."""

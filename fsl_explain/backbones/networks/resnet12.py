@@ -28,6 +28,7 @@ class ResNet12(nn.Module):
             ``block_size`` cells (DropBlock) after the last two. DEVIATION: constant, where MetaOptNet raises it from
             0 over the first 40,000 batches by a counter that its checkpoints do not hold.
         block_size: side of the dropped squares in cells, at most that of the map.
+        pooled_blocks: how many of the blocks, from the first, end in max pooling; 2 makes 640×21×21.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class ResNet12(nn.Module):
         negative_slope: float = 0.1,
         drop_rate: float = 0.0,
         block_size: int = 5,
+        pooled_blocks: int = 4,
     ) -> None:
         super().__init__()
         if len(widths) != len(WIDTHS):
@@ -43,7 +45,8 @@ class ResNet12(nn.Module):
         drops = [nn.Dropout(drop_rate), nn.Dropout(drop_rate), *(DropBlock2d(drop_rate, block_size) for _ in range(2))]
         channels = [3, *widths]
         for number, drop in enumerate(drops, start=1):
-            block = _Block(channels[number - 1], channels[number], negative_slope, drop)
+            pool = nn.MaxPool2d(2) if number <= pooled_blocks else nn.Identity()
+            block = _Block(channels[number - 1], channels[number], negative_slope, pool, drop)
             self.add_module(f"layer{number}", nn.Sequential(block))
         _initialize(self)
 
@@ -56,16 +59,18 @@ class ResNet12(nn.Module):
 
 
 class _Block(nn.Module):
-    """Three convolutions beside a 1×1 convolution, then max pooling."""
+    """Three convolutions beside a 1×1 convolution, then max pooling or none."""
 
-    def __init__(self, in_channels: int, out_channels: int, negative_slope: float, drop: nn.Module) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, negative_slope: float, pool: nn.Module, drop: nn.Module
+    ) -> None:
         super().__init__()
         self.conv1, self.bn1 = _convolution(in_channels, out_channels), nn.BatchNorm2d(out_channels)
         self.conv2, self.bn2 = _convolution(out_channels, out_channels), nn.BatchNorm2d(out_channels)
         self.conv3, self.bn3 = _convolution(out_channels, out_channels), nn.BatchNorm2d(out_channels)
         self.activation = nn.LeakyReLU(negative_slope)
         self.downsample = nn.Sequential(_convolution(in_channels, out_channels, 1), nn.BatchNorm2d(out_channels))
-        self.pool = nn.MaxPool2d(2)
+        self.pool = pool
         self.drop = drop
 
     def forward(self, maps: Float[Tensor, "batch channel h w"]) -> Float[Tensor, "batch out half_h half_w"]:

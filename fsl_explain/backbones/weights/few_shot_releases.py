@@ -5,9 +5,10 @@ A Closer Look (Chen et al., 2019) registers every layer of its convolutional blo
 Relation Network Sung et al., 2018. All but those of residual blocks with LeakyReLU were trained with ReLU.
 
 A file of LibFewShot does not show how its Conv64F was set up. The releases here are for ReLU and for LeakyReLU 0.2, as
-``conv4net`` with max pooling in all four blocks (``last_pool`` and ``maxpool_last2``), as ``conv64f`` with neither.
-``nopad`` is its older class Conv64FReLU, without padding in the first two blocks. No network here has its default of
-three poolings (``maxpool_last2`` alone).
+``conv4net`` with max pooling in all four blocks (``last_pool`` and ``maxpool_last2``), as ``conv64f`` with neither, and
+with the three poolings of its configuration (``maxpool_last2`` alone). ``nopad`` is its older class Conv64FReLU,
+without padding in the first two blocks. A file of its ResNet12 does not show either whether the last two blocks pool:
+it is taken for the one of its configuration, where they do, unless ``libfewshot-resnet12-2-pools`` is named.
 """
 
 from fsl_explain.backbones.weights.key_maps import PARAMETER, TRUNK, Release, Rule
@@ -164,23 +165,26 @@ FEW_SHOT_RELEASES = (
             ("conv64f", "relu", RELU | {"padding": 1}),
             ("conv64f", "relu-nopad", RELU | {"padding": 0}),
             ("conv64f", "leaky-relu", LEAKY_RELU | {"padding": 1}),
+            ("conv64f", "relu-3-pools", RELU | {"padding": 1, "pooled_blocks": 3}),
+            ("conv64f", "leaky-relu-3-pools", LEAKY_RELU | {"padding": 1, "pooled_blocks": 3}),
         )
     ),
     *(
         Release(
-            f"libfewshot-{network}",
+            f"libfewshot-{network}{variant}",
             (network,),
             (Rule(r"(?:emb_func\.)?((?:conv1|bn1|layer[1-4]|block[1-3])\..+)", r"\1"), LIBFEWSHOT_REST),
             marks=(rf"(emb_func\.)?{mark}", r"(emb_func\.)?.+num_batches_tracked"),
-            never=(r"fc\..+",),
+            never=(r".+",) if variant else (r"fc\..+",),  # a variant is never recognized, only named
             containers=LIBFEWSHOT_FILES,
             settings=settings | MINI_IMAGENET,
             plain=True,
         )
-        for network, mark, settings in (
-            ("resnet12", r"layer1\.0\.conv1\.weight", {}),
-            ("resnet18", r"layer1\.0\.conv1\.weight", RELU | {"stem": "3x3"}),
-            ("wrn-28-10", r"block1\.layer\.0\.conv1\.weight", RELU | {"pooling": "gmp"}),
+        for network, variant, mark, settings in (
+            ("resnet12", "", r"layer1\.0\.conv1\.weight", {}),
+            ("resnet12", "-2-pools", r"layer1\.0\.conv1\.weight", {"pooled_blocks": 2}),
+            ("resnet18", "", r"layer1\.0\.conv1\.weight", RELU | {"stem": "3x3"}),
+            ("wrn-28-10", "", r"block1\.layer\.0\.conv1\.weight", RELU | {"pooling": "gmp"}),
         )
     ),
 )

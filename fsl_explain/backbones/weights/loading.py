@@ -47,6 +47,7 @@ SETTINGS: Mapping[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("size", "channels", "depth", "widen_factor", "block_size", "classes"), _is_count),
     **dict.fromkeys(("negative_slope", "drop_rate"), _is_number),
     **dict.fromkeys(("mean", "std"), _are_channels),
+    "pooled_blocks": lambda value: type(value) is int and 0 <= value <= 4,
     "padding": lambda value: type(value) is int and 0 <= value <= 4,
     "widths": lambda value: isinstance(value, list) and len(value) <= 8 and all(map(_is_count, value)),
     "stem": lambda value: isinstance(value, str) and value in STEMS,

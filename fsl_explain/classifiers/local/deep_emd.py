@@ -5,34 +5,18 @@ Structured Classifiers", 2020, Eqs. 1 to 7, and its published code: features are
 weighs what it has in common with the other image's mean. The flow is solved by POT (Flamary et al., 2021).
 """
 
-import warnings
 from dataclasses import dataclass
-from types import ModuleType
 from typing import ClassVar
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from episodes.errors import MissingPackage, Mistake
 from fsl_explain.classifiers.decision import SupportSet
 from fsl_explain.classifiers.local.rule import LocalRule
+from fsl_explain.classifiers.local.transport import Transport, transported, weights_of
 from fsl_explain.similarities import Similarity
 from fsl_explain.similarities.pair_form import PairForm
 from fsl_explain.similarities.similarity import uniform_weights
-
-LEAST = 1e-3 + 1e-5  # of a cell's weight before weights are divided by their sum, as in the published code
-MOST_STEPS = 10**6  # of the network simplex
-MISSED = 1e-9  # by how much the sums of a flow may miss the weights
-
-
-@dataclass(frozen=True)
-class Transport:
-    """An optimal flow, and by how much its cost grows with each cell's weight: the duals, up to a constant."""
-
-    flow: Float[Tensor, "*batch way p r"]
-    leaving: Float[Tensor, "*batch way p"]
-    arriving: Float[Tensor, "*batch way r"]
 
 
 @dataclass(frozen=True)
@@ -43,8 +27,9 @@ class DeepEMD(LocalRule):
     its temperature, 12.5. ``centered`` subtracts from each cell the mean over its channels first.
 
     DEVIATION: of several supports the score is that with the mean of their maps, where the paper's structured
-    classifier starts before it is fitted to the supports by gradient descent. The flow is frozen in explanations, which
-    is the derivative of the score by the similarities (the envelope theorem).
+    classifier starts before it is fitted to the supports by gradient descent, as ``StructuredDeepEMD`` is.
+
+    The flow is frozen in explanations, which is the derivative of the score by the similarities (the envelope theorem).
 
     Raises: ``ValueError`` without POT.
     """
@@ -74,24 +59,10 @@ class DeepEMD(LocalRule):
         found = PairForm.of_pairs(flow * shares, pairs, ours)  # type: ignore[arg-type]
         return found.seen_centered() if self.centered else found
 
-    def _solved(self, query: Tensor, means: Tensor, compared: Tensor) -> "Transport":
-        """Solve the transport of each query to each class, by the similarities of their cells.
-
-        Costs are moved to begin at 0, which changes no flow, because the solver takes no negative ones.
-        """
-        solver = _solver()
-        cost = 1 - compared.detach().double()
-        cost = cost - cost.amin(dim=(-2, -1), keepdim=True)
-        one, other = (weights.detach().double() for weights in self._both_weights(query, means))
-        one, other = one.expand(cost.shape[:-1]), other.expand(*cost.shape[:-2], cost.shape[-1])
-        parts = zip(_listed(one, 1), _listed(other, 1), _listed(cost, 2), strict=True)
-        found = [solver.emd(*(part.numpy() for part in each), numItermax=MOST_STEPS, log=True) for each in parts]
-        flow = torch.stack([torch.from_numpy(one_flow) for one_flow, _ in found]).reshape(cost.shape).to(cost)
-        if float((flow.sum(dim=-1) - one).abs().amax() + (flow.sum(dim=-2) - other).abs().amax()) > MISSED:
-            raise Mistake("the transport of deep-emd was not solved: are there embeddings that are NaN or infinite?")
-        leaving, arriving = (torch.stack([torch.from_numpy(log[name]) for _, log in found]) for name in ("u", "v"))
-        duals = (leaving.reshape(one.shape), arriving.reshape(other.shape))
-        return Transport(*(values.to(query) for values in (flow, *duals)))
+    def _solved(self, query: Tensor, means: Tensor, compared: Tensor) -> Transport:
+        """Solve the transport of each query to each class, by the similarities of their cells."""
+        found = transported(compared, *self._both_weights(query, means))
+        return Transport(*(values.to(query) for values in (found.flow, found.leaving, found.arriving)))
 
     def _both_weights(self, query: Tensor, means: Tensor) -> tuple[Tensor, Tensor]:
         """Return what the cells of the query and those of each class weigh."""
@@ -114,23 +85,7 @@ class DeepEMD(LocalRule):
 
 def _weights(cells: Tensor, other_mean: Tensor) -> Tensor:
     """Return what each cell weighs: its inner product with the other image's mean where that is positive."""
-    common = (cells @ other_mean[..., None]).squeeze(-1).clamp(min=0) + LEAST
-    return common / common.sum(dim=-1, keepdim=True)
-
-
-def _listed(values: Tensor, behind: int) -> Tensor:
-    return values.reshape(-1, *values.shape[values.dim() - behind :]).cpu().contiguous()
-
-
-def _solver() -> ModuleType:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of its docstrings, when they are first compiled
-            import ot  # noqa: PLC0415 - an optional dependency
-    except ImportError as error:
-        raise MissingPackage.of_extra("deep-emd", "POT", "the transport of the rule deep-emd") from error
-    found: ModuleType = ot
-    return found
+    return weights_of((cells @ other_mean[..., None]).squeeze(-1))
 
 
 EARTH_MOVER = DeepEMD()

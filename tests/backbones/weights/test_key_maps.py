@@ -59,6 +59,9 @@ NAMED_ONLY = (
     ("libfewshot-conv64f-relu", "conv64f", layouts.libfewshot, 0.0, 21),
     ("libfewshot-conv64f-relu-nopad", "conv64f", layouts.libfewshot, 0.0, 19),
     ("libfewshot-conv64f-leaky-relu", "conv64f", layouts.libfewshot, 0.2, 21),
+    ("libfewshot-conv64f-relu-3-pools", "conv64f", layouts.libfewshot, 0.0, 10),
+    ("libfewshot-conv64f-leaky-relu-3-pools", "conv64f", layouts.libfewshot, 0.2, 10),
+    ("libfewshot-resnet12-2-pools", "resnet12", layouts.libfewshot, 0.1, 21),
 )
 MAX_POOLED = ("libfewshot-wrn-28-10", "ms-loss", "cadene-imagenet")
 
@@ -134,7 +137,7 @@ def test_a_release_that_others_are_named_alike_is_loaded_when_it_is_named(tmp_pa
     check(tmp_path, release, network, layout, slope, 84, MINI_IMAGENET, 1, named=release)
     for path, name in (("official.pth.tar", release), ("converted.safetensors", None)):
         encoder = Encoder.named(network, checkpoint=tmp_path / path, release=name, **SMALL[network])
-        assert encoder(torch.zeros(1, 3, 84, 84)).maps.shape == (1, 3, side, side)
+        assert encoder(torch.zeros(1, 3, 84, 84)).maps.shape[-2:] == (side, side)
 
 
 def test_a_pooling_that_is_given_wins_over_the_releases_and_that_over_the_networks(tmp_path):
@@ -215,7 +218,8 @@ def test_names_of_several_releases_are_refused_until_one_is_named(tmp_path, conv
     ):
         open_checkpoint(saved(tmp_path, layouts.libfewshot_conv4(four), "four.pth"), "conv4net")
     bare = saved(tmp_path, conv64f, "bare.pth")
-    variants = r"libfewshot-conv64f-relu, libfewshot-conv64f-relu-nopad, libfewshot-conv64f-leaky-relu, fsl-explain"
+    of_conv64f = [case[0] for case in NAMED_ONLY if case[1] == "conv64f"]
+    variants = ", ".join([*of_conv64f, "fsl-explain"])
     with pytest.raises(ValueError, match=rf"{variants}, which differ in .*for example libfewshot-conv64f-relu\."):
         open_checkpoint(bare, "conv64f")
     assert open_checkpoint(bare, "conv64f", "fsl-explain").settings == {}

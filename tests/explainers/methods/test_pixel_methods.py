@@ -22,10 +22,11 @@ from fsl_explain.explainers.methods.guided_backprop import guided_gradients
 from fsl_explain.explainers.methods.integrated_gradients import AT_ZERO_IMAGE
 from fsl_explain.explainers.methods.smoothgrad import noises
 from fsl_explain.explainers.methods.whole_network import gradients, images_of
-from fsl_explain.registries import LOCAL_RULES
+from fsl_explain.registries import LEARNED_LOCAL_RULES, LOCAL_RULES
 
 QUERY, SUPPORTS = pictures(seed=1), pictures(3, 2, seed=2)
 OF_PIXELS = [name for name, method in METHODS.items() if method.differentiates]
+ADDING_UP = [pair for pair in PAIRS if pair[0] not in LEARNED_LOCAL_RULES]
 SMOOTH = [pair for pair in PAIRS if pair[0] not in ("knn-vote", "majority-vote", "nearest-neighbor")]
 
 
@@ -146,7 +147,7 @@ def test_the_noise_has_its_standard_deviation_and_its_number_alone_decides_it():
     assert torch.equal(noises(range(17, 19), (3, 9, 9), 0), drawn[17:19])
 
 
-@pytest.mark.parametrize(("rule", "similarity"), PAIRS, ids=str)
+@pytest.mark.parametrize(("rule", "similarity"), ADDING_UP, ids=str)
 def test_integrated_gradients_add_up_for_every_rule(rule, similarity):
     """Pixels, the input of zeros and constants are the score, line by line; of a vote with its weights frozen.
 
@@ -164,6 +165,11 @@ def test_integrated_gradients_add_up_for_every_rule(rule, similarity):
     assert "input of zeros (cells: pixels)" in str(receipt)
     assert found.contributions.isnan().all()
     assert found.signed
+
+
+def test_integrated_gradients_refuse_what_supports_of_other_classes_add():
+    with pytest.raises(Mistake, match="StructuredDeepEMD also weighs the query by other images; use method='exact'"):
+        explain(staged_encoder(), QUERY, SUPPORTS, method="integrated-gradients", rule=QUICK_RULES["deep-emd-sfc"])
 
 
 @pytest.mark.parametrize("similarity", ["cosine", "inner-product", "euclidean"])
