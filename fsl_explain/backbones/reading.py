@@ -53,7 +53,7 @@ class Reading:
         What is learned once, of the layout and of what the network goes on to, is learned of the network itself.
         Raises: as ``in_order``; ``ValueError`` for a network that cannot be compiled.
         """
-        if self.compiled is None or torch.is_grad_enabled():
+        if self.compiled is None:
             return self.maps_of_the_network(images)
         if self.layout is None or not self.tail.told:
             self.maps_of_the_network(images)
