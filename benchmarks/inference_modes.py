@@ -4,17 +4,23 @@
     OMP_NUM_THREADS=1 python benchmarks/inference_modes.py  # in processor time, which other programs do not change
 
 For ResNet-50 with random weights and EfficientNet-Lite0, batch of 16 at 224×224: the forward pass of each mode :
-that of eager, the median over repeats of ratios measured side after side in turn, and the largest difference of its
-maps as a share of eager's largest value. ``contiguous`` is the network itself on images that are not channels last.
+those of eager and of folded, the median over repeats of ratios measured side after side in turn, and the largest
+difference of its maps as a share of eager's largest value. ``contiguous`` is the network itself on images that are not
+channels last. Beside ``compiled`` stand the seconds, as a clock on the wall counts them, of its first batch, once
+without any files of PyTorch's compiler and once, in a copy of the encoder, with those that it has left.
 Then configs/live/cub10-efficientnet.toml with a few episodes: accuracy and every metric of every method in eager, and
 the other modes' differences from it. ``--root`` says where the photographs are, if not where the configuration says.
 """
 
 import argparse
+import copy
+import os
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import patch
 
 import torch
 
@@ -34,6 +40,12 @@ def seconds(function: Callable[[], object]) -> float:
     return CLOCK() - start
 
 
+def wall_seconds(function: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
 def print_cost(name: str, repeats: int) -> None:
     encoders = {mode: Encoder.named(name, inference=mode) for mode in INFERENCE_MODES}
     images = torch.randn(16, 3, 224, 224, generator=torch.Generator().manual_seed(0))
@@ -45,6 +57,8 @@ def print_cost(name: str, repeats: int) -> None:
 
     sides: dict[str, Callable[[], object]] = {mode: lambda mode=mode: encoders[mode](images) for mode in encoders}
     sides["contiguous"] = plain
+    compiling = [wall_seconds(lambda: encoders["compiled"](images))]
+    compiling.append(wall_seconds(lambda: copy.deepcopy(encoders["compiled"])(images)))
     times: dict[str, list[float]] = {mode: [] for mode in sides}
     for repeat in range(repeats + 1):
         for mode, side in sides.items():
@@ -54,11 +68,17 @@ def print_cost(name: str, repeats: int) -> None:
     maps = encoders["eager"](images).maps
     print(f"{name}, batch of 16 at 224×224, {torch.get_num_threads()} threads, {CLOCK.__name__}")
     for mode, taken in times.items():
-        ratio = statistics.median(one / eager for one, eager in zip(taken, times["eager"], strict=True))
-        line = f"  {mode:10} {1000 * statistics.median(taken):7.0f} ms, {ratio:.3f} of eager"
+        ratios = [
+            statistics.median(one / other for one, other in zip(taken, times[base], strict=True))
+            for base in ("eager", "folded")
+        ]
+        line = f"  {mode:10} {1000 * statistics.median(taken):7.0f} ms"
+        line += f", {ratios[0]:.3f} of eager, {ratios[1]:.3f} of folded"
         if mode in encoders:
             moved = float((encoders[mode](images).maps - maps).abs().max() / maps.abs().max())
             line += f", maps moved by {moved:.1e}"
+        if mode == "compiled":
+            line += f", first batch {compiling[0]:.0f} s, with the compiler's files {compiling[1]:.0f} s"
         print(line, flush=True)
 
 
@@ -105,7 +125,8 @@ def main() -> None:
     parser.add_argument("--skip-evaluation", action="store_true")
     options = parser.parse_args()
     for name in ("torchvision:resnet50", "efficientnet-lite0"):
-        print_cost(name, options.repeats)
+        with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, TORCHINDUCTOR_CACHE_DIR=folder):
+            print_cost(name, options.repeats)
     if not options.skip_evaluation:
         print_evaluation(options)
 

@@ -52,13 +52,15 @@ class Encoder(Scaled, Prepared, Prompted, Placed, DrawnFiner):
     ``readout`` are as ``wrap`` says, and so is ``text``. ``description`` is what messages and reports call the encoder.
 
     ``inference`` is ``eager``, the network itself; ``folded``, a copy of it as it is now, channels last and with batch
-    normalization folded into the convolutions before it, which is faster and equal up to rounding; or ``bf16``, that
-    copy in bfloat16. ``layout`` says how the maps lie: ``channels-first``, (batch, channel, h, w); ``channels-last``,
-    (batch, h, w, channel); or ``tokens``, (batch, token, channel) of a square grid. None recognizes the first two, with
-    one more forward pass where it must, and refuses what it cannot tell. Where the network itself goes on to something
-    else than the pooled maps of ``layer``, the first call warns of it; a ``head`` answers that, and so does
-    ``tail="ignore"``. With ``tail="network"`` the embedding is what the network itself returns, which a ``head`` may go
-    on from: all of it that lies behind ``layer`` is then explained by integration, with no pooling.
+    normalization folded into the convolutions before it, which is faster and equal up to rounding; ``bf16``, that copy
+    in bfloat16; or ``compiled``, the folded copy through ``torch.compile``: the first image and the first batch, and
+    those of another side, take up to minutes. ``layout`` says how the maps lie: ``channels-first``, (batch, channel, h,
+    w); ``channels-last``, (batch, h, w, channel); or ``tokens``, (batch, token, channel) of a square grid. None
+    recognizes the first two, with one more forward pass where it must, and refuses what it cannot tell. Where the
+    network itself goes on to something else than the pooled maps of ``layer``, the first call warns of it; a ``head``
+    answers that, and so does ``tail="ignore"``. With ``tail="network"`` the embedding is what the network itself
+    returns, which a ``head`` may go on from: all of it that lies behind ``layer`` is then explained by integration,
+    with no pooling.
 
     ``network``, ``layer``, ``pooling``, ``head``, ``text``, ``inference`` and ``description`` are attributes, too, and
     ``transform`` is the preprocessing. ``random`` names the parts, network and head, that are known to have random
@@ -89,7 +91,7 @@ class Encoder(Scaled, Prepared, Prompted, Placed, DrawnFiner):
         self.text: TextTower | None = text
         self.description: str = description or type(network).__name__
         if readout == INTEGRATED:
-            network, layer, layout, tail, readout = patches_apart(network, layer, self.description)
+            network, layer, layout, tail, readout = patches_apart(network, layer, self.description, inference)
         self.pooling: Pooling = by_network(pooling, layer) if tail == NETWORK else POOLINGS.find(pooling)
         self.head: nn.Module = nn.Identity() if head is None else module_in_full_precision(head)
         self.transform: Preprocess = preprocess or direct_resize(224, IMAGENET_MEAN, IMAGENET_STD)
@@ -102,12 +104,11 @@ class Encoder(Scaled, Prepared, Prompted, Placed, DrawnFiner):
         self.centered_on = ""
         self.unfilled: tuple[str, ...] = ()
         told = Tail(self.description, tail, silent=layer is None or head is not None)
-        self.reading: Reading = Reading(self.network, self.layer, layout, told)
-        self.tokens: TokenReading | None = tokens_of(self.network, self.layer, layout, readout, self.description)
+        self.reading: Reading = Reading(self.network, self.layer, layout, told, inference)
+        self.tokens: TokenReading | None = tokens_of(*ready, layout, readout, self.description, inference)
         if self.tokens is not None:
-            own = module_in_full_precision(self.tokens.head)
             self.pooling = self.tokens.pooling(self.pooling)
-            self.head = nn.Sequential(own, self.head)
+            self.head = nn.Sequential(module_in_full_precision(self.tokens.head), self.head)
 
     @classmethod
     def named(
@@ -277,8 +278,7 @@ class Encoder(Scaled, Prepared, Prompted, Placed, DrawnFiner):
         expect_module(head, "head")
         changed = copy(self)
         changed.head = head if self.scales is None else per_scale(head, len(self.scales.sides))
-        told = Tail(self.description, NETWORK if self.reading.tail.is_network else IGNORE, silent=True)
-        changed.reading = Reading(self.network, self.layer, self.reading.layout, told)
+        changed.reading = self.reading.answered(self.description)
         return changed
 
 

@@ -77,12 +77,12 @@ class DrawnFiner:
             seen: Any = self
             found: Finer | None = seen(images).finer
             return found
-        return self.detail.later(self._run_again, self.reading.maps, images)
+        return self.detail.later(self._run_again, self.reading.maps_of_the_network, images)
 
     def _read_finer(self, images: Tensor) -> tuple[Tensor, FinerMaps | None]:
         if self.detail is None:
             return self.run(self.reading.maps, images), None
-        return self.detail.read(self.run, self._run_again, self.reading.maps, images)
+        return self.detail.read(self.run, self._run_again, self.reading.maps_of_the_network, images)
 
     def _run_again(self, forward: Callable[[Tensor], Any], images: Tensor) -> Any:
         with evaluating(self.network):

@@ -1,4 +1,4 @@
-"""Faster forms of a network that only runs forward: batch normalization folded into convolutions, and bfloat16.
+"""Faster forms of a network that only runs forward: batch normalization folded, bfloat16, and compiled.
 
 Folding multiplies each filter by the gain that batch normalization gives its channel in eval mode, so that one
 operation does what two did. Which normalization follows which convolution is read from a symbolic trace; what then
@@ -15,9 +15,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from episodes.errors import Mistake
 from episodes.naming import unknown_name
+from fsl_explain.backbones.compiled import COMPILED, expect_compiler
 from fsl_explain.devices import module_at_hand
 
-INFERENCE_MODES = ("eager", "folded", "bf16")
+INFERENCE_MODES = ("eager", "folded", "bf16", COMPILED)
 Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
 Normalization = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
 
@@ -27,10 +28,10 @@ def for_inference(network: nn.Module, layer: nn.Module | None, inference: str) -
 
     The other forms are copies of the weights as they are now, in eval mode and frozen. Batch normalization that
     follows no convolution, or whose convolution is read elsewhere too, stays as it is, and so does one that would
-    change what ``layer`` returns.
+    change what ``layer`` returns. ``compiled`` is the form of ``folded``, of which whoever reads it compiles a pass.
 
     Raises: ``LookupError`` for an unknown form; ``ValueError`` for TorchScript, which runs as it is and lets nobody
-    read its layers.
+    read its layers, and for ``compiled`` where there is no compiler.
     """
     if inference not in INFERENCE_MODES:
         raise unknown_name("inference", inference, INFERENCE_MODES)
@@ -43,6 +44,8 @@ def for_inference(network: nn.Module, layer: nn.Module | None, inference: str) -
         raise Mistake(f"expected a network in Python for {inference!r}, but got TorchScript; use inference='eager'.")
     if inference == "eager":
         return network, layer
+    if inference == COMPILED:
+        expect_compiler()
     name = next((name for name, module in network.named_modules() if module is layer), None)
     folded = copy.deepcopy(network).eval().requires_grad_(False)
     _fold(folded, None if name is None else folded.get_submodule(name))

@@ -1,5 +1,7 @@
 """Activation maps read from a network: its own output or that of a layer, in the order of maps."""
 
+from copy import copy
+from functools import partial
 from typing import Any
 
 import torch
@@ -7,7 +9,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from episodes.errors import Mistake
-from fsl_explain.backbones.capture import activation_of, evaluating, outcome_from
+from fsl_explain.backbones.capture import activation_of, evaluating, outcome_from, the_activation
+from fsl_explain.backbones.compiled import COMPILED, CompiledPass, Forward
 from fsl_explain.backbones.layouts import (
     checked_layout,
     expect_several_cells,
@@ -16,7 +19,7 @@ from fsl_explain.backbones.layouts import (
     in_order,
     out_of_order,
 )
-from fsl_explain.backbones.tail import Tail
+from fsl_explain.backbones.tail import IGNORE, NETWORK, Tail
 from fsl_explain.backbones.wrappers import on_one_device
 
 
@@ -26,15 +29,43 @@ class Reading:
     A layout of None is recognized with the first images, and then kept.
     """
 
-    def __init__(self, network: nn.Module, layer: nn.Module | None, layout: str | None, tail: Tail) -> None:
+    def __init__(
+        self, network: nn.Module, layer: nn.Module | None, layout: str | None, tail: Tail, inference: str = "eager"
+    ) -> None:
         """Raise ``LookupError`` for an unknown layout."""
         self.network: nn.Module = network
         self.layer: nn.Module | None = layer
         self.tail: Tail = tail
         self.layout = checked_layout(layout)
+        self.compiled: CompiledPass | None = None
+        if inference == COMPILED:
+            self.compiled = CompiledPass(network, layer, partial(_hooked, tail.is_network), tail.description)
+
+    def answered(self, description: str) -> "Reading":
+        """Return the same of an encoder whose embedding is meant to be what it is; what is compiled stays."""
+        changed = copy(self)
+        changed.tail = Tail(description, NETWORK if self.tail.is_network else IGNORE, silent=True)
+        return changed
 
     def maps(self, images: Float[Tensor, "batch color height width"]) -> Float[Tensor, "batch channel h w"]:
-        """Run the network on placed images and return the maps. Raises: as ``in_order``."""
+        """Run the network, as it is compiled where it is, on placed images and return the maps.
+
+        What is learned once, of the layout and of what the network goes on to, is learned of the network itself.
+        Raises: as ``in_order``; ``ValueError`` for a network that cannot be compiled.
+        """
+        if self.compiled is None:
+            return self.maps_of_the_network(images)
+        if self.layout is None or not self.tail.told:
+            self.maps_of_the_network(images)
+        values, outcome = self.compiled(images, self._values)
+        if self.tail.is_network:
+            self.tail.outcome = outcome
+        return self.in_order(values, images)
+
+    def maps_of_the_network(
+        self, images: Float[Tensor, "batch color height width"]
+    ) -> Float[Tensor, "batch channel h w"]:
+        """Run the network itself on placed images and return the maps. Raises: as ``in_order``."""
         with self.tail.watched(self.network):
             values, self.tail.outcome = self._values(images)
         return self.in_order(values, images)
@@ -80,6 +111,29 @@ class Reading:
             return _plain(on_one_device(self.network)(images)), None
         values, outcome = activation_of(self.network, self.layer, images)
         return _plain(values), outcome
+
+
+def _hooked(needs_outcome: bool, network: nn.Module, layer: nn.Module | None) -> Forward:
+    """Return what ``Reading`` reads in one pass, as a function to be compiled; the layer is hooked for good.
+
+    Without the outcome, what the network does behind the layer is left out.
+    """
+    kept: list[Any] = []
+
+    def forward(images: Tensor) -> tuple[Any, Any]:
+        kept.clear()
+        outcome = on_one_device(network)(images)
+        found = outcome if layer is None else the_activation(list(kept), layer)
+        kept.clear()
+        return _plain(found), outcome if needs_outcome else None
+
+    if layer is not None:
+        layer.register_forward_hook(lambda _layer, _read, output: kept.append(_copied(output)))
+    return forward
+
+
+def _copied(output: Any) -> Any:
+    return output.clone() if isinstance(output, Tensor) else output  # a layer behind may overwrite its input
 
 
 def _plain(values: Any) -> Any:

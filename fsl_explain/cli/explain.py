@@ -14,7 +14,7 @@ from fsl_explain.cli.centering import as_set
 from fsl_explain.cli.compared_with import compared_with, embeddings_of
 from fsl_explain.cli.fitting_methods import fitting
 from fsl_explain.cli.manners import check_trained
-from fsl_explain.cli.measuring import say_random
+from fsl_explain.cli.measuring import say_beforehand
 from fsl_explain.cli.named_encoder import named_encoder
 from fsl_explain.cli.progress import note, say, show_table
 from fsl_explain.config.center import CenterConfig
@@ -72,7 +72,7 @@ def run(
     network = named_encoder(encoder, checkpoint, pooling, readout, scales, detail, biases, support_scales)
     choice = replace(choice, scale=scale_of(network, scale, text or None))
     check_trained(encoder, network.random)
-    say_random(network)
+    say_beforehand(network)
     note(f"Comparing {query.name} with {given.words} …")
     supports = given.supports(network)
     network = as_set(network, center, lambda: embeddings_of(network, supports))

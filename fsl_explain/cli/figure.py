@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from fsl_explain.cli.from_settings import grid_of
-from fsl_explain.cli.measuring import say_random, set_threads
+from fsl_explain.cli.measuring import say_beforehand, set_threads
 from fsl_explain.cli.progress import note
 from fsl_explain.config import FigureConfig
 from fsl_explain.encoder import Encoder
@@ -17,7 +17,7 @@ def run(settings: FigureConfig, out: Path) -> None:
     gallery = None if settings.gallery is None else settings.gallery.open("gallery")
     encoders = [Encoder.from_config(model.encoder, device=settings.run.device) for model in settings.models]
     for encoder in encoders:
-        say_random(encoder)
+        say_beforehand(encoder)
     grid = grid_of(settings, encoders, dataset, gallery)
     write_figure(draw_grid(grid), out)
     note(f"Figure: {out}, {len(grid.truths)} images")

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from episodes import LabeledImages
+from fsl_explain.backbones.compiled import COMPILED
 from fsl_explain.backbones.random_parts import random_words
 from fsl_explain.cli.broken import without_broken
 from fsl_explain.cli.centering import as_set
@@ -143,7 +144,7 @@ def opened(
     dataset = without_broken(whole) if skip_broken else whole
     also()
     encoder = Encoder.from_config(settings.encoder, device=settings.run.device)
-    say_random(encoder)
+    say_beforehand(encoder)
     shared = None if supports is None else functools.partial(supports, encoder, dataset)
     made = Opened.of(settings, dataset, as_set(encoder, center, shared))
     made.recorded[LEFT_OUT] = {"data": [len(whole) - len(dataset), len(whole)]}
@@ -155,11 +156,13 @@ def maps_folder(out: Path | None, save_maps: bool) -> Path | None:
     return None if out is None or not save_maps else out / MAPS
 
 
-def say_random(encoder: Encoder) -> None:
-    """Say on stderr that an encoder has random weights, where it has."""
+def say_beforehand(encoder: Encoder) -> None:
+    """Say on stderr that an encoder has random weights, and that it is to be compiled, where that is so."""
     words = random_words(encoder.random)
     if words:
         note(f"{encoder.description}: {words} Name weights for another one.")
+    if encoder.inference == COMPILED:
+        note(f"{encoder.description}: compiling the network with the first images may take some minutes.")
 
 
 def _say_what_is_left(out: Path, partial: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from fsl_explain.cli.address import Address
 from fsl_explain.cli.manners import check_trained
-from fsl_explain.cli.measuring import say_random
+from fsl_explain.cli.measuring import say_beforehand
 from fsl_explain.cli.named_encoder import named_encoder
 from fsl_explain.cli.served import encoder_call, served
 
@@ -25,6 +25,6 @@ def run(
 
         network = named_encoder(encoder, checkpoint, pooling, readout, scales, support_scales=support_scales)
         check_trained(encoder, network.random)
-        say_random(network)
+        say_beforehand(network)
         call = encoder_call(encoder, checkpoint, pooling, readout, scales, support_scales)
         server.answer(create_app(support, network, made_by=call, frame=server.frame))

@@ -73,8 +73,10 @@ class EncoderConfig(Settings):
     readout: Readout | None = Field(
         None, description="How the embedding of a network of tokens comes about; None: as the network itself makes it."
     )
-    inference: Literal["eager", "folded", "bf16"] = Field(
-        "eager", description="eager; folded: batch normalization inside the convolutions; bf16: that in bfloat16."
+    inference: Literal["eager", "folded", "bf16", "compiled"] = Field(
+        "eager",
+        description="eager; folded: batch normalization inside the convolutions; bf16: that in bfloat16; "
+        "compiled: folded and through torch.compile, which takes up to minutes with the first images.",
     )
     scales: tuple[Side, ...] | None = Field(
         None,

@@ -5,7 +5,7 @@ from pathlib import Path
 from episodes import ImageFiles, ImageFolder, LabeledImages, find_images
 from fsl_explain.cli.broken import without_broken
 from fsl_explain.cli.manners import check_trained
-from fsl_explain.cli.measuring import say_random
+from fsl_explain.cli.measuring import say_beforehand
 from fsl_explain.cli.named_encoder import named_encoder
 from fsl_explain.cli.progress import note, progress_bars, say
 from fsl_explain.config import read_config
@@ -49,7 +49,7 @@ def run(
         check_enough(index, len(dataset))
     network = named_encoder(encoder, checkpoint, pooling, readout, scales)
     check_trained(encoder, network.random)
-    say_random(network)
+    say_beforehand(network)
     note(f"Embedding {len(dataset)} images of {len(dataset.classes) or 'no'} classes with {network.description} …")
     with progress_bars() as report:
         if append:

@@ -13,7 +13,7 @@ from torch import Tensor
 from episodes import read_image
 from episodes.box_formats import Box
 from episodes.errors import Mistake
-from fsl_explain.cli.measuring import say_random
+from fsl_explain.cli.measuring import say_beforehand
 from fsl_explain.cli.named_encoder import named_encoder
 from fsl_explain.cli.progress import note
 from fsl_explain.encoder import Encoder
@@ -63,7 +63,7 @@ def open_bank_for(
     bank = MemoryBank.open(places[0]) if len(places) == 1 else load_shards(_folders(places))
     network = named_encoder(encoder, checkpoint, pooling, readout, scales, detail, biases)
     bank.expect_encoder(network)
-    say_random(network)
+    say_beforehand(network)
     if index is None:
         return bank, network
     note(f"Opening the {index} index of {len(bank)} images …")

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from fsl_explain.cli.address import Address
-from fsl_explain.cli.measuring import say_random
+from fsl_explain.cli.measuring import say_beforehand
 from fsl_explain.cli.named_encoder import named_encoder
 from fsl_explain.cli.progress import note
 from fsl_explain.cli.served import encoder_call, served
@@ -35,7 +35,7 @@ def run(
         for directory, (name, weights) in zip(banks, named, strict=True):
             if (name, weights) not in made:
                 made[name, weights] = named_encoder(name, weights, pooling, readout, scales)
-                say_random(made[name, weights])
+                say_beforehand(made[name, weights])
             bank = MemoryBank.load(directory)
             bank.expect_encoder(made[name, weights])
             if index is not None:

@@ -147,4 +147,4 @@ def test_training_takes_the_network_itself():
     with pytest.raises(ValueError, match=r"training needs encoder.inference 'eager', but got 'folded'; drop it"):
         TrainingConfig.model_validate(settings | {"encoder": {"inference": "folded"}})
     assert TrainingConfig.model_validate(settings).encoder.inference == "eager"
-    assert set(INFERENCE_MODES) == {"eager", "folded", "bf16"} == set(inference_modes.INFERENCE_MODES)
+    assert set(INFERENCE_MODES) == {"eager", "folded", "bf16", "compiled"} == set(inference_modes.INFERENCE_MODES)

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from episodes.errors import Mistake
+from fsl_explain.backbones.compiled import COMPILED
 from fsl_explain.backbones.layouts import FIRST
 from fsl_explain.backbones.tail import NETWORK
 from fsl_explain.backbones.tokens.blocks import NORMS, first_of
@@ -69,12 +70,18 @@ class PatchesApart(nn.Module):
 
 
 def patches_apart(
-    network: nn.Module, layer: nn.Module | None, description: str
+    network: nn.Module, layer: nn.Module | None, description: str, inference: str = "eager"
 ) -> tuple[nn.Module, nn.Module, str, str, None]:
     """Return a network with the layer, the layout and the tail by which its patches are integrated.
 
-    Raises: ``ValueError`` for a network whose blocks are not known, or beside a layer.
+    Raises: ``ValueError`` for a network whose blocks are not known, beside a layer, or to be compiled, which the hooks
+    of each pass prevent.
     """
+    if inference == COMPILED:
+        raise Mistake(
+            f"expected inference='eager', 'folded' or 'bf16' beside readout={INTEGRATED!r}, for which layers are heard "
+            f"anew in each forward pass, but got {inference!r}; use 'folded'."
+        )
     if layer is not None:
         raise Mistake(
             f"expected no layer beside readout={INTEGRATED!r}, but one of {description} was named; drop one of them, "

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from fsl_explain.backbones.capture import evaluating, turn_at
+from fsl_explain.backbones.compiled import COMPILED, CompiledPass, Forward
 from fsl_explain.backbones.tokens.blocks import first_of
 from fsl_explain.backbones.tokens.reading import POOLED, Read, TokenReading
 from fsl_explain.backbones.tokens.token_network import TokenNetwork
@@ -29,27 +30,19 @@ POSITIONS, BIASES = "positions", "biases"
 class PooledMapsReading(TokenReading):
     """What is read of a convolutional network with attention pooling: its last maps, and what each cell wrote."""
 
-    def __init__(self, network: nn.Module, pool: nn.Module, readout: str | None, description: str) -> None:
+    def __init__(
+        self, network: nn.Module, pool: nn.Module, readout: str | None, description: str, inference: str = "eager"
+    ) -> None:
         parts = TokenNetwork(blocks=(pool,), roles=(), norm=nn.Identity(), own=POOLED, pool=pool)
         super().__init__(network, parts, POOLED if readout is None else readout, description)
+        if inference == COMPILED:
+            self.compiled = CompiledPass(network, pool, _hooked, description)
 
     def read(self, images: Float[Tensor, "batch color height width"]) -> Read:
         """Run the network on placed images."""
         pool = self.parts.blocks[0]
-        entered: list[Tensor] = []
-        left: list[Tensor] = []
-
-        def hear(_pool: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
-            entered.append(args[0])
-            left.append(output)
-
-        with turn_at(self.network):
-            handle = pool.register_forward_hook(hear)
-            try:
-                output = on_one_device(self.network)(images)
-            finally:
-                handle.remove()
-        maps, pooled = (in_full_precision(at_hand(value.detach())) for value in (entered[0], left[0]))
+        entered, left, output = self._heard(images) if self.compiled is None else self.compiled(images, self._heard)
+        maps, pooled = (in_full_precision(at_hand(value.detach())) for value in (entered, left))
         own = in_full_precision(at_hand(output)) if isinstance(output, Tensor) else None
         with torch.autocast(images.device.type, enabled=False):
             written = addends_of(pool, maps)
@@ -57,6 +50,32 @@ class PooledMapsReading(TokenReading):
 
     def _check_there(self) -> None:
         self.expect_readout((POOLED,))
+
+    def _heard(self, images: Tensor) -> tuple[Tensor, Tensor, Any]:
+        """Return what enters the pooling, what leaves it, and what the network returns."""
+        heard: list[Tensor] = []
+        with turn_at(self.network):
+            handle = self.parts.blocks[0].register_forward_hook(lambda *of: heard.extend((of[1][0], of[2])))
+            try:
+                output = on_one_device(self.network)(images)
+            finally:
+                handle.remove()
+        return heard[0], heard[1], output
+
+
+def _hooked(network: nn.Module, pool: nn.Module) -> Forward:
+    """Return the same pass as a function to be compiled; the pooling is hooked for good."""
+    heard: list[Tensor] = []
+    pool.register_forward_hook(lambda *of: heard.extend((of[1][0], of[2])))
+
+    def forward(images: Tensor) -> tuple[Tensor, Tensor, Any]:
+        heard.clear()
+        output = on_one_device(network)(images)
+        entered, left = heard
+        heard.clear()
+        return entered, left, output
+
+    return forward
 
 
 @dataclass(frozen=True)

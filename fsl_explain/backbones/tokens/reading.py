@@ -5,6 +5,7 @@ pooled tokens against the tokens themselves. Where they differ, the network is r
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,9 +14,10 @@ from torch import Tensor, nn
 
 from episodes.errors import Mistake
 from episodes.naming import unknown_name
+from fsl_explain.backbones.compiled import COMPILED, CompiledPass
 from fsl_explain.backbones.tokens.blocks import block_of
 from fsl_explain.backbones.tokens.networks import embedding_of, head_of
-from fsl_explain.backbones.tokens.running import Ran, run
+from fsl_explain.backbones.tokens.running import Ran, checked, hooked, run
 from fsl_explain.backbones.tokens.token_network import TokenNetwork
 from fsl_explain.devices import HALF, at_hand, in_full_precision, module_at_hand, module_in_full_precision
 from fsl_explain.features import Features
@@ -46,7 +48,14 @@ class Read:
 class TokenReading:
     """What is read of a token network, by one readout; the network's own unless another is named."""
 
-    def __init__(self, network: nn.Module, parts: TokenNetwork, readout: str | None, description: str) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        parts: TokenNetwork,
+        readout: str | None,
+        description: str,
+        inference: str = "eager",
+    ) -> None:
         """Raise ``LookupError`` for an unknown readout, ``ValueError`` for one that the network has not."""
         if readout is not None and readout not in READOUTS:
             raise unknown_name("readout", readout, READOUTS)
@@ -56,6 +65,9 @@ class TokenReading:
         self.readout: str = parts.own if readout is None else readout
         self._check_there()
         self._unchecked = True
+        self.compiled: CompiledPass | None = None
+        if inference == COMPILED:
+            self.compiled = CompiledPass(network, parts, partial(hooked, self._followed), description)
 
     @property
     def head(self) -> nn.Module:
@@ -69,8 +81,8 @@ class TokenReading:
         return inner if isinstance(self.parts.norm, nn.Identity) else NormalizedCells(self.parts.norm, inner)
 
     def read(self, images: Float[Tensor, "batch color height width"]) -> Read:
-        """Run the network on placed images."""
-        ran = self.run(images)
+        """Run the network, as it is compiled where it is, on placed images."""
+        ran = self.run(images) if self.compiled is None else self._run_compiled(self.compiled, images)
         with torch.autocast(images.device.type, enabled=False):
             return self.read_out(ran, images)
 
@@ -168,6 +180,10 @@ class TokenReading:
     def run(self, images: Tensor) -> Ran:
         """Run the network on placed images, and hear what its blocks are given. Raises: ``ValueError``."""
         return run(self.network, self.parts, images, self._followed, self.description)
+
+    def _run_compiled(self, compiled: CompiledPass, images: Tensor) -> Ran:
+        found: Ran | tuple[Any, ...] = compiled(images, self.run)
+        return found if isinstance(found, Ran) else checked(Ran(*found), self.parts, self.description)
 
     @property
     def _followed(self) -> range:

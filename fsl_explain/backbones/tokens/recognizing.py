@@ -9,7 +9,12 @@ from fsl_explain.backbones.tokens.reading import TokenReading
 
 
 def tokens_of(
-    network: nn.Module, layer: nn.Module | None, layout: str | None, readout: str | None, description: str
+    network: nn.Module,
+    layer: nn.Module | None,
+    layout: str | None,
+    readout: str | None,
+    description: str,
+    inference: str = "eager",
 ) -> TokenReading | None:
     """Return how a token network is read where no layer is named, or None for a network that is none.
 
@@ -17,10 +22,10 @@ def tokens_of(
     """
     parts = recognized(network) if layer is None and layout is None else None
     if parts is not None:
-        return TokenReading(network, parts, readout, description)
+        return TokenReading(network, parts, readout, description, inference)
     pool = attention_pool_of(network) if layer is None and layout is None else None
     if pool is not None:
-        return PooledMapsReading(network, pool, readout, description)
+        return PooledMapsReading(network, pool, readout, description, inference)
     if readout is not None:
         what = "a layer or a layout was named" if layer is not None or layout is not None else "its parts are not known"
         raise Mistake(
