@@ -16,7 +16,7 @@ OVERSHOOT = 1.0
 
 
 def box_mask(boxes: Float[Tensor, "batch 4"], height: int, width: int) -> Bool[Tensor, "batch height width"]:
-    """Return the pixels of each box: those whose center lies inside it."""
+    """Return the pixels of each box in images of ``height`` × ``width``: those whose center lies inside it."""
     left, top, right, bottom = boxes[:, :, None].unbind(dim=1)
     across = torch.arange(width, device=boxes.device) + 0.5
     down = torch.arange(height, device=boxes.device) + 0.5

@@ -73,7 +73,10 @@ class EpisodeTasks:
         return self.num_tasks
 
     def __getitem__(self, position: int) -> Task:
-        """Draw a task: its images, and their labels from 0 to ``n_way`` - 1."""
+        """Draw a task: its images, and their labels from 0 to ``n_way`` - 1.
+
+        Raises: ``IndexError`` for a position from ``num_tasks`` on.
+        """
         if self.num_tasks is not None and position >= self.num_tasks:
             raise IndexError(f"there are {self.num_tasks} tasks, numbered from 0, but got {position}.")
         episode = self.sampler[position]
@@ -125,7 +128,7 @@ def meta_dataset(images: LabeledImages, transform: Callable[..., Any]) -> Any:
     """Return a learn2learn ``MetaDataset`` of (pixels, label) without reading an image.
 
     learn2learn would read every image to learn its label; here both of its tables are filled from
-    ``images.labels``, classes in the order of their labels.
+    ``images.labels``, classes in the order of their labels. ``transform`` makes pixels of an image.
 
     Raises:
         ImportError: learn2learn is not installed.

@@ -29,7 +29,7 @@ def load_shards(
     similarity: str | Similarity | None = None,
     engine: str | EngineOptions = LOCAL,
 ) -> MemoryBank:
-    """Open several stored banks as one, whose rows are those of the folders behind each other.
+    """Open several stored banks as one, whose rows are those of the folders, ``directories``, behind each other.
 
     Its neighbors, votes and explanations are those of one bank of the same rows, in the same order. Its ids are those
     of the folders, or the numbers of the rows where two folders share an id. ``similarity`` takes the place of the one

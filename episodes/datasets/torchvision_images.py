@@ -68,7 +68,10 @@ class TorchvisionImages:
         return len(self._dataset)
 
     def __getitem__(self, position: int, /) -> LabeledImage:
-        """Read the image at a position, from 0. Raises: ``ValueError`` for a file that cannot be read."""
+        """Read the image at a position, from 0.
+
+        Raises: ``ValueError`` for a file that cannot be read; ``TypeError`` where the data set gives no PIL image.
+        """
         image, label = self._dataset[position][0], int(self.labels[position])
         if not isinstance(image, PIL.Image.Image):
             raise WrongType(

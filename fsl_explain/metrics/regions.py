@@ -24,6 +24,8 @@ Removal = Callable[[Tensor, Tensor], Tensor]
 def region_of_pixels(size: tuple[int, int], grid: int) -> Int[Tensor, "height width"]:
     """Return the number of the region that each pixel lies in, row by row; every pixel lies in one.
 
+    ``size`` is the height and width of the image, ``grid`` how many regions a side has.
+
     Raises: ``ValueError`` for a grid below 2, or finer than the image.
     """
     if not 2 <= grid <= min(size):
@@ -36,7 +38,10 @@ def region_of_pixels(size: tuple[int, int], grid: int) -> Int[Tensor, "height wi
 
 
 def region_sums(saliency: Float[Tensor, "batch height width"], grid: int) -> Float[Tensor, "batch region"]:
-    """Return what each region holds of a signed map: the sum of its pixels, so that regions add up to the map."""
+    """Return what each region holds of a signed map: the sum of its pixels, so that regions add up to the map.
+
+    ``grid`` is how many regions a side has, row by row. Raises: as ``region_of_pixels``.
+    """
     regions = region_of_pixels((saliency.shape[1], saliency.shape[2]), grid).to(saliency.device)
     sums = torch.zeros(len(saliency), grid * grid, dtype=torch.float64, device=saliency.device)
     return sums.index_add_(1, regions.flatten(), saliency.flatten(1).double())
@@ -62,7 +67,7 @@ def random_sets(draws: int, regions: int, generator: torch.Generator) -> Bool[Te
 
 
 def random_orders(pairs: int, regions: int, generator: torch.Generator) -> Int[Tensor, "order region"]:
-    """Draw orders of all regions, each followed by its reverse."""
+    """Draw ``pairs`` orders of all regions, numbered from 0, each followed by its reverse."""
     drawn = torch.rand(pairs, regions, generator=generator).argsort(dim=1)
     return torch.stack([drawn, drawn.flip(1)], dim=1).flatten(0, 1)
 
@@ -105,7 +110,7 @@ def without_regions(
 def replacement(
     images: Float[Tensor, "batch color height width"], others: Float[Tensor, "batch color height width"], how: str
 ) -> Float[Tensor, "batch color height width"]:
-    """Return what removed pixels become, in the units of the preprocessed images.
+    """Return what removed pixels become, in the units of the preprocessed images; ``how`` names it.
 
     ``blur``: the image itself under a Gaussian of a twentieth of its longer side. ``mean``: the mean color of this
     image. ``patch``: the same place of ``others``, one other image for each.

@@ -30,7 +30,7 @@ def explain_reranked(
 ) -> Explanation:
     """Explain the score of a neighbor, or with ``against`` its lead over another, by the rule that ranked them.
 
-    Both are places in the new order, from 0. The cells of the query, and those of the neighbors, add up to the score;
+    ``target`` and ``against`` are places in the new order, from 0. The cells of the query, and those of the neighbors, add up to the score;
     ``fsl_explain.correspondence`` has the pairs. The images of one or two neighbors are read again, ``read`` gives the
     photograph of a path.
 

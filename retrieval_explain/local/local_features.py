@@ -28,6 +28,8 @@ class LocalFeatures:
 
     Each row is sealed to what it was in the bank (id, content of the image or else its path, and embedding) and checked
     when it is first taken.
+
+    Raises: ``ValueError`` for files of another number of rows than the bank has.
     """
 
     def __init__(self, bank: MemoryBank, files: LocalFiles) -> None:
