@@ -1,8 +1,8 @@
 """Every image of a run, read, prepared and embedded once."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from episodes import LabeledImages, PreparedImage, prepare
 from episodes.errors import Mistake
-from fsl_explain.batches import slices
+from fsl_explain.batches import read_ahead, slices
 from fsl_explain.encoder import Encoder, Features
 from fsl_explain.evaluation.run_identity import arrays_hash
 from fsl_explain.finer import Finer
@@ -68,7 +68,7 @@ def embed_unique(
 ) -> ImageStore:
     """Read, prepare and embed each image of ``indices`` once, in ascending order.
 
-    ``advance`` is called with the number of images done. Images are read by a few threads.
+    ``advance`` is called with the number of images done. A few threads read the next images while some are embedded.
 
     Raises: ``ValueError`` for an encoder that sees supports at sides of their own: ``embed_by_role`` takes it.
     """
@@ -76,14 +76,13 @@ def embed_unique(
     unique = np.unique(np.asarray(indices, dtype=np.int64))
     prepared: list[PreparedImage] = []
     features: list[Features] = []
-    with ThreadPoolExecutor(max_workers=torch.get_num_threads()) as readers:
-        for part in slices(len(unique), batch_size):
-            chunk = unique[part].tolist()
-            batch = list(readers.map(lambda index: _read(encoder, dataset, index), chunk))
-            found = encoder(torch.stack([image.pixels for image in batch]))
-            features.append(replace(found, trace=written_out(found.trace), finer=None))
-            prepared += batch
-            advance(len(batch))
+    coming = read_ahead(partial(_read, encoder, dataset), unique.tolist(), batch_size, torch.get_num_threads())
+    for part in coming:
+        batch = list(part)
+        found = encoder(torch.stack([image.pixels for image in batch]))
+        features.append(replace(found, trace=written_out(found.trace), finer=None))
+        prepared += batch
+        advance(len(batch))
     row_of = torch.full((len(dataset),), -1)
     row_of[torch.from_numpy(unique)] = torch.arange(len(unique))
     height, width = prepared[0].pixels.shape[-2:]

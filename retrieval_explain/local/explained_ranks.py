@@ -30,9 +30,9 @@ def explain_reranked(
 ) -> Explanation:
     """Explain the score of a neighbor, or with ``against`` its lead over another, by the rule that ranked them.
 
-    ``target`` and ``against`` are places in the new order, from 0. The cells of the query, and those of the neighbors, add up to the score;
-    ``fsl_explain.correspondence`` has the pairs. The images of one or two neighbors are read again, ``read`` gives the
-    photograph of a path.
+    ``target`` and ``against`` are places in the new order, from 0. The cells of the query, and those of the neighbors,
+    add up to the score; ``fsl_explain.correspondence`` has the pairs. The images of one or two neighbors are read
+    again, ``read`` gives the photograph of a path.
 
     Raises: ``LookupError`` for a place that is not there; ``ValueError`` for twice the same, or an image that has
     changed so that its score is not the one by which it was ranked; ``FileNotFoundError`` where it is gone.

@@ -1,9 +1,7 @@
 """The embeddings of a data set's images, batch by batch: in this process or on an engine's workers, in order."""
 
 import functools
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +11,7 @@ from torch import Tensor
 from episodes import LabeledImages
 from episodes.errors import Mistake
 from episodes.reading import all_broken
-from fsl_explain.batches import slices
+from fsl_explain.batches import read_ahead, slices
 from fsl_explain.encoder import Encoder
 from fsl_explain.engine import LOCAL, EngineChoice, Part, engine_for, in_order
 from fsl_explain.engines.local import LocalEngine
@@ -85,13 +83,9 @@ def _embedded_here(
     encoder: Encoder, dataset: LabeledImages, batch_size: int, wanted: Sequence[int]
 ) -> Iterator[Float[Tensor, "image channel"]]:
     """Yield a batch at a time. A few threads read the next batch while one is embedded."""
-    coming: deque[Iterator[Tensor]] = deque()
-    with ThreadPoolExecutor(max_workers=torch.get_num_threads()) as readers:
-        for first in range(0, len(wanted) + batch_size, batch_size):
-            positions = wanted[first : first + batch_size]
-            coming.append(readers.map(lambda position: _pixels(encoder, dataset, position), positions))
-            if len(coming) > 1:
-                yield encoder(torch.stack(_together(dataset, coming.popleft()))).embedding.detach().cpu()
+    read = functools.partial(_pixels, encoder, dataset)
+    for coming in read_ahead(read, wanted, batch_size, torch.get_num_threads()):
+        yield encoder(torch.stack(_together(dataset, coming))).embedding.detach().cpu()
 
 
 def embedding_channels(encoder: Encoder, dataset: LabeledImages) -> int:
