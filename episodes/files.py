@@ -49,7 +49,9 @@ def open_regular(path: str | Path, *, what: str = "file", limit: int | None = No
 def read_regular(path: str | Path, *, what: str = "file", limit: int) -> bytes:
     """Return the bytes of a regular file, at most ``limit``, even if it says fewer than it gives.
 
-    ``what`` is what messages call the file. Raises: as ``open_regular``, and ``ValueError`` for one that cannot be read.
+    ``what`` is what messages call the file.
+
+    Raises: as ``open_regular``, and ``ValueError`` for one that cannot be read.
     """
     with open_regular(path, what=what, limit=limit) as stream:
         try:
