@@ -31,15 +31,17 @@ __all__ = [
 class LabeledImage:
     """An RGB image, its class, and boxes or a mask of the object where the data set has them.
 
-    ``boxes`` are (n, 4), float32, left-top-right-bottom in pixels, half-open. ``mask`` is
-    (height, width), bool, True on the object. ``path`` is None for an image that has no file.
+    ``label`` is the class, an index into the data set's classes, ``class_name`` its name. ``boxes`` are (n, 4),
+    float32, left-top-right-bottom in pixels, half-open, as torchvision's ``BoundingBoxes``; ``mask`` is (height,
+    width), bool, True on the object, as its ``Mask``. Each is None where the data set has none. ``path`` is None for an
+    image that has no file.
     """
 
     image: PIL.Image.Image
-    label: int  # its class, an index into the data set's classes
-    class_name: str  # the name of that class
-    boxes: Float[Tensor, "box 4"] | None = None  # tv_tensors.BoundingBoxes
-    mask: Bool[Tensor, "height width"] | None = None  # tv_tensors.Mask
+    label: int
+    class_name: str
+    boxes: Float[Tensor, "box 4"] | None = None
+    mask: Bool[Tensor, "height width"] | None = None
     path: Path | None = None
 
 

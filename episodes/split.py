@@ -21,14 +21,17 @@ PARTS = ("base", "validation", "novel")
 class Split:
     """Class names of the three parts, which share no class.
 
+    ``name`` is what the split is called, of one that was read its file's name without the ending. ``base`` are the
+    classes to learn from, ``validation`` those to choose settings by, ``novel`` those that episodes ask about.
+
     Raises:
         ValueError: a class stands twice.
     """
 
     name: str
-    base: tuple[str, ...]  # classes to learn from
-    validation: tuple[str, ...]  # classes to choose settings by
-    novel: tuple[str, ...]  # classes that episodes ask about
+    base: tuple[str, ...]
+    validation: tuple[str, ...]
+    novel: tuple[str, ...]
 
     def __post_init__(self) -> None:
         part_of: dict[str, str] = {}

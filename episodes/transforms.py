@@ -27,10 +27,12 @@ else:
 class PreparedImage:
     """The tensor that a network sees, with boxes and mask in its coordinates.
 
-    ``boxes`` are (n, 4), clamped to the image, none of them empty; ``mask`` is True on the object.
+    ``pixels`` are what the transform ends in: of those of this module float32, normalized by mean and standard
+    deviation. ``boxes`` are (n, 4), clamped to the image, none of them empty; ``mask`` is True on the object. Each is
+    None where the image came without.
     """
 
-    pixels: Float[Tensor, "color height width"]  # float32, normalized as the transform says
+    pixels: Float[Tensor, "color height width"]
     boxes: Float[Tensor, "box 4"] | None
     mask: Bool[Tensor, "height width"] | None
 

@@ -9,7 +9,7 @@ from episodes.text_files import read_lines
 
 @dataclass(frozen=True)
 class PartLocation:
-    """A named point on the object, such as the tip of the beak.
+    """A point on the object, such as the tip of the beak; ``name`` is that of the part.
 
     ``x`` and ``y`` are pixels from the left and top, as the annotators gave them. Where the part is
     hidden, ``visible`` is False and the official files have x = y = 0.

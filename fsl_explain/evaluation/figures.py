@@ -39,18 +39,23 @@ class Figure:
     """How a figure of a map is computed, how it is shown, and which way it is better.
 
     ``compute`` takes the values that ``needs`` names, in that order, and returns one number for each map, a tensor
-    (batch,); NaN where it is not defined. It is a function, or the text of its place, ``module:function``.
+    (batch,); NaN where it is not defined. It is a function, or the text of its place, ``module:function``; None for
+    what is no figure of a map, such as accuracy. ``needs`` are of ``NEEDS``.
+
+    ``name`` is an identifier, such as peak_height, ``heading`` that of its column, with its unit. A value is multiplied
+    by ``factor`` to be shown, 100 for percent, with so many ``decimals``. ``higher_is_better`` is None where neither
+    side is better.
 
     Raises: ``ValueError`` for an unknown need, a name that cannot be a column, or decimals below 0.
     """
 
-    name: str  # an identifier, such as peak_height
-    heading: str  # of its column, with its unit
-    compute: Callable[..., Any] | str | None = None  # None: it is no figure of a map, as accuracy
-    needs: tuple[str, ...] = ("saliency", "mask")  # of ``NEEDS``
-    factor: float = 100.0  # by which a value is multiplied to be shown, 100 for percent
-    higher_is_better: bool | None = True  # None: neither side is better
-    decimals: int = 2  # of the number that is shown
+    name: str
+    heading: str
+    compute: Callable[..., Any] | str | None = None
+    needs: tuple[str, ...] = ("saliency", "mask")
+    factor: float = 100.0
+    higher_is_better: bool | None = True
+    decimals: int = 2
 
     def __post_init__(self) -> None:
         for need in self.needs:

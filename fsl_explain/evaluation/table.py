@@ -10,15 +10,18 @@ from episodes.errors import Mistake
 class Table:
     """Rows of text; the first ``names`` columns name the row, the others are aligned right as numbers are.
 
+    ``title`` says what the table is of. Each of ``rows`` is as long as ``columns``, which are headings. ``notes`` are
+    sentences below the table, ``bold`` the row and column, from 0, of each entry that a test singled out.
+
     Raises: ``ValueError`` for a row whose length is not that of ``columns``.
     """
 
-    title: str  # what the table is of
+    title: str
     columns: Sequence[str]
-    rows: Sequence[Sequence[str]]  # each as long as ``columns``
-    notes: Sequence[str] = ()  # sentences below the table
-    bold: frozenset[tuple[int, int]] = frozenset()  # row and column, from 0, of each entry that a test found best
-    names: int = 1  # columns that name the row
+    rows: Sequence[Sequence[str]]
+    notes: Sequence[str] = ()
+    bold: frozenset[tuple[int, int]] = frozenset()
+    names: int = 1
 
     def __post_init__(self) -> None:
         for number, row in enumerate(self.rows, start=1):

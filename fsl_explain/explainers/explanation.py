@@ -40,21 +40,28 @@ class Explanation:
     All tensors but those of ``evidence`` are on the CPU. A batch of queries adds one leading dimension to every tensor
     but ``support_images``; index the explanation to get that of one query. Saved, pickled or copied it leaves the
     network behind, and still answers ``support_audit`` and ``correspondence``, if rule and similarity have names.
+
+    ``method`` is the method's name, ``target`` the index of the class whose score, or lead, is explained; that is
+    ``exact_score``, in float64, by the decision's own code. ``against`` are the rivals' shares of a contrast, None
+    where there is none; they sum to 1, or are 0 where no rival has a vote. ``constants`` are what no similarity holds,
+    by what they stand for, ``query`` and ``supports`` the two sides, ``evidence`` what audit and correspondence need.
+    If ``signed``, negative cells speak against the score. ``addends`` is what the method's numbers of the channels are
+    called; if ``ranks``, they are not made to add up. ``geometry`` is how a photograph became the image; None: unknown.
     """
 
-    method: str  # its name, such as contrast
+    method: str
     decision: Decision
-    target: int | Int[Tensor, "*batch"]  # the class whose score, or lead, is explained
-    against: Float[Tensor, "*batch way"] | None  # share of each rival in the contrast (sums to 1); None: no contrast
-    exact_score: Float[Tensor, "*batch"]  # Δ in float64, computed by the decision's own code
-    constants: Mapping[str, Float[Tensor, "*batch"]]  # each by what it stands for
+    target: int | Int[Tensor, "*batch"]
+    against: Float[Tensor, "*batch way"] | None
+    exact_score: Float[Tensor, "*batch"]
+    constants: Mapping[str, Float[Tensor, "*batch"]]
     query: QuerySide
-    supports: SupportSide  # cells and maps of the supports
-    evidence: Evidence = field(repr=False)  # for the support audit and the correspondence
-    signed: bool = False  # whether cells have a sign: negative ones speak against the score
-    addends: str = "contributions"  # what the method's numbers of the channels are called
-    ranks: bool = False  # the numbers rank the channels, and are not made to add up
-    geometry: Geometry | None = None  # how a photograph became the image; None: not known
+    supports: SupportSide
+    evidence: Evidence = field(repr=False)
+    signed: bool = False
+    addends: str = "contributions"
+    ranks: bool = False
+    geometry: Geometry | None = None
 
     @property
     def score(self) -> Float[Tensor, "*batch"]:
@@ -147,10 +154,7 @@ class Explanation:
         return self.contributions.abs().sum(dim=-1) + self.bias.abs()
 
     def __getitem__(self, index: int) -> "Explanation":
-        """Return the explanation of one query of a batch.
-
-        Raises: ``IndexError`` for a query that is not there; ``TypeError`` for a slice, or no batch.
-        """
+        """Return that of a query. Raises: ``IndexError`` if it is not there; ``TypeError`` for a slice, or no batch."""
         if isinstance(self.target, int):
             raise WrongType("expected the explanation of a batch of queries, but this one is of a single query.")
         index = position(index, "the number of one query")
@@ -168,10 +172,7 @@ class Explanation:
         )
 
     def receipt(self) -> Receipt:
-        """Add the score up, support by support, from the similarities, the decision's weights and its constants.
-
-        Raises: ``ValueError`` for the explanation of a batch.
-        """
+        """Add up weights times similarities, support by support, and constants. Raises: ``ValueError`` for a batch."""
         self._expect_one()
         lines = support_lines(self.decision.classes, self.supports)
         constants = {name: float(value) for name, value in self.constants.items() if float(value) != 0}

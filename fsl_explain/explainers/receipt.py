@@ -88,16 +88,23 @@ class Receipt:
 
     The supports' part is what the query's cells hold; the bias is the rest of each w_k S_k. For a k-NN
     vote the supports say how similar the voters are, and the constant how many they are.
+
+    ``lines`` are the supports with a say, class after class. ``constants`` are what no similarity holds, and ``named``
+    parts of the bias, each by what it stands for. ``score`` is Δ, from the decision's own code. ``share_of_cells`` is
+    Σ|cells| of Σ|cells| + Σ|named| + |the rest of the bias|, from 0 to 1; None where the cells have no sign, no
+    channel has a share, or all are 0. ``integration`` says how the cells' shares were found, None where they are exact.
+    ``scales`` are those of a decision at several: Σ of their amounts + constants = score. ``frozen`` is what the rule
+    holds at the query's own value, such as a flow; "" for norms and gains alone.
     """
 
-    lines: tuple[SupportLine, ...]  # supports with a say, class after class
-    constants: Mapping[str, float]  # what no similarity holds, by what it stands for
-    score: float  # Δ, from the decision's own code
-    named: Mapping[str, float] = field(default_factory=dict)  # parts of the bias, by what they stand for
-    share_of_cells: float | None = None  # Σ|cells| of Σ|cells| + Σ|named| + |the rest of the bias|, from 0 to 1
-    integration: Integration | None = None  # None: the cells' shares are exact
-    scales: tuple[ScaleLine, ...] = ()  # of a decision at several scales: Σ amounts + constants = score
-    frozen: str = ""  # what the rule holds at the query's own value, such as a flow; "": norms and gains alone
+    lines: tuple[SupportLine, ...]
+    constants: Mapping[str, float]
+    score: float
+    named: Mapping[str, float] = field(default_factory=dict)
+    share_of_cells: float | None = None
+    integration: Integration | None = None
+    scales: tuple[ScaleLine, ...] = ()
+    frozen: str = ""
 
     @property
     def supports(self) -> float:

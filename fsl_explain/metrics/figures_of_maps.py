@@ -26,14 +26,19 @@ from fsl_explain.metrics.positive_part import says_something, undefined_unless
 
 @dataclass(frozen=True)
 class MapFigures:
-    """One value for each map and figure; NaN where the figure is not defined. All in [0, 1]."""
+    """One value for each map and figure; NaN where the figure is not defined. All in [0, 1].
 
-    pointing_game: Float[Tensor, "batch"]  # as ``metrics.pointing_game``
-    top_k_intersection: Float[Tensor, "batch"]  # as ``metrics.top_k_intersection``
-    relevance_rank_accuracy: Float[Tensor, "batch"]  # as ``metrics.relevance_rank_accuracy``
-    relevance_mass_accuracy: Float[Tensor, "batch"]  # as ``metrics.relevance_mass_accuracy``
-    auc: Float[Tensor, "batch"]  # as ``metrics.auc``
-    sparseness: Float[Tensor, "batch"]  # as ``metrics.sparseness``
+    Each is what the function of its name in ``fsl_explain.metrics`` returns: ``pointing_game``, ``top_k_intersection``,
+    ``relevance_rank_accuracy``, ``relevance_mass_accuracy`` and ``auc``, of which larger is better, and ``sparseness``,
+    which knows no target.
+    """
+
+    pointing_game: Float[Tensor, "batch"]
+    top_k_intersection: Float[Tensor, "batch"]
+    relevance_rank_accuracy: Float[Tensor, "batch"]
+    relevance_mass_accuracy: Float[Tensor, "batch"]
+    auc: Float[Tensor, "batch"]
+    sparseness: Float[Tensor, "batch"]
 
 
 @with_float64

@@ -20,12 +20,16 @@ OVERLAPS = (0.3, 0.5, 0.7)
 
 @dataclass(frozen=True)
 class BoxAccuracy:
-    """The share of images, in [0, 1], whose box overlaps the true one enough, at each threshold. Larger is better."""
+    """The share of images, in [0, 1], whose box overlaps the true one enough, at each threshold. Larger is better.
 
-    thresholds: Float[Tensor, "threshold"]  # of the map's maximum
-    overlaps: Float[Tensor, "overlap"]  # the IoU from which a box counts as right
-    accuracy: Float[Tensor, "overlap threshold"]  # in [0, 1]; NaN where no image counts
-    counted: int  # images with a box and a map that says something
+    ``thresholds`` are shares of the map's maximum, ``overlaps`` the IoU from which a box counts as right. ``accuracy``
+    is that share of images, NaN where no image counts; ``counted`` are those with a box and a map that says something.
+    """
+
+    thresholds: Float[Tensor, "threshold"]
+    overlaps: Float[Tensor, "overlap"]
+    accuracy: Float[Tensor, "overlap threshold"]
+    counted: int
 
     @property
     def best(self) -> Float[Tensor, "overlap"]:

@@ -21,13 +21,14 @@ Explain = Callable[[Tensor], Tensor]
 class Stability:
     """How the map of each image answered to noise. Smaller is better, and 0 for a map that does not look at the image.
 
-    NaN where a map of the image, with or without noise, has a NaN or infinite pixel; ``largest_change`` and
-    ``mean_change`` also where the map without noise is all zeros.
+    ``lipschitz`` is the largest ‖change of the map‖ / ‖noise‖, in units of the map over the image's. ``largest_change``
+    is the largest ‖change of the map‖ / ‖map‖, ``mean_change`` the mean of the same. NaN where a map of the image, with
+    or without noise, has a NaN or infinite pixel; the latter two also where the map without noise is all zeros.
     """
 
-    lipschitz: Float[Tensor, "batch"]  # the largest ‖change of the map‖ / ‖noise‖, in units of the map over the image's
-    largest_change: Float[Tensor, "batch"]  # the largest ‖change of the map‖ / ‖map‖
-    mean_change: Float[Tensor, "batch"]  # the mean of the same
+    lipschitz: Float[Tensor, "batch"]
+    largest_change: Float[Tensor, "batch"]
+    mean_change: Float[Tensor, "batch"]
 
 
 def stability(

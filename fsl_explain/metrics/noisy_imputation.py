@@ -30,10 +30,13 @@ OFFSETS = tuple((down, right) for down in (-1, 0, 1) for right in (-1, 0, 1) if 
 
 @dataclass(frozen=True)
 class Road:
-    """The scores with the most, and with the least relevant pixels removed first; NaN where a map says nothing."""
+    """The scores with the most, and with the least relevant pixels removed first; NaN where a map says nothing.
 
-    most_relevant_first: RemovalCurve  # falls early where the map is right
-    least_relevant_first: RemovalCurve  # falls late where the map is right
+    Where the map is right, ``most_relevant_first`` falls early and ``least_relevant_first`` late.
+    """
+
+    most_relevant_first: RemovalCurve
+    least_relevant_first: RemovalCurve
 
     @property
     def score(self) -> Float[Tensor, "batch"]:

@@ -25,10 +25,14 @@ Similarity = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class WeightRandomization:
-    """How alike each map stayed to its own with the trained weights, step by step; smaller is better."""
+    """How alike each map stayed to its own with the trained weights, step by step; smaller is better.
 
-    layers: tuple[str, ...]  # the layer whose weights became random at each step
-    similarity: Float[Tensor, "step batch"]  # of the map after each step to the trained one; 1 is the same map
+    ``layers`` are those whose weights became random, one at each step. ``similarity`` is that of the map after the step
+    to the trained one; 1 is the same map.
+    """
+
+    layers: tuple[str, ...]
+    similarity: Float[Tensor, "step batch"]
 
 
 def cascading_weight_randomization(

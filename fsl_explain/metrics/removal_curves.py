@@ -31,10 +31,14 @@ Score = Callable[..., Tensor]
 
 @dataclass(frozen=True)
 class RemovalCurve:
-    """The score of each image after each step; NaN for an image whose map says nothing."""
+    """The score of each image after each step; NaN for an image whose map says nothing.
 
-    shares: Float[Tensor, "step"]  # of the pixels that are removed (deletion, ROAD) or put back (insertion)
-    scores: Float[Tensor, "batch step"]  # in the unit of the score
+    ``shares`` are those of the pixels that are removed (deletion, ROAD) or put back (insertion), in [0, 1]; ``scores``
+    are in the unit of the score.
+    """
+
+    shares: Float[Tensor, "step"]
+    scores: Float[Tensor, "batch step"]
 
     @property
     def area(self) -> Float[Tensor, "batch"]:
@@ -48,10 +52,14 @@ class RemovalCurve:
 
 @dataclass(frozen=True)
 class Side:
-    """Images with their maps, and what takes the place of a removed pixel (see ``removed_pixels``)."""
+    """Images with their maps, and what takes the place of a removed pixel (see ``removed_pixels``).
 
-    images: Float[Tensor, "batch color height width"]  # as the network sees them
-    saliency: Float[Tensor, "batch height width"]  # of the same size; larger is removed, or put back, first
+    ``images`` are as the network sees them. ``saliency`` has their size; larger is removed, or put back, first, and all
+    that is not above 0 last.
+    """
+
+    images: Float[Tensor, "batch color height width"]
+    saliency: Float[Tensor, "batch height width"]
     removed: Pixels = 0.0
 
 

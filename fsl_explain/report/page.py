@@ -19,20 +19,27 @@ from fsl_explain.pictures.picture import shots
 class Case:
     """One query with its explanations, by the name each is shown under; all must be of the same image and decision.
 
+    ``title`` is its heading. ``truth`` is its class, which need not be among the supports' classes, ``box`` the
+    annotated (left, top, right, bottom) in pixels of the preprocessed image; None where they are not known.
+    ``figures`` are values by explanation and metric, NaN where one is not defined. ``query_name`` is that of the
+    query's file, ``support_names`` are by class those of the supports' files. ``main`` names the explanation that is
+    drawn on the supports, None for the first. ``counterfactuals`` are of the same decision. ``prompts`` are by class,
+    where prompts are the supports.
+
     Raises: ``ValueError`` or ``LookupError`` for parts that do not belong together; ``TypeError`` for what is no
     explanation.
     """
 
-    title: str  # its heading
+    title: str
     explanations: Mapping[str, Explanation]
-    truth: str | None = None  # class name, which need not be among the supports' classes
-    box: Float[Tensor, "4"] | None = None  # annotated x1 y1 x2 y2 in pixels of the preprocessed image
-    figures: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # explanation → metric → value or NaN
-    query_name: str = ""  # of the query's file
-    support_names: Mapping[str, Sequence[str]] = field(default_factory=dict)  # class → file name of each support
-    main: str | None = None  # the explanation drawn on the supports; None: the first
-    counterfactuals: Sequence[Counterfactual] = ()  # of the same decision
-    prompts: Mapping[str, Sequence[str]] = field(default_factory=dict)  # class → prompts, where they are the supports
+    truth: str | None = None
+    box: Float[Tensor, "4"] | None = None
+    figures: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    query_name: str = ""
+    support_names: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    main: str | None = None
+    counterfactuals: Sequence[Counterfactual] = ()
+    prompts: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.explanations:
@@ -89,14 +96,18 @@ class Case:
 class MapRow:
     """One image with the maps of several methods, to be shown side by side.
 
+    ``title`` is its heading, ``image`` in [0, 1]. ``maps`` are saliencies by method, in [0, 1] but for ``signed``
+    methods, whose negative pixels speak against the score. ``box`` is the annotated (left, top, right, bottom) in
+    pixels of the image, None where there is none.
+
     Raises: ``ValueError`` for a map of another size than the image.
     """
 
-    title: str  # its heading
-    image: Float[Tensor, "3 height width"]  # in [0, 1]
-    maps: Mapping[str, Float[Tensor, "_height _width"]]  # saliency by method, in [0, 1] but for signed ones
-    signed: Collection[str] = ()  # the methods whose maps have a sign: negative pixels speak against
-    box: Float[Tensor, "4"] | None = None  # annotated x1 y1 x2 y2 in pixels of the image
+    title: str
+    image: Float[Tensor, "3 height width"]
+    maps: Mapping[str, Float[Tensor, "_height _width"]]
+    signed: Collection[str] = ()
+    box: Float[Tensor, "4"] | None = None
 
     def __post_init__(self) -> None:
         for name, saliency in self.maps.items():
@@ -109,12 +120,17 @@ class MapRow:
 
 @dataclass(frozen=True)
 class Page:
-    """A page: what it is about, how it was made, rows of maps, its tables and its cases."""
+    """A page: what it is about, how it was made, rows of maps, its tables and its cases.
 
-    title: str  # its heading
-    lead: str = ""  # the sentence below the title
-    facts: Mapping[str, str] = field(default_factory=dict)  # how it was made: encoder, data, seed, versions
+    ``title`` is its heading, ``lead`` the sentence below. ``notes`` come next and say what may mislead: a random
+    network, a query in its own bank. ``facts`` are how it was made: encoder, data, seed, versions. ``rows`` are shown
+    before ``tables`` and ``cases``.
+    """
+
+    title: str
+    lead: str = ""
+    facts: Mapping[str, str] = field(default_factory=dict)
     tables: Sequence[Table] = ()
     cases: Sequence[Case] = ()
-    rows: Sequence[MapRow] = ()  # maps side by side, before everything else
-    notes: Sequence[str] = ()  # what may mislead, which a page says first: a random network, a query in its own bank
+    rows: Sequence[MapRow] = ()
+    notes: Sequence[str] = ()

@@ -29,10 +29,14 @@ def recorded_settings(config: TrainingConfig) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Unfinished:
-    """Where a training with these settings keeps its state: beside its output, with the ending ``.unfinished``."""
+    """Where a training with these settings keeps its state: beside its output, with the ending ``.unfinished``.
 
-    path: Path  # the file of the state
-    settings: str  # a hash of what the training depends on, which a state has to agree with
+    ``path`` is the file of the state, ``settings`` a hash of what the training depends on, with which a state has to
+    agree.
+    """
+
+    path: Path
+    settings: str
 
     @classmethod
     def of(cls, config: TrainingConfig, made_from: Mapping[str, Any]) -> "Unfinished":

@@ -66,13 +66,11 @@ def members(thing):
 
 
 def untold(thing):
-    """The public fields of a dataclass that neither its docstring names nor a comment tells of."""
-    source, words = inspect.getsource(thing), (thing.__doc__ or "").replace("_", " ")
+    """The fields of a dataclass that its docstring does not name; a comment beside one is seen in the source alone."""
+    words = thing.__doc__.replace("_", " ")
     for field in dataclasses.fields(thing):
-        if not field.name.startswith("_") and field.name in vars(thing).get("__annotations__", {}):
-            line = re.search(rf"^ +{field.name}:.*(\n {{8,}}.*\n    \].*)?", source, flags=re.MULTILINE)
-            if "#" not in line.group() and field.name.replace("_", " ") not in words:
-                yield field.name
+        if not field.name.startswith("_") and not re.search(rf"\b{field.name.replace('_', ' ')}\b", words):
+            yield field.name
 
 
 def without_words(name, module, thing):
@@ -87,7 +85,6 @@ def without_words(name, module, thing):
         own = vars(thing).get("__doc__") or ""
         if not own or (dataclasses.is_dataclass(thing) and own.startswith(f"{thing.__name__}(")):
             yield name
-        yield from (f"{name}.{field}" for field in (untold(thing) if dataclasses.is_dataclass(thing) else ()))
         yield from (f"{name}.{member}" for member in members(thing) if not inspect.getdoc(getattr(thing, member)))
     elif inspect.isfunction(thing):
         if not thing.__doc__:
@@ -104,17 +101,15 @@ def test_every_public_name_is_documented(face):
     assert [found for name, module, thing in names for found in without_words(name, module, thing)] == []
 
 
-def test_help_tells_of_the_fields_of_banks_and_their_results():
-    """A comment beside a field is seen in the source alone."""
-    faces = [thing for _, _, thing in public("retrieval_explain") if dataclasses.is_dataclass(thing)]
-    assert len(faces) > 5
-    untold_there = {
-        f"{thing.__name__}.{field.name}"
-        for thing in faces
-        for field in dataclasses.fields(thing)
-        if field.name.replace("_", " ") not in thing.__doc__.replace("_", " ")
-    }
-    assert not untold_there
+@pytest.mark.parametrize("face", FACES)
+def test_help_tells_of_every_field(face):
+    shown = [thing for _, _, thing in public(face) if dataclasses.is_dataclass(thing)]
+    assert [f"{thing.__name__}.{field}" for thing in shown for field in untold(thing)] == []
+
+
+def test_a_package_shows_dataclasses():
+    for package in ("episodes", "fsl_explain", "retrieval_explain"):
+        assert sum(dataclasses.is_dataclass(thing) for _, _, thing in public(package)) > 4
 
 
 def test_what_has_no_words_is_found():
@@ -136,7 +131,7 @@ def test_what_has_no_words_is_found():
         noted: int  # a note
         left_out: int
 
-    assert [*without_words("Fields", __name__, Fields)] == ["Fields.left_out"]
+    assert [*untold(Fields)] == ["noted", "left_out"]
     assert [*without_words("Bare", __name__, Bare)] == ["Bare", "Bare.method", "Bare.value", "Bare.__call__"]
     assert [*without_words("function", __name__, function)] == ["function"]
     assert [*without_words("FACES", __name__, FACES)] == ["FACES"]

@@ -24,7 +24,8 @@ class DeepEMD(LocalRule):
     """Σ_pr T_pr s(x_p, y_r), T the flow that moves the query's weights to the support's at the least Σ T (1 - s).
 
     The weights of an image's cells sum to 1, so that the score is a mean similarity: the paper's logits are that times
-    its temperature, 12.5. ``centered`` subtracts from each cell the mean over its channels first.
+    its temperature, 12.5. ``centered`` subtracts from each cell the mean over its channels first; ``channels`` is how
+    many a cell has, as in ``LocalRule``.
 
     DEVIATION: of several supports the score is that with the mean of their maps, where the paper's structured
     classifier starts before it is fitted to the supports by gradient descent, as ``StructuredDeepEMD`` is.

@@ -75,6 +75,7 @@ class StructuredDeepEMD(DeepEMD):
     supports hold is theirs, cell by cell, and what those of other classes add is a line of its own.
 
     No gradient goes through what cells weigh, as in the published code with the solver that it evaluates with.
+    ``channels`` and ``centered`` are those of ``DeepEMD``.
 
     DEVIATION: the flow of a step is solved in float64, and the order is drawn over the supports class after class by a
     generator of the rule's own. The name deep-emd stays the mean, although the paper learns whenever there are several

@@ -128,19 +128,27 @@ def about_images(
 
 @dataclass(frozen=True)
 class SavedMap:
-    """One map: what the index says of it, and its values in float32."""
+    """One map: what the index says of it, and its values in float32.
 
-    facts: Mapping[str, Any]  # method, query, image, path, …
-    cells: Float[Tensor, "h w"]  # before upsampling, as the method made them
-    saliency: Float[Tensor, "height width"]  # at the size of the preprocessed image, as it was measured
+    ``facts`` are its entries in the index by column, such as method, query, image and path. ``cells`` are as the method
+    made them, before upsampling; ``saliency`` has the size of the preprocessed image, as it was measured. Both were
+    rounded to float16.
+    """
+
+    facts: Mapping[str, Any]
+    cells: Float[Tensor, "h w"]
+    saliency: Float[Tensor, "height width"]
 
 
 @dataclass(frozen=True)
 class SavedMaps:
-    """The maps of an evaluation; each is read when it is asked for. ``index`` has one row for each."""
+    """The maps of an evaluation; each is read when it is asked for, from the files in ``folder``.
 
-    folder: Path  # of the maps
-    index: pa.Table  # columns such as method, episode, query, path, class and predicted
+    ``index`` has one row for each, with columns such as method, episode, query, path, class and predicted.
+    """
+
+    folder: Path
+    index: pa.Table
 
     def __len__(self) -> int:
         return int(self.index.num_rows)

@@ -56,15 +56,20 @@ class Correspondence:
     A negative entry speaks against the score.
     The last row holds what the support's cells make with the query's bias, the last column what the
     query's cells make with the support's. Row sums are the query's cells, column sums the support's.
+
+    ``table`` is in float64, on the CPU, in the unit of the score; its cells are numbered row by row. ``shape`` is
+    (h, w) of the query's cells, ``support_shape`` of the support's. The support is number ``shot``, from 0, of the
+    class ``class_name``; ``weight`` is its w_k, negative where it counts against the score, and ``similarity`` its S_k,
+    larger where it is more alike.
     """
 
-    table: Float[Tensor, "cells _cells"]  # float64, on the CPU, in the unit of the score; negative: against it
-    shape: tuple[int, int]  # h, w of the query's cells
-    support_shape: tuple[int, int]  # h, w of the support's cells
-    class_name: str  # the class of the support
-    shot: int  # which support of that class, from 0
-    weight: float  # w_k
-    similarity: float  # S_k
+    table: Float[Tensor, "cells _cells"]
+    shape: tuple[int, int]
+    support_shape: tuple[int, int]
+    class_name: str
+    shot: int
+    weight: float
+    similarity: float
 
     @property
     def pairs(self) -> Float[Tensor, "h w _h _w"]:

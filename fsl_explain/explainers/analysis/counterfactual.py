@@ -40,23 +40,36 @@ class Counterfactual:
     else does; where a token is read out, what the cells wrote into it does, with the network's attention frozen at the
     query's. By a forward of the edited image the cells' squares of pixels change, and so do the neighbors that see
     those pixels: the two may differ. Classes are indices into ``classes``; all tensors are on the CPU.
+
+    ``edit`` is ``replace`` or ``remove``. ``target`` is the decided class; ``rival`` the one that overtakes it, or was
+    to, None where none was named and none does; ``donor`` the one whose supports gave their cells, None where nothing
+    was replaced. ``cells`` are (row, column) in the order in which they change, and True in ``mask``; empty where no
+    class overtakes. ``replaced_by`` has the donor's (shot, row, column) for each, None where nothing was replaced.
+    ``minimal`` says that it is proven that no fewer cells do, or none at all; if False, only the first cells in the
+    order of their shares were tried.
+
+    The decision is the largest of the scores, in float64: ``scores_before`` the edit, ``scores_at_features`` of the
+    changed maps, and ``scores_at_pixels`` of the edited image. Images are in [0, 1], for pictures: ``image_before`` and
+    ``image_after`` the edit. Where no class overtakes, those after are those before; where the pixels of the supports
+    that give cells are not known, ``scores_at_pixels`` and ``image_after`` are None. ``frozen_attention`` says whether
+    the features are a token's, edited with all attention kept as it was.
     """
 
-    edit: str  # ``replace`` or ``remove``
+    edit: str
     classes: tuple[str, ...]
-    target: int  # the decided class
-    rival: int | None  # the class that overtakes it, or was to; None where none was named and none does
-    donor: int | None  # the class whose supports gave their cells; None where nothing was replaced
-    cells: tuple[tuple[int, int], ...]  # (row, column) in order; empty where no class overtakes
-    replaced_by: tuple[tuple[int, int, int], ...] | None  # for each cell the donor's (shot, row, column)
-    minimal: bool  # proven: no fewer cells do, or none at all; False: other sets than the prefixes were not tried
-    scores_before: Float[Tensor, "way"]  # what the decision is the largest of, in float64
-    scores_at_features: Float[Tensor, "way"]  # the same, of the changed activation maps
-    scores_at_pixels: Float[Tensor, "way"] | None  # None: the pixels of the supports are not known
-    mask: Bool[Tensor, "h w"]  # the cells that changed
-    image_before: Float[Tensor, "3 height width"]  # in [0, 1], for pictures
-    image_after: Float[Tensor, "3 height width"] | None  # None as for scores_at_pixels
-    frozen_attention: bool = False  # whether the features are a token's, edited with all attention kept as it was
+    target: int
+    rival: int | None
+    donor: int | None
+    cells: tuple[tuple[int, int], ...]
+    replaced_by: tuple[tuple[int, int, int], ...] | None
+    minimal: bool
+    scores_before: Float[Tensor, "way"]
+    scores_at_features: Float[Tensor, "way"]
+    scores_at_pixels: Float[Tensor, "way"] | None
+    mask: Bool[Tensor, "h w"]
+    image_before: Float[Tensor, "3 height width"]
+    image_after: Float[Tensor, "3 height width"] | None
+    frozen_attention: bool = False
 
     @property
     def found(self) -> bool:

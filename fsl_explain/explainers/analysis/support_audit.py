@@ -20,17 +20,21 @@ class SupportAudit:
 
     Entries of supports that are not there are NaN, or the decision itself. A class that loses its only support has a
     score of minus infinity, or no votes.
+
+    ``addends`` are w_k S_k, in the unit of the explained score; a negative one speaks against it. With one support left
+    out the decision is the largest of ``scores_without`` and the class ``labels_without``, an index into ``classes``;
+    it ``flips`` where that is another one. ``leads_without`` are the leads of the decided class over the best other,
+    never above 0 where it flips. ``cells`` are the regions through which each support spoke, with the sign that they
+    have in the explanation. ``classes`` are names.
     """
 
-    addends: Float[Tensor, "*batch way shot"]  # w_k S_k, in the unit of the explained score; negative: against it
-    scores_without: Float[Tensor, "*batch way shot way"]  # what the decision is the largest of, one support left out
-    labels_without: Int[Tensor, "*batch way shot"]  # the class that is then decided, an index into ``classes``
-    flips: Bool[Tensor, "*batch way shot"]  # whether leaving the support out changes the decision
-    leads_without: Float[
-        Tensor, "*batch way shot"
-    ]  # lead of the decided class over the best other; below 0 if it flips
-    cells: Float[Tensor, "*batch way shot h w"]  # the regions through which each support spoke, signed
-    classes: tuple[str, ...]  # names, in the order of ``way``
+    addends: Float[Tensor, "*batch way shot"]
+    scores_without: Float[Tensor, "*batch way shot way"]
+    labels_without: Int[Tensor, "*batch way shot"]
+    flips: Bool[Tensor, "*batch way shot"]
+    leads_without: Float[Tensor, "*batch way shot"]
+    cells: Float[Tensor, "*batch way shot h w"]
+    classes: tuple[str, ...]
 
     def __repr__(self) -> str:
         return brief(self)

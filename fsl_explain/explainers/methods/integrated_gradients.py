@@ -35,13 +35,14 @@ class IntegratedGradientsOptions:
 
     A score of pixels is rough: of ReLU networks that were trained 128 steps miss some percent. Near each step the
     network is asked for two derivatives, because the path is cut where most is missed. The receipt says what is.
+    ``missed`` is that share, between 0 and 1, ``steps`` the most that are taken.
 
     Raises: ``ValueError`` for a share that is not between 0 and 1, or fewer than 8 steps; ``TypeError`` for a fraction
     of a step.
     """
 
-    missed: float = 0.05  # the share, between 0 and 1
-    steps: int = 128  # at most
+    missed: float = 0.05
+    steps: int = 128
 
     def __post_init__(self) -> None:
         if not 0 < self.missed < 1:

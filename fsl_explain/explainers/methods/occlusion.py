@@ -26,12 +26,15 @@ from fsl_explain.explainers.question import Question
 class OcclusionOptions:
     """The square that is hidden and the step it moves by, in pixels.
 
+    ``window`` is the square's side, a seventh of the image's shorter side if None, but no less than the step.
+    ``stride`` is the step, half of the window if None. ``batch_size`` images are in one forward pass.
+
     Raises: ``ValueError`` for numbers below 1, or steps that would leave pixels out; ``TypeError`` for a fraction.
     """
 
-    window: int | None = None  # None: a seventh of the image's shorter side
-    stride: int | None = None  # None: half of the window
-    batch_size: int = 32  # images in one forward pass
+    window: int | None = None
+    stride: int | None = None
+    batch_size: int = 32
 
     def __post_init__(self) -> None:
         for name in ("window", "stride", "batch_size"):

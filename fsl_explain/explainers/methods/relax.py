@@ -38,21 +38,25 @@ OF_THE_WHOLE_IMAGE = 1.0  # its cosine similarity to itself, on which the others
 class RelaxOptions:
     """How RELAX masks. The official code draws 3,000 masks; the rest of the defaults are its own.
 
+    ``masks`` is their number, 2,048 if None. Each has ``grid`` cells a side, every one of them kept with the
+    probability ``keep``, above 0 and up to 1. An image's masks are drawn from ``seed`` and do not depend on
+    ``batch_size``, the masked images in one forward pass.
+
     ``variant="lafam"`` is the simplified RELAX of LaFAM's tables: cells enlarged by the nearest, no shift, and as
-    many masks as the activation maps have channels. ``until_stable`` stops an image early, after any multiple of 256
-    masks, once its ``stability`` has reached it, a correlation of at most 1.
+    many masks as the activation maps have channels, if None. ``until_stable`` stops an image early, after any multiple
+    of 256 masks, once its ``stability`` has reached it, a correlation of at most 1; None uses all masks.
 
     Raises: ``ValueError`` for numbers that make no masks, ``LookupError`` for an unknown variant, ``TypeError`` for a
     fraction of a mask, cell or image.
     """
 
-    masks: int | None = None  # None: 2,048, or for "lafam" the number of channels
-    grid: int = 7  # cells a side
-    keep: float = 0.5  # probability that a cell is kept, above 0 and up to 1
-    seed: int = 0  # of the masks; an image's masks depend on it alone
-    batch_size: int = 32  # masked images in one forward pass; it changes no mask
-    variant: str = "official"  # or "lafam"
-    until_stable: float | None = None  # None: all masks are used
+    masks: int | None = None
+    grid: int = 7
+    keep: float = 0.5
+    seed: int = 0
+    batch_size: int = 32
+    variant: str = "official"
+    until_stable: float | None = None
 
     def __post_init__(self) -> None:
         if self.variant not in VARIANTS:
@@ -73,12 +77,17 @@ class RelaxOptions:
 
 @dataclass(frozen=True)
 class Relax:
-    """What RELAX found, in float64 and on the CPU; index that of a batch to get one image's."""
+    """What RELAX found, in float64 and on the CPU; index that of a batch to get one image's.
 
-    importance: Float[Tensor, "*batch height width"]  # R, a weighted mean of cosines: in [-1, 1], larger matters more
-    uncertainty: Float[Tensor, "*batch height width"]  # U >= 0, a weighted sum: it grows with the number of masks
-    stability: Float[Tensor, "*batch"]  # correlation of R from the even masks with R from the odd; NaN if one is flat
-    masks: Int[Tensor, "*batch"]  # how many were used
+    ``importance`` is R, a weighted mean of cosines, in [-1, 1]: larger matters more. ``uncertainty`` is U >= 0, a
+    weighted sum, which grows with the number of masks. ``stability`` correlates R from the even masks with R from the
+    odd ones, in [-1, 1]: larger is more stable; NaN where one of them is flat. ``masks`` is how many were used.
+    """
+
+    importance: Float[Tensor, "*batch height width"]
+    uncertainty: Float[Tensor, "*batch height width"]
+    stability: Float[Tensor, "*batch"]
+    masks: Int[Tensor, "*batch"]
 
     @property
     def certain_importance(self) -> Float[Tensor, "*batch height width"]:

@@ -25,11 +25,13 @@ from fsl_explain.explainers.question import Question
 class SmoothGradOptions:
     """How noisy copies are made. Noise i is a function of (seed, i) alone, and the same for all images of a size.
 
+    ``samples`` is n, the number of copies, ``noise`` σ / (x_max − x_min) of each preprocessed image; 0 is none.
+
     Raises: ``ValueError`` for numbers that make no copies; ``TypeError`` for a fraction of a copy.
     """
 
-    samples: int = 25  # n, the copies
-    noise: float = 0.15  # σ / (x_max − x_min), of each preprocessed image; 0: none
+    samples: int = 25
+    noise: float = 0.15
     seed: int = 0
 
     def __post_init__(self) -> None:
