@@ -12,7 +12,7 @@ from fsl_explain.backbones.capture import evaluating
 from fsl_explain.backbones.reading import Reading
 from fsl_explain.backbones.tokens.reading import TokenReading
 from fsl_explain.finer import Finer
-from fsl_explain.pullback.detail import Detail, Wanted
+from fsl_explain.pullback.detail import Detail, Wanted, expect_way_with_biases
 from fsl_explain.pullback.finer_maps import FinerMaps
 from fsl_explain.pullback.named import PULLBACKS
 from fsl_explain.pullback.rules import PullbackRule
@@ -49,6 +49,8 @@ class DrawnFiner:
         Raises: ``ValueError`` or ``LookupError`` for options that are not there, and for an encoder whose cells are
         tokens; the first images show whether the network can be followed.
         """
+        rule = PULLBACKS.find(pullback)
+        expect_way_with_biases(biases)
         changed = copy(self)
         if self.single is not None:
             changed.single = self.single.with_detail(detail, biases, pullback)
@@ -62,7 +64,6 @@ class DrawnFiner:
                 f"{self.description}: expected a convolutional network for detail={detail}, but its cells are tokens, "
                 "which no layer before has finer; use detail=0, or scales=."
             )
-        rule = PULLBACKS.find(pullback)
         changed.detail = Detail(Wanted(detail, biases, rule), self.description, self.network)
         return changed
 

@@ -5,6 +5,7 @@ Notation: the k most similar supports vote; ties at the k-th place go to the low
 """
 
 from dataclasses import dataclass, replace
+from numbers import Integral
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -35,6 +36,11 @@ def nearest_of(
     return nearest
 
 
+def _expect_whole(k: object) -> None:
+    if k is not None and (isinstance(k, bool) or not isinstance(k, Integral)):
+        raise Mistake(f"expected k as a whole number of neighbors, or None, but got {k!r:.80}.")
+
+
 @dataclass(frozen=True)
 class KnnVote:
     """Class score log v_c, v_c = Σ exp(S_k/τ) over the neighbors of class c among the k nearest.
@@ -43,14 +49,15 @@ class KnnVote:
     vote; None: 200, or all where there are fewer. ``temperature`` is τ, in units of the similarity: the smaller, the
     more the nearest neighbors outweigh the others. A score may have any sign, and is minus infinity without a neighbor.
 
-    Raises: ``ValueError`` for a temperature that is not above 0, and when it decides for a k below 1 or above the
-    number of supports.
+    Raises: ``ValueError`` for a temperature that is not above 0, for a k that is no whole number, and when it decides
+    for one below 1 or above the number of supports.
     """
 
     k: int | None = None
     temperature: float = 0.07
 
     def __post_init__(self) -> None:
+        _expect_whole(self.k)
         if not self.temperature > 0:
             raise Mistake(f"a weighted vote needs a temperature above 0, but got {self.temperature}.")
 
@@ -121,10 +128,14 @@ class MajorityVote:
     A count does not change with the image until a neighbor does, so it has no contributions of its own. ``k`` neighbors
     vote; None: 200, or all where there are fewer.
 
-    Raises: ``ValueError`` when it decides, for a k below 1 or above the number of supports.
+    Raises: ``ValueError`` for a k that is no whole number, and when it decides for one below 1 or above the number of
+    supports.
     """
 
     k: int | None = None
+
+    def __post_init__(self) -> None:
+        _expect_whole(self.k)
 
     def class_scores(
         self, query: Float[Tensor, "*#batch channel"], supports: SupportSet, similarity: Similarity

@@ -68,13 +68,18 @@ class Wanted:
                 f"expected detail as a whole number, how often the grid is doubled, but got {self.detail!r}; use 0 for "
                 "the network's last maps."
             )
-        if self.biases not in BIASES:
-            raise unknown_name("way with biases", str(self.biases), BIASES)
+        expect_way_with_biases(self.biases)
 
     @property
     def words(self) -> str:
         """Say it in a page: ``detail 1, biases apart``."""
         return f"detail {self.detail}, biases {self.biases}"
+
+
+def expect_way_with_biases(biases: object) -> None:
+    """Refuse what is not in ``BIASES``. Raises: ``LookupError``."""
+    if biases not in BIASES:
+        raise unknown_name("way with biases", str(biases), BIASES)
 
 
 class Detail:

@@ -242,6 +242,12 @@ def test_channels_that_do_not_fit_are_refused():
         MaxSim(7).class_scores(query, supports, cosine)
 
 
+def test_embeddings_that_are_no_numbers_have_no_transport():
+    query, supports = drawn()
+    with pytest.raises(ValueError, match="expected finite embeddings for the transport of deep-emd"):
+        rule_of("deep-emd").class_scores(query * torch.nan, supports, cosine)
+
+
 def test_without_pot_one_sentence_says_what_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "ot", None)
     query, supports = drawn()

@@ -2,10 +2,12 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from random_supports import supports_of
 from references import votes as reference
+from unchecked import loaded_without_shape_checks
 
 from fsl_explain.classifiers import RULES, KnnVote, MajorityVote, SupportSet
 from fsl_explain.classifiers.knn_vote import HOW_MANY, NearestNeighbor, nearest_of
@@ -156,6 +158,15 @@ def test_more_neighbors_than_supports_are_refused(k, query, supports):
             ValueError, match=rf"asked for {k} neighbors, but there are 10 supports; choose k from 1 to"
         ):
             rule.class_scores(query, supports, INNER)
+
+
+@pytest.mark.parametrize("k", [2.5, True, "3"])
+@pytest.mark.parametrize("vote", ["KnnVote", "MajorityVote"])
+def test_neighbors_are_a_whole_number(vote, k):
+    made = getattr(loaded_without_shape_checks("fsl_explain.classifiers.knn_vote"), vote)
+    with pytest.raises(ValueError, match="expected k as a whole number of neighbors, or None, but got"):
+        made(k)
+    assert made(np.int64(3)).k == 3
 
 
 @pytest.mark.parametrize("temperature", [0.0, -0.07, math.nan])

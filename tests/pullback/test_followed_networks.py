@@ -111,6 +111,15 @@ def test_a_tail_of_the_network_itself_is_drawn_finer_too():
         explain(encoder, query, supports, detail=1, biases="apart")
 
 
+@pytest.mark.parametrize("detail", [0, 1])
+def test_options_of_the_pull_back_that_are_not_there_are_refused_with_any_detail(detail):
+    encoder = Encoder.wrap(network("residual"), layer="block", tail="ignore")
+    with pytest.raises(LookupError, match="drawn, apart"):
+        encoder.with_detail(detail, "x")
+    with pytest.raises(LookupError, match="gamma"):
+        encoder.with_detail(detail, "drawn", "x")
+
+
 class Sorted(nn.Module):
     """Does what cannot be followed."""
 

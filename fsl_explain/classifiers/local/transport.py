@@ -37,12 +37,14 @@ def transported(
     cost = 1 - compared.detach().double().cpu()
     cost = cost - cost.amin(dim=(-2, -1), keepdim=True)
     one, other = one.detach().double().cpu(), other.detach().double().cpu()
+    if not all(bool(given.isfinite().all()) for given in (cost, one, other)):
+        raise Mistake("expected finite embeddings for the transport of deep-emd, but some are NaN or infinite.")
     one, other = one.expand(cost.shape[:-1]), other.expand(*cost.shape[:-2], cost.shape[-1])
     parts = zip(_listed(one, 1), _listed(other, 1), _listed(cost, 2), strict=True)
     found = [solver.emd(*(part.numpy() for part in each), numItermax=MOST_STEPS, log=True) for each in parts]
     flow = torch.stack([torch.from_numpy(one_flow) for one_flow, _ in found]).reshape(cost.shape)
     if float((flow.sum(dim=-1) - one).abs().amax() + (flow.sum(dim=-2) - other).abs().amax()) > MISSED:
-        raise Mistake("the transport of deep-emd was not solved: are there embeddings that are NaN or infinite?")
+        raise Mistake("the transport of deep-emd was not solved: are there embeddings that are extremely large?")
     leaving, arriving = (torch.stack([torch.from_numpy(log[name]) for _, log in found]) for name in ("u", "v"))
     return Transport(flow, leaving.reshape(one.shape), arriving.reshape(other.shape))
 
