@@ -88,6 +88,10 @@ class Detail:
         self._manners: dict[tuple[int, ...], Manner] = {}
         self._programs: dict[tuple[Any, ...], Remembered | None] = {}  # None: passes are not alike
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what was learned of forward passes: it runs this very network, and a copy has another one."""
+        return self.__dict__ | {"_manners": {}, "_programs": {}}
+
     def read(
         self, run: Run, again: Run, maps_of: MapsOf, images: Tensor
     ) -> tuple[Float[Tensor, "batch channel h w"], FinerMaps]:
