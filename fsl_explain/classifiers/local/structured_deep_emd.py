@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from episodes.errors import Mistake
+from episodes.position import position
 from fsl_explain.classifiers.decision import SupportSet, Weights
 from fsl_explain.classifiers.local.deep_emd import DeepEMD
 from fsl_explain.classifiers.local.structured_layer import Descent
@@ -80,7 +81,8 @@ class StructuredDeepEMD(DeepEMD):
     generator of the rule's own. The name deep-emd stays the mean, although the paper learns whenever there are several
     shots, because learning takes seconds an episode; the learned one has the name deep-emd-sfc.
 
-    Raises: ``ValueError`` for other similarities than the cosine, for numbers that make no descent, and without POT.
+    Raises: ``ValueError`` for other similarities than the cosine, for numbers that make no descent, and without POT;
+    ``TypeError`` for a fraction of an epoch or of a support.
     """
 
     epochs: int = 100
@@ -94,6 +96,9 @@ class StructuredDeepEMD(DeepEMD):
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("epochs", "batch_size", "seed"):
+            position(getattr(self, name), f"{name} as a whole number")
         rates = (self.learning_rate, self.scale)
         if self.epochs < 0 or self.batch_size < 1 or min(rates) <= 0 or not all(map(math.isfinite, rates)):
             raise Mistake(
@@ -149,7 +154,7 @@ class StructuredDeepEMD(DeepEMD):
         labels, places = valid.nonzero().unbind(dim=-1)
         counts = valid.sum(dim=-1)
         epochs = self.epochs if int(counts.amax()) > 1 else 0
-        descent = Descent(epochs, self.learning_rate, self.batch_size, self.scale, self.seed)
+        descent = Descent(epochs, self.learning_rate, int(self.batch_size), self.scale, int(self.seed))
         alpha = descent.coefficients(cells[valid], labels, way, centered=self.centered).movedim(2, 1)
         is_own = (labels == torch.arange(way)[:, None])[..., None, None]
         own = alpha.new_zeros(way, shot, *alpha.shape[-2:])
