@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from numbers import Integral
 from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Float
@@ -63,13 +64,14 @@ class Wanted:
     rule: PullbackRule
 
     def __post_init__(self) -> None:
-        if isinstance(self.detail, bool) or not isinstance(self.detail, int) or self.detail < 1:
+        if isinstance(self.detail, bool) or not isinstance(self.detail, Integral) or self.detail < 1:
             raise Mistake(
                 f"expected detail as a whole number, how often the grid is doubled, but got {self.detail!r}; use 0 for "
                 "the network's last maps."
             )
         if self.biases not in BIASES:
             raise unknown_name("way with biases", str(self.biases), BIASES)
+        object.__setattr__(self, "detail", int(self.detail))
 
     @property
     def words(self) -> str:
