@@ -148,6 +148,22 @@ def test_an_audit_learns_again_without_each_support():
     torch.testing.assert_close(audit.scores_without[0, 0], expected, rtol=1e-10, atol=1e-10)
 
 
+def test_a_second_audit_learns_nothing_again(monkeypatch):
+    """A page audits the explanation of each method."""
+    counted, learn = [], StructuredDeepEMD.learn
+
+    def counting(rule, *given):
+        counted.append(given)
+        return learn(rule, *given)
+
+    structured_deep_emd._learned.cache_clear()
+    monkeypatch.setattr(StructuredDeepEMD, "learn", counting)
+    found = explain(tiny_encoder(), images(seed=1), images(3, 4, seed=2), rule=StructuredDeepEMD(epochs=1))
+    for _ in range(2):
+        support_audit(found)
+    assert len(counted) == 1 + 3 * 4
+
+
 @pytest.mark.parametrize("kind", [kind for kind in SIMILARITIES if kind != "cosine"])
 def test_other_similarities_are_refused(kind):
     query, supports = drawn()

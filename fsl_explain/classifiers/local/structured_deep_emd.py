@@ -5,8 +5,8 @@ Source: DeepEMD, Zhang et al., 2020, section 3.4, and its published code, ``get_
 
 import hashlib
 import math
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import ClassVar
 
 import torch
@@ -24,7 +24,7 @@ from fsl_explain.similarities import Similarity, traits_of
 from fsl_explain.similarities.pair_form import PairForm
 
 OTHERS = "supports of other classes, in the learned prototypes"
-REMEMBERED = 8  # episodes
+REMEMBERED = 32  # episodes, as an audit has one without each support
 
 
 @dataclass(frozen=True)
@@ -41,25 +41,19 @@ class Learned:
         return self.prototypes, self.own, self.others
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class _Supports:
-    """Supports by which an episode is remembered: the same where their values are."""
+    """Supports by which an episode is remembered: the same where their values are, which themselves are not kept."""
 
-    embeddings: Tensor
-    valid: Tensor
+    digest: bytes
+    values: list[tuple[Tensor, Tensor]] = field(compare=False)  # embeddings and valid, until they are learned from
 
-    @cached_property
-    def digest(self) -> bytes:
-        found = hashlib.blake2b(repr(tuple(self.embeddings.shape)).encode())
-        for values in (self.embeddings, self.valid):
+    @classmethod
+    def of(cls, embeddings: Tensor, valid: Tensor) -> "_Supports":
+        found = hashlib.blake2b(repr(tuple(embeddings.shape)).encode())
+        for values in (embeddings, valid):
             found.update(values.contiguous().numpy().tobytes())
-        return found.digest()
-
-    def __hash__(self) -> int:
-        return hash(self.digest)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Supports) and self.digest == other.digest
+        return cls(found.digest(), [(embeddings, valid)])
 
 
 @dataclass(frozen=True)
@@ -143,7 +137,7 @@ class StructuredDeepEMD(DeepEMD):
         leading = torch.broadcast_shapes(embeddings.shape[:-3], valid.shape[:-2])
         every = embeddings.expand(*leading, *embeddings.shape[-3:]).reshape(-1, *embeddings.shape[-3:])
         real = valid.expand(*leading, *valid.shape[-2:]).reshape(-1, *valid.shape[-2:])
-        found = [_learned(self, _Supports(*each)) for each in zip(every, real, strict=True)]
+        found = [_learned(self, _Supports.of(*each)) for each in zip(every, real, strict=True)]
         parts = [torch.stack(part) for part in zip(*(one.parts for one in found), strict=True)]
         return Learned(*(part.reshape(*leading, *part.shape[1:]) for part in parts))
 
@@ -173,7 +167,7 @@ class StructuredDeepEMD(DeepEMD):
 
 @lru_cache(maxsize=REMEMBERED)
 def _learned(rule: StructuredDeepEMD, supports: _Supports) -> Learned:
-    return rule.learn(supports.embeddings, supports.valid)
+    return rule.learn(*supports.values.pop())
 
 
 STRUCTURED = StructuredDeepEMD()
