@@ -28,6 +28,7 @@ from fsl_explain.explainers.methods.fam import has_projection
 from fsl_explain.explainers.methods.named import find_method
 from fsl_explain.explainers.prompts import scale_of
 from fsl_explain.heads import pooling_name
+from fsl_explain.registries import LEARNED_LOCAL_RULES
 from fsl_explain.report import Case, Page, write_page
 from fsl_explain.report.support_view import decided_by_supports, receipt_title
 from fsl_explain.similarities import Similarity
@@ -74,6 +75,8 @@ def run(
     check_trained(encoder, network.random)
     say_beforehand(network)
     note(f"Comparing {query.name} with {given.words} …")
+    if rule in LEARNED_LOCAL_RULES:
+        note(f"{rule} learns from the images anew without each of several, which may take minutes.")
     supports = given.supports(network)
     network = as_set(network, center, lambda: embeddings_of(network, supports))
     compared = compare(network, network.preprocess([image])[0], supports, similarity)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from numbers import Integral
 from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Float
@@ -63,12 +64,13 @@ class Wanted:
     rule: PullbackRule
 
     def __post_init__(self) -> None:
-        if isinstance(self.detail, bool) or not isinstance(self.detail, int) or self.detail < 1:
+        if isinstance(self.detail, bool) or not isinstance(self.detail, Integral) or self.detail < 1:
             raise Mistake(
                 f"expected detail as a whole number, how often the grid is doubled, but got {self.detail!r}; use 0 for "
                 "the network's last maps."
             )
         expect_way_with_biases(self.biases)
+        object.__setattr__(self, "detail", int(self.detail))
 
     @property
     def words(self) -> str:
@@ -92,6 +94,10 @@ class Detail:
         self.network: nn.Module = network
         self._manners: dict[tuple[int, ...], Manner] = {}
         self._programs: dict[tuple[Any, ...], Remembered | None] = {}  # None: passes are not alike
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what was learned of forward passes: it runs this very network, and a copy has another one."""
+        return self.__dict__ | {"_manners": {}, "_programs": {}}
 
     def read(
         self, run: Run, again: Run, maps_of: MapsOf, images: Tensor

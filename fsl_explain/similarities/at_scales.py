@@ -152,7 +152,7 @@ def mean_weights(sides: Sequence[int], weights: Sequence[float] | None) -> tuple
 
     Raises: ``ValueError`` for no scales, or weights that are not positive or of another number than the scales.
     """
-    if not sides:
+    if len(sides) == 0:
         raise Mistake("expected at least one scale, but got none; give sides in pixels, such as (224, 448).")
     if weights is None:
         return (1 / len(sides),) * len(sides)

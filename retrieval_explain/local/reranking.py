@@ -14,7 +14,7 @@ from episodes.errors import Mistake
 from episodes.naming import unknown_name
 from fsl_explain.batches import slices
 from fsl_explain.brief import brief
-from fsl_explain.classifiers import RULES, Rule, SupportSet
+from fsl_explain.classifiers import RULES, Rule, StructuredDeepEMD, SupportSet
 from fsl_explain.classifiers.local.local_features import features_for, local_features, rule_for
 from fsl_explain.classifiers.local.rule import LocalRule, is_local
 from fsl_explain.encoder import Encoder, Features
@@ -151,6 +151,7 @@ def _expect_local(rule: str | Rule) -> None:
     """Refuse a rule that compares no cells. Raises: ``ValueError``, or ``LookupError`` for an unknown name."""
     if isinstance(rule, str) and rule not in RULES:
         raise unknown_name("rule over local features", rule, LOCAL_RULES)
-    if not is_local(RULES[rule] if isinstance(rule, str) else rule):
+    found = RULES[rule] if isinstance(rule, str) else rule
+    if not is_local(found) or isinstance(found, StructuredDeepEMD):  # which learns nothing of single images
         given = rule if isinstance(rule, str) else type(rule).__name__
         raise Mistake(f"expected a rule that compares cells, {', '.join(LOCAL_RULES)}, but got {given}.")

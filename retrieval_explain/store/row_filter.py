@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
@@ -65,7 +66,7 @@ def own_rows(
 def _row_numbers(given: object, name: str) -> Int[Tensor, "row"]:
     """Return numbers of rows as a flat tensor. Raises: ``TypeError`` for what is no tensor or list of whole numbers."""
     try:
-        numbers = torch.as_tensor(given)
+        numbers = torch.as_tensor(np.ascontiguousarray(given) if isinstance(given, np.ndarray) else given)
     except (TypeError, ValueError, RuntimeError):
         numbers = None
     if numbers is None or (numbers.numel() and (numbers.is_floating_point() or numbers.dtype == torch.bool)):

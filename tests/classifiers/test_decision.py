@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from tiny_encoder import images, tiny_encoder
@@ -114,3 +115,12 @@ def test_numbers_of_supports_that_do_not_fit_are_refused(shots, classes):
 def test_a_class_without_supports_has_no_padding(shots):
     with pytest.raises(ValueError, match=r"expected at least one support of each class, but got the numbers \["):
         padded_index(shots)
+
+
+@pytest.mark.parametrize("kind", [tuple, np.array, torch.tensor], ids=["tuple", "array", "tensor"])
+def test_numbers_of_supports_may_come_in_an_array(kind, monkeypatch):
+    monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)  # as outside of tests
+    index, valid = padded_index(kind([2, 1]))
+    assert (index.tolist(), valid.tolist()) == ([[0, 1], [2, 2]], [[True, True], [True, False]])
+    features = tiny_encoder()(images(3, seed=1))
+    assert torch.equal(support_set(features, kind([2, 1]), ("a", "b")).valid, valid)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from tiny_encoder import images, tiny_encoder
@@ -147,6 +148,22 @@ def test_an_audit_learns_again_without_each_support():
     torch.testing.assert_close(audit.scores_without[0, 0], expected, rtol=1e-10, atol=1e-10)
 
 
+def test_a_second_audit_learns_nothing_again(monkeypatch):
+    """A page audits the explanation of each method."""
+    counted, learn = [], StructuredDeepEMD.learn
+
+    def counting(rule, *given):
+        counted.append(given)
+        return learn(rule, *given)
+
+    structured_deep_emd._learned.cache_clear()
+    monkeypatch.setattr(StructuredDeepEMD, "learn", counting)
+    found = explain(tiny_encoder(), images(seed=1), images(3, 4, seed=2), rule=StructuredDeepEMD(epochs=1))
+    for _ in range(2):
+        support_audit(found)
+    assert len(counted) == 1 + 3 * 4
+
+
 @pytest.mark.parametrize("kind", [kind for kind in SIMILARITIES if kind != "cosine"])
 def test_other_similarities_are_refused(kind):
     query, supports = drawn()
@@ -160,6 +177,20 @@ def test_other_similarities_are_refused(kind):
 def test_numbers_that_make_no_descent_are_refused(options):
     with pytest.raises(ValueError, match="needs epochs of 0 or more, a batch_size of 1 or more, and a finite"):
         StructuredDeepEMD(**options)
+
+
+def test_numbers_may_be_of_any_integer_type(monkeypatch):
+    monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)  # as outside of tests
+    _, supports = drawn()
+    plain, other = (
+        StructuredDeepEMD(CHANNELS, epochs=kind(2), batch_size=kind(3), seed=kind(5)).learn(supports.embeddings, VALID)
+        for kind in (int, np.int64)
+    )
+    assert torch.equal(plain.prototypes, other.prototypes)
+    with pytest.raises(TypeError, match=r"expected epochs as a whole number, but got 1\.5"):
+        StructuredDeepEMD(epochs=1.5)
+    with pytest.raises(ValueError, match="StructuredDeepEMD needs cells of at least 1 channel, but got 0"):
+        StructuredDeepEMD(channels=0)
 
 
 def test_its_name_and_the_published_settings():

@@ -4,6 +4,7 @@ import copy
 import math
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -149,6 +150,14 @@ def test_maps_that_are_overwritten_in_part_are_refused():
     query, supports = question()
     with pytest.raises(ValueError, match=r"relevance comes to relu_ of the module 1 \(Overwriting\)"):
         explain(Encoder.wrap(net, tail="ignore"), query, supports, detail=1)
+
+
+def test_a_detail_may_be_of_any_integer_type(monkeypatch):
+    monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)  # as outside of tests
+    wanted = encoder_of("convolutions").with_detail(np.int64(2)).detail.wanted
+    assert (wanted.words, type(wanted.detail)) == ("detail 2, biases drawn", int)
+    with pytest.raises(ValueError, match=r"expected detail as a whole number, how often .* but got 1\.5"):
+        encoder_of("convolutions").with_detail(1.5)
 
 
 def test_a_detail_beyond_the_pixels_is_refused():

@@ -44,6 +44,14 @@ def test_filters_leave_rows_out():
     assert bank().search(ROWS[0], k=3, without=[]).indices.tolist() == [0, 2, 1]
 
 
+def test_rows_to_leave_out_may_be_an_array_in_reverse():
+    """As numpy.argsort(…)[::-1] is, which PyTorch does not take."""
+    filters = loaded_without_shape_checks("retrieval_explain.store.row_filter")
+    backwards = np.arange(2)[::-1]
+    assert filters.allowed_rows(None, 3, without=backwards).tolist() == [False, False, True]
+    assert filters.own_rows(backwards, 2, None, 3).tolist() == [1, 0]
+
+
 @pytest.mark.parametrize("rows", ["0", [0.5], [True], [None]])
 def test_rows_left_out_are_whole_numbers(rows):
     filters = loaded_without_shape_checks("retrieval_explain.store.row_filter")

@@ -1,5 +1,6 @@
 """What a similarity that is made of a function, or of others, takes and refuses."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -32,6 +33,11 @@ def test_a_function_that_gives_other_shapes_is_refused(function, got):
 def test_a_similarity_at_scales_may_be_made_of_a_name():
     assert AtScales.of("cosine", (224, 448)) == AtScales.of(SIMILARITIES["cosine"], (224, 448))
     assert similarity_name(AtScales.of("euclidean", (224, 448))) == "euclidean@224,448"
+
+
+def test_the_sides_of_scales_may_be_an_array(monkeypatch):
+    monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)  # as outside of tests
+    assert AtScales.of("cosine", np.array([224, 448])) == AtScales.of("cosine", (224, 448))
 
 
 @pytest.mark.parametrize(

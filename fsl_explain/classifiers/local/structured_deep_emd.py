@@ -5,8 +5,8 @@ Source: DeepEMD, Zhang et al., 2020, section 3.4, and its published code, ``get_
 
 import hashlib
 import math
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import ClassVar
 
 import torch
@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from episodes.errors import Mistake
+from episodes.position import position
 from fsl_explain.classifiers.decision import SupportSet, Weights
 from fsl_explain.classifiers.local.deep_emd import DeepEMD
 from fsl_explain.classifiers.local.structured_layer import Descent
@@ -23,7 +24,7 @@ from fsl_explain.similarities import Similarity, traits_of
 from fsl_explain.similarities.pair_form import PairForm
 
 OTHERS = "supports of other classes, in the learned prototypes"
-REMEMBERED = 8  # episodes
+REMEMBERED = 32  # episodes, as an audit has one without each support
 
 
 @dataclass(frozen=True)
@@ -40,25 +41,19 @@ class Learned:
         return self.prototypes, self.own, self.others
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class _Supports:
-    """Supports by which an episode is remembered: the same where their values are."""
+    """Supports by which an episode is remembered: the same where their values are, which themselves are not kept."""
 
-    embeddings: Tensor
-    valid: Tensor
+    digest: bytes
+    values: list[tuple[Tensor, Tensor]] = field(compare=False)  # embeddings and valid, until they are learned from
 
-    @cached_property
-    def digest(self) -> bytes:
-        found = hashlib.blake2b(repr(tuple(self.embeddings.shape)).encode())
-        for values in (self.embeddings, self.valid):
+    @classmethod
+    def of(cls, embeddings: Tensor, valid: Tensor) -> "_Supports":
+        found = hashlib.blake2b(repr(tuple(embeddings.shape)).encode())
+        for values in (embeddings, valid):
             found.update(values.contiguous().numpy().tobytes())
-        return found.digest()
-
-    def __hash__(self) -> int:
-        return hash(self.digest)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Supports) and self.digest == other.digest
+        return cls(found.digest(), [(embeddings, valid)])
 
 
 @dataclass(frozen=True)
@@ -81,7 +76,8 @@ class StructuredDeepEMD(DeepEMD):
     generator of the rule's own. The name deep-emd stays the mean, although the paper learns whenever there are several
     shots, because learning takes seconds an episode; the learned one has the name deep-emd-sfc.
 
-    Raises: ``ValueError`` for other similarities than the cosine, for numbers that make no descent, and without POT.
+    Raises: ``ValueError`` for other similarities than the cosine, for numbers that make no descent, and without POT;
+    ``TypeError`` for a fraction of an epoch or of a support.
     """
 
     epochs: int = 100
@@ -95,6 +91,9 @@ class StructuredDeepEMD(DeepEMD):
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("epochs", "batch_size", "seed"):
+            position(getattr(self, name), f"{name} as a whole number")
         rates = (self.learning_rate, self.scale)
         if self.epochs < 0 or self.batch_size < 1 or min(rates) <= 0 or not all(map(math.isfinite, rates)):
             raise Mistake(
@@ -139,7 +138,7 @@ class StructuredDeepEMD(DeepEMD):
         leading = torch.broadcast_shapes(embeddings.shape[:-3], valid.shape[:-2])
         every = embeddings.expand(*leading, *embeddings.shape[-3:]).reshape(-1, *embeddings.shape[-3:])
         real = valid.expand(*leading, *valid.shape[-2:]).reshape(-1, *valid.shape[-2:])
-        found = [_learned(self, _Supports(*each)) for each in zip(every, real, strict=True)]
+        found = [_learned(self, _Supports.of(*each)) for each in zip(every, real, strict=True)]
         parts = [torch.stack(part) for part in zip(*(one.parts for one in found), strict=True)]
         return Learned(*(part.reshape(*leading, *part.shape[1:]) for part in parts))
 
@@ -150,7 +149,7 @@ class StructuredDeepEMD(DeepEMD):
         labels, places = valid.nonzero().unbind(dim=-1)
         counts = valid.sum(dim=-1)
         epochs = self.epochs if int(counts.amax()) > 1 else 0
-        descent = Descent(epochs, self.learning_rate, self.batch_size, self.scale, self.seed)
+        descent = Descent(epochs, self.learning_rate, int(self.batch_size), self.scale, int(self.seed))
         alpha = descent.coefficients(cells[valid], labels, way, centered=self.centered).movedim(2, 1)
         is_own = (labels == torch.arange(way)[:, None])[..., None, None]
         own = alpha.new_zeros(way, shot, *alpha.shape[-2:])
@@ -169,7 +168,7 @@ class StructuredDeepEMD(DeepEMD):
 
 @lru_cache(maxsize=REMEMBERED)
 def _learned(rule: StructuredDeepEMD, supports: _Supports) -> Learned:
-    return rule.learn(supports.embeddings, supports.valid)
+    return rule.learn(*supports.values.pop())
 
 
 STRUCTURED = StructuredDeepEMD()

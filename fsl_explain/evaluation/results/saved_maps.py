@@ -194,13 +194,13 @@ class SavedMaps:
 
 
 def load_maps(folder: str | Path) -> SavedMaps:
-    """Open the maps that an evaluation wrote with ``--save-maps``, by its folder of results.
+    """Open the maps that an evaluation wrote: by its folder of results, or by the folder that ``maps`` named.
 
     Raises: ``FileNotFoundError`` where there are none, or the evaluation has not finished; ``ValueError`` for an index
     that is damaged.
     """
-    path = Path(folder) / MAPS / INDEX
-    if not path.is_file():
+    path = next((one for one in (Path(folder) / MAPS / INDEX, Path(folder) / INDEX) if one.is_file()), None)
+    if path is None:
         raise MissingFile(f"expected maps in {folder}, but there is no {MAPS}/{INDEX}; run it with --save-maps.")
     try:
         index = pq.read_table(path)

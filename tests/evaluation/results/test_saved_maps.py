@@ -105,6 +105,14 @@ def test_a_resumed_run_has_all_maps(evaluated, tmp_path):
     assert all(torch.equal(one.cells, other.cells) for one, other in zip(resumed, wanted, strict=True))
 
 
+def test_maps_are_opened_by_their_own_folder_too(evaluated):
+    """The one that was named as ``maps``, whatever it is called."""
+    _, folder = evaluated(count=1)
+    found = load_maps(folder)[0]
+    opened = load_maps((folder / "maps").rename(folder / "of birds"))
+    assert torch.equal(opened[0].cells, found.cells)
+
+
 def test_parts_without_maps_are_not_taken_for_those_with(evaluated, encoder, dataset, sampler, tmp_path):
     partial = tmp_path / "partial"
     partial.mkdir()

@@ -145,6 +145,8 @@ def test_what_does_not_fit_is_refused(kept, tmp_path):
     query = query_of()
     with pytest.raises(Mistake, match=r"expected a rule that compares cells, max-sim, .* but got prototype"):
         reranked(encoder, query, bank, rule="prototype")
+    with pytest.raises(Mistake, match=r"expected a rule that compares cells, max-sim, .* but got deep-emd-sfc"):
+        reranked(encoder, query, bank, rule="deep-emd-sfc")
     with pytest.raises(LookupError, match="max-sim"):
         reranked(encoder, query, bank, rule="max-sin")
     with pytest.raises(Mistake, match="at most the first 2 neighbors, but k is 3"):
