@@ -36,7 +36,7 @@ class PooledMapsReading(TokenReading):
         parts = TokenNetwork(blocks=(pool,), roles=(), norm=nn.Identity(), own=POOLED, pool=pool)
         super().__init__(network, parts, POOLED if readout is None else readout, description)
         if inference == COMPILED:
-            self.compiled = CompiledPass(network, pool, _hooked, description)
+            self.compiled: CompiledPass | None = CompiledPass(network, pool, _hooked, description)
 
     def read(self, images: Float[Tensor, "batch color height width"]) -> Read:
         """Run the network on placed images."""
