@@ -30,6 +30,13 @@ ADDING_UP = [pair for pair in PAIRS if pair[0] not in LEARNED_LOCAL_RULES]
 SMOOTH = [pair for pair in PAIRS if pair[0] not in ("knn-vote", "majority-vote", "nearest-neighbor")]
 
 
+def linear():
+    """A head with the same weights in every run."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return nn.Linear(6, 4)
+
+
 def question_of(encoder, query=QUERY, **options):
     return explain(encoder, query, SUPPORTS, **{"target": 1, **options}).question
 
@@ -37,7 +44,7 @@ def question_of(encoder, query=QUERY, **options):
 @pytest.mark.parametrize(("rule", "similarity"), SMOOTH, ids=str)
 def test_gradients_are_what_the_score_changes_by(rule, similarity):
     """By central differences, of the score that explain() itself gives."""
-    encoder = staged_encoder(nn.Linear(6, 4), activation=nn.Tanh)
+    encoder = staged_encoder(linear(), activation=nn.Tanh)
     options = {"rule": QUICK_RULES[rule], "similarity": similarity, "target": 1}
     question = question_of(encoder, **options)
     found = gradients(question, images_of(question))[0]
@@ -153,7 +160,7 @@ def test_integrated_gradients_add_up_for_every_rule(rule, similarity):
 
     Rules over cells have edges along the path, where another pair is chosen, which steps meet less closely.
     """
-    encoder = staged_encoder(nn.Linear(6, 4), activation=nn.Tanh)
+    encoder = staged_encoder(linear(), activation=nn.Tanh)
     method = integrated_gradients_method(IntegratedGradientsOptions(missed=1e-9, steps=512))
     found = explain(encoder, QUERY, SUPPORTS, method=method, rule=QUICK_RULES[rule], similarity=similarity)
     receipt = found.receipt()
@@ -174,7 +181,7 @@ def test_integrated_gradients_refuse_what_supports_of_other_classes_add():
 
 @pytest.mark.parametrize("similarity", ["cosine", "inner-product", "euclidean"])
 def test_the_input_of_zeros_has_its_own_score(similarity):
-    encoder = staged_encoder(nn.Linear(6, 4))
+    encoder = staged_encoder(linear())
     method = integrated_gradients_method(IntegratedGradientsOptions(missed=1e-3, steps=512))
     found = explain(encoder, QUERY, SUPPORTS, method=method, similarity=similarity, target=1)
     of_zeros = explain(encoder, torch.zeros_like(QUERY), SUPPORTS, similarity=similarity, target=1)
@@ -186,7 +193,7 @@ def test_the_input_of_zeros_has_its_own_score(similarity):
 
 
 def test_fewer_steps_miss_more_and_the_receipt_says_so():
-    encoder = staged_encoder(nn.Linear(6, 4))
+    encoder = staged_encoder(linear())
     for missed, most in ((0.9, 512), (1e-9, 8)):
         rough = integrated_gradients_method(IntegratedGradientsOptions(missed=missed, steps=most))
         found = explain(encoder, QUERY, SUPPORTS, method=rough)
