@@ -1,6 +1,7 @@
 """Search in a bank on a real Milvus server: its neighbors beside brute force, its cost beside other searches.
 
-    make milvus && python benchmarks/milvus_search.py [--rows 100000] [--channels 512] [--queries 50] [--k 200]
+    make milvus && python benchmarks/milvus_search.py [--rows 100000] [--channels 512] [--queries 50] [--k 200] \
+        [--similarities cosine inner-product euclidean]
 
 Each metric in one run, on the same embeddings and queries: the bank on the server (its exhaustive index, and what is
 done with its candidates here), the exact search of the same rows in memory, and ``faiss`` alone, exhaustive as well.
@@ -35,6 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name, usual in (("rows", 100_000), ("channels", 512), ("queries", 50), ("k", 200)):
         parser.add_argument(f"--{name}", type=int, default=usual)
+    parser.add_argument("--similarities", nargs="+", default=SIMILARITIES, choices=SIMILARITIES)
     asked = parser.parse_args()
     if not PROGRAM.is_file():
         sys.exit(MISSING)
@@ -43,7 +45,7 @@ def main() -> None:
     queries = torch.from_numpy(rng.standard_normal((asked.queries, asked.channels)).astype(np.float32))
     print(f"{asked.rows} rows of {asked.channels} channels, {asked.queries} queries, k {asked.k}; seconds a query")
     print("metric         differ  recall   write  open  again   milvus   one   exact   one   faiss   one   ratios")
-    for similarity in SIMILARITIES:
+    for similarity in asked.similarities:
         with tempfile.TemporaryDirectory() as folder:
             server = MilvusServer(Path(folder) / "data").start()
             try:
