@@ -75,9 +75,10 @@ def run(
     check_trained(encoder, network.random)
     say_beforehand(network)
     note(f"Comparing {query.name} with {given.words} …")
-    if rule in LEARNED_LOCAL_RULES:
-        note(f"{rule} learns from the images anew without each of several, which may take minutes.")
     supports = given.supports(network)
+    if rule in LEARNED_LOCAL_RULES and any(len(images) > 1 for images in supports.values()):
+        count = sum(map(len, supports.values()))
+        note(f"{rule} learns anew without each of the {count} supports; that may take minutes.")
     network = as_set(network, center, lambda: embeddings_of(network, supports))
     compared = compare(network, network.preprocess([image])[0], supports, similarity)
     usual = _usual_methods(network, given.classes, find_similarity(similarity, compared), rule)

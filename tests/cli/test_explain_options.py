@@ -4,6 +4,7 @@ import pytest
 import torch
 from torchvision.utils import save_image
 
+from fsl_explain.classifiers import StructuredDeepEMD
 from fsl_explain.cli.app import run
 
 
@@ -51,6 +52,17 @@ def test_prints_how_the_supports_add_up(folder, tmp_path, capsys, options, words
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "How the supports add up" in page
     assert "What would have to be different" in page
+
+
+@pytest.mark.parametrize("shots", [1, 2])
+def test_a_rule_that_learns_from_several_supports_says_that_it_takes_long(folder, tmp_path, capsys, monkeypatch, shots):
+    learned = StructuredDeepEMD(epochs=1)
+    monkeypatch.setattr("fsl_explain.cli.explain.named_rule", lambda *_: learned)
+    options = ("--rule", "deep-emd-sfc", "--shots", str(shots), "--method", "exact")
+    assert explain(folder, tmp_path / "page.html", *options) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert ("learns anew without each" in said) == (shots > 1)
+    assert ("deep-emd-sfc learns anew without each of the 6 supports; that may take minutes." in said) == (shots > 1)
 
 
 @pytest.mark.parametrize(
