@@ -45,6 +45,7 @@ from .explainers import (
     smoothgrad_method,
     support_audit,
 )
+from .freed_memory import keep_freed_memory
 from .heads import POOLINGS
 from .registries import ENCODERS
 from .report.notebook_view import widget
@@ -95,6 +96,7 @@ __all__ = [
     "finer_correspondence",
     "heads_and_blocks",
     "integrated_gradients_method",
+    "keep_freed_memory",
     "load_explanation",
     "metrics",
     "occlusion_method",

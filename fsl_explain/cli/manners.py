@@ -20,6 +20,7 @@ import fsl_explain
 from episodes.errors import MissingFile, Mistake
 from episodes.naming import unknown_name
 from fsl_explain.cli.terminal import note, say, shown
+from fsl_explain.freed_memory import keep_freed_memory
 from fsl_explain.registries import family_of
 
 TRACEBACK = "--traceback"
@@ -88,6 +89,7 @@ def run(app: App, arguments: Sequence[str], interrupted: str) -> int:
     """Run a command line and return its exit code; ``interrupted`` is said after Ctrl-C."""
     name, traced = app.name[0], TRACEBACK in arguments
     given = [argument for argument in arguments if argument != TRACEBACK]
+    keep_freed_memory()
     try:
         with _warnings_in_one_line(name):
             app(given, exit_on_error=False, print_error=False, result_action="return_value")

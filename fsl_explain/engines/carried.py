@@ -17,6 +17,7 @@ import torch
 
 from episodes.errors import Mistake
 from fsl_explain.engine import Make, Part, Result, Work
+from fsl_explain.freed_memory import keep_freed_memory
 from fsl_explain.own_code import LOADED, load_again
 
 Dumps = Callable[[Any], bytes]
@@ -40,6 +41,7 @@ class Carried:
             if Path(file).is_file():  # what one that is gone made, if anything, says so when it is unpickled
                 load_again(title, file)
         torch.set_num_threads(self.threads)
+        keep_freed_memory()
         make: Make = pickle.loads(self.make)
         return make()
 

@@ -43,7 +43,7 @@ def _bounded(
     lengths: Float[Tensor, "*batch row"],
     unit: float,
 ) -> tuple[Float[Tensor, "*batch query row"], Float[Tensor, "*batch query 1"]]:
-    weight, largest = query.square().sum(dim=-1, keepdim=True), lengths.square().amax()
+    weight, largest = query.square().sum(dim=-1, keepdim=True), lengths.amax().square()
     return products, unit * (weight * largest).sqrt()
 
 

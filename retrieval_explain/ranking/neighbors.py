@@ -118,7 +118,7 @@ def similarities_to(
             parts.append(compared.contributions(query[:, None], candidates).sum(dim=-1))
         else:
             parts.append(compared.pairwise(query[:, None, None], candidates[:, :, None])[..., 0, 0])
-    return torch.cat(parts)
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def scan(

@@ -9,7 +9,6 @@ Stability of Numerical Algorithms", section 3.1).
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
 import torch
@@ -19,10 +18,11 @@ from torch import Tensor
 from episodes.errors import Mistake
 from fsl_explain.similarities import InFloat32, Similarity, named_similarity, traits_of
 from retrieval_explain.ranking.neighbors import Neighbors, Rows, nearest, similarities_to
+from retrieval_explain.search.candidates import candidates_of, in_lines
 from retrieval_explain.search.products import inner_products
 
 QUERIES_TOGETHER = 256
-BLOCK_VALUES = 2**25
+BLOCK_VALUES = 2**26
 BLOCK_VALUES_IN_FLOAT64 = 2**23  # of rows that are copied, and compared by code of any kind
 PAIRS_TOGETHER = 2**22  # of a query and a row
 FIRST_BLOCK_ROWS = 4096  # small, so that all later blocks meet a bar that is high already
@@ -31,7 +31,6 @@ SAFE_SQUARES = (1e-23, 1e23)  # squared norms between which float32 neither over
 ROUNDED = {"highest": 0.0, "high": 2.0**-10, "medium": 2.0**-7}  # what torch.set_float32_matmul_precision permits
 ROUNDED_IN_FLOAT64 = 2.0**-30  # far more than float64 rounds, so that equal rows all stay to be compared one by one
 GATHERED_VALUES = 2**20
-PRUNED_AT = 2**20  # kept candidates of all queries together
 FEW_QUERIES, SPARSE = 32, 0.25  # a filtered block costs few queries less to compare whole than to gather
 UNKNOWN = -1.0
 _KNOWN_LENGTHS: WeakKeyDictionary[Rows, Tensor] = WeakKeyDictionary()  # 4 bytes a row
@@ -60,6 +59,8 @@ def exact_search(
     known = traits_of(compared).in_float32 is not None
     search = _search if known else _search_in_float64
     found = [search(rows, part, compared, k, allowed, device) for part in parts if len(part)]
+    if len(found) == 1:
+        return found[0]
     return Neighbors(
         torch.cat([part.indices for part in found] or [torch.empty(0, k, dtype=torch.int64)]),
         torch.cat([part.similarities for part in found] or [torch.empty(0, k, dtype=torch.float64)]),
@@ -71,7 +72,7 @@ def _search(
 ) -> Neighbors:
     quick = _in_float32(similarity)
     compared = quick.prepared(queries).to(device)
-    candidates = _Candidates(torch.full((len(queries), k), -torch.inf, dtype=torch.float64, device=device))
+    candidates = candidates_of(len(queries), k, device)
     for start, stop in _spans(*rows.shape, len(queries), BLOCK_VALUES):
         inside = None if allowed is None else allowed[start:stop]
         if inside is None or (len(queries) < FEW_QUERIES and inside.count_nonzero() > SPARSE * len(inside)):
@@ -79,12 +80,12 @@ def _search(
             values, error = _bounded(compared, block.to(device), _lengths(rows, start, block).to(device), similarity)
             if inside is not None:
                 values.masked_fill_(~inside.to(device), -torch.inf)
-            candidates.add(torch.arange(start, stop, device=device), values, error)
+            candidates.add(start, None, values, error)
         elif len(positions := inside.nonzero().squeeze(1)):
             block = _allowed_rows(rows, start, stop, inside, positions)
             lengths = torch.linalg.vector_norm(block, dim=1).to(device)
             values, error = _bounded(compared, block.to(device), lengths, similarity)
-            candidates.add((positions + start).to(device), values, error)
+            candidates.add(start, positions.to(device), values, error)
     proposed = candidates.table()
     return nearest(proposed, similarities_to(queries, rows, proposed, similarity), k)
 
@@ -93,7 +94,7 @@ def _search_in_float64(
     rows: Rows, queries: Tensor, similarity: Similarity, k: int, allowed: Bool[Tensor, "row"] | None, device: str
 ) -> Neighbors:
     compared = queries.double().to(device)
-    candidates = _Candidates(torch.full((len(queries), k), -torch.inf, dtype=torch.float64, device=device))
+    candidates = candidates_of(len(queries), k, device)
     for start, stop in _spans(*rows.shape, len(queries), BLOCK_VALUES_IN_FLOAT64):
         inside = torch.ones(stop - start, dtype=torch.bool) if allowed is None else allowed[start:stop]
         positions = inside.nonzero().squeeze(1)
@@ -108,7 +109,7 @@ def _search_in_float64(
                 "leave this row out or choose another similarity."
             )
         error = ROUNDED_IN_FLOAT64 * values.abs().amax(dim=-1, keepdim=True)
-        candidates.add((positions + start).to(device), values, error)
+        candidates.add(start, positions.to(device), values, error)
     proposed = candidates.table()
     return nearest(proposed, similarities_to(queries, rows, proposed, similarity), k)
 
@@ -166,7 +167,7 @@ def promising(
         parts.append(wanted.masked_fill(values < last - 2 * error, -1))
     left = torch.cat(parts)
     query, column = (left >= 0).nonzero(as_tuple=True)
-    return _table(query, left[query, column], len(left), -1.0)
+    return in_lines(query, left[query, column], len(left), -1.0)
 
 
 def _in_float32(similarity: Similarity) -> InFloat32:
@@ -197,58 +198,3 @@ def _bounded(
     unit = (queries.shape[-1] + 8) * 2.0**-23 + ROUNDED[torch.get_float32_matmul_precision()]
     products = inner_products(queries, block) if queries.ndim == 2 else queries @ block.mT
     return bounded(products, queries, lengths, unit)
-
-
-@dataclass
-class _Candidates:
-    """Rows that may be among the k nearest of a query, by all that was compared so far."""
-
-    lower: Float[Tensor, "query k"]  # the k best lower bounds, in descending order
-    kept: list[tuple[Tensor, Tensor, Tensor]] = field(default_factory=list)  # query, row, upper bound
-    count: int = 0
-
-    def add(
-        self,
-        positions: Int[Tensor, "row"],
-        values: Float[Tensor, "query row"],
-        error: Float[Tensor, "query 1"],
-    ) -> None:
-        """Keep the rows of a block that no k others are certain to beat. The first block sets the bar by its own."""
-        begins = not self.kept and values.shape[1] >= self.lower.shape[1]
-        if begins:
-            self.lower = values.topk(self.lower.shape[1], dim=1).values.double() - error
-        query, column = (values >= (self.lower[:, -1:] - error).to(values.dtype)).nonzero(as_tuple=True)
-        if not len(query):
-            return
-        reached, slack = values[query, column].double(), error[query, 0]
-        self.kept.append((query, positions[column], reached + slack))
-        self.count += len(query)
-        if not begins:  # else they stand there already
-            bounds = _table(query, reached - slack, len(self.lower), -torch.inf)
-            self.lower = torch.cat([self.lower, bounds], dim=1).topk(self.lower.shape[1], dim=1).values
-        if self.count > PRUNED_AT:
-            self._prune()
-
-    def table(self) -> Int[Tensor, "query candidate"]:
-        """Return what is left of them for each query, on the CPU, padded with -1."""
-        self._prune()
-        query, row, _ = self.kept[0]
-        order = query.argsort(stable=True)
-        return _table(query[order], row[order], len(self.lower), -1.0).cpu()
-
-    def _prune(self) -> None:
-        query, row, upper = (torch.cat(parts) for parts in zip(*self.kept, strict=True))
-        left = upper >= self.lower[query, -1]
-        self.kept = [(query[left], row[left], upper[left])]
-        self.count = len(self.kept[0][0])
-
-
-def _table(query: Int[Tensor, "entry"], values: Tensor, queries: int, nothing: float) -> Tensor:
-    """Return values, ordered by their query, as one line for each query."""
-    if queries == 1:
-        return values[None]
-    counts = torch.bincount(query, minlength=queries)
-    column = torch.arange(len(query), device=query.device) - (counts.cumsum(0) - counts)[query]
-    table = values.new_full((queries, int(counts.max())), nothing)
-    table[query, column] = values
-    return table

@@ -7,12 +7,13 @@ import PIL.Image
 import pytest
 import torch
 from warm_engines import WITH_WORKERS, started
+from workloads import PageFaults
 
 from episodes import DigitScenes, EpisodeSampler, ImageFolder
 from fsl_explain import Encoder
 from fsl_explain.config import read_config
 from fsl_explain.config.settings import EvaluationConfig
-from fsl_explain.engine import ENGINES, EngineOptions, in_order
+from fsl_explain.engine import ENGINES, EngineOptions, Part, in_order
 from fsl_explain.evaluation import evaluate_episodes
 from fsl_explain.evaluation.comparison.label_free import compare_label_free
 from fsl_explain.evaluation.comparison.removed_regions import RegionRemovals
@@ -26,6 +27,7 @@ from retrieval_explain.audit.label_audit import audit
 from retrieval_explain.evaluation.retrieval_evaluation import evaluate_bank
 from retrieval_explain.store.building import append_images
 
+FEW_FAULTS = 600  # ten passes have 1,280, one for each huge page of 2 MiB, or many more of small ones
 RELAX = RelaxOptions(masks=8, batch_size=5)
 
 
@@ -189,3 +191,11 @@ def test_settings_name_it_with_its_workers(engine, tmp_path):
     assert run.chosen_engine == EngineOptions(engine, 3 if workers else None, threads=2)
     with pytest.raises(ValueError, match=r"unknown engine 'rya'; did you mean 'ray'|has no workers"):
         read_config(path, EvaluationConfig, ["run.engine=rya" if workers else "run.workers=3"])
+
+
+@pytest.mark.parametrize("engine", WITH_WORKERS)
+def test_workers_keep_freed_memory(tmp_path, engine):
+    parts = [Part(f"number-{number}", {"number": number}) for number in range(3)]
+    make = functools.partial(PageFaults, tmp_path / "made.txt")
+    faults = [int(result["faults"]) for _, result in started(engine).map(make, parts)]
+    assert max(faults) < FEW_FAULTS

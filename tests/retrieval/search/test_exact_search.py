@@ -8,6 +8,7 @@ import torch
 
 from fsl_explain.similarities import SIMILARITIES
 from retrieval_explain.ranking.neighbors import RowsInMemory
+from retrieval_explain.search import candidates
 from retrieval_explain.search import exact_search as searched
 from retrieval_explain.search.exact_search import exact_search
 
@@ -35,13 +36,19 @@ class WatchedRows:
         return self.embeddings[indices]
 
 
+@pytest.fixture(params=[1, 3], ids=["one query at a time", "three"])
+def blocks_and_queries(request, small_blocks, monkeypatch):
+    """The same small blocks, of 40 rows each where queries come alone."""
+    monkeypatch.setattr(searched, "QUERIES_TOGETHER", request.param)
+
+
 @pytest.fixture
 def small_blocks(monkeypatch):
     """Blocks of 8, 16, 32 and then 40 rows of 6 channels."""
     monkeypatch.setattr(searched, "FIRST_BLOCK_ROWS", 8)
     monkeypatch.setattr(searched, "GROWTH", 2)
     monkeypatch.setattr(searched, "BLOCK_VALUES", 240)
-    monkeypatch.setattr(searched, "PRUNED_AT", 50)
+    monkeypatch.setattr(candidates, "PRUNED_AT", 50)
     monkeypatch.setattr(searched, "QUERIES_TOGETHER", 3)
 
 
@@ -78,7 +85,7 @@ def embeddings(rows, seed, repeated=0):
 
 @pytest.mark.parametrize("similarity", METRICS)
 @pytest.mark.parametrize("seed", range(6))
-def test_it_equals_every_pair_compared_in_float64(similarity, seed, small_blocks):
+def test_it_equals_every_pair_compared_in_float64(similarity, seed, blocks_and_queries):
     rows, queries = embeddings(150, seed, repeated=40 * (seed % 2)), embeddings(7, seed + 100)
     queries[0] = rows[0]
     scores = every_pair(queries, rows, similarity)
@@ -89,7 +96,7 @@ def test_it_equals_every_pair_compared_in_float64(similarity, seed, small_blocks
 @pytest.mark.parametrize("similarity", METRICS)
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.95])
 @pytest.mark.parametrize("few", [0, 32])
-def test_with_a_filter_it_equals_the_allowed_pairs(similarity, share, few, small_blocks, monkeypatch):
+def test_with_a_filter_it_equals_the_allowed_pairs(similarity, share, few, blocks_and_queries, monkeypatch):
     monkeypatch.setattr(searched, "FEW_QUERIES", few)
     rows, queries = embeddings(150, 1, repeated=30), embeddings(5, 2)
     allowed = torch.rand(150, generator=torch.Generator().manual_seed(3)) < share
@@ -150,7 +157,7 @@ def test_the_bound_on_the_error_holds(similarity, offset):
 
 @pytest.mark.parametrize("similarity", METRICS)
 @pytest.mark.parametrize("exponent", [-30, -20, 15, 30])
-def test_embeddings_whose_squares_leave_float32_are_compared_as_well(similarity, exponent, small_blocks):
+def test_embeddings_whose_squares_leave_float32_are_compared_as_well(similarity, exponent, blocks_and_queries):
     rows, queries = embeddings(120, 0), embeddings(4, 1)
     rows[60:] *= 10.0**exponent
     scores = every_pair(queries, rows, similarity)
@@ -172,17 +179,19 @@ def test_matrix_products_of_lower_precision_change_no_neighbor(precision):
     assert torch.equal(found.indices, expected.indices)
 
 
-def test_rows_in_the_worst_order_do_not_pile_up(monkeypatch):
+@pytest.mark.parametrize("queries", [1, 2])
+def test_rows_in_the_worst_order_do_not_pile_up(monkeypatch, queries):
     """Every row beats all before it."""
     monkeypatch.setattr(searched, "FIRST_BLOCK_ROWS", 64)
     monkeypatch.setattr(searched, "BLOCK_VALUES", 128)
-    monkeypatch.setattr(searched, "PRUNED_AT", 100)
+    monkeypatch.setattr(candidates, "PRUNED_AT", 100)
     most = []
-    add = searched._Candidates.add
-    monkeypatch.setattr(searched._Candidates, "add", lambda self, *args: (add(self, *args), most.append(self.count))[0])
+    kind = candidates.CandidatesOfOne if queries == 1 else candidates.Candidates
+    add = kind.add
+    monkeypatch.setattr(kind, "add", lambda self, *args: (add(self, *args), most.append(self.count))[0])
     rows = torch.stack([torch.arange(2000.0), torch.ones(2000)], dim=1)
-    found = exact_search(RowsInMemory(rows), torch.tensor([[1.0, 0.0]]), "inner-product", 5)
-    assert found.indices.tolist() == [[1999, 1998, 1997, 1996, 1995]]
+    found = exact_search(RowsInMemory(rows), torch.tensor([[1.0, 0.0]] * queries), "inner-product", 5)
+    assert found.indices.tolist() == [[1999, 1998, 1997, 1996, 1995]] * queries
     assert max(most) <= 100
     assert len(most) > 20
 
@@ -201,9 +210,28 @@ def test_more_neighbors_than_there_are_rows_are_refused(k, allowed):
 
 @pytest.mark.parametrize("similarity", METRICS)
 @pytest.mark.parametrize("count", [1, 3])
-def test_rows_that_float32_cannot_tell_apart_are_in_the_right_order(similarity, count):
+@pytest.mark.parametrize("together", [1, 256])
+def test_rows_that_float32_cannot_tell_apart_are_in_the_right_order(similarity, count, together, monkeypatch):
     """They lie within rounding of each other and of the bar, which the first block sets by itself."""
+    monkeypatch.setattr(searched, "QUERIES_TOGETHER", together)
     generator = torch.Generator().manual_seed(0)
     rows = torch.randn(1, 64, generator=generator) + 1e-7 * torch.randn(600, 64, generator=generator)
     queries = torch.randn(count, 64, generator=generator)
     assert_exact(exact_search(RowsInMemory(rows), queries, similarity, 40), every_pair(queries, rows, similarity), 40)
+
+
+def test_one_query_among_rows_of_a_later_block(small_blocks):
+    rows, query = embeddings(150, 1), embeddings(1, 2)
+    allowed = (torch.arange(150) >= 40) & (torch.arange(150) < 80)
+    scores = np.where(allowed, every_pair(query, rows, "cosine"), -np.inf)
+    assert_exact(exact_search(RowsInMemory(rows), query, "cosine", 9, allowed), scores, 9)
+
+
+def test_one_query_is_told_the_largest_error_of_all_blocks(small_blocks):
+    """Behind long rows that float32 cannot tell apart come short ones, whose error is smaller by far."""
+    generator = torch.Generator().manual_seed(0)
+    long = 1e4 * (torch.ones(1, 6) + 1e-6 * torch.randn(40, 6, generator=generator))
+    rows, query = torch.cat([long, 0.001 * embeddings(60, 3)]), torch.tensor([[1.0, -1.0, 0.9, -0.9, 0.8, -0.8]])
+    scores = every_pair(query, rows, "inner-product")
+    for k in range(1, 100):
+        assert_exact(exact_search(RowsInMemory(rows), query, "inner-product", k), scores, k, 1e4)
