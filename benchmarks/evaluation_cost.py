@@ -5,8 +5,8 @@
 
 Both sides run in one process, on the same images, with the same batch size and threads: the floor repeats the
 network calls of the evaluation, batch by batch, and nothing else. With ``--inference`` the evaluation runs a faster
-form of the network, and there are two floors, the network itself and that form. Reading the images is part of the
-evaluation and of no floor. Both sides keep freed memory, as the command line does; one more floor, measured before that
+form of the network, and there are two floors, the network itself and that form. Drawing the images is part of the
+evaluation and of no floor, unless they are ``--in-memory`` on both sides. Both sides keep freed memory, as the command line does; one more floor, measured before that
 is asked for, is the network in a program that gives it back to the system, as programs do by themselves. Ratios are the
 figures; absolute times of a shared machine mean little. Prints one line per repeat and the medians.
 """
@@ -15,16 +15,34 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from episodes import DigitScenes, direct_resize, prepare
+from episodes import DigitScenes, LabeledImage, LabeledImages, direct_resize, prepare
 from fsl_explain import Encoder
 from fsl_explain.backbones.inference_modes import INFERENCE_MODES
 from fsl_explain.cli.from_settings import episodes_of
 from fsl_explain.config import EvaluationConfig
 from fsl_explain.freed_memory import keep_freed_memory
+
+
+class InMemory:
+    """A data set whose images were all drawn beforehand."""
+
+    def __init__(self, dataset: LabeledImages) -> None:
+        self.dataset = dataset
+        self.images = [dataset[number] for number in range(len(dataset))]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.dataset, name)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, number: int) -> LabeledImage:
+        return self.images[number]
 
 
 class Recorder:
@@ -65,11 +83,13 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--inference", choices=INFERENCE_MODES, default="eager")
+    parser.add_argument("--in-memory", action="store_true", help="draw the images before the clock runs")
     options = parser.parse_args()
     itself = Encoder.named(options.encoder)
     encoder = itself if options.inference == "eager" else Encoder.named(options.encoder, inference=options.inference)
     size = encoder.image_size or 224
-    dataset = DigitScenes(part="novel", size=size)
+    dataset: Any = DigitScenes(part="novel", size=size)
+    dataset = InMemory(dataset) if options.in_memory else dataset
     settings = EvaluationConfig.model_validate(
         {
             "data": {"kind": "digit-scenes"},
