@@ -6,9 +6,10 @@
 Both sides run in one process, on the same images, with the same batch size and threads: the floor repeats the
 network calls of the evaluation, batch by batch, and nothing else. With ``--inference`` the evaluation runs a faster
 form of the network, and there are two floors, the network itself and that form. Drawing the images is part of the
-evaluation and of no floor, unless they are ``--in-memory`` on both sides. Both sides keep freed memory, as the command line does; one more floor, measured before that
-is asked for, is the network in a program that gives it back to the system, as programs do by themselves. Ratios are the
-figures; absolute times of a shared machine mean little. Prints one line per repeat and the medians.
+evaluation and of no floor, unless they are ``--in-memory`` on both sides. Both sides keep freed memory, as the command
+line does; one more floor, measured before that is asked for, is the network in a program that gives it back to the
+system, as programs do by themselves. Ratios are the figures; absolute times of a shared machine mean little. Prints one
+line per repeat and the medians.
 """
 
 import argparse

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from episodes import Episode
 from fsl_explain.batches import slices
-from fsl_explain.classifiers import SupportSet, needs_unlabeled
+from fsl_explain.classifiers import SupportSet, is_local, needs_unlabeled
 from fsl_explain.evaluation.decided_by import DecidedBy
 from fsl_explain.evaluation.image_store import ImageStore
 from fsl_explain.evaluation.masked_queries import supports_of
@@ -56,7 +56,8 @@ class DecidedEpisodes:
             [
                 self.scores_of(
                     self.store.embeddings[rows[part]].double(),
-                    self.supports(support_rows[part], None if together is None else together[part]),
+                    support_rows[part],
+                    None if together is None else together[part],
                 )
                 for part in slices(len(rows), self.batch_size)
             ]
@@ -75,10 +76,24 @@ class DecidedEpisodes:
         return decisions, Queries(rows, support_rows, scores, predicted, together)
 
     def scores_of(
-        self, embeddings: Float[Tensor, "query embedding"], supports: SupportSet
+        self,
+        embeddings: Float[Tensor, "query embedding"],
+        rows: Int[Tensor, "query way shot"],
+        together: Int[Tensor, "query unlabeled"] | None = None,
     ) -> Float[Tensor, "query way"]:
-        """Return the score of every class for given embeddings and the supports of their episodes."""
-        return self.by.rule.class_scores(embeddings, supports, self.by.similarity)
+        """Return the score of every class for given embeddings and the rows of their episodes' supports."""
+        score, similarity = self.by.rule.class_scores, self.by.similarity
+        if together is not None or not is_local(self.by.rule):
+            return score(embeddings, self.supports(rows, together), similarity)
+        # The cells of supports are many: they are gathered, and compared, once for all queries of an episode.
+        episodes, episode_of = rows.unique(dim=0, return_inverse=True)
+        scores = embeddings.new_empty(len(rows), rows.shape[1])
+        for number in range(len(episodes)):
+            asked = episode_of == number
+            supports = self.supports(episodes[number : number + 1])
+            shared = replace(supports, embeddings=supports.embeddings[0], valid=supports.valid[0])
+            scores[asked] = score(embeddings[asked], shared, similarity)
+        return scores
 
     def supports(
         self, rows: Int[Tensor, "query way shot"], together: Int[Tensor, "query unlabeled"] | None = None

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from episodes import Episode
 from fsl_explain.batches import slices
-from fsl_explain.classifiers import SupportSet
 from fsl_explain.engine import Part
 from fsl_explain.evaluation.decided_by import DecidedBy
 from fsl_explain.evaluation.decided_episodes import DecidedEpisodes, Queries
@@ -72,9 +71,7 @@ class EpisodeWork:
         if not self.judge_with.masks:
             return judged, torch.full((len(queries.rows),), torch.nan, dtype=torch.float64)
         parts = [
-            self.decided.scores_of(judged.embeddings[part], self._supports(queries.at(part))).gather(
-                1, queries.target[part][:, None]
-            )
+            self._scores(judged.embeddings[part], queries.at(part)).gather(1, queries.target[part][:, None])
             for part in slices(len(queries.rows), self.judge_with.batch_size)
         ]
         if not parts:
@@ -84,8 +81,8 @@ class EpisodeWork:
         before = queries.scores.gather(1, queries.target[:, None]).squeeze(1)
         return judged, torch.where(as_before, before, torch.cat(parts).squeeze(1))
 
-    def _supports(self, queries: Queries) -> SupportSet:
-        return self.decided.supports(queries.support_rows, queries.together)
+    def _scores(self, embeddings: Tensor, queries: Queries) -> Tensor:
+        return self.decided.scores_of(embeddings, queries.support_rows, queries.together)
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,19 @@ def test_scores_are_those_of_loops(name, kind, own):
     torch.testing.assert_close(found, torch.tensor(slow, dtype=torch.float64), rtol=1e-8, atol=1e-9)
 
 
+@every_rule
+def test_supports_that_queries_share_score_as_copies_of_them(name):
+    """Here with more channels than a class has cells, where a regression is over cells."""
+    generator, rule = torch.Generator().manual_seed(0), RULES[name].of_channels(64)
+    query = torch.randn(5, 64 * 4, generator=generator, dtype=torch.float64) + 0.3
+    embeddings = torch.randn(WAY, SHOT, 64 * 3, generator=generator, dtype=torch.float64) + 0.3
+    shared = SupportSet(embeddings, VALID, ("a", "b", "c"))
+    own = SupportSet(embeddings.expand(5, -1, -1, -1), VALID.expand(5, -1, -1), ("a", "b", "c"))
+    found = rule.class_scores(query, shared, cosine)
+    torch.testing.assert_close(found, rule.class_scores(query, own, cosine), rtol=1e-12, atol=1e-12)
+    assert len(found.unique(dim=0)) == 5
+
+
 @every_pair
 def test_what_supports_add_sums_to_the_score_of_their_class(name, kind):
     query, supports = drawn(own=True)

@@ -83,7 +83,10 @@ class FRN(LocalRule):
         """Reconstruct by the J×J hat matrix of each class, or by its K·D cells where these are fewer than J."""
         theirs = self._of_classes(supports)
         ours = (self.own_cells(query) / self.divisor)[..., None, :, :]
-        if theirs.shape[-2] < theirs.shape[-1]:
+        if theirs.shape[-2] < theirs.shape[-1] and theirs.dim() == 3:  # shared supports: one regression for all
+            weights = self._regression(ours.flatten(0, 2), supports)
+            made = (weights @ theirs).unflatten(1, (len(ours), -1)).movedim(1, 0)
+        elif theirs.shape[-2] < theirs.shape[-1]:
             made = self._regression(ours, supports) @ theirs
         else:
             gram, ridge = theirs.mT @ theirs, self._ridge(supports)
