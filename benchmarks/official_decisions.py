@@ -1,21 +1,27 @@
-"""The decisions of LibFewShot's own layers beside ours, for the same features of photographs.
+"""The decisions of the authors' and LibFewShot's own code beside ours, for the same features of photographs.
 
-    python benchmarks/libfewshot_decisions.py configs/live/cub10-efficientnet.toml --libfewshot CLONE
+    python benchmarks/official_decisions.py configs/live/cub10-efficientnet.toml --libfewshot A --deepemd B --frn C
 
-CLONE is a clone of LibFewShot (RL-VIG on GitHub, MIT), whose code is run where it lies and is no part of this project.
-Compared are its ``DN4Layer``, ``FRNLayer``, ``ProtoLayer`` by both of its similarities, and ``RelationLayer`` with
-random weights, in double precision, over the same 5-way episodes of 1 and of 5 shots: how many decisions differ, of how
-many, and by how much the scores, in parts of their range. Its packages are not imported as a whole, because they need
-packages that have nothing to do with these layers. Three differences are the layers' own and are taken back here:
-``RelationLayer`` takes the query's map first and ends before the sigmoid, and ``FRNLayer`` has maps of 25 cells.
+A, B and C are clones of LibFewShot (RL-VIG), DeepEMD (icoz69) and FRN (Tsingularity), all on GitHub and under the MIT
+licence; any of them may be left out. Their code is run where it lies and is no part of this project.
+
+Compared are LibFewShot's ``DN4Layer``, ``FRNLayer``, ``ProtoLayer`` by both of its similarities, and ``RelationLayer``
+with random weights; ``get_recon_dist`` of FRN; and ``emd_forward_1shot`` of DeepEMD, to the means of supports' maps, by
+the solver of OpenCV (``pip install opencv-python-headless``). All is in double precision but OpenCV, which knows
+single precision alone. The episodes are 5-way, of 1 and of 5 shots. Told are how many decisions differ, of how many,
+and by how much the scores, in parts of their range.
+
+Whole packages are not imported, because they need much that has nothing to do with decisions, and a graphics processor.
+Four differences are the other side's own and are taken back here: ``RelationLayer`` takes the query's map first and
+ends before the sigmoid, ``FRNLayer`` has maps of 25 cells, and DeepEMD's score is ours times 12.5.
 """
 
 import argparse
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import torch
@@ -27,6 +33,7 @@ from fsl_explain.classifiers import RULES, RelationNetwork, SupportSet, local_fe
 from fsl_explain.config import EvaluationConfig, read_config
 from fsl_explain.evaluation.image_store import embed_unique
 from fsl_explain.heads.flatten import cells_of
+from fsl_explain.registries import LOCAL_RULES
 from fsl_explain.similarities import SIMILARITIES
 
 WAY = 5
@@ -39,29 +46,67 @@ NAMES = {
     "fc.0": "fc1",
     "fc.2": "fc2",
 }
+EMD_OPTIONS: dict[str, Any] = {"norm": "center", "metric": "cosine", "solver": "opencv", "temperature": 12.5}
 Scores = Callable[[Tensor, Tensor], Tensor]  # of query maps (q, J, h, w) and support maps (way, shot, J, h, w)
 
 
-def layers_of(checkout: Path) -> dict[str, ModuleType]:
-    """Load the modules of the layers alone."""
-    if not (checkout / "core/model/metric").is_dir():
-        raise SystemExit(f"expected a clone of LibFewShot, but {checkout}/core/model/metric is not there.")
-    for name in ("core", "core.model", "core.model.metric"):
-        package = ModuleType(name)
-        package.__path__ = [str(checkout / name.replace(".", "/"))]
-        sys.modules[name] = package
-    nothing: dict[str, Any] = {"accuracy": None, "ModelType": None}
-    for name, members in {"core.utils": nothing, "core.model.metric.metric_model": {"MetricModel": object}}.items():
+def loaded(checkout: Path, package: str, names: Sequence[str], **beside: Mapping[str, Any]) -> list[ModuleType]:
+    """Load some modules of a package in a checkout; ``beside`` are the members of others that they import."""
+    if not (checkout / package.replace(".", "/")).is_dir():
+        raise SystemExit(f"expected a clone with {package.replace('.', '/')}, but {checkout} has none; check the path.")
+    parts = package.split(".")
+    for above in (".".join(parts[:end]) for end in range(1, len(parts) + 1)):
+        sys.modules[above] = ModuleType(above)
+        sys.modules[above].__path__ = [str(checkout / above.replace(".", "/"))]
+    for name, members in beside.items():
         sys.modules[name] = ModuleType(name)
         vars(sys.modules[name]).update(members)
-    return {
-        name: importlib.import_module(f"core.model.metric.{name}")
-        for name in ("dn4", "frn", "proto_net", "relation_net")
-    }
+    return [importlib.import_module(f"{package}.{name}") for name in names]
 
 
-def pairs_of(modules: dict[str, ModuleType], shots: int) -> dict[str, tuple[Scores, Scores]]:
+def of_frn(checkout: Path, shots: int) -> dict[str, tuple[Scores, Scores]]:
+    """Give how the authors of FRN score, and how we do."""
+    (module,) = loaded(checkout, "models", ["FRN"], **{"models.backbones": {"Conv_4": None, "ResNet": None}})
+    nothing = torch.zeros((), dtype=torch.float64)
+
+    def scores(query: Tensor, support: Tensor) -> Tensor:
+        cells, theirs = query.flatten(2).mT.flatten(0, 1), support.flatten(3).mT.flatten(1, 2)
+        few = theirs.shape[1] < theirs.shape[2]
+        found: Tensor = module.FRN.get_recon_dist(None, cells, theirs, nothing, nothing, Woodbury=not few)
+        apart: Tensor = found.unflatten(0, (len(query), -1)).mean(dim=1)
+        return -apart
+
+    del shots  # of the supports' shape
+    return {"frn of its authors": (scores, ours_by("frn", SIMILARITIES["cosine"], flat))}
+
+
+def of_deep_emd(checkout: Path, shots: int) -> dict[str, tuple[Scores, Scores]]:
+    """Give how the authors of DeepEMD score, on a processor, and how we do."""
+    (module,) = loaded(checkout, "Models.models", ["Network"], qpth={}, **{"qpth.qp": {"QPFunction": None}})
+    torch.Tensor.cuda = lambda self, *_: self  # type: ignore[method-assign]
+    network = module.DeepEMD.__new__(module.DeepEMD)
+    torch.nn.Module.__init__(network)
+    network.args = SimpleNamespace(**EMD_OPTIONS)
+    network.eval()
+
+    def scores(query: Tensor, support: Tensor) -> Tensor:
+        with torch.no_grad():
+            found: Tensor = network.emd_forward_1shot(support.float().mean(dim=1), query.float())
+        score: Tensor = found.double() / EMD_OPTIONS["temperature"]
+        return score
+
+    del shots
+    return {"deep-emd of its authors": (scores, ours_by("deep-emd", SIMILARITIES["cosine"], flat))}
+
+
+def of_libfewshot(checkout: Path, shots: int) -> dict[str, tuple[Scores, Scores]]:
     """Give for each rule how LibFewShot scores it and how we do."""
+    names = ("dn4", "frn", "proto_net", "relation_net")
+    members: dict[str, Any] = {
+        "core.utils": {"accuracy": None},
+        "core.model.metric.metric_model": {"MetricModel": object},
+    }
+    modules = dict(zip(names, loaded(checkout, "core.model.metric", names, **members), strict=True))
     generator = torch.Generator().manual_seed(0)
     frn = modules["frn"].FRNLayer().double()
     relation = modules["relation_net"].RelationLayer(RELATION_CHANNELS).double().eval()
@@ -124,7 +169,7 @@ def ours_by(name: str, similarity: Any, embedded: Callable[[Tensor], Tensor]) ->
 
     def scores(query: Tensor, support: Tensor) -> Tensor:
         rule: Any = RULES[name]
-        rule = rule.of_channels(query.shape[1]) if name in ("dn4", "frn") else rule
+        rule = rule.of_channels(query.shape[1]) if name in LOCAL_RULES else rule
         theirs = embedded(support.flatten(0, 1)).unflatten(0, support.shape[:2])
         supports = SupportSet(theirs, torch.ones(support.shape[:2], dtype=torch.bool), tuple("abcde"))
         found: Tensor = rule.class_scores(embedded(query), supports, similarity)
@@ -149,11 +194,15 @@ def enlarged(maps: Tensor) -> Tensor:
     return torch.nn.functional.interpolate(few, size=(RELATION_SIDE, RELATION_SIDE), mode="bilinear")
 
 
+SOURCES = {"libfewshot": of_libfewshot, "deepemd": of_deep_emd, "frn": of_frn}
+
+
 def main() -> None:
     """Compare."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("given", type=Path, help="a configuration")
-    parser.add_argument("--libfewshot", type=Path, required=True, help="a clone of LibFewShot")
+    for name in SOURCES:
+        parser.add_argument(f"--{name}", type=Path, help="a clone")
     parser.add_argument("--episodes", type=int, default=100)
     parser.add_argument("--queries", type=int, default=15, help="of each class in an episode")
     options = parser.parse_args()
@@ -164,7 +213,10 @@ def main() -> None:
     assert torch.equal(cells_of(flat(maps), maps.shape[1]), maps.flatten(2).mT)
     for shots in SHOTS:
         sampler = EpisodeSampler(dataset.labels, n_way=WAY, n_shot=shots, n_query=options.queries, seed=0)
-        rules = pairs_of(layers_of(options.libfewshot), shots)
+        rules: dict[str, tuple[Scores, Scores]] = {}
+        for name, pairs_of in SOURCES.items():
+            checkout = getattr(options, name)
+            rules |= {} if checkout is None else pairs_of(checkout, shots)
         different = dict.fromkeys(rules, 0)
         apart = dict.fromkeys(rules, 0.0)
         decisions = 0
