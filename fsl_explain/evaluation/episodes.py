@@ -196,10 +196,8 @@ def _label_free(
     for position, result in running.map(functools.partial(ImageWork, judge_with, decided_by, chosen), parts):
         found[position] = judged_of(result)
         report("explaining images", len(found[position].embeddings), len(images) * len(chosen))
-    return {
-        name: join(judge_with, [found[place] for place, part in enumerate(parts) if part.made_of["method"] == name])
-        for name in chosen
-    }
+    places = {name: [place for place, part in enumerate(parts) if part.made_of["method"] == name] for name in chosen}
+    return {name: join(judge_with, [found.pop(place) for place in places[name]]) for name in chosen}
 
 
 def _contents(store: ImageStore) -> dict[int, str]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from episodes import Episode
@@ -71,7 +72,7 @@ class EpisodeWork:
         if not self.judge_with.masks:
             return judged, torch.full((len(queries.rows),), torch.nan, dtype=torch.float64)
         parts = [
-            self._scores(judged.embeddings[part], queries.at(part)).gather(1, queries.target[part][:, None])
+            self._scores(judged.embeddings[part].double(), queries.at(part)).gather(1, queries.target[part][:, None])
             for part in slices(len(queries.rows), self.judge_with.batch_size)
         ]
         if not parts:
@@ -100,7 +101,13 @@ class ImageWork:
         judged = judged_queries(self.judge_with, self.decided_by, self.methods[part.made_of["method"]], anyone)
         cells = {} if judged.cells is None else {CELLS: judged.cells}
         figures = {f"{FIGURE}{name}": values for name, values in judged.figures.items()}
-        return {EMBEDDINGS: judged.embeddings} | cells | figures
+        return {EMBEDDINGS: without_loss(judged.embeddings)} | cells | figures
+
+
+def without_loss(values: Float[Tensor, "query embedding"]) -> Float[Tensor, "query embedding"]:
+    """Return values in single precision where that changes none, as it does not with what most networks give."""
+    single = values.float()
+    return single if torch.equal(single.double(), values) else values
 
 
 def judged_of(result: Mapping[str, Tensor]) -> Judged:

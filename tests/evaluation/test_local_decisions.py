@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from episodes import DigitScenes, EpisodeSampler
 from fsl_explain import Encoder, explain
@@ -11,6 +12,7 @@ from fsl_explain.cli.from_settings import mosaics_of, sizes_of
 from fsl_explain.config import MosaicsConfig
 from fsl_explain.evaluation import evaluate_episodes
 from fsl_explain.evaluation.comparison.with_supports import compare_maps
+from fsl_explain.evaluation.measured_episodes import EMBEDDINGS, without_loss
 from fsl_explain.evaluation.mosaics.explained_mosaics import fitted_head
 from fsl_explain.evaluation.mosaics.measured_mosaics import evaluate_mosaics
 from fsl_explain.evaluation.mosaics.mosaic_images import crop_area, cut
@@ -59,6 +61,24 @@ def test_a_mask_that_removes_nothing_changes_no_score(rule):
     assert counted.any()
     assert not counted.all()
     assert torch.equal(masked[counted], found.decisions.score[counted].double())
+
+
+def test_masked_embeddings_are_kept_in_single_precision(encoder, dataset, tmp_path):
+    """All of an image's cells in double precision would be gigabytes for a thousand images."""
+    sampler = EpisodeSampler(dataset.labels, n_way=3, n_shot=1, n_query=1, seed=1)
+    options = {"methods": ("exact",), "rule": "dn4", "partial": tmp_path}
+    evaluate_episodes(encoder, dataset, sampler=sampler, episodes=1, **options)
+    kept = [load_file(path)[EMBEDDINGS] for path in tmp_path.glob("images-*")]
+    assert kept
+    assert {values.dtype for values in kept} == {torch.float32}
+
+
+def test_no_bit_of_an_embedding_is_lost():
+    single = torch.rand(3, 4, generator=torch.Generator().manual_seed(0))
+    double = single.double() + 1e-12
+    assert torch.equal(without_loss(single.double()), single)
+    assert torch.equal(without_loss(double), double)
+    assert without_loss(double).dtype == torch.float64
 
 
 def test_a_comparison_takes_a_rule_over_cells(encoder, dataset):
