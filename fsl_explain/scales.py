@@ -3,9 +3,10 @@
 The larger the image, the smaller a part of it each cell of the last maps sees; the smaller, the more of the scene.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Any, TypeVar, cast
 
 import torch
@@ -54,12 +55,10 @@ class Scales:
         given = _whole(sides)
         if not 1 <= len(given) <= MOST_SCALES or len(set(given)) < len(given):
             raise Mistake(f"expected 1 to {MOST_SCALES} different scales, such as (224, 448), but got {given}.")
-        _check_sides(given)
         made = cls(tuple(given), mean_weights(given, weights))
         if support_sides is None:
             return made
         shown = _whole(support_sides)
-        _check_sides(shown)
         if len(shown) not in (1, len(given)):
             raise Mistake(
                 f"expected one side at which supports are seen, or one for each of the {len(given)} scales, but got "
@@ -284,15 +283,12 @@ def at_side(
 
 
 def _whole(sides: Sequence[int]) -> list[int]:
-    given: list[Any] = [sides] if isinstance(sides, int) else list(sides)
-    if not all(isinstance(side, int) and not isinstance(side, bool) for side in given):
+    given: list[Any] = list(sides) if isinstance(sides, Iterable) else [sides]
+    if not all(isinstance(side, Integral) and not isinstance(side, bool) for side in given):
         raise WrongType(f"expected scales in whole pixels, such as (224, 448), but got {given}.")
-    return given
-
-
-def _check_sides(given: Sequence[int]) -> None:
     if not all(1 <= side <= LARGEST_SIDE for side in given):
         raise Mistake(f"expected scales of 1 to {LARGEST_SIDE} pixels, such as (224, 448), but got {given}.")
+    return [int(side) for side in given]
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,5 +1,6 @@
 """Encoders at several scales: what they see, what they refuse, and that the encoder they come from stays as it is."""
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -9,6 +10,7 @@ from tiny_encoder import images, random_head, tiny_encoder
 from tiny_training import OBJECTIVES, NoiseImages, settings
 from torch import nn
 from torchvision.transforms import v2
+from unchecked import loaded_without_shape_checks
 
 from episodes import center_crop, direct_resize
 from fsl_explain import Encoder, centered, explain, saliency
@@ -133,6 +135,18 @@ def test_training_at_scales_is_refused():
 def test_scales_that_do_not_fit_are_refused(scales, weights, sentence):
     with pytest.raises(ValueError, match=sentence):
         tiny_encoder().at_scales(scales, weights)
+
+
+def test_scales_are_whole_numbers_of_any_kind():
+    made = loaded_without_shape_checks("fsl_explain.scales").Scales.of
+    for given in (np.array([6, 10]), (np.int32(6), 10), torch.tensor([6, 10]).tolist()):
+        sides = made(given).sides
+        assert sides == (6, 10)
+        assert {type(side) for side in sides} == {int}
+    assert made(np.int64(6)).sides == made(6).sides == (6,)
+    for given in ((True, 6), "6", (6.0, 10), 6.5):
+        with pytest.raises(TypeError, match=r"expected scales in whole pixels, such as \(224, 448\), but got \["):
+            made(given)
 
 
 def test_options_that_do_not_go_together_are_refused():
