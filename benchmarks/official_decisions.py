@@ -3,7 +3,7 @@
     python benchmarks/official_decisions.py configs/live/cub10-efficientnet.toml --libfewshot A --deepemd B --frn C
 
 A, B and C are clones of LibFewShot (RL-VIG), DeepEMD (icoz69) and FRN (Tsingularity), all on GitHub and under the MIT
-licence; any of them may be left out. Their code is run where it lies and is no part of this project.
+license; any of them may be left out. Their code is run where it lies and is no part of this project.
 
 Compared are LibFewShot's ``DN4Layer``, ``FRNLayer``, ``ProtoLayer`` by both of its similarities, and ``RelationLayer``
 with random weights; ``get_recon_dist`` of FRN; and ``emd_forward_1shot`` of DeepEMD, to the means of supports' maps, by
