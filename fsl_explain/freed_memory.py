@@ -15,11 +15,12 @@ CHOSEN_BY_USER = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_MAX_", "MALLOC_MMAP_THR
 
 
 def keep_freed_memory() -> bool:
-    """Let this process keep up to 2 GiB of freed memory, and return whether it does.
+    """Let this process keep the memory that it frees, and return whether it does.
 
     The command lines and the workers of every engine do so by themselves; a program or notebook of your own calls this
     once, before the first forward pass. Networks then run faster on a processor, the more so the larger the batch;
-    numbers do not change. The process shows a somewhat higher peak of memory, and holds it while it is idle.
+    numbers do not change. The process shows a somewhat higher peak of memory and holds it while it is idle; only what
+    is free at the end of its heap beyond 2 GiB goes back.
 
     False, and nothing is changed, without the C library of GNU, and where an environment variable such as
     ``MALLOC_MMAP_MAX_`` says already how memory is kept.

@@ -105,7 +105,7 @@ class ImageWork:
 
 
 def without_loss(values: Float[Tensor, "query embedding"]) -> Float[Tensor, "query embedding"]:
-    """Return values in single precision where that changes none, as it does not with what most networks give."""
+    """Return values in single precision where that changes none of them: what networks give is single already."""
     single = values.float()
     return single if torch.equal(single.double(), values) else values
 

@@ -118,6 +118,11 @@ def similarities_to(
             parts.append(compared.contributions(query[:, None], candidates).sum(dim=-1))
         else:
             parts.append(compared.pairwise(query[:, None, None], candidates[:, :, None])[..., 0, 0])
+    return joined(parts)
+
+
+def joined(parts: list[Tensor]) -> Tensor:
+    """Put parts behind each other; a single one is not copied."""
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 

@@ -6,8 +6,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from retrieval_explain.ranking.neighbors import joined
+
 PRUNED_AT = 2**20  # kept candidates of all queries together
-SPARE = 16  # ranked beyond k, among which rows that rounding could lift are looked for first
+SPARE = 16  # rows beyond k, among which those that float32's rounding could lift to the k-th place nearly always are
 
 
 def candidates_of(queries: int, k: int, device: str) -> "Candidates | CandidatesOfOne":
@@ -19,7 +21,7 @@ def candidates_of(queries: int, k: int, device: str) -> "Candidates | Candidates
 
 @dataclass
 class CandidatesOfOne:
-    """Those of one query, which ranks the rows of all blocks at once: a third of the time of block after block."""
+    """Rows that may be among the k nearest of one query; those of all blocks are ranked at once, which costs less."""
 
     k: int
     kept: list[tuple[int, Tensor | None, Tensor]] = field(default_factory=list)  # first row, rows from it, similarities
@@ -42,7 +44,7 @@ class CandidatesOfOne:
         return self._promising()[0][None].cpu()
 
     def _promising(self) -> tuple[Int[Tensor, "row"], Float[Tensor, "row"]]:
-        values = _joined([values for *_, values in self.kept])
+        values = joined([values for *_, values in self.kept])
         best, place = values.topk(min(self.k + SPARE, len(values)))
         bar = float(best[min(self.k, len(best)) - 1]) - 2 * self.error
         if len(best) == len(values) or best[-1] < bar:  # then all rows behind the best are out, unseen
@@ -52,7 +54,7 @@ class CandidatesOfOne:
         if len(self.kept) == 1 and self.kept[0][1] is None:
             return place + self.kept[0][0], values[place]
         rows = [_numbers(start, positions, values) for start, positions, values in self.kept]
-        return _joined(rows)[place], values[place]
+        return joined(rows)[place], values[place]
 
 
 @dataclass
@@ -102,10 +104,6 @@ class Candidates:
         left = upper >= self.lower[query, -1]
         self.kept = [(query[left], row[left], upper[left])]
         self.count = len(self.kept[0][0])
-
-
-def _joined(parts: list[Tensor]) -> Tensor:
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def _numbers(start: int, positions: Int[Tensor, "row"] | None, values: Float[Tensor, "row"]) -> Int[Tensor, "row"]:

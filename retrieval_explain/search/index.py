@@ -22,6 +22,7 @@ from episodes.naming import unknown_name
 from fsl_explain.similarities import Similarity, named_similarity, similarity_name, traits_of
 from fsl_explain.turns import alone
 from retrieval_explain.ranking.neighbors import ROWS_IN_A_BLOCK, Neighbors, Rows, blocks, nearest, similarities_to
+from retrieval_explain.search.candidates import SPARE
 from retrieval_explain.search.exact_search import exact_search, promising
 from retrieval_explain.search.index_limits import check_enough, check_float32
 from retrieval_explain.search.searcher import Searcher
@@ -32,7 +33,6 @@ FAISS_VERSION: str = faiss.__version__
 DEVICES = ("auto", "cpu", "cuda")
 WIDEST_ON_GPU = 2048  # neighbors, and lists looked into
 QUERIES_TOGETHER = 1024
-SPARE = 16  # candidates beyond k, so that float32's rounding at the k-th place changes nothing
 TRAINING_ROWS_A_LIST = 64
 SEED = 1234
 
