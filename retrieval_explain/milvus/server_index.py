@@ -19,8 +19,9 @@ from retrieval_explain.milvus.entities import KEY, compared_by
 from retrieval_explain.milvus.held import MilvusRows
 from retrieval_explain.milvus.record import Measured
 from retrieval_explain.ranking.neighbors import Neighbors, nearest, similarities_to
+from retrieval_explain.search.candidates import SPARE
 from retrieval_explain.search.exact_search import exact_search
-from retrieval_explain.search.index import SPARE, automatic_settings
+from retrieval_explain.search.index import automatic_settings
 from retrieval_explain.search.index_limits import check_enough
 from retrieval_explain.search.recall import Verified, verify
 
