@@ -4,6 +4,7 @@ import logging
 import os
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property
@@ -14,6 +15,7 @@ from retrieval_explain.bank_address import Address
 
 NOT_LOADED = 101  # the server has the collection on its disk alone
 LOADED_AGAIN = 3
+UNREADABLE = 1  # something that it did not foresee, which no server says of its limits
 SLOW = ("flush", "create_index", "load_collection", "drop_collection")  # they take as long as the rows are many
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
 AWAY = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED")  # of the states of gRPC
@@ -21,6 +23,12 @@ AWAY = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED")  # of the states of gRP
 
 class ServerAway(Mistake, ConnectionError):
     """The server did not answer in time; what was asked for may be asked for again."""
+
+
+class Refused(Mistake):
+    """The server refused a call; ``code`` is the server's own number of the reason."""
+
+    code: int
 
 
 class Server:
@@ -63,7 +71,7 @@ class Server:
             except self.pymilvus.MilvusException as error:
                 if error.code == NOT_LOADED and loads and loaded < LOADED_AGAIN:
                     loaded += 1
-                    self.call("load_collection", loads)
+                    self.load(loads)
                     continue
                 if not self._is_away(error):
                     raise self._refused(verb, error) from error
@@ -77,6 +85,34 @@ class Server:
             self._forget()
             time.sleep(pause)
             pause = min(LONGEST_PAUSE, 2 * pause)
+
+    def load(self, collection: str) -> None:
+        """Load a collection; where the server cannot read an index of it, put an exhaustive one in its place.
+
+        A server that is killed while it writes an index may leave half a file, and refuses the collection from then
+        on. Nothing is lost: an index is made from rows that are there.
+
+        Raises: as ``call``.
+        """
+        try:
+            self.call("load_collection", collection)
+        except Refused as refused:
+            if refused.code != UNREADABLE:
+                raise
+            for name in self.call("list_indexes", collection):
+                self._index_again(collection, name)
+            self.call("load_collection", collection)
+            told = "No row is lost: an exhaustive index was put in the place of what it could not read."
+            warnings.warn(f"{refused} {told}", stacklevel=3)
+
+    def _index_again(self, collection: str, name: str) -> None:
+        told = self.call("describe_index", collection, index_name=name)
+        indices = self.pymilvus.MilvusClient.prepare_index_params()
+        indices.add_index(told["field_name"], "FLAT", name, metric_type=told["metric_type"])
+        with suppress(Refused):  # another process may have done it; the load that follows tells
+            self.call("drop_index", collection, index_name=name)
+        with suppress(Refused):
+            self.call("create_index", collection, index_params=indices)
 
     def _connected(self) -> Any:
         with self._lock:
@@ -104,9 +140,11 @@ class Server:
             "it runs, then do the same again: what it had taken is not written twice."
         )
 
-    def _refused(self, verb: str, error: Any) -> Mistake:
+    def _refused(self, verb: str, error: Any) -> Refused:
         said = " ".join(str(getattr(error, "message", "") or error).split())
-        return Mistake(f"the Milvus server at {self.address.place} refused {verb} of {self.address.name}: {said:.300}.")
+        made = Refused(f"the Milvus server at {self.address.place} refused {verb} of {self.address.name}: {said:.300}.")
+        made.code = error.code
+        return made
 
 
 @contextmanager

@@ -215,7 +215,9 @@ def _settings(rows: MilvusRows, kind: str, k: int) -> dict[str, int]:
 
 
 def _kind_there(rows: MilvusRows) -> str:
-    """Return the kind of the server's index."""
+    """Return the kind of the server's index; where a stopped process left none, an exhaustive one is put first."""
+    if _kind_told(rows) is None:
+        _put(rows, TYPES["flat"], {})
     told, named = _kind_told(rows), {server: own for own, server in TYPES.items()}
     if told not in named:
         raise rows.held.damaged(f"its index is {told}, which this software did not make")
