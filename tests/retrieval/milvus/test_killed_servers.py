@@ -6,6 +6,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from milvus_banks import CHANNELS, OLD, OTHER, embeddings, holds, old_bank
 from milvus_server import new_place, running_server
 
 from episodes.errors import Busy, Mistake
@@ -20,8 +21,6 @@ from retrieval_explain.store.row_changes import appended, deleted, updated
 running = pytest.fixture(scope="module")(running_server)
 place = pytest.fixture(new_place)
 
-CHANNELS, ROWS = 6, 30
-
 HALF_AN_INDEX = "ignore:.*No row is lost. an exhaustive index:UserWarning"  # where a kill met the server writing one
 pytestmark = pytest.mark.filterwarnings(HALF_AN_INDEX)
 
@@ -30,12 +29,6 @@ class Killed(BaseException):
     """The process ends here: nothing after it runs."""
 
 
-def embeddings(rows, seed=0):
-    return np.random.default_rng(seed).standard_normal((rows, CHANNELS)).astype(np.float32)
-
-
-OLD = MemoryBank.from_embeddings(embeddings(ROWS), ["old"] * ROWS)
-OTHER = MemoryBank.from_embeddings(embeddings(40, seed=1), ["other"] * 40)
 WORKS = {
     "build": (OTHER.save, OTHER),
     "append": (
@@ -48,18 +41,6 @@ WORKS = {
         OLD.update([7, 2], embeddings(2, seed=3)),
     ),
 }
-
-
-def content(bank):
-    return bank.ids.tolist(), [bank.classes[label] for label in bank.labels.tolist()], bank.rows.read(0, len(bank))
-
-
-def holds(store, bank):
-    """Say whether a store has a bank's rows and nothing else."""
-    opened = store.open()
-    (ids, labels, rows), entries = content(bank), opened.entries
-    there = [entries.classes[label] for label in entries.labels.tolist()]
-    return (entries.ids.tolist(), there) == (ids, labels) and torch.equal(opened.rows.read(0, len(ids)), rows)
 
 
 def is_clean(store):
@@ -97,12 +78,6 @@ def calls_of(work, place, monkeypatch):
         calls = counted(patched, 0, lambda: None)
         work(store)
     return len(calls)
-
-
-def old_bank(address):
-    store = MilvusStore(as_address(address))
-    OLD.save(store)
-    return store
 
 
 @pytest.mark.parametrize("name", WORKS)
@@ -217,56 +192,6 @@ def test_a_search_waits_for_a_server_that_is_started_again(running, place):
     with pytest.raises(ConnectionError, match=r"did not answer for 0\.3 seconds"):
         hasty.open()
     running.start()
-
-
-@pytest.mark.parametrize("similarity", ["cosine", "euclidean@64,96"])
-@pytest.mark.parametrize("kind", ["flat", "hnsw"])
-@pytest.mark.parametrize("kept", [0, 60])
-def test_an_index_that_was_written_half_is_made_again_from_the_rows(kept, kind, similarity, running, place):
-    address, queries = place(), embeddings(3, seed=4)
-    bank = MemoryBank.from_embeddings(embeddings(2000, seed=9), ["other"] * 2000, similarity=similarity)
-    bank.save(address)
-    MemoryBank.open(address).indexed(kind, k=5)
-    store = MilvusStore(as_address(address))
-    running.kill()
-    files = list((running.folder / "collections" / store.address.collection).parent.rglob(f"*.{kind}.idx"))
-    own = [path for path in files if f"/{store.address.collection}_" in str(path)]
-    assert own
-    for path in own:
-        path.write_bytes(path.read_bytes()[:kept])
-    running.start()
-    with pytest.warns(UserWarning, match=r"refused load_collection .* No row is lost: an exhaustive index was put"):
-        opened = MemoryBank.open(address)
-    assert holds(store, bank)
-    assert torch.equal(opened.search(queries, 5).indices, bank.search(queries, 5).indices)
-    assert opened.indexed(kind, k=5).verified.index.kind == kind
-    assert torch.equal(opened.indexed(kind, k=5).search(queries, 5).indices, bank.search(queries, 5).indices)
-
-
-def test_an_index_that_is_gone_is_put_again(place):
-    address, queries = place(), embeddings(3, seed=4)
-    OLD.save(address)
-    collection = MilvusStore(as_address(address))._collection()
-    collection.call("release_collection")
-    collection.call("drop_index", index_name="embedding")
-    found = MemoryBank.open(address).search(queries, 5)
-    assert torch.equal(found.indices, OLD.search(queries, 5).indices)
-    assert collection.call("describe_index", index_name="embedding")["index_type"] == "FLAT"
-
-
-def test_a_refusal_for_another_reason_is_passed_on_and_changes_no_index(place, monkeypatch):
-    store = old_bank(place())
-    calls, refusal = [], server_module.Refused("it has no memory left")
-    refusal.code = 3
-
-    def call(self, verb, *args, **options):
-        calls.append(verb)
-        raise refusal
-
-    monkeypatch.setattr(Server, "call", call)
-    with pytest.raises(Mistake, match="it has no memory left"):
-        store.server.load("any")
-    assert calls == ["load_collection"]
 
 
 def test_a_build_goes_on_from_what_is_there_and_from_no_other(place):
