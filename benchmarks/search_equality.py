@@ -9,6 +9,9 @@ of the rows stands twice, and one row 500 times, so that there are ties at the l
 search of 1, 20 and 100 queries : that of faiss.knn on the same float32 rows (normalized beforehand for the cosine),
 both sides in turn; the same with half of the rows allowed : FAISS among all rows with a selector of these; and :
 faiss.knn on those rows alone, gathered beforehand, which costs more than the search and is not counted.
+
+One query at a time is measured twice: as the first queries are answered, and as those behind the 64th are, by a copy
+of the rows in bfloat16, which takes half of their memory; the time that it takes to make is told.
 """
 
 import argparse
@@ -21,11 +24,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from fsl_explain.similarities import named_similarity
 from retrieval_explain.ranking.neighbors import Neighbors, RowsInMemory
+from retrieval_explain.search import coarse_rows
 from retrieval_explain.search.index import flat, search
 
 CLOCK = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
 K = 200
+NEVER = 2**62
 METRICS = {
     "cosine": faiss.METRIC_INNER_PRODUCT,
     "inner-product": faiss.METRIC_INNER_PRODUCT,
@@ -103,18 +109,28 @@ def main() -> None:
             search(flat(similarity), stored, queries, K), brute_force(queries, rows, similarity)
         )
         print(f"{similarity}: claimed − true ≤ {untrue:.1e}, best − claimed ≤ {worse:.1e}, {repeated} repeated")
+        coarse_rows.ASKED_BEFORE, start = 64, CLOCK()
+        coarse_rows.coarse_rows(stored, named_similarity(similarity))
+        seconds = CLOCK() - start
+        together = search(flat(similarity), stored, queries, K)
+        alone = [search(flat(similarity), stored, queries[i % 100, None], K).indices[0] for i in range(200)]
+        differ = sum(not torch.equal(found, together.indices[i % 100]) for i, found in enumerate(alone))
+        print(f"  a copy in bfloat16 is made in {seconds:.2f} s; of 200 queries one at a time {differ} differ")
         compared, asked = (F.normalize(v, dim=-1) if similarity == "cosine" else v for v in (rows, queries))
         half = compared[allowed].numpy()
-        for count in (1, 20, 100):
+        for count, asked_before in ((1, NEVER), (1, 0), (20, NEVER), (100, NEVER)):
+            coarse_rows.ASKED_BEFORE, stored = asked_before, RowsInMemory(rows)
             part, raw = queries[:count], asked[:count].numpy()
             whole = ratio(
-                lambda part=part, similarity=similarity: search(flat(similarity), stored, part, K),
+                lambda part=part, similarity=similarity, stored=stored: search(flat(similarity), stored, part, K),
                 lambda raw=raw, metric=metric, compared=compared: faiss.knn(raw, compared.numpy(), K, metric),
                 options.repeats,
             )
             filtered, alone = (
                 ratio(
-                    lambda part=part, similarity=similarity: search(flat(similarity), stored, part, K, allowed),
+                    lambda part=part, similarity=similarity, stored=stored: search(
+                        flat(similarity), stored, part, K, allowed
+                    ),
                     peer,
                     options.repeats,
                 )
@@ -123,7 +139,11 @@ def main() -> None:
                     lambda raw=raw, metric=metric, half=half: faiss.knn(raw, half, K, metric),
                 )
             )
-            print(f"  {count:3} queries  {whole}    half of the rows  {filtered}    : gathered  {alone}", flush=True)
+            what = "by the copy" if asked_before == 0 else ""
+            print(
+                f"  {count:3} queries {what:11} {whole}    half of the rows  {filtered}    : gathered  {alone}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -4,13 +4,20 @@ Value and membership are sorted as one whole number: the bits of a number that i
 are in the order of the numbers, and the sign bit that such a number does not need makes room for the membership.
 """
 
+import time
+from collections.abc import Callable
+from functools import cache
+
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Int32
 from torch import Tensor
 
 from fsl_explain.metrics.positive_part import positive_part
 
+Row = Int32[np.ndarray, "pixel"]
+Sort = Callable[[Row], None]
+TRIED_PIXELS, TRIALS = 224 * 224, 3
 WHOLE_NUMBERS = {torch.float32: torch.int32, torch.float64: torch.int64}
 
 
@@ -116,11 +123,37 @@ def _ascending(values: Tensor) -> Tensor:
 
 
 def _ascending_keys(keys: Int[Tensor, "batch pixel"]) -> Int[Tensor, "batch pixel"]:
-    """Sort each row; on a processor 32 bits in two passes of 16, for which numpy has a radix sort: half the time."""
+    """Sort each row in place; on a processor 32 bits by the kernel that is the quicker one there."""
     if keys.device.type != "cpu" or keys.dtype != torch.int32:
         return _ascending(keys)
-    rows = keys.numpy()
-    for row in rows:
-        by_low_half = row[np.argsort(row.astype(np.uint16), kind="stable")]
-        by_low_half.take(np.argsort((by_low_half >> 16).astype(np.int16), kind="stable"), out=row)
+    sort = quicker_sort()
+    for row in keys.numpy():
+        sort(row)
     return keys
+
+
+@cache
+def quicker_sort() -> Sort:
+    """Return the quicker of ``SORTS`` on this machine, tried once on one map. Both give the same."""
+    keys = np.random.default_rng(0).integers(-(2**31), 2**31, TRIED_PIXELS, dtype=np.int32)
+    return min(SORTS, key=lambda sort: min(_seconds(sort, keys.copy()) for _ in range(TRIALS)))
+
+
+def _seconds(sort: Sort, row: Row) -> float:
+    start = time.perf_counter()
+    sort(row)
+    return time.perf_counter() - start
+
+
+def _by_comparison(row: Row) -> None:
+    """Sort by numpy's kernel, which takes 0.2 ms for 224×224 pixels where it has vectors of 512 bits, 1.0 elsewhere."""
+    row.sort()
+
+
+def _by_halves(row: Row) -> None:
+    """Sort in two passes of 16 bits, for which numpy has a radix sort: 0.5 ms on one machine, 1.2 on another."""
+    by_low_half = row[np.argsort(row.astype(np.uint16), kind="stable")]
+    by_low_half.take(np.argsort((by_low_half >> 16).astype(np.int16), kind="stable"), out=row)
+
+
+SORTS: tuple[Sort, ...] = (_by_comparison, _by_halves)

@@ -3,6 +3,7 @@
 A similarity that says how gives each float32 number with a bound on its error. Rows whose upper bound falls short of
 the k-th best lower bound are out for certain; the few others are compared again. So the result is that of float64
 throughout, ties included, at the speed of one matrix product. Any other similarity is compared in float64 throughout.
+Many queries that come one at a time are answered by ``coarse_search``, with the same result.
 
 Notation: |fl(x·y) - x·y| <= (n + 8) u ‖x‖‖y‖ for n channels, whatever the order of summation (Higham, "Accuracy and
 Stability of Numerical Algorithms", section 3.1).
@@ -19,6 +20,7 @@ from episodes.errors import Mistake
 from fsl_explain.similarities import InFloat32, Similarity, named_similarity, traits_of
 from retrieval_explain.ranking.neighbors import Neighbors, Rows, nearest, similarities_to
 from retrieval_explain.search.candidates import candidates_of, in_lines
+from retrieval_explain.search.coarse_rows import coarse_search
 from retrieval_explain.search.products import inner_products
 
 QUERIES_TOGETHER = 256
@@ -46,16 +48,21 @@ def exact_search(
 ) -> Neighbors:
     """Return the k nearest rows of each query, of those that are ``allowed``; ties go to the lower row.
 
-    Blocks in which no row is allowed are not read. The norms of the rows are kept as long as ``rows`` lives, whose
-    embeddings must not change. ``device`` is where they are compared in float32.
+    Blocks in which no row is allowed are not read. The norms of the rows, and a copy in half of their bits where many
+    queries come one at a time, are kept as long as ``rows`` lives, whose embeddings must not change. ``device`` is
+    where they are compared in float32.
 
     Raises: ``ValueError`` where fewer than k rows are allowed, or a similarity is not finite.
     """
     there_are = rows.shape[0] if allowed is None else int(allowed.sum())
     if not 1 <= k <= there_are:
         raise Mistake(f"expected k from 1 to {there_are}, the rows to search among, but got {k}; lower k.")
-    parts = queries.split(QUERIES_TOGETHER)
     compared = named_similarity(similarity)
+    if len(queries) == 1 and device == "cpu":
+        quick = coarse_search(rows, queries, compared, k, allowed, there_are)
+        if quick is not None:
+            return quick
+    parts = queries.split(QUERIES_TOGETHER)
     known = traits_of(compared).in_float32 is not None
     search = _search if known else _search_in_float64
     found = [search(rows, part, compared, k, allowed, device) for part in parts if len(part)]
