@@ -50,7 +50,9 @@ def run(
     network = named_encoder(encoder, checkpoint, pooling, readout, scales)
     check_trained(encoder, network.random)
     say_beforehand(network)
-    note(f"Embedding {len(dataset)} images of {len(dataset.classes) or 'no'} classes with {network.description} …")
+    images_told = "1 image" if len(dataset) == 1 else f"{len(dataset)} images"
+    classes_told = "1 class" if len(dataset.classes) == 1 else f"{len(dataset.classes) or 'no'} classes"
+    note(f"Embedding {images_told} of {classes_told} with {network.description} …")
     with progress_bars() as report:
         if append:
             grown = append_images(network, dataset, store_at(bank), batch_size, report, engine)

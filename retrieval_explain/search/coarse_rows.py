@@ -2,8 +2,9 @@
 
 A bank that is asked again and again keeps its rows once more in bfloat16, as vectors f(g) of which the similarity is
 an inner product or a distance (``Traits``). Half of the bytes are read in about half of the time. What they say is
-off by no more than ‖f(g) - copy‖ allows, and the largest of these was measured; so a row that falls short of the k-th
-by more than twice that is out for certain, and the few others are compared in float64 from what is stored.
+off by no more than the rounding of both sides allows, ‖f(q) - copy‖ and the largest ‖f(g) - copy‖, which was measured;
+so a row that falls short of the k-th by more than twice that is out for certain, and the few others are compared in
+float64 from what is stored.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +26,7 @@ from retrieval_explain.search.candidates import SPARE
 
 faiss: Any = typed_faiss  # its stubs do not know codes that are added as they are
 ASKED_BEFORE = 64  # searches that a copy would have made faster by as much time as it takes to make
-FEWEST_VALUES, LARGEST_COPY = 2**22, 2**30  # numbers of all rows; bytes
+FEWEST_VALUES, LARGEST_COPY = 2**22, 2**30  # numbers of the rows to search among; bytes
 VALUES_A_THREAD = 2**24
 WIDTH = 16  # channels that a processor takes together; others are filled up with zeros
 BLOCK_VALUES = 2**18  # in float64, so that they stay in the processor's cache
@@ -113,6 +114,8 @@ def coarse_search(
     It has to for the first ``ASKED_BEFORE`` queries, for few rows, for copies of more than ``LARGEST_COPY`` bytes, and
     where more rows are about equally near than the copy can tell apart.
     """
+    if there_are * rows.shape[1] < FEWEST_VALUES:
+        return None
     known, transform = _known(rows, similarity), traits_of(similarity).transform
     coarse = known.coarse if known else None
     if known is None or coarse is None or transform is None:
@@ -134,7 +137,7 @@ def coarse_search(
 
 def _known(rows: Rows, similarity: Similarity) -> _Asked | None:
     """Count a query, and return what is known of the rows; None where a copy of them is never worth it."""
-    if not FEWEST_VALUES <= rows.shape[0] * rows.shape[1] <= LARGEST_COPY // 2:
+    if rows.shape[0] * rows.shape[1] > LARGEST_COPY // 2:
         return None
     name, known = similarity_name(similarity), _KNOWN.get(rows)
     if known is None or (known.similarity is not similarity and (name is None or known.name != name)):

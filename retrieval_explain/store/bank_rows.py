@@ -134,7 +134,8 @@ def whole_ids(ids: Sequence[int] | Shaped[np.ndarray, "row"]) -> Int64[np.ndarra
         if len(values) and (values.ndim != 1 or values.dtype.kind not in "iu" or values.max() > np.iinfo(np.int64).max):
             raise OverflowError
     except (OverflowError, TypeError, ValueError):
-        raise Mistake("expected ids that are whole numbers of 64 bits, one for each embedding.") from None
+        told = "expected ids that are whole numbers of 64 bits, one for each embedding"
+        raise Mistake(f"{told}, but got {ids!r:.60}; give a list.") from None
     return values.astype(np.int64)
 
 

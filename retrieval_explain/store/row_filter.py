@@ -1,6 +1,7 @@
 """Which rows of a bank a search may return."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence, Set
+from numbers import Integral
 
 import numpy as np
 import torch
@@ -30,14 +31,13 @@ def allowed_rows(
     if classes is None and ids is None and without is None:
         return None
     allowed = torch.ones(rows, dtype=torch.bool)
-    if isinstance(classes, str):
-        raise WrongType(f"expected a list of classes, but got {classes!r}; write [{classes!r}].")
     if classes is not None:
+        _check_classes(classes)
         allowed &= torch.isin(entries.labels, torch.tensor([_number_of(entries, name) for name in classes]))
     if ids is not None:
-        allowed &= _with_ids(entries, torch.as_tensor(ids, dtype=torch.int64).flatten())
+        allowed &= _with_ids(entries, _whole_numbers(_listed(ids), "ids"))
     if without is not None:
-        left_out = _row_numbers(without, "without")
+        left_out = _whole_numbers(_listed(without), "without")
         _check_rows(left_out, rows, 0)
         allowed[left_out] = False
     return allowed
@@ -52,7 +52,7 @@ def own_rows(
     """
     if leave_out is None:
         return None
-    own = _row_numbers(leave_out, "leave_out")
+    own = _whole_numbers(leave_out, "leave_out")
     if len(own) != queries:
         raise Mistake(
             f"expected one row to leave out for each of {queries} queries, but got {len(own)}; give -1 for none."
@@ -63,14 +63,31 @@ def own_rows(
     return own if bool((own != ABSENT).any()) else None
 
 
-def _row_numbers(given: object, name: str) -> Int[Tensor, "row"]:
-    """Return numbers of rows as a flat tensor. Raises: ``TypeError`` for what is no tensor or list of whole numbers."""
+def _check_classes(given: object) -> None:
+    if isinstance(given, str):
+        raise WrongType(f"expected a list of classes, but got {given!r}; write [{given!r}].")
+    wrong = [given] if not isinstance(given, Collection) else [one for one in given if not _names_a_class(one)]
+    if wrong:
+        raise WrongType(f"expected classes to be a list of names or labels, but got {wrong[0]!r:.80}.")
+
+
+def _names_a_class(value: object) -> bool:
+    return isinstance(value, str) or (isinstance(value, Integral | Tensor) and not isinstance(value, bool))
+
+
+def _listed(given: object) -> object:
+    """Return a set as a list; rows that are chosen or left out have no order."""
+    return list(given) if isinstance(given, Set) else given
+
+
+def _whole_numbers(given: object, name: str) -> Int[Tensor, "row"]:
+    """Return numbers as a flat tensor. Raises: ``TypeError`` for what is no tensor or list of whole numbers."""
     try:
         numbers = torch.as_tensor(np.ascontiguousarray(given) if isinstance(given, np.ndarray) else given)
     except (TypeError, ValueError, RuntimeError):
         numbers = None
     if numbers is None or (numbers.numel() and (numbers.is_floating_point() or numbers.dtype == torch.bool)):
-        raise WrongType(f"expected {name} to be a tensor or a list of rows' numbers, but got {given!r:.80}.")
+        raise WrongType(f"expected {name} to be a tensor or a list of whole numbers, but got {given!r:.80}.")
     return numbers.flatten().long()
 
 

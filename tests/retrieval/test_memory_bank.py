@@ -55,10 +55,41 @@ def test_rows_to_leave_out_may_be_an_array_in_reverse():
 @pytest.mark.parametrize("rows", ["0", [0.5], [True], [None]])
 def test_rows_left_out_are_whole_numbers(rows):
     filters = loaded_without_shape_checks("retrieval_explain.store.row_filter")
-    with pytest.raises(TypeError, match="expected without to be a tensor or a list of rows' numbers, but got"):
+    with pytest.raises(TypeError, match="expected without to be a tensor or a list of whole numbers, but got"):
         filters.allowed_rows(None, 3, without=rows)
-    with pytest.raises(TypeError, match="expected leave_out to be a tensor or a list of rows' numbers, but got"):
+    with pytest.raises(TypeError, match="expected leave_out to be a tensor or a list of whole numbers, but got"):
         filters.own_rows(rows, 1, None, 3)
+
+
+@pytest.mark.parametrize("ids", ["0", [0.5], [True], [None], {"a"}, (number for number in [0])])
+def test_ids_to_search_among_are_whole_numbers(ids):
+    filters = loaded_without_shape_checks("retrieval_explain.store.row_filter")
+    with pytest.raises(TypeError, match="expected ids to be a tensor or a list of whole numbers, but got"):
+        filters.allowed_rows(bank().entries, 4, ids=ids)
+
+
+def test_a_set_chooses_rows_and_gives_no_row_to_each_query():
+    filters = loaded_without_shape_checks("retrieval_explain.store.row_filter")
+    own = bank()
+    chosen = set(own.ids[:2].tolist())
+    assert filters.allowed_rows(own.entries, 4, ids=chosen).tolist() == [True, True, False, False]
+    assert filters.allowed_rows(own.entries, 4, without={0, 1}).tolist() == [False, False, True, True]
+    with pytest.raises(TypeError, match="expected leave_out to be a tensor or a list"):
+        filters.own_rows({0, 1}, 2, None, 4)
+
+
+@pytest.mark.parametrize("classes", [3, [None], [1.5], [True], (name for name in ["auk"])])
+def test_classes_to_search_among_are_names_or_labels(classes):
+    filters = loaded_without_shape_checks("retrieval_explain.store.row_filter")
+    with pytest.raises(TypeError, match="expected classes to be a list of names or labels, but got"):
+        filters.allowed_rows(bank().entries, 4, classes=classes)
+
+
+@pytest.mark.parametrize("numbers", [[0], (0,), np.array([0]), torch.tensor([0]), {0}])
+def test_classes_may_be_labels_of_any_kind(numbers):
+    filters = loaded_without_shape_checks("retrieval_explain.store.row_filter")
+    own = bank()
+    assert torch.equal(filters.allowed_rows(own.entries, 4, classes=numbers), own.labels == 0)
 
 
 @pytest.mark.parametrize(

@@ -233,6 +233,12 @@ def test_few_rows_and_too_many_have_none(monkeypatch):
     monkeypatch.setattr(module, "FEWEST_VALUES", 3001)
     exact_search(held, query, "cosine", 5)
     assert held not in module._KNOWN
+    monkeypatch.setattr(module, "FEWEST_VALUES", 2500)
+    exact_search(held, query, "cosine", 5, torch.arange(300) < 249)  # nor for few rows of many
+    assert held not in module._KNOWN
+    exact_search(held, query, "cosine", 5, torch.arange(300) < 250)
+    assert copy_of(held) is not None
+    held = RowsInMemory(crowded(300))
     monkeypatch.setattr(module, "FEWEST_VALUES", 1)
     monkeypatch.setattr(module, "LARGEST_COPY", 2 * 300 * 16 - 1)
     assert coarse_rows(held, named_similarity("cosine")) is None
