@@ -1,5 +1,8 @@
 """Decisions over local features: scores a second time, frozen pairs, what supports and options say."""
 
+import math
+
+import numpy as np
 import pytest
 import torch
 from references import local_rules as reference
@@ -176,6 +179,23 @@ def test_frn_cells_are_their_own_errors():
         ours = query.unflatten(-1, (CHANNELS, -1)).mT
         errors = -(ours @ hat - ours).square().sum(dim=-1) / CELLS
         torch.testing.assert_close(cells_of_class[:, at], errors, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("channels", [2, 4, 15, 16, 40])
+def test_frn_weighs_cells_alike_whichever_system_it_solves(channels):
+    """Fifteen cells of a class, nine of them no padding, and fewer channels or more."""
+    generator = torch.Generator().manual_seed(0)
+    query = torch.randn(2, channels * CELLS, generator=generator, dtype=torch.float64)
+    embeddings = torch.randn(WAY, SHOT, channels * OTHER_CELLS, generator=generator, dtype=torch.float64)
+    rule = FRN(channels, alpha=0.3, beta=-0.2)
+    ours = rule.own_cells(query)[:, None]
+    found = rule._regression(ours, SupportSet(embeddings, VALID, ("a", "b", "c")))
+    for at in range(WAY):
+        pool = rule.own_cells(embeddings[at]).masked_fill(~VALID[at][:, None, None], 0).flatten(0, 1)
+        ridge = int(VALID[at].sum()) * OTHER_CELLS / channels * math.exp(0.3) + 1e-6
+        system = (pool @ pool.T + ridge * torch.eye(len(pool), dtype=torch.float64)).numpy()
+        slow = ours[:, 0].numpy() @ pool.T.numpy() @ np.linalg.inv(system) * math.exp(-0.2)
+        np.testing.assert_allclose(found[:, at].numpy(), slow, rtol=1e-9, atol=1e-12)
 
 
 @every_pair

@@ -117,12 +117,19 @@ class FRN(LocalRule):
         return PairForm(ours.shape[-1], flow, query_slope=slope, beside=-made[..., None, :, :])
 
     def _regression(self, ours: Tensor, supports: SupportSet) -> Tensor:
-        """Return W = ρ x Sᵀ (S Sᵀ + λ)⁻¹ of each class, 0 for cells of padding."""
+        """Return W = ρ x Sᵀ (S Sᵀ + λ)⁻¹ = ρ x (SᵀS + λ)⁻¹ Sᵀ of each class, 0 for cells of padding.
+
+        S has K·D cells of J channels; the system of fewer unknowns is solved.
+        """
         theirs = self._of_classes(supports)
-        gram = theirs @ theirs.mT
+        by_cells = theirs.shape[-2] <= theirs.shape[-1]
+        gram = theirs @ theirs.mT if by_cells else theirs.mT @ theirs
         gram = gram + self._ridge(supports)[..., None, None] * torch.eye(gram.shape[-1]).to(gram)
-        found: Tensor = torch.linalg.solve(gram, theirs @ ours.mT).mT * math.exp(self.beta)
-        return found
+        if by_cells:
+            found: Tensor = torch.linalg.solve(gram, theirs @ ours.mT).mT
+        else:
+            found = ours @ torch.linalg.solve(gram, theirs.mT)
+        return found * math.exp(self.beta)
 
     def _of_classes(self, supports: SupportSet) -> Tensor:
         """Return the cells (…, way, shot · r, J) of each class; those of padding are 0, and have no weight."""
