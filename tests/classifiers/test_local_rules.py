@@ -1,8 +1,5 @@
 """Decisions over local features: scores a second time, frozen pairs, what supports and options say."""
 
-import math
-
-import numpy as np
 import pytest
 import torch
 from references import local_rules as reference
@@ -181,23 +178,6 @@ def test_frn_cells_are_their_own_errors():
         torch.testing.assert_close(cells_of_class[:, at], errors, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("channels", [2, 4, 15, 16, 40])
-def test_frn_weighs_cells_alike_whichever_system_it_solves(channels):
-    """Fifteen cells of a class, nine of them no padding, and fewer channels or more."""
-    generator = torch.Generator().manual_seed(0)
-    query = torch.randn(2, channels * CELLS, generator=generator, dtype=torch.float64)
-    embeddings = torch.randn(WAY, SHOT, channels * OTHER_CELLS, generator=generator, dtype=torch.float64)
-    rule = FRN(channels, alpha=0.3, beta=-0.2)
-    ours = rule.own_cells(query)[:, None]
-    found = rule._regression(ours, SupportSet(embeddings, VALID, ("a", "b", "c")))
-    for at in range(WAY):
-        pool = rule.own_cells(embeddings[at]).masked_fill(~VALID[at][:, None, None], 0).flatten(0, 1)
-        ridge = int(VALID[at].sum()) * OTHER_CELLS / channels * math.exp(0.3) + 1e-6
-        system = (pool @ pool.T + ridge * torch.eye(len(pool), dtype=torch.float64)).numpy()
-        slow = ours[:, 0].numpy() @ pool.T.numpy() @ np.linalg.inv(system) * math.exp(-0.2)
-        np.testing.assert_allclose(found[:, at].numpy(), slow, rtol=1e-9, atol=1e-12)
-
-
 @every_pair
 def test_cells_of_zeros_are_like_none_and_add_nothing_undefined(name, kind):
     """Behind a ReLU whole cells are 0, in the query, in a support, and in all supports of a class."""
@@ -238,18 +218,6 @@ def test_frn_does_not_change_with_a_divisor_that_its_ridge_makes_up_for():
     divided = SupportSet(supports.embeddings / 5, VALID, supports.classes)
     plain = FRN(CHANNELS, divisor=1.0).class_scores(query / 5, divided, cosine)
     torch.testing.assert_close(FRN(CHANNELS, divisor=5.0).class_scores(query, supports, cosine), plain)
-
-
-def test_frn_reads_what_a_checkpoint_learned(tmp_path):
-    path, weight = tmp_path / "frn.pth", torch.zeros(1)
-    learned = {"r": torch.tensor([0.5, -0.25]), "scale": torch.tensor([7.5])}
-    torch.save({**learned, "feature_extractor.layer1.0.conv1.weight": weight}, path)
-    assert FRN.load(path) == FRN(alpha=0.5, beta=-0.25, scale=7.5, divisor=640**0.5)
-    torch.save({**learned, "feature_extractor.layers.0.layers.0.weight": weight}, path)
-    assert FRN.load(path).divisor == 1
-    torch.save({"scale": torch.ones(1)}, path)
-    with pytest.raises(ValueError, match="expected a checkpoint of FRN in"):
-        FRN.load(path)
 
 
 @pytest.mark.parametrize(
