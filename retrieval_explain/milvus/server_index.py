@@ -23,6 +23,7 @@ from retrieval_explain.search.candidates import SPARE
 from retrieval_explain.search.exact_search import exact_search
 from retrieval_explain.search.index import automatic_settings
 from retrieval_explain.search.index_limits import check_enough
+from retrieval_explain.search.products import rounding
 from retrieval_explain.search.recall import Verified, verify
 
 TYPES = {"flat": "FLAT", "hnsw": "HNSW", "ivf": "IVF_FLAT", "ivf-pq": "IVF_PQ"}
@@ -158,7 +159,7 @@ class ServerIndex:
 
     def _rounding(self, asked: np.ndarray) -> Float[np.ndarray, "query"]:
         """Return by how much the server's similarity of each query to any row may be off; see ``exact_search``."""
-        unit = (asked.shape[1] + 8) * 2.0**-23
+        unit = rounding(asked.shape[1])
         lengths = np.linalg.norm(asked.astype(np.float64), axis=1)
         metric, largest = compared_by(self.similarity).metric, self.rows.held.record.largest
         if metric == "COSINE":

@@ -23,6 +23,7 @@ from torch import Tensor
 from fsl_explain.similarities import Similarity, similarity_name, traits_of
 from retrieval_explain.ranking.neighbors import Neighbors, Rows, joined, nearest, similarities_to
 from retrieval_explain.search.candidates import SPARE
+from retrieval_explain.search.products import rounding
 
 faiss: Any = typed_faiss  # its stubs do not know codes that are added as they are
 ASKED_BEFORE = 64  # searches that a copy would have made faster by as much time as it takes to make
@@ -49,7 +50,7 @@ class CoarseRows:
     def best(
         self, query: Float64[Tensor, "channel"], count: int, allowed: Bool[Tensor, "row"] | None
     ) -> tuple[Int[Tensor, "candidate"], Float64[Tensor, "candidate"], float]:
-        """Return the best rows by what the copy says, that, the best first, and by how much it may be off."""
+        """Return the best rows, the best first, what the copy says of each, and by how much that may be off."""
         rounded = query.bfloat16()  # some processors would round it so, and others not
         asked = np.zeros((1, self.parts[0][2].d), np.float32)
         asked[0, : len(query)] = rounded.float().numpy()
@@ -71,7 +72,7 @@ class CoarseRows:
         if len(found) > 1:
             values, order = values.topk(min(count, len(values)))
             rows = rows[order]
-        unit, norm = (len(query) + 8) * 2.0**-23, float(rounded.double().norm())
+        unit, norm = rounding(len(query)), float(rounded.double().norm())
         off = float((query - rounded.double()).norm())  # of the query
         if self.by_distance:
             error = self.off + off + unit * (norm + self.longest) + UNDERFLOW**0.5 * len(query)

@@ -21,7 +21,7 @@ from fsl_explain.similarities import InFloat32, Similarity, named_similarity, tr
 from retrieval_explain.ranking.neighbors import Neighbors, Rows, nearest, similarities_to
 from retrieval_explain.search.candidates import candidates_of, in_lines
 from retrieval_explain.search.coarse_rows import coarse_search
-from retrieval_explain.search.products import inner_products
+from retrieval_explain.search.products import inner_products, rounding
 
 QUERIES_TOGETHER = 256
 BLOCK_VALUES = 2**26
@@ -202,6 +202,6 @@ def _bounded(
     if not (largest < most and weight < most and (not divides or smallest > least)):
         wide, asked = block.double(), queries.double()
         return bounded(asked @ wide.mT, asked, wide.norm(dim=-1), ROUNDED_IN_FLOAT64)
-    unit = (queries.shape[-1] + 8) * 2.0**-23 + ROUNDED[torch.get_float32_matmul_precision()]
+    unit = rounding(queries.shape[-1]) + ROUNDED[torch.get_float32_matmul_precision()]
     products = inner_products(queries, block) if queries.ndim == 2 else queries @ block.mT
     return bounded(products, queries, lengths, unit)

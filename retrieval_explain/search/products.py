@@ -14,6 +14,11 @@ faiss: Any = typed_faiss  # its stubs do not know this kernel
 FEW_QUERIES = 8
 
 
+def rounding(channels: int) -> float:
+    """Return by how much a float32 inner product may be off, over the norms of its sides; see ``exact_search``."""
+    return (channels + 8) * 2.0**-23
+
+
 def inner_products(
     queries: Float[Tensor, "query channel"], block: Float[Tensor, "row channel"]
 ) -> Float[Tensor, "query row"]:
