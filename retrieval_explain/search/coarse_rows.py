@@ -146,8 +146,9 @@ def _known(rows: Rows, similarity: Similarity) -> _Asked | None:
     known.times += 1
     if known.times > ASKED_BEFORE and not (known.coarse or known.is_useless) and known.lock.acquire(blocking=False):
         try:
-            known.coarse = coarse_rows(rows, similarity)
-            known.is_useless = known.coarse is None
+            if known.coarse is None and not known.is_useless:  # another thread may have been quicker
+                known.coarse = coarse_rows(rows, similarity)
+                known.is_useless = known.coarse is None
         finally:
             known.lock.release()
     return known
