@@ -45,7 +45,7 @@ def sentence_of(error: ValidationError) -> str:
     others = [one for one in more if one["loc"] != first["loc"][: len(one["loc"])]]
     where = ".".join(str(part) for part in first["loc"])
     message = _message(first).rstrip(".")
-    rest = f" ({len(others)} more mistakes)" if others else ""
+    rest = f" ({len(others)} more mistake{'s' if len(others) > 1 else ''})" if others else ""
     if message.startswith("["):  # a check of a whole section names the key
         key, _, message = message[1:].partition("] ")
         where = f"{where}.{key}" if where else key
