@@ -23,6 +23,7 @@ from torch import Tensor
 from fsl_explain.similarities import Similarity, similarity_name, traits_of
 from retrieval_explain.ranking.neighbors import Neighbors, Rows, joined, nearest, similarities_to
 from retrieval_explain.search.candidates import SPARE
+from retrieval_explain.search.faiss_search import faiss_search
 from retrieval_explain.search.products import rounding
 
 faiss: Any = typed_faiss  # its stubs do not know codes that are added as they are
@@ -57,8 +58,8 @@ class CoarseRows:
 
         def search(part: tuple[int, int, Any]) -> tuple[Tensor, Tensor]:
             start, stop, index = part
-            options = {} if allowed is None else {"params": _selected(allowed[start:stop])}
-            told, rows = index.search(asked, min(count, stop - start), **options)
+            options = None if allowed is None else _selected(allowed[start:stop])
+            told, rows = faiss_search(index, asked, min(count, stop - start), options)
             there = rows[0] >= 0
             return torch.from_numpy(rows[0][there]) + start, torch.from_numpy(told[0][there]).double()
 

@@ -3,7 +3,7 @@
 An index proposes rows; what is returned was compared again, in float64, with the stored embeddings. The exhaustive
 search is ``exact_search``, because that of FAISS orders equal rows by float32's rounding and wants a normalized copy of
 the rows for the cosine. Source of the indices: Douze et al., "The Faiss library", 2024. Besides this module only
-``products`` imports FAISS.
+``products`` and ``coarse_rows`` import FAISS.
 """
 
 import math
@@ -24,6 +24,7 @@ from fsl_explain.turns import alone
 from retrieval_explain.ranking.neighbors import ROWS_IN_A_BLOCK, Neighbors, Rows, blocks, nearest, similarities_to
 from retrieval_explain.search.candidates import SPARE
 from retrieval_explain.search.exact_search import exact_search, promising
+from retrieval_explain.search.faiss_search import faiss_search
 from retrieval_explain.search.index_limits import check_enough, check_float32
 from retrieval_explain.search.searcher import Searcher
 from retrieval_explain.search.sharded import ShardedRows
@@ -201,10 +202,8 @@ def _search(index: Index, rows: Rows, queries: Float[Tensor, "query channel"], k
         options = faiss.SearchParametersIVF(nprobe=index.settings["probed"])
     narrow = max(wanted, index.settings.get("probed", 0)) <= WIDEST_ON_GPU
     searched = index.on_gpu if index.on_gpu is not None and narrow else index.faiss_index
-    # faiss.contrib.torch_utils, once anyone imports it, puts a search without options in the place of this one
-    find = getattr(searched, "search_numpy", searched.search)
     with alone([] if searched is index.faiss_index else [searched]):  # on a graphics processor one search at a time
-        candidates = torch.from_numpy(find(prepared, wanted, params=options)[1])
+        candidates = torch.from_numpy(faiss_search(searched, prepared, wanted, options)[1])
     if wanted > 2 * k:
         candidates = promising(queries, rows, candidates, index.similarity, k)
     found = nearest(candidates, similarities_to(queries, rows, candidates, index.similarity), k)

@@ -78,6 +78,16 @@ def test_what_is_found_is_what_the_search_of_all_rows_finds(name, some, noise, t
     assert module._KNOWN[held].times == 12
 
 
+@pytest.mark.parametrize("some", [False, True])
+@pytest.mark.parametrize("name", ["cosine", "euclidean"])
+def test_it_survives_the_methods_that_take_tensors(name, some, threads, methods_that_take_tensors):
+    held, query = RowsInMemory(crowded(900)), crowded(1, seed=1)
+    allowed = torch.arange(900) % 3 > 0 if some else None
+    assert equal(exact_search(held, query, name, 20, allowed), without_copy(held, query, name, 20, allowed))
+    assert hasattr(copy_of(held).parts[0][2], "search_numpy")
+    assert module._KNOWN[held].in_vain == 0
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_most_queries_are_answered_by_the_copy(name, threads, monkeypatch):
     held, queries = RowsInMemory(crowded(900, noise=1.0)), crowded(12, noise=1.0, seed=1)
@@ -99,7 +109,7 @@ def test_the_copy_is_bfloat16_and_says_truly_by_how_much_it_is_off(name, channel
     held, similarity = RowsInMemory(rows), named_similarity(name)
     made = coarse_rows(held, similarity)
     exact = similarity.traits.transform(rows.double())
-    told = torch.cat([torch.from_numpy(index.reconstruct_n(0, stop - start)) for start, stop, index in made.parts])
+    told = torch.cat([torch.as_tensor(index.reconstruct_n(0, stop - start)) for start, stop, index in made.parts])
     assert torch.equal(told[:, : exact.shape[1]], exact.bfloat16().float())
     assert not told[:, exact.shape[1] :].any()
     assert made.off == pytest.approx(float((exact - exact.bfloat16().double()).norm(dim=1).max()))
@@ -252,26 +262,29 @@ def test_few_rows_and_too_many_have_none(monkeypatch):
 def test_several_threads_ask_while_the_copy_is_made(monkeypatch):
     held, queries = RowsInMemory(crowded(900, noise=1.0)), crowded(8, noise=1.0, seed=1)
     expected, found = exact_search(held, queries, "cosine", 9), {}
-    making = threading.Event()
+    others_are_done, answered = threading.Event(), threading.Semaphore(0)
     real, made = module.coarse_rows, []
 
     def slow(*given):
         made.append(given)
-        making.wait(5)
+        assert others_are_done.wait(60)
         return real(*given)
 
     monkeypatch.setattr(module, "coarse_rows", slow)
 
     def ask(number):
         found[number] = exact_search(held, queries[number][None], "cosine", 9)
+        answered.release()
 
     asking = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
     for thread in asking:
         thread.start()
-    for thread in asking[1:]:
-        thread.join(5)
-    making.set()
-    asking[0].join(5)
+    for _ in range(7):
+        assert answered.acquire(timeout=60)
+    assert len(found) == 7
+    others_are_done.set()
+    for thread in asking:
+        thread.join()
     assert len(made) == 1
     assert all(np.array_equal(found[number].indices[0], expected.indices[number]) for number in range(8))
 

@@ -1,6 +1,5 @@
 """Which searches go to a graphics processor, seen with a stand-in for FAISS's functions of it."""
 
-import importlib
 import sys
 from types import SimpleNamespace
 
@@ -107,27 +106,6 @@ def test_without_a_gpu_auto_is_the_processor_and_cuda_is_refused(no_gpu):
 def test_an_unknown_device_is_refused():
     with pytest.raises(LookupError, match="unknown device 'gpu'"):
         placed(flat("cosine"), "gpu")
-
-
-@pytest.fixture
-def methods_that_take_tensors():
-    """What importing ``faiss.contrib.torch_utils`` leaves of every index, undone afterwards."""
-    module, name = searched.typed_faiss, "faiss.contrib.torch_utils"
-    owners = [module, *(kind for kind in vars(module).values() if isinstance(kind, type))]
-    before, imported = [dict(vars(owner)) for owner in owners], sys.modules.pop(name, None)
-    if imported is None:
-        importlib.import_module(name)
-    yield
-    sys.modules.pop(name, None)
-    if imported is not None:  # by another test's library: its methods stay
-        sys.modules[name] = imported
-        return
-    for owner, attributes in zip(owners, before, strict=True):
-        for added in vars(owner).keys() - attributes.keys():
-            delattr(owner, added)
-        for attribute, value in attributes.items():
-            if vars(owner)[attribute] is not value:
-                setattr(owner, attribute, value)
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])

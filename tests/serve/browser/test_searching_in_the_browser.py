@@ -1,7 +1,6 @@
 """Searching, as a user does it: a query is given in each way, filters narrow, and the address holds it all."""
 
 import re
-import time
 
 import PIL.Image
 import pytest
@@ -121,11 +120,18 @@ def test_a_box_on_a_large_photograph_is_in_its_own_pixels(visit, apart, tmp_path
 
 
 def test_waiting_is_shown_at_once(visit):
-    visit.page.route("**/search?*", lambda route: (time.sleep(0.4), route.continue_()))
-    page = visit.page
+    page, held = visit.page, []
+
+    def hold(route):
+        held.append(route)
+
+    page.route("**/search?*", hold)
     page.goto(f"{visit.address}/#query=image:0:3")
     page.locator("#view .busy").wait_for()
     assert page.locator("#view [aria-busy=true]").count() == 1
+    while not held:  # the request may be on its way still
+        page.wait_for_timeout(10)
+    held.pop().continue_()
     visit.settle()
     assert page.locator("#view .busy").count() == 0
 
