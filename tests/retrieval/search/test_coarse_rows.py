@@ -14,6 +14,8 @@ from retrieval_explain.search import coarse_rows as module
 from retrieval_explain.search.coarse_rows import coarse_rows
 from retrieval_explain.search.exact_search import exact_search
 
+pytest_plugins = ["faiss_with_tensors"]
+
 NAMES = [*SIMILARITIES, "cosine@4,6", "euclidean@4,6"]
 
 

@@ -12,6 +12,8 @@ from retrieval_explain.search import index as searched
 from retrieval_explain.search.exact_search import exact_search
 from retrieval_explain.search.index import build_index, flat, placed, search, widened
 
+pytest_plugins = ["faiss_with_tensors"]
+
 ROWS = RowsInMemory(torch.randn(400, 8, generator=torch.Generator().manual_seed(0)))
 QUERIES = torch.randn(3, 8, generator=torch.Generator().manual_seed(1))
 
