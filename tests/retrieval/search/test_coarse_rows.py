@@ -92,8 +92,7 @@ def test_it_survives_the_methods_that_take_tensors(name, some, threads, methods_
 
 @pytest.mark.parametrize("name", NAMES)
 def test_most_queries_are_answered_by_the_copy(name, threads, monkeypatch):
-    held, queries = RowsInMemory(crowded(900, noise=1.0)), crowded(12, noise=1.0, seed=1)
-    read = []
+    held, queries, read = RowsInMemory(crowded(900, noise=1.0)), crowded(12, noise=1.0, seed=1), []
     monkeypatch.setattr(RowsInMemory, "read", lambda rows, *span: read.append(span) or rows.embeddings[slice(*span)])
     exact_search(held, queries[:1], name, 20)
     assert sum(stop - start for start, stop in read) == 900 + 1  # each row once, and one to see how wide they are
@@ -283,7 +282,6 @@ def test_several_threads_ask_while_the_copy_is_made(monkeypatch):
         thread.start()
     for _ in range(7):
         assert answered.acquire(timeout=60)
-    assert len(found) == 7
     others_are_done.set()
     for thread in asking:
         thread.join()
