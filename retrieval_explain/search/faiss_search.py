@@ -11,4 +11,5 @@ def faiss_search(index: Any, queries: np.ndarray, k: int, options: Any = None) -
     ``faiss.contrib.torch_utils``, which some libraries import, puts a search that takes tensors and no options in the
     place of every index's own, and keeps that one as ``search_numpy``.
     """
-    return getattr(index, "search_numpy", index.search)(queries, k, params=options)
+    told, rows = getattr(index, "search_numpy", index.search)(queries, k, params=options)
+    return told, rows
