@@ -39,8 +39,11 @@ LIMITS: Mapping[str, Callable[[dict[str, Any]], str]] = {
 
 
 def sentence_of(error: ValidationError) -> str:
-    """Say in one sentence what is wrong with the first wrong value, and how many more there are."""
-    first, *more = error.errors(include_url=False)
+    """Say in one sentence what is wrong with the first wrong value, and how many more mistakes there are.
+
+    What is missing comes behind what is wrong: a misspelled key may be the reason.
+    """
+    first, *more = sorted(error.errors(include_url=False), key=lambda found: found["type"] == "missing")
     # a list with a wrong entry is too short besides
     others = [one for one in more if one["loc"] != first["loc"][: len(one["loc"])]]
     where = ".".join(str(part) for part in first["loc"])

@@ -101,6 +101,7 @@ def test_settings_cannot_be_changed(read):
         ('[data]\nkind = "cub"\n', r"\[data.root\] this key is required but missing"),
         ("[episodes]\nn_way = 3\n", r"\[data\] this key is required but missing"),
         (DIGITS + "[episodes]\nn_way = 1\nn_shot = 0\n", r"but got 1\. \(1 more mistakes?\)"),
+        ("[run]\nbatch_sise = 3\n", r"\[run\] unknown key 'batch_sise'; .*'batch_size'.*\(1 more mistake\)"),
         ("data = 3\n", r"run.toml: \[data\]"),
     ],
     ids=[
@@ -115,6 +116,7 @@ def test_settings_cannot_be_changed(read):
         "root",
         "data",
         "two mistakes",
+        "a key, and no data",
         "no section",
     ],
 )
