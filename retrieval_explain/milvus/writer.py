@@ -23,6 +23,7 @@ from retrieval_explain.milvus.entities import (
     row_entities,
 )
 from retrieval_explain.milvus.record import Claim, Made, Record
+from retrieval_explain.milvus.server import Refused
 from retrieval_explain.store.bank_rows import (
     SCHEMA,
     SeenIds,
@@ -75,14 +76,25 @@ class MilvusWriter:
             if other != self._collection:
                 other.drop()
         if self._collection is None:
-            name = f"{self.store.address.collection}_{secrets.token_hex(6)}"
-            self._collection = Collection(self.store.server, name)
-            self._collection.create(self._made)
+            self._collection = self._created()
         self._claim = Claim(writer=secrets.token_hex(8), since=SINCE_FIRST, until=FIRST_KEY, made=self._made)
         self._collection.take(self._claim)
         if self._resume:
             self._restore(self._collection)
         return self
+
+    def _created(self) -> Collection:
+        """Make a collection; a second name is tried where a killed server left half of one that it does not know."""
+        for is_last in (False, True):
+            made = Collection(self.store.server, f"{self.store.address.collection}_{secrets.token_hex(6)}")
+            try:
+                made.create(self._made)
+            except Refused:
+                if is_last:
+                    raise
+            else:
+                break
+        return made
 
     @property
     def rows(self) -> int:

@@ -33,6 +33,7 @@ from fsl_explain.heads.pooling import is_linear_in_maps
 from fsl_explain.similarities import effective_reference, traits_of
 
 ROUNDING = 16  # units of the maps' precision, relative to the absolute terms of a lead
+FIRST_DECIDED = 16  # edits that are decided in the first batch, which is doubled: of most queries a few cells suffice
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,7 @@ def leads_over(question: Question, rivals: Int[Tensor, "rival"], donors: Int[Ten
     signs = (F.one_hot(question.target, way) - F.one_hot(rivals, way)).to(query.embedding)
     scores = question.rule.class_scores(query.embedding, supports, question.similarity)
     signs = signs.masked_fill(scores.isneginf(), 0)
-    embeddings = query.embedding.expand(len(rivals), -1)
-    weights = question.rule.weights(signs, embeddings, supports, question.similarity)
+    weights = question.rule.weights(signs, query.embedding.expand(len(rivals), -1), supports, question.similarity)
     form, compared = question.form, question.compared.embeddings
     reference = sum(weights.slopes.values(), effective_reference(form, weights.supports, compared))
     head = linearize(question.head, query.pooled)
@@ -90,15 +90,14 @@ def leads_over(question: Question, rivals: Int[Tensor, "rival"], donors: Int[Ten
     scaled = torch.cat([scaled, of_no_cell], dim=-1)
     constants = torch.stack([signs.new_zeros(len(rivals)), *weights.constants.values()], dim=-1)
     unscaled = beside.sum(dim=(-2, -1)) + constants.sum(dim=-1)
-    absolute = cells.abs().sum(dim=-1) + scaled.abs().sum(dim=-1)
-    absolute = absolute + beside.abs().sum(dim=(-2, -1)) + constants.abs().sum(dim=-1)
+    addends = torch.cat([cells, scaled, beside.flatten(start_dim=-2), constants], dim=-1)
     return Leads(
         rivals=rivals,
         cells=cells,
         in_place=torch.zeros_like(cells)[:, None] if donors is None else _in_place(question, pulled, donors),
         lead=cells.sum(dim=-1) + scaled.sum(dim=-1) + unscaled,
         unscaled=unscaled,
-        rounding=ROUNDING * torch.finfo(query.maps.dtype).eps * absolute,
+        rounding=ROUNDING * torch.finfo(query.maps.dtype).eps * addends.abs().sum(dim=-1),
     )
 
 
@@ -141,24 +140,38 @@ def shortest_prefix(
 ) -> CellEdit | None:
     """Return the shortest prefix of the cells in the order of their shares after which the decision is another.
 
-    Every prefix is pooled and decided again, in one batch a rival; each rival gives its own cells. Where the
-    rival is ``named`` it has to overtake itself. None where no prefix does.
+    Prefixes are pooled and decided again, up to one that does or the length of the best; each rival gives its own
+    cells. Where the rival is ``named`` it has to overtake itself. None where no prefix does.
     """
     found: list[tuple[tuple[int, bool, float], CellEdit]] = []
     for row, rival in enumerate(leads.rivals.tolist()):
         cells, sources = _order(leads, row, 0 if donors is None else row)
-        donor, given = (None, None) if donors is None else (rival, sources)
-        scores = _scores_of(question, _pooled_prefixes(question, cells, given, donor))
-        gains, winners = _leads_of_others(scores, int(question.target), rival if named else None)
-        finite = torch.where(scores.isfinite(), scores, 0).abs().amax(dim=-1)
-        overtakes = gains > ROUNDING * torch.finfo(question.query.maps.dtype).eps * finite
-        if not bool(overtakes.any()):
-            continue
-        last = int(overtakes.int().argmax())
-        winner, kept = int(winners[last]), None if given is None else given[: last + 1]
-        edit = CellEdit(winner, donor, cells[: last + 1], kept, scores[last])
-        found.append(((last, winner != donor, -float(gains[last])), edit))
+        longest = min((rank[0] + 1 for rank, _ in found), default=len(cells))
+        donor, given = (None, None) if donors is None else (rival, sources[:longest])
+        pooled = _pooled_prefixes(question, cells[:longest], given, donor)
+        first = _first_overtaken(question, pooled, rival if named else None)
+        if first is not None:
+            last, winner, gain, scores = first
+            kept = None if given is None else given[: last + 1]
+            found.append(((last, winner != donor, -gain), CellEdit(winner, donor, cells[: last + 1], kept, scores)))
     return min(found, key=lambda candidate: candidate[0])[1] if found else None
+
+
+def _first_overtaken(
+    question: Question, pooled: Float[Tensor, "count channel"], rival: int | None
+) -> tuple[int, int, float, Float[Tensor, "way"]] | None:
+    """Return the first that another class decides, that class, by how much it leads, and the scores."""
+    start, size = 0, FIRST_DECIDED
+    while start < len(pooled):
+        scores = _scores_of(question, pooled[start : start + size])
+        gains, winners = _leads_of_others(scores, int(question.target), rival)
+        unit = ROUNDING * torch.finfo(question.query.maps.dtype).eps
+        overtakes = gains > unit * torch.where(scores.isfinite(), scores, 0).abs().amax(dim=-1)
+        if bool(overtakes.any()):
+            at = int(overtakes.int().argmax())
+            return start + at, int(winners[at]), float(gains[at]), scores[at]
+        start, size = start + size, 2 * size
+    return None
 
 
 def embeddings_without(question: Question, cells: Int[Tensor, "count"]) -> Float[Tensor, "count channel"]:

@@ -11,6 +11,7 @@ from tiny_encoder import random_head, tiny_encoder
 from fsl_explain import explain
 from fsl_explain.classifiers import RULES as NAMED_RULES
 from fsl_explain.classifiers import CosineClassifier, KnnVote, MajorityVote
+from fsl_explain.explainers.analysis import flipping_cells
 from fsl_explain.explainers.analysis.counterfactual import counterfactual
 from fsl_explain.explainers.choice import find_similarity
 from fsl_explain.explainers.compared import compare
@@ -217,6 +218,35 @@ def test_of_the_prefixes_of_all_rivals_the_shortest(pooling, head, rule, edit):
         lengths.append([len(one.cells) for one in named if one.found])
         assert all(len(found.cells) <= length for length in lengths[-1])
     assert any(len(set(pair)) == 2 for pair in lengths)
+
+
+@either_edit
+@pytest.mark.parametrize(("pooling", "head", "rule"), NOT_LINEAR[:3])
+def test_prefixes_are_decided_in_batches_up_to_the_one_that_flips(pooling, head, rule, edit, monkeypatch):
+    encoder, decided, longest, shorter = tiny_encoder(random_head(head), pooling), [], 0, 0
+    scores_of = flipping_cells._scores_of
+    monkeypatch.setattr(flipping_cells, "_scores_of", lambda *given: decided.append(len(given[1])) or scores_of(*given))
+    for seed in range(4):
+        query, supports = case(edit, seed)
+        target = Search(encoder, query, supports, rule, "cosine").target
+        for rival in (None, (target + 1) % 3):
+            found = {}
+            for first in (1, 2, 100):
+                monkeypatch.setattr(flipping_cells, "FIRST_DECIDED", first)
+                decided.clear()
+                asked = {"rule": RULES[rule], "similarity": "cosine", "edit": edit, "rival": rival}
+                found[first] = counterfactual(encoder, query, supports, **asked)
+                if first == 1 and rival is not None and found[1].found:
+                    assert sum(decided) < 2 * len(found[1].cells)
+            if rival is None and found[100].found and found[100].donor == min({0, 1, 2} - {target}):
+                assert decided[1] == len(found[100].cells)  # the second rival's as far as the first's, which was best
+                shorter += decided[1] < decided[0]
+            one, *others = found.values()
+            for other in others:
+                assert (other.cells, other.replaced_by, other.rival) == (one.cells, one.replaced_by, one.rival)
+            longest = max(longest, len(one.cells))
+    assert longest > 2
+    assert shorter or edit == "remove"
 
 
 @pytest.mark.parametrize(("pooling", "head", "rule"), NOT_LINEAR)

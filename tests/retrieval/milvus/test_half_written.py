@@ -1,4 +1,4 @@
-"""An index of a Milvus server that is lost or cannot be read: the bank is read all the same."""
+"""What a killed Milvus server has written half, an index or a collection: banks are written and read all the same."""
 
 import pytest
 import torch
@@ -9,6 +9,7 @@ from episodes.errors import Mistake
 from retrieval_explain import MemoryBank
 from retrieval_explain.bank_address import as_address
 from retrieval_explain.milvus import server as server_module
+from retrieval_explain.milvus import writer
 from retrieval_explain.milvus.bank import MilvusStore
 from retrieval_explain.milvus.server import Server
 
@@ -49,6 +50,19 @@ def test_an_index_that_is_gone_is_put_again(place):
     found = MemoryBank.open(address).search(queries, 5)
     assert torch.equal(found.indices, OLD.search(queries, 5).indices)
     assert collection.call("describe_index", index_name="embedding")["index_type"] == "FLAT"
+
+
+def test_a_collection_that_was_made_half_gives_its_name_up(running, place, monkeypatch):
+    store, names = MilvusStore(as_address(place())), iter(("a" * 12, "a" * 12))
+    half = running.folder / "collections" / f"{store.address.collection}_{'a' * 12}"
+    half.mkdir()  # where a kill ends the making of a collection
+    monkeypatch.setattr(writer.secrets, "token_hex", lambda size: "0" * 16 if size == 8 else next(names))
+    with pytest.raises(server_module.Refused, match="File exists"):  # both times
+        OLD.save(store)
+    names = iter(("a" * 12, "b" * 12))
+    OLD.save(store)
+    assert holds(store, OLD)
+    assert store._collection().name.endswith("_" + "b" * 12)
 
 
 def test_a_refusal_for_another_reason_is_passed_on_and_changes_no_index(place, monkeypatch):
