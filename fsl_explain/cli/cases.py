@@ -1,6 +1,7 @@
 """Cases of a page: single queries with their explanations and figures."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from episodes import LabeledImages, PreparedImage, prepare
 from fsl_explain.cli.fitting_methods import methods_of
 from fsl_explain.cli.from_settings import sampler_of, similarity_of
+from fsl_explain.cli.progress import with_bar
 from fsl_explain.config import EvaluationConfig
 from fsl_explain.encoder import Encoder
 from fsl_explain.evaluation.measurement import Chunk
@@ -23,6 +25,7 @@ from fsl_explain.report import Case
 from fsl_explain.similarities.traits import has_form
 
 CASES_ON_A_PAGE = 4
+STAGE = "explaining examples"
 
 
 def make_case(
@@ -71,7 +74,7 @@ def episode_cases(
     """Show the first correct decision of each of the first episodes, then the first wrong ones."""
     correct = chunk.decisions.truth == chunk.decisions.predicted
     chosen = _first_of_each_episode(correct, wanted - wanted // 4) + _first_of_each_episode(~correct, wanted // 4)
-    return tuple(_episode_case(settings, encoder, dataset, episode, query) for episode, query in chosen)
+    return tuple(with_bar(STAGE, partial(_episode_case, settings, encoder, dataset), chosen))
 
 
 def _first_of_each_episode(which: Bool[Tensor, "episode query"], wanted: int) -> list[tuple[int, int]]:

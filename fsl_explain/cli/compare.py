@@ -7,11 +7,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from episodes import LabeledImages
-from fsl_explain.cli.cases import make_case
+from fsl_explain.cli.cases import STAGE, make_case
 from fsl_explain.cli.fitting_methods import fitting, methods_of
 from fsl_explain.cli.from_settings import comparison_of, mosaics_of
 from fsl_explain.cli.map_rows import SHOWN, examples_of, prepared_image, row_of_decision, rows_without_decisions
 from fsl_explain.cli.measuring import Opened, maps_folder, opened
+from fsl_explain.cli.progress import with_bar
 from fsl_explain.config import ComparisonConfig
 from fsl_explain.config.comparison import MapsConfig
 from fsl_explain.encoder import Encoder
@@ -100,11 +101,14 @@ def _examples(
     drawn = draw_supports(dataset, maps.shots, maps.seed)
     pixels = encoder.preprocess([dataset[index].image for index in drawn.flatten().tolist()])
     supports = dict(zip(dataset.classes, pixels.unflatten(0, (len(drawn), -1)), strict=True))
-    choice, rows, cases = Choice(maps.rule, maps.similarity), [], []
+    choice = Choice(maps.rule, maps.similarity)
     shown, asked = fitting(SHOWN, encoder, maps.rule), methods_of(maps, encoder, maps.rule)
-    for number, index in enumerate(examples_of(measured), start=1):
+
+    def example(number: int, index: int) -> tuple[MapRow, Case]:
         image, truth = prepared_image(encoder, dataset, index), dataset.classes[int(dataset.labels[index])]
         compared = compare_images(encoder, image.pixels, supports, maps.similarity)
-        rows.append(row_of_decision(truth, compared, shown, asked, choice, image))
-        cases.append(make_case(f"Example {number}: {truth}", compared, shown, choice, truth=truth))
-    return tuple(rows), tuple(cases)
+        case = make_case(f"Example {number}: {truth}", compared, shown, choice, truth=truth)
+        return row_of_decision(truth, compared, shown, asked, choice, image), case
+
+    made_of_each = with_bar(STAGE, example, list(enumerate(examples_of(measured), start=1)))
+    return tuple(row for row, _ in made_of_each), tuple(case for _, case in made_of_each)

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 
 from episodes import LabeledImages, PreparedImage, prepare
+from fsl_explain.cli.cases import STAGE
 from fsl_explain.cli.from_settings import relax_of
+from fsl_explain.cli.progress import with_bar
 from fsl_explain.config import ComparisonConfig
 from fsl_explain.encoder import Encoder
 from fsl_explain.evaluation.comparison.compared_images import MapComparison
@@ -56,8 +58,8 @@ def rows_without_decisions(
     known = {CLASS_LOGIT.name: "grad-cam"} | {name: name for name in (*LABEL_FREE, *MASKED_AT_RANDOM)}
     asked = [name for name in dict.fromkeys((*settings.maps.methods, "lafam")) if name in known]
     relax = relax_of(settings.maps, settings.run)
-    rows = []
-    for index in examples_of(measured):
+
+    def row(index: int) -> MapRow:
         image = prepared_image(encoder, dataset, index)
         maps = {
             name: saliency(
@@ -66,5 +68,6 @@ def rows_without_decisions(
             for name in asked
         }
         title = dataset.classes[int(dataset.labels[index])]
-        rows.append(MapRow(title, visible(encoder, image.pixels[None])[0], maps, box=image.target_box))
-    return tuple(rows)
+        return MapRow(title, visible(encoder, image.pixels[None])[0], maps, box=image.target_box)
+
+    return tuple(with_bar(STAGE, row, [(index,) for index in examples_of(measured)]))

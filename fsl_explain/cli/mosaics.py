@@ -1,14 +1,16 @@
 """``fsl-explain mosaics``."""
 
+from functools import partial
 from pathlib import Path
 
 from episodes import LabeledImages
 from fsl_explain.classifiers import is_local, named_rule
 from fsl_explain.classifiers.local.local_features import encoder_for
-from fsl_explain.cli.cases import make_case
+from fsl_explain.cli.cases import STAGE, make_case
 from fsl_explain.cli.fitting_methods import methods_of
 from fsl_explain.cli.from_settings import mosaics_of, relation_or_named, sizes_of
 from fsl_explain.cli.measuring import opened
+from fsl_explain.cli.progress import with_bar
 from fsl_explain.config import MosaicsConfig
 from fsl_explain.encoder import Encoder
 from fsl_explain.evaluation.mosaics.explained_mosaics import TILE_NAMES, fitted_head
@@ -72,12 +74,11 @@ def _examples(
     fitted = fitted_head(sizes.heads[-1], store, sizes.seed, on_cells=is_local(rule)).float()
     with_head = encoder_for(rule, encoder).with_head(fitted)
     _, drawn = draw_mosaics(dataset, sizes_of(settings.mosaics))
-    return tuple(
-        _example(settings, with_head, dataset, mosaic, number) for number, mosaic in enumerate(drawn[:EXAMPLES])
-    )
+    shown = list(enumerate(drawn[:EXAMPLES]))
+    return tuple(with_bar(STAGE, partial(_example, settings, with_head, dataset), shown))
 
 
-def _example(settings: MosaicsConfig, encoder: Encoder, dataset: LabeledImages, mosaic: Mosaic, number: int) -> Case:
+def _example(settings: MosaicsConfig, encoder: Encoder, dataset: LabeledImages, number: int, mosaic: Mosaic) -> Case:
     sizes, side = settings.mosaics, side_of(encoder)
     similarity = relation_or_named(sizes.similarity, sizes.relation_checkpoint)
     names = [dataset.classes[label] for label in mosaic.classes.tolist()]

@@ -1,7 +1,8 @@
 """Progress on stderr, and tables on stdout."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -11,9 +12,10 @@ from rich.text import Text
 from fsl_explain.cli.terminal import note, say, shown
 from fsl_explain.evaluation import Table
 
-__all__ = ["note", "progress_bars", "say", "show_table"]
+__all__ = ["note", "progress_bars", "say", "show_table", "with_bar"]
 
 WIDE = 1000  # columns of a file or pipe
+Made = TypeVar("Made")
 
 
 @contextmanager
@@ -29,6 +31,17 @@ def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
             progress.update(tasks[stage], advance=done, total=total)
 
         yield report
+
+
+def with_bar(stage: str, make: Callable[..., Made], each: Sequence[tuple[Any, ...]]) -> list[Made]:
+    """Make something of each tuple of arguments, and show in a bar how many are done."""
+    made = []
+    with progress_bars() as report:
+        report(stage, 0, len(each))
+        for arguments in each:
+            made.append(make(*arguments))
+            report(stage, 1, len(each))
+    return made
 
 
 def show_table(table: Table) -> None:

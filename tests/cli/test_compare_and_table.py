@@ -1,6 +1,7 @@
 """The commands ``compare`` and ``table`` from end to end, on small data."""
 
 import json
+import re
 
 import pytest
 
@@ -42,7 +43,8 @@ def test_a_comparison_of_chosen_figures_alone(config, capsys):
 def test_a_comparison_is_written_printed_and_laid_out_again(config, tmp_path, capsys):
     out = tmp_path / "results"
     assert run(["compare", "--config", str(config), "--out", str(out)]) == 0
-    printed = capsys.readouterr().out
+    printed, said = capsys.readouterr()
+    assert re.search(r"explaining examples .* (\d+)/\1 ", said)
     titles = (
         "what removing regions really does",
         "mosaics: maximum in the right tile",

@@ -1,6 +1,7 @@
 """The command ``mosaics`` from end to end, on small data."""
 
 import json
+import re
 
 import pytest
 
@@ -27,7 +28,9 @@ def test_the_same_tables_summary_and_page_twice(config, tmp_path, capsys):
     printed = []
     for name in ("one", "two"):
         assert run(["mosaics", "--config", str(config), "--limit", "3", "--out", str(tmp_path / name)]) == 0
-        printed.append(capsys.readouterr().out)
+        out, said = capsys.readouterr()
+        printed.append(out)
+        assert re.search(r"explaining examples .* 3/3 ", said)
     assert printed[0] == printed[1]
     for text in ("small-mosaics: maximum in the right tile", "class-pca (4)", "tile alone, contrast", "3 mosaics"):
         assert text in printed[0]
