@@ -34,6 +34,7 @@ from fsl_explain.engine import EngineChoice, EngineOptions, Part, engine_for
 from fsl_explain.evaluation import evaluate_episodes
 from fsl_explain.evaluation.comparison.label_free import compare_label_free
 from fsl_explain.evaluation.measurement import tensors_of
+from fsl_explain.freed_memory import keep_freed_memory
 from fsl_explain.progress import Report
 from retrieval_explain import MemoryBank
 from retrieval_explain.store import writer
@@ -101,6 +102,7 @@ def digest(found: dict[str, torch.Tensor]) -> str:
 def do(what: str, data: Path, out: Path, engine: str, workers: int | None) -> None:
     """Do the work as a driver; progress and the result go to files, which the one who watches reads."""
     torch.set_num_threads(1)
+    keep_freed_memory()  # as the command lines and all workers do
     counted = {"done": 0}
 
     def report(stage: str, done: int, _total: int) -> None:
