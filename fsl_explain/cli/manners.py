@@ -22,6 +22,7 @@ from episodes.naming import unknown_name
 from fsl_explain.cli.terminal import note, say, shown
 from fsl_explain.freed_memory import keep_freed_memory
 from fsl_explain.registries import family_of
+from fsl_explain.waiting_threads import wait_briefly
 
 TRACEBACK = "--traceback"
 EXAMPLES = "Examples\n--------\n"
@@ -90,6 +91,7 @@ def run(app: App, arguments: Sequence[str], interrupted: str) -> int:
     name, traced = app.name[0], TRACEBACK in arguments
     given = [argument for argument in arguments if argument != TRACEBACK]
     keep_freed_memory()
+    wait_briefly()
     try:
         with _warnings_in_one_line(name):
             app(given, exit_on_error=False, print_error=False, result_action="return_value")
