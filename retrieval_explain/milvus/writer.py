@@ -85,15 +85,13 @@ class MilvusWriter:
 
     def _created(self) -> Collection:
         """Make a collection; a second name is tried where a killed server left half of one that it does not know."""
-        for is_last in (False, True):
-            made = Collection(self.store.server, f"{self.store.address.collection}_{secrets.token_hex(6)}")
-            try:
-                made.create(self._made)
-            except Refused:
-                if is_last:
-                    raise
-            else:
-                break
+        with suppress(Refused):
+            return self._created_anew()
+        return self._created_anew()
+
+    def _created_anew(self) -> Collection:
+        made = Collection(self.store.server, f"{self.store.address.collection}_{secrets.token_hex(6)}")
+        made.create(self._made)
         return made
 
     @property
