@@ -42,7 +42,7 @@ class ImageStore:
 
     def images(self, rows: Int[Tensor, "batch"]) -> Float[Tensor, "batch color height width"]:
         """Return preprocessed images by row, ready for the encoder."""
-        return self.pixels[rows].permute(0, 3, 1, 2)
+        return self.pixels.index_select(0, rows).permute(0, 3, 1, 2)
 
     @property
     def contents(self) -> tuple[str, ...]:
@@ -70,24 +70,31 @@ def embed_unique(
 
     ``advance`` is called with the number of images done. A few threads read the next images while some are embedded.
 
-    Raises: ``ValueError`` for an encoder that sees supports at sides of their own: ``embed_by_role`` takes it.
+    Raises: ``ValueError`` for an encoder that sees supports at sides of their own, which ``embed_by_role`` takes, and
+    for images that the preprocessing makes of several sizes.
     """
     expect_all_alike(encoder, "this measurement")
     unique = np.unique(np.asarray(indices, dtype=np.int64))
     prepared: list[PreparedImage] = []
     features: list[Features] = []
+    pixels = torch.empty(0)
     coming = read_ahead(partial(_read, encoder, dataset), unique.tolist(), batch_size, torch.get_num_threads())
     for part in coming:
-        batch = list(part)
-        found = encoder(torch.stack([image.pixels for image in batch]))
+        start = len(prepared)
+        for image in part:
+            pixels = pixels if prepared else _room(image, len(unique))
+            place = len(prepared)
+            _expect_one_size(image, pixels[0], int(unique[place]))
+            pixels[place] = image.pixels
+            prepared.append(replace(image, pixels=pixels[place]))
+        found = encoder(pixels[start : len(prepared)].clone())  # a network may write into what it is given
         features.append(replace(found, trace=written_out(found.trace), finer=None))
-        prepared += batch
-        advance(len(batch))
+        advance(len(prepared) - start)
     row_of = torch.full((len(dataset),), -1)
     row_of[torch.from_numpy(unique)] = torch.arange(len(unique))
     height, width = prepared[0].pixels.shape[-2:]
     return ImageStore(
-        pixels=torch.stack([image.pixels.permute(1, 2, 0) for image in prepared]),
+        pixels=pixels.permute(0, 2, 3, 1),
         maps=torch.cat([part.maps.permute(0, 2, 3, 1).cpu() for part in features]).contiguous(),
         pooled=torch.cat([part.pooled.cpu() for part in features]),
         embeddings=torch.cat([part.embedding.cpu() for part in features]),
@@ -95,7 +102,7 @@ def embed_unique(
         boxes=torch.stack([_box(image) for image in prepared]),
         row_of=row_of,
         trace=behind_each_other([part.trace for part in features]),
-        finer=encoder.finer,
+        finer=None if encoder.detail is None else encoder.finer,
     )
 
 
@@ -136,6 +143,21 @@ def _read(encoder: Encoder, dataset: LabeledImages, index: int) -> PreparedImage
             f"but got {type(encoder.transform).__name__}; write it with v2, or use images without annotation."
         )
     return PreparedImage(encoder.preprocess([labeled.image])[0], None, None)
+
+
+def _room(image: PreparedImage, count: int) -> Float[Tensor, "image color height width"]:
+    """Return room for images of this kind, channels last, so that a batch and the whole are the same memory."""
+    color, height, width = image.pixels.shape
+    return image.pixels.new_empty(count, height, width, color).permute(0, 3, 1, 2)
+
+
+def _expect_one_size(image: PreparedImage, first: Float[Tensor, "color height width"], index: int) -> None:
+    if image.pixels.shape != first.shape:
+        size, other = ("×".join(map(str, shape)) for shape in (first.shape, image.pixels.shape))
+        raise Mistake(
+            f"expected images that the preprocessing makes of one size, but the first one became {size} and image "
+            f"{index} of the data set {other}; let it resize to a height and a width."
+        )
 
 
 def _mask(image: PreparedImage, height: int, width: int) -> Bool[Tensor, "height width"]:

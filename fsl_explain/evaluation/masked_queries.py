@@ -1,7 +1,8 @@
 """Maps, masks and masked forward passes of many queries at once."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from episodes.errors import Mistake
 from fsl_explain import metrics
+from fsl_explain.batches import slices
 from fsl_explain.classifiers import SupportSet
 from fsl_explain.encoder import Encoder
 from fsl_explain.evaluation.figures import Figure
@@ -17,6 +19,8 @@ from fsl_explain.explainers.method import Method
 from fsl_explain.explainers.question import Question
 from fsl_explain.registries import MASKINGS
 
+NUMBERS_TOGETHER = 64 * 224 * 224
+NUMBERS_IN_CACHE = 2**19
 NEEDS_OF_DECISIONS = ("saliency", "mask", "boxes", "iou_threshold", "images", "score", "masked_score")
 """What figures of decisions can be made of."""
 
@@ -43,28 +47,62 @@ class Judge:
         """Whether a figure asks for masked queries."""
         return any("masked_score" in figure.needs for figure in self.figures)
 
+    @cached_property
+    def black(self) -> Float[Tensor, "_color 1 1"] | None:
+        """What black is after the encoder's preprocessing, where that is known."""
+        return self.encoder.black
+
+    def groups(self, method: Method, count: int, compared: int) -> Iterator[slice]:
+        """Cut a number of queries into groups, each of which is explained and measured together.
+
+        There are many small steps to both, each as long for a few maps as for many, so that a group is several batches
+        of the network, unless explaining asks the network again. ``compared`` is how many numbers each query is
+        compared with: of many voters, or of the cells of supports, only a batch is gathered at once.
+        """
+        asks_again = method.asks_for_pixels(self.encoder.pooling) or self.encoder.reading.tail.is_network
+        most = self.batch_size * max(1, self.size[0] * self.size[1], compared)
+        several = 1 if asks_again or self.store.finer is not None else max(1, NUMBERS_TOGETHER // most)
+        return slices(count, several * self.batch_size)
+
     def embed_masked(
-        self, rows: Int[Tensor, "batch"], saliency: Float[Tensor, "batch height width"], signed: bool
-    ) -> Float[Tensor, "batch embedding"]:
+        self, rows: Int[Tensor, "group"], saliency: Float[Tensor, "group height width"], signed: bool
+    ) -> Float[Tensor, "group embedding"]:
         """Embed images masked by their maps; a mask that removes nothing keeps the embedding as it is."""
-        make = metrics.masks_from_signed_saliency if signed else metrics.masks_from_saliency
-        masks = make(saliency)
+        masks = metrics.masks_from_signed_saliency(saliency) if signed else metrics.masks_from_saliency(saliency)
         whole = masks.amin(dim=(1, 2)) == 1
-        kept = self.store.embeddings[rows].double()
-        if bool(whole.all()):
-            return kept
-        images = self.store.images(rows)
-        removed = metrics.removed_pixels(images, self.masking, black=self.encoder.black)
-        embedded = self.encoder(metrics.masked_images(images, masks, removed=removed)).embedding.cpu().double()
-        return torch.where(whole[:, None], kept, embedded)
+        embeddings = self.store.embeddings[rows].double()
+        if bool(whole.any()):
+            rows, masks = rows[~whole], masks[~whole]
+        parts = [
+            self.encoder(self._masked(rows[part], masks[part])).embedding.cpu().double()
+            for part in slices(len(rows), self.batch_size)
+        ]
+        if parts:
+            embeddings[~whole] = torch.cat(parts)
+        return embeddings
+
+    def _masked(
+        self, rows: Int[Tensor, "batch"], masks: Float[Tensor, "batch height width"]
+    ) -> Float[Tensor, "batch color height width"]:
+        """Mask a few images at a time, whose pixels are still in the cache of a processor when they are multiplied."""
+        shape = self.store.pixels.shape[1:]
+        masked = self.store.pixels.new_empty(len(rows), *shape).permute(0, 3, 1, 2)
+        for piece in slices(len(rows), max(1, NUMBERS_IN_CACHE // shape.numel())):
+            images = self.store.images(rows[piece])
+            removed = metrics.removed_pixels(images, self.masking, black=self.black)
+            masked[piece] = metrics.masked_images(images, masks[piece], removed=removed)
+        return masked
 
     def of_maps(
         self, rows: Int[Tensor, "batch"], saliency: Float[Tensor, "batch height width"]
     ) -> dict[str, Float[Tensor, "batch"]]:
         """Return the figures that are made of maps, by name."""
+        figures = [one for one in self.figures if not one.per_query]
         values = {"saliency": saliency, "iou_threshold": self.iou_threshold}
-        values |= {"mask": self.store.masks[rows], "boxes": self.store.boxes[rows], "images": self.store.images(rows)}
-        return {one.name: checked_values(one, one.of(values), len(rows)) for one in self.figures if not one.per_query}
+        values |= {"mask": self.store.masks[rows], "boxes": self.store.boxes[rows]}
+        if any("images" in one.needs for one in figures):
+            values["images"] = self.store.images(rows)
+        return {one.name: checked_values(one, one.of(values), len(rows)) for one in figures}
 
     def of_scores(
         self, score: Float[Tensor, "query"], masked_score: Float[Tensor, "query"]
@@ -93,7 +131,7 @@ class Judged:
 
 
 def judge(judge_with: Judge, method: Method, question: Question, rows: Int[Tensor, "query"]) -> Judged:
-    """Map, mask and measure one batch of queries."""
+    """Map, mask and measure one group of queries."""
     cells = method.attribute(question).cells
     saliency = method.saliency(cells, judge_with.size)
     if judge_with.masks:

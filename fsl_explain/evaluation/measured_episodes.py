@@ -117,10 +117,11 @@ def judged_of(result: Mapping[str, Tensor]) -> Judged:
 
 
 def judged_queries(judge_with: Judge, by: DecidedBy, method: Method, queries: Queries) -> Judged:
-    """Explain and judge queries, batch by batch."""
-    batches = [queries.at(part) for part in slices(len(queries.rows), judge_with.batch_size)]
+    """Explain and judge queries, group by group."""
+    compared = queries.support_rows.shape[1:].numel() * judge_with.store.embeddings.shape[1]
+    groups = [queries.at(part) for part in judge_with.groups(method, len(queries.rows), compared)]
     decided = DecidedEpisodes(judge_with.store, by, judge_with.batch_size)
-    parts = [judge(judge_with, method, _question(judge_with, decided, one, method), one.rows) for one in batches]
+    parts = [judge(judge_with, method, _question(judge_with, decided, one, method), one.rows) for one in groups]
     return join(judge_with, parts)
 
 

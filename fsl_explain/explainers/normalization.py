@@ -21,11 +21,12 @@ def min_max(values: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch n"]:
     Values that are constant but for rounding carry no ranking, so they become all ones. DEVIATION: the papers leave
     0/0 open.
     """
-    low, high = values.aminmax(dim=-1, keepdim=True)
+    low, high = values.amin(dim=-1, keepdim=True), values.amax(dim=-1, keepdim=True)  # many times as fast as aminmax
     spread = high - low
     unit = min(torch.finfo(values.dtype).eps, torch.finfo(torch.float32).eps)
     is_constant = (spread <= ROUNDING_STEPS * unit * torch.maximum(low.abs(), high.abs())) & spread.isfinite()
-    return torch.where(is_constant, 1, (values - low) / torch.where(is_constant, 1, spread))
+    scaled = (values - low) / torch.where(is_constant, 1, spread)
+    return torch.where(is_constant, 1, scaled) if bool(is_constant.any()) else scaled
 
 
 def min_max_map(maps: Float[Tensor, "*batch h w"]) -> Float[Tensor, "*batch h w"]:

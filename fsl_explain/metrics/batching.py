@@ -5,17 +5,19 @@ from functools import wraps
 from typing import Any, TypeVar, cast
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from episodes.errors import Mistake, WrongType
+from fsl_explain.batches import slices
 
-MAPS_AT_ONCE = 8
+PIXELS_AT_ONCE = 8 * 224 * 224
 
 Metric = TypeVar("Metric", bound=Callable[..., Tensor])
 
 
 def a_few_at_a_time(metric: Metric) -> Metric:
-    """Let a metric of independent maps see ``MAPS_AT_ONCE`` of a batch at a time; the figures stay the same.
+    """Let a metric of independent maps see ``maps_at_once`` of a batch at a time; the figures stay the same.
 
     Every further tensor is a mask for each map. Twice as fast on a processor, and the memory beyond the maps does not
     grow with the batch.
@@ -28,10 +30,10 @@ def a_few_at_a_time(metric: Metric) -> Metric:
         for value in (*args, *kwargs.values()):
             if isinstance(value, Tensor):
                 check_masks(saliency, value)
-        if len(saliency) <= MAPS_AT_ONCE or saliency.device.type != "cpu":
+        size = maps_at_once(saliency)
+        if len(saliency) <= size or saliency.device.type != "cpu":
             return metric(saliency, *args, **kwargs)
-        starts = range(0, len(saliency), MAPS_AT_ONCE)
-        pieces = [slice(start, start + MAPS_AT_ONCE) for start in starts]
+        pieces = [*slices(len(saliency), size)]
         return torch.cat(
             [
                 metric(
@@ -44,6 +46,11 @@ def a_few_at_a_time(metric: Metric) -> Metric:
         )
 
     return cast("Metric", in_pieces)
+
+
+def maps_at_once(saliency: Float[Tensor, "batch height width"]) -> int:
+    """Return how many maps of this size are measured at once: 8 of 224×224."""
+    return max(1, PIXELS_AT_ONCE // max(1, saliency.shape[1] * saliency.shape[2]))
 
 
 def check_masks(saliency: Tensor, masks: Tensor) -> None:

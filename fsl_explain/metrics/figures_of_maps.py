@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from fsl_explain.devices import with_float64
-from fsl_explain.metrics.batching import MAPS_AT_ONCE, check_masks
+from fsl_explain.metrics.batching import check_masks, maps_at_once
 from fsl_explain.metrics.gini_index import gini_index
 from fsl_explain.metrics.localization import can_be_judged, check_places, share_of_k_largest, share_of_maxima_inside
 from fsl_explain.metrics.pixel_ranking import (
@@ -55,7 +55,8 @@ def map_figures(
     """
     check_places(k)
     check_masks(saliency, mask)
-    pairs = zip(saliency.split(MAPS_AT_ONCE), mask.split(MAPS_AT_ONCE), strict=True)
+    size = maps_at_once(saliency)
+    pairs = zip(saliency.split(size), mask.split(size), strict=True)
     parts = [_figures(maps, masks, k) for maps, masks in pairs]
     return MapFigures(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(MapFigures)))
 

@@ -110,7 +110,7 @@ def proportion(
     for the paper's figure.
     """
     positive = positive_part(saliency)
-    share = _mass(torch.where(mask, positive, 0)) / _mass(positive)
+    share = _mass(positive * mask) / _mass(positive)  # a product takes the same time whatever the mask's shape
     return undefined_unless(can_be_judged(saliency, mask), share.to(saliency.dtype))
 
 

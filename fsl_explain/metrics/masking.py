@@ -26,8 +26,9 @@ def masks_from_saliency(saliency: Float[Tensor, "batch height width"]) -> Float[
     Decided map by map; the scaling is that of ``masks_from_signed_saliency``, which is the one to call for a signed
     map that may happen to have no negative pixel. All NaN for a map with a NaN or infinite pixel.
     """
-    lies_within = (saliency.amin(dim=(1, 2)) >= 0) & (saliency.amax(dim=(1, 2)) <= 1)
-    return torch.where(lies_within[:, None, None], saliency, masks_from_signed_saliency(saliency))
+    lowest, highest = _extremes(saliency)
+    lies_within = (lowest >= 0) & (highest <= 1)
+    return positive_part(saliency) / torch.where(lies_within, 1, _scale(lowest, highest))
 
 
 def masks_from_signed_saliency(
@@ -37,10 +38,17 @@ def masks_from_signed_saliency(
 
     A map without a positive pixel removes everything (all zero). All NaN for a map with a NaN or infinite pixel.
     """
-    lowest, highest = saliency.amin(dim=(1, 2), keepdim=True), saliency.amax(dim=(1, 2), keepdim=True)
-    divisor = torch.where(highest > 0, highest, 1)
+    return positive_part(saliency) / _scale(*_extremes(saliency))
+
+
+def _extremes(saliency: Float[Tensor, "batch height width"]) -> tuple[Tensor, Tensor]:
+    return saliency.amin(dim=(1, 2), keepdim=True), saliency.amax(dim=(1, 2), keepdim=True)
+
+
+def _scale(lowest: Float[Tensor, "batch 1 1"], highest: Float[Tensor, "batch 1 1"]) -> Float[Tensor, "batch 1 1"]:
+    """Return what maps are divided by; what is divided by NaN is NaN."""
     is_finite = lowest.isfinite() & highest.isfinite()
-    return torch.where(is_finite, positive_part(saliency) / divisor, torch.nan)
+    return torch.where(is_finite, torch.where(highest > 0, highest, 1), torch.nan)
 
 
 def masked_images(

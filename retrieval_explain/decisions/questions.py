@@ -38,6 +38,11 @@ class Voted:
         chosen = Chosen(**{name: values[part] for name, values in vars(self.chosen).items()})
         return replace(self, chosen=chosen, neighbors=self.neighbors[part], labels=self.labels[part])
 
+    @property
+    def numbers_of_voters(self) -> int:
+        """How many numbers ``voters`` gathers for one query, at most."""
+        return 2 * self.neighbors.shape[1] * self.gallery.shape[1]
+
     def voters(self, queries: Int[Tensor, "batch"]) -> SupportSet:
         """Gather the neighbors of the predicted class and of the runner-up, nearest first, in float64.
 

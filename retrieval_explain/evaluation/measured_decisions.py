@@ -192,11 +192,11 @@ class Piece:
 
     def _judge(self, method: Method, voted: Voted, which: Bool[Tensor, "query"]) -> Judged:
         queries, parts = which.nonzero()[:, 0], []
-        for part in slices(len(queries), self.judging.batch_size):
-            batch = queries[part]
-            features = self.judging.store.features(batch)
-            question = voted.question(self.judging.encoder, features, batch, method, self._pixels(method, batch))
-            parts.append(judge(self.judging, method, question, batch))
+        for part in self.judging.groups(method, len(queries), voted.numbers_of_voters):
+            group = queries[part]
+            features = self.judging.store.features(group)
+            question = voted.question(self.judging.encoder, features, group, method, self._pixels(method, group))
+            parts.append(judge(self.judging, method, question, group))
         return join(self.judging, parts)
 
     def _pixels(self, method: Method, rows: Int[Tensor, "batch"]) -> Pixels | None:

@@ -10,10 +10,16 @@ from map_strategies import random_target, targets
 from references import localization as reference
 
 from fsl_explain import metrics
-from fsl_explain.metrics import pixel_ranking
-from fsl_explain.metrics.batching import MAPS_AT_ONCE, a_few_at_a_time
+from fsl_explain.metrics import batching, pixel_ranking
+from fsl_explain.metrics.batching import a_few_at_a_time, maps_at_once
 
+SEVERAL_BLOCKS = 19  # maps, eight at once and three left over
 NAMES = [field.name for field in fields(metrics.MapFigures)]
+
+
+@pytest.fixture
+def eight_at_once(monkeypatch):
+    monkeypatch.setattr(batching, "PIXELS_AT_ONCE", 8 * 40 * 30)
 
 
 def alone(name, saliency, mask, k):
@@ -39,12 +45,12 @@ def test_equals_the_six_functions(target):
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
-def test_equals_the_six_functions_over_several_blocks(dtype):
-    target = random_target(batch=2 * MAPS_AT_ONCE + 3, height=40, width=30)
+def test_equals_the_six_functions_over_several_blocks(dtype, eight_at_once):
+    target = random_target(batch=SEVERAL_BLOCKS, height=40, width=30)
     saliency = target.saliency.to(dtype)
     tolerance = {torch.float64: 1e-12, torch.float32: 1e-6}.get(dtype, 1e-2)
     found = metrics.map_figures(saliency, target.mask)
-    assert found.auc.shape == (2 * MAPS_AT_ONCE + 3,)
+    assert found.auc.shape == (SEVERAL_BLOCKS,)
     assert_agree(found, saliency, target.mask, 1000, tolerance)
 
 
@@ -137,8 +143,8 @@ def test_equal_values_of_two_maps_are_not_tied():
 
 
 @pytest.mark.parametrize("name", [*NAMES, "proportion"])
-def test_a_large_batch_gets_the_figures_of_its_single_maps(name):
-    target = random_target(batch=2 * MAPS_AT_ONCE + 3, height=12, width=10)
+def test_a_large_batch_gets_the_figures_of_its_single_maps(name, eight_at_once):
+    target = random_target(batch=SEVERAL_BLOCKS, height=40, width=30)
     together = alone(name, target.saliency, target.mask, 4)
     pairs = zip(target.saliency, target.mask, strict=True)
     one_by_one = torch.cat([alone(name, saliency[None], mask[None], 4) for saliency, mask in pairs])
@@ -146,6 +152,12 @@ def test_a_large_batch_gets_the_figures_of_its_single_maps(name):
     by_name = {"saliency": target.saliency} | ({} if name == "sparseness" else {"mask": target.mask})
     if name != "top_k_intersection":
         assert torch.equal(getattr(metrics, name)(**by_name), together)
+
+
+@pytest.mark.parametrize(("side", "expected"), [(224, 8), (112, 32), (2000, 1), (1, 8 * 224 * 224)])
+def test_as_many_maps_at_once_as_have_the_pixels_of_eight_photographs(side, expected):
+    assert maps_at_once(torch.zeros(2, side, side)) == expected
+    assert maps_at_once(torch.zeros(0, 0, 3)) == 8 * 224 * 224
 
 
 def test_a_batch_of_masks_of_another_size_is_refused():
