@@ -12,7 +12,12 @@ from torch import Tensor
 from fsl_explain.devices import with_float64
 from fsl_explain.metrics.batching import check_masks, maps_at_once
 from fsl_explain.metrics.gini_index import gini_index
-from fsl_explain.metrics.localization import can_be_judged, check_places, share_of_k_largest, share_of_maxima_inside
+from fsl_explain.metrics.localization import (
+    check_places,
+    says_something_inside,
+    share_of_k_largest,
+    share_of_maxima_inside,
+)
 from fsl_explain.metrics.pixel_ranking import (
     inside_up_to,
     mann_whitney_area,
@@ -67,9 +72,11 @@ def _figures(
     keys = ranking_keys(saliency, mask)
     values, inside = values_of(keys), inside_up_to(keys)
     doubles = values.to(torch.float64, copy=True)
-    mass, gini = doubles.sum(dim=1), gini_index(doubles)
+    mass = doubles.sum(dim=1)
+    gini = gini_index(doubles, mass)
     mass_inside = doubles.mul_(members_of(keys)).sum(dim=1)  # in place, of a copy
-    defined, dtype = can_be_judged(saliency, mask), saliency.dtype
+    drawn, dtype = says_something(saliency), saliency.dtype
+    defined = drawn & says_something_inside(mask)
 
     def judged(figure: Float[Tensor, "batch"]) -> Float[Tensor, "batch"]:
         return undefined_unless(defined, figure.to(dtype))
@@ -80,5 +87,5 @@ def _figures(
         relevance_rank_accuracy=judged(share_of_largest_inside(values, inside, inside[:, -1])),
         relevance_mass_accuracy=judged(mass_inside / mass),
         auc=judged(mann_whitney_area(keys, inside)),
-        sparseness=undefined_unless(says_something(saliency), gini.to(dtype)),
+        sparseness=undefined_unless(drawn, gini.to(dtype)),
     )

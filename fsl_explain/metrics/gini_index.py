@@ -4,6 +4,8 @@ Reference: Chalasani et al., "Concise Explanations of Neural Networks using Adve
 of an attribution); Hurley and Rickard, "Comparing Measures of Sparsity", 2009.
 """
 
+from functools import lru_cache
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -22,15 +24,22 @@ def sparseness(saliency: Float[Tensor, "batch height width"]) -> Float[Tensor, "
     A single positive pixel among n scores 1 - 1/n. NaN for a map without a positive pixel and for one with a NaN or
     infinite pixel. Larger is better only as brevity: sparseness knows no target.
     """
-    gini = gini_index(ascending_values(saliency))
+    ascending = ascending_values(saliency).double()
+    gini = gini_index(ascending, ascending.sum(dim=1))
     return undefined_unless(says_something(saliency), gini.to(saliency.dtype))
 
 
 @with_float64
-def gini_index(ascending: Float[Tensor, "batch pixel"]) -> Float[Tensor, "batch"]:
-    """Return the Gini index of rows of values in ascending order, none negative, in double precision."""
+def gini_index(ascending: Float[Tensor, "batch pixel"], mass: Float[Tensor, "batch"]) -> Float[Tensor, "batch"]:
+    """Return the Gini index of rows of values in ascending order, none negative, whose sums are ``mass``.
+
+    All of them in double precision, because the ranks of a large image times small values cancel in single.
+    """
     pixels = ascending.shape[1]
-    # Doubles, because the ranks of a large image times small values cancel in float32.
-    rank = torch.arange(1, pixels + 1, device=ascending.device, dtype=torch.float64)
-    doubles = ascending.double()
-    return doubles @ (2 * rank - pixels - 1) / (pixels * doubles.sum(dim=1))
+    return ascending @ _weights_of_ranks(pixels, ascending.device) / (pixels * mass)
+
+
+@lru_cache(maxsize=4)
+@torch.inference_mode(mode=False)  # kept for later calls, which may take gradients
+def _weights_of_ranks(pixels: int, device: torch.device) -> Float[Tensor, "pixel"]:
+    return 2 * torch.arange(1, pixels + 1, device=device, dtype=torch.float64) - pixels - 1

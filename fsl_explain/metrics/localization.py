@@ -133,7 +133,12 @@ def can_be_judged(
     saliency: Float[Tensor, "batch height width"], mask: Bool[Tensor, "batch height width"]
 ) -> Bool[Tensor, "batch"]:
     """Return True where map and mask both say something."""
-    return says_something(saliency) & (mask.view(torch.uint8).amax(dim=(1, 2)) > 0)  # many times as fast as any
+    return says_something(saliency) & says_something_inside(mask)
+
+
+def says_something_inside(mask: Bool[Tensor, "batch height width"]) -> Bool[Tensor, "batch"]:
+    """Return True for masks of at least one pixel."""
+    return mask.view(torch.uint8).amax(dim=(1, 2)) > 0  # many times as fast as any
 
 
 def share_of_k_largest(

@@ -87,9 +87,16 @@ def mann_whitney_area(keys: Int[Tensor, "batch pixel"], inside: Int[Tensor, "bat
     """
     pixels, members = keys.shape[1], inside[:, -1].long()
     # Whole numbers until the division, because rank sums of large images do not fit float32.
-    places = pixels * members - inside.sum(dim=1)
+    places = pixels * members - _sums(inside)
     won_or_tied = places - members * (members - 1) // 2
     return (2 * won_or_tied - _tied_pairs(keys)).double() / (2 * members * (pixels - members))
+
+
+def _sums(inside: Int[Tensor, "batch pixel"]) -> Int[Tensor, "batch"]:
+    """Return the sums of counts up to the number of pixels, in 64 bits; sums of 32 bits take a tenth of the time."""
+    most = max(1, torch.iinfo(torch.int32).max // max(1, inside.shape[1]))
+    parts = [part.sum(dim=1, dtype=torch.int32) for part in inside.split(most, dim=1)]
+    return torch.stack(parts).sum(dim=0, dtype=torch.int64)
 
 
 def _tied_pairs(keys: Int[Tensor, "batch pixel"]) -> Int[Tensor, "batch"]:

@@ -8,10 +8,12 @@ import torch
 from hypothesis import given
 from map_strategies import random_target, targets
 from references import localization as reference
+from scipy.stats import mannwhitneyu
 
 from fsl_explain import metrics
 from fsl_explain.metrics import batching, pixel_ranking
 from fsl_explain.metrics.batching import a_few_at_a_time, maps_at_once
+from fsl_explain.metrics.gini_index import gini_index
 
 SEVERAL_BLOCKS = 19  # maps, eight at once and three left over
 NAMES = [field.name for field in fields(metrics.MapFigures)]
@@ -158,6 +160,26 @@ def test_a_large_batch_gets_the_figures_of_its_single_maps(name, eight_at_once):
 def test_as_many_maps_at_once_as_have_the_pixels_of_eight_photographs(side, expected):
     assert maps_at_once(torch.zeros(2, side, side)) == expected
     assert maps_at_once(torch.zeros(0, 0, 3)) == 8 * 224 * 224
+
+
+def test_counts_of_large_images_are_summed_without_overflow():
+    """Nearly all of 90,000 pixels lie inside: the sum of the counts up to each is about four times 2**30."""
+    generator = torch.Generator().manual_seed(0)
+    saliency = torch.rand(2, 300, 300, generator=generator)
+    mask = torch.rand(2, 300, 300, generator=generator) < 0.98
+    found = metrics.map_figures(saliency, mask).auc
+    for one, inside, area in zip(saliency.numpy(), mask.numpy(), found.tolist(), strict=True):
+        won = mannwhitneyu(one[inside], one[~inside]).statistic
+        assert area == pytest.approx(won / (inside.sum() * (~inside).sum()), abs=1e-6)
+
+
+def test_a_gini_index_first_asked_for_in_inference_mode_can_be_asked_for_again_with_gradients():
+    """On a graphics processor a sort keeps gradients."""
+    ascending = torch.rand(1, 1517, dtype=torch.float64).sort().values
+    with torch.inference_mode():
+        expected = gini_index(ascending, ascending.sum(dim=1))
+    again = gini_index(ascending.requires_grad_(), ascending.sum(dim=1))
+    torch.testing.assert_close(again.detach(), expected)
 
 
 def test_a_batch_of_masks_of_another_size_is_refused():
