@@ -28,12 +28,17 @@ def image_batch(transform: Callable[[Image.Image], Tensor], images: Any) -> Floa
     if not rows:
         raise Mistake(f"expected at least one image, but got none; pass a list of {TAKEN}.")
     for number, row in enumerate(rows):
-        if row.shape != rows[0].shape:
-            raise Mistake(
-                f"expected images that the preprocessing makes of one size, but image 0 became {_size(rows[0])} and "
-                f"image {number} {_size(row)}; let it resize to a height and a width, or pass one image at a time."
-            )
+        expect_one_size(rows[0], row, "image 0", f"image {number}", ", or pass one image at a time")
     return torch.stack(rows)
+
+
+def expect_one_size(first: Tensor, other: Tensor, first_name: str, other_name: str, or_else: str = "") -> None:
+    """Refuse preprocessed images of two sizes, which are no batch. Raises: ``ValueError``."""
+    if other.shape != first.shape:
+        raise Mistake(
+            f"expected images that the preprocessing makes of one size, but {first_name} became {_size(first)} and "
+            f"{other_name} {_size(other)}; let it resize to a height and a width{or_else}."
+        )
 
 
 def picture(image: Any, name: str = "the image") -> Image.Image:

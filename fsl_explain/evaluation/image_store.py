@@ -15,6 +15,7 @@ from fsl_explain.batches import read_ahead, slices
 from fsl_explain.encoder import Encoder, Features
 from fsl_explain.evaluation.run_identity import arrays_hash
 from fsl_explain.finer import Finer
+from fsl_explain.image_batch import expect_one_size
 from fsl_explain.scales import expect_all_alike
 from fsl_explain.traces import Trace, behind_each_other, indexed, written_out
 
@@ -84,7 +85,7 @@ def embed_unique(
         for image in part:
             pixels = pixels if prepared else _room(image, len(unique))
             place = len(prepared)
-            _expect_one_size(image, pixels[0], int(unique[place]))
+            expect_one_size(pixels[0], image.pixels, "the first one", f"image {unique[place]} of the data set")
             pixels[place] = image.pixels
             prepared.append(replace(image, pixels=pixels[place]))
         found = encoder(pixels[start : len(prepared)].clone())  # a network may write into what it is given
@@ -149,15 +150,6 @@ def _room(image: PreparedImage, count: int) -> Float[Tensor, "image color height
     """Return room for images of this kind, channels last, so that a batch and the whole are the same memory."""
     color, height, width = image.pixels.shape
     return image.pixels.new_empty(count, height, width, color).permute(0, 3, 1, 2)
-
-
-def _expect_one_size(image: PreparedImage, first: Float[Tensor, "color height width"], index: int) -> None:
-    if image.pixels.shape != first.shape:
-        size, other = ("×".join(map(str, shape)) for shape in (first.shape, image.pixels.shape))
-        raise Mistake(
-            f"expected images that the preprocessing makes of one size, but the first one became {size} and image "
-            f"{index} of the data set {other}; let it resize to a height and a width."
-        )
 
 
 def _mask(image: PreparedImage, height: int, width: int) -> Bool[Tensor, "height width"]:

@@ -19,8 +19,8 @@ from fsl_explain.explainers.method import Method
 from fsl_explain.explainers.question import Question
 from fsl_explain.registries import MASKINGS
 
-NUMBERS_TOGETHER = 64 * 224 * 224
-NUMBERS_IN_CACHE = 2**19
+NUMBERS_TOGETHER = 64 * 224 * 224  # of the maps of a group, or of what its queries are compared with
+NUMBERS_IN_CACHE = 2**19  # of the pixels that are masked at once: 2 MB in single precision
 NEEDS_OF_DECISIONS = ("saliency", "mask", "boxes", "iou_threshold", "images", "score", "masked_score")
 """What figures of decisions can be made of."""
 
@@ -86,7 +86,8 @@ class Judge:
     ) -> Float[Tensor, "batch color height width"]:
         """Mask a few images at a time, whose pixels are still in the cache of a processor when they are multiplied."""
         shape = self.store.pixels.shape[1:]
-        masked = self.store.pixels.new_empty(len(rows), *shape).permute(0, 3, 1, 2)
+        dtype = torch.promote_types(self.store.pixels.dtype, masks.dtype)
+        masked = self.store.pixels.new_empty(len(rows), *shape, dtype=dtype).permute(0, 3, 1, 2)
         for piece in slices(len(rows), max(1, NUMBERS_IN_CACHE // shape.numel())):
             images = self.store.images(rows[piece])
             removed = metrics.removed_pixels(images, self.masking, black=self.black)

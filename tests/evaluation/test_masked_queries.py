@@ -62,6 +62,16 @@ def test_masked_embeddings_are_those_of_single_images_masked_one_by_one(masking,
         torch.testing.assert_close(embedding, alone[0].double(), rtol=1e-5, atol=1e-6)
 
 
+def test_a_network_in_float64_sees_images_masked_in_float64():
+    encoder = Encoder.named("conv4net", channels=6, size=32)
+    encoder.network.double()
+    store = embed_unique(encoder, DigitScenes(part="novel", per_class=1, size=32), range(2), 2, lambda _: None)
+    saliency = torch.rand(2, 32, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    found = Judge(encoder, store, "mean", 0.2, 2).embed_masked(torch.arange(2), saliency, signed=False)
+    alone = encoder(store.images(torch.arange(2)).double() * saliency[:, None]).embedding
+    torch.testing.assert_close(found, alone, rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.parametrize("rule", ["mean-similarity", "dn4"])
 def test_queries_are_measured_alike_in_groups_of_one_batch_and_of_several(rule, monkeypatch):
     encoder = Encoder.named("conv4net", channels=6, size=32)
