@@ -1,11 +1,12 @@
 """What an evaluation costs over its floor: one forward pass per unique image and one per masked query.
 
     python benchmarks/evaluation_cost.py [--encoder conv4net] [--episodes 40] [--batch-size 64] [--repeats 3]
-    OMP_NUM_THREADS=1 python benchmarks/evaluation_cost.py --batch-size 16 --inference folded  # in processor time
+    OMP_NUM_THREADS=1 python benchmarks/evaluation_cost.py --batch-size 16 --inference eager  # in processor time
 
 Both sides run in one process, on the same images, with the same batch size and threads: the floor repeats the
-network calls of the evaluation, batch by batch, and nothing else. With ``--inference`` the evaluation runs a faster
-form of the network, and there are two floors, the network itself and that form. Drawing the images is part of the
+network calls of the evaluation, batch by batch, and nothing else. The evaluation runs the network as the command line
+does, folded where that is equal, or in the form that ``--inference`` names; where that is another than the network
+itself, there are two floors, the network itself and that form. Drawing the images is part of the
 evaluation and of no floor, unless they are ``--in-memory`` on both sides. Both sides keep freed memory, as the command
 line does; one more floor, measured before that is asked for, is the network in a program that gives it back to the
 system, as programs do by themselves. The steadiest ratio is that over the evaluation's own forward passes, which are
@@ -25,7 +26,7 @@ from torch import Tensor
 
 from episodes import DigitScenes, LabeledImage, LabeledImages, direct_resize, prepare
 from fsl_explain import Encoder, metrics
-from fsl_explain.backbones.inference_modes import INFERENCE_MODES
+from fsl_explain.backbones.inference_modes import AUTO, EAGER, INFERENCE_MODES
 from fsl_explain.cli.from_settings import episodes_of
 from fsl_explain.config import EvaluationConfig
 from fsl_explain.explainers.normalization import min_max_map, upsample
@@ -130,11 +131,11 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=40)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--inference", choices=INFERENCE_MODES, default="eager")
+    parser.add_argument("--inference", choices=(AUTO, *INFERENCE_MODES), default=AUTO)
     parser.add_argument("--in-memory", action="store_true", help="draw the images before the clock runs")
     options = parser.parse_args()
-    itself = Encoder.named(options.encoder)
-    encoder = itself if options.inference == "eager" else Encoder.named(options.encoder, inference=options.inference)
+    itself, made = (Encoder.named(options.encoder, inference=mode) for mode in (EAGER, options.inference))
+    encoder = itself if made.inference == EAGER else made
     size = encoder.image_size or 224
     dataset: Any = DigitScenes(part="novel", size=size)
     dataset = InMemory(dataset) if options.in_memory else dataset
@@ -151,12 +152,12 @@ def main() -> None:
         memory_format=torch.channels_last
     )
     itself.network.eval()
-    what = f"{options.encoder}, {options.inference}, at {size}×{size}, batches of {options.batch_size}"
+    what = f"{options.encoder}, {encoder.inference}, at {size}×{size}, batches of {options.batch_size}"
     print(f"{what}, {torch.get_num_threads()} threads, {CLOCK.__name__}")
     with Recorder(encoder) as recorder:
         episodes_of(settings, encoder, dataset)
     batches = list(recorder.batches)
-    floors = {"the network itself": itself} | ({} if itself is encoder else {f"its {options.inference} form": encoder})
+    floors = {"the network itself": itself} | ({} if itself is encoder else {f"its {encoder.inference} form": encoder})
     ratios: dict[str, list[float]] = {name: [] for name in floors}
     given_back = [seconds(lambda: forwards(itself, pixels, batches)) for _ in range(options.repeats)]
     print(f"freed memory is {'' if keep_freed_memory() else 'not '}kept from here on")

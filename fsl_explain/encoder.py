@@ -14,12 +14,13 @@ from fsl_explain.backbones.accepted import expect_head, expect_images, expect_mo
 from fsl_explain.backbones.batch_dependence import warn_of_mixing
 from fsl_explain.backbones.capture import evaluating, find_layer
 from fsl_explain.backbones.drawn_finer import DrawnFiner
-from fsl_explain.backbones.inference_modes import for_inference
+from fsl_explain.backbones.equal_form import in_form
+from fsl_explain.backbones.inference_modes import AUTO, EAGER, in_range
 from fsl_explain.backbones.named import IMAGENET_MEAN, IMAGENET_STD, build_named
 from fsl_explain.backbones.named_network import NamedNetwork
 from fsl_explain.backbones.own import made_by
 from fsl_explain.backbones.placed import Placed
-from fsl_explain.backbones.prepared import Prepared, Preprocess
+from fsl_explain.backbones.prepared import Prepared, Preprocess, pattern
 from fsl_explain.backbones.reading import Reading
 from fsl_explain.backbones.tail import IGNORE, NETWORK, Tail
 from fsl_explain.backbones.text import Prompted, TextTower
@@ -52,15 +53,16 @@ class Encoder(Scaled, Prepared, Prompted, Placed, DrawnFiner):
     ``readout`` are as ``wrap`` says, and so is ``text``. ``description`` is what messages and reports call the encoder.
 
     ``inference`` is ``eager``, the network itself; ``folded``, a copy of it as it is now, channels last and with batch
-    normalization folded into the convolutions before it, which is faster and equal up to rounding; ``bf16``, that copy
-    in bfloat16; or ``compiled``, the folded copy through ``torch.compile``: the first image and the first batch, and
-    those of another side, take up to minutes. ``layout`` says how the maps lie: ``channels-first``, (batch, channel, h,
-    w); ``channels-last``, (batch, h, w, channel); or ``tokens``, (batch, token, channel) of a square grid. None
-    recognizes the first two, with one more forward pass where it must, and refuses what it cannot tell. Where the
-    network itself goes on to something else than the pooled maps of ``layer``, the first call warns of it; a ``head``
-    answers that, and so does ``tail="ignore"``. With ``tail="network"`` the embedding is what the network itself
-    returns, which a ``head`` may go on from: all of it that lies behind ``layer`` is then explained by integration,
-    with no pooling.
+    normalization folded into the convolutions before it, which is faster and equal up to rounding; ``bf16`` or
+    ``fp16``, that copy in half precision; or ``compiled``, the folded copy through ``torch.compile``: the first image
+    and the first batch, and those of another side, take up to minutes. ``auto`` is ``folded`` where a picture has the
+    same maps and outputs to 1e-5 of their length, else ``eager``; the attribute says which. ``layout`` says how the
+    maps lie: ``channels-first``, (batch, channel, h, w); ``channels-last``, (batch, h, w, channel); or ``tokens``,
+    (batch, token, channel) of a square grid. None recognizes the first two, with one more forward pass where it must,
+    and refuses what it cannot tell. Where the network itself goes on to something else than the pooled maps of
+    ``layer``, the first call warns of it; a ``head`` answers that, and so does ``tail="ignore"``. With
+    ``tail="network"`` the embedding is what the network itself returns, which a ``head`` may go on from: all of it that
+    lies behind ``layer`` is then explained by integration, with no pooling.
 
     ``network``, ``layer``, ``pooling``, ``head``, ``text``, ``inference`` and ``description`` are attributes, too, and
     ``transform`` is the preprocessing. ``random`` names the parts, network and head, that are known to have random
@@ -87,25 +89,24 @@ class Encoder(Scaled, Prepared, Prompted, Placed, DrawnFiner):
         text: TextTower | None = None,
     ) -> None:
         expect_parts(network, layer, head, preprocess)
-        self.inference: str = inference
         self.text: TextTower | None = text
         self.description: str = description or type(network).__name__
         if readout == INTEGRATED:
+            inference = EAGER if inference == AUTO else inference
             network, layer, layout, tail, readout = patches_apart(network, layer, self.description, inference)
         self.pooling: Pooling = by_network(pooling, layer) if tail == NETWORK else POOLINGS.find(pooling)
         self.head: nn.Module = nn.Identity() if head is None else module_in_full_precision(head)
         self.transform: Preprocess = preprocess or direct_resize(224, IMAGENET_MEAN, IMAGENET_STD)
         check_usable(network, self.description)
-        ready = for_inference(network, layer, inference)
-        self.network: nn.Module = ready[0]
-        self.layer: nn.Module | None = ready[1]
+        formed = in_form(network, layer, inference, lambda: self.preprocess([pattern()]))
+        self.inference, self.network, self.layer = formed
         warn_of_mixing(self.network, self.head, owner=self.description)
         self.random: tuple[str, ...] = ()
         self.centered_on = ""
         self.unfilled: tuple[str, ...] = ()
         told = Tail(self.description, tail, silent=layer is None or head is not None)
-        self.reading: Reading = Reading(self.network, self.layer, layout, told, inference)
-        self.tokens: TokenReading | None = tokens_of(*ready, layout, readout, self.description, inference)
+        self.reading: Reading = Reading(self.network, self.layer, layout, told, self.inference)
+        self.tokens: TokenReading | None = tokens_of(*formed[1:], layout, readout, self.description, self.inference)
         if self.tokens is not None:
             self.pooling = self.tokens.pooling(self.pooling)
             self.head = nn.Sequential(module_in_full_precision(self.tokens.head), self.head)
@@ -153,7 +154,7 @@ class Encoder(Scaled, Prepared, Prompted, Placed, DrawnFiner):
         path = None if checkpoint is None else Path(checkpoint)
         if is_own_encoder(name):
             plain = None if isinstance(head, HeadConfig) and head == HeadConfig() else head
-            given = {"pooling": pooling, "head": plain, "inference": None if inference == "eager" else inference}
+            given = {"pooling": pooling, "head": plain, "inference": None if inference in (AUTO, EAGER) else inference}
             own = made_by(name, cls, {"checkpoint": path, **given, "tail": tail, "readout": readout, **architecture})
             own.description = f"{name} ({own.description})"
             return own
@@ -161,28 +162,30 @@ class Encoder(Scaled, Prepared, Prompted, Placed, DrawnFiner):
         own_readout = None if readout == INTEGRATED else readout
         built: NamedNetwork = build_named(name, path, head=config, tail=tail, readout=own_readout, **architecture)
         layer = None if built.layer is None else find_layer(built.network, built.layer)
-        weights = built.weights if inference == "eager" else f"{built.weights}, {inference}"
         encoder = cls(
             built.network,
             layer=layer,
             pooling=built.pooled_by(pooling, tail),
             head=head if isinstance(head, nn.Module) else built.head,
             preprocess=built.preprocessing.transform,
-            description=f"{name} ({weights})",
+            description=_described(name, built.weights, EAGER if inference == AUTO else inference),
             inference=inference,
             layout=built.layout,
             tail=IGNORE if head is None and built.is_own_feature else tail,
             readout=readout,
             text=built.text,
         )
+        encoder.description = _described(name, built.weights, encoder.inference)
         encoder.random = tuple(part for part in built.random if part != "head" or not isinstance(head, nn.Module))
         encoder.unfilled = () if built.report is None else built.report.unfilled
         encoder.without_text = "" if built.member is None else built.member.without_text
         return encoder
 
     @classmethod
-    def from_config(cls, config: EncoderConfig, *, device: str = "cpu") -> "Encoder":
+    def from_config(cls, config: EncoderConfig, *, device: str = "cpu", frozen: bool = False) -> "Encoder":
         """Build the encoder a configuration describes, its network and its head on a device.
+
+        ``frozen`` says that it is only run: ``inference="auto"`` is then as the class says, and ``eager`` otherwise.
 
         Raises: ``ValueError`` for a device that is not there; else as ``named``, ``with_detail`` and ``at_scales``.
         """
@@ -192,7 +195,7 @@ class Encoder(Scaled, Prepared, Prompted, Placed, DrawnFiner):
             checkpoint=config.checkpoint,
             pooling=config.pooling,
             head=config.head,
-            inference=config.inference,
+            inference=(config if frozen else config.as_written).inference,
             tail=config.tail,
             readout=config.readout,
             **config.read,
@@ -251,7 +254,7 @@ class Encoder(Scaled, Prepared, Prompted, Placed, DrawnFiner):
 
         Raises: ``TypeError`` for anything but a tensor; ``ValueError`` for other dimensions or channels, and where the
         first images show that the layer gives no maps, that it does not say where their channels are, or that the
-        network does otherwise than its ``readout`` or ``tail`` says.
+        network does otherwise than its ``readout`` or ``tail`` says, and for numbers beyond those of ``fp16``.
         """
         expect_images(images)
         if self.scales is not None:
@@ -259,16 +262,17 @@ class Encoder(Scaled, Prepared, Prompted, Placed, DrawnFiner):
                 return self.scales.features(self.single, self.single.pooling, module_at_hand(self.head), images)
         with evaluating(self.network, self.head):
             if self.tokens is not None:
-                return self.tokens.features(self.run(self.tokens.read, images), self.pooling, self.head)
-            read, finer = self._read_finer(images)
-            maps = at_hand(read)
+                read = self.run(self.tokens.read, images)
+                return in_range(self.tokens.features(read, self.pooling, self.head), self.inference)
+            cells, finer = self._read_finer(images)
+            maps = at_hand(cells)
             with torch.autocast(maps.device.type, enabled=False):
                 maps = in_full_precision(maps)
                 pooled = self.reading.tail.pooled(maps, self.pooling)
                 # a copy, because a head may begin with a layer that overwrites its input
                 found = Features(maps.detach(), pooled, module_at_hand(self.head)(pooled.clone()), finer=finer)
                 self.reading.tail.compare(found.maps, found.embedding)
-        return found
+        return in_range(found, self.inference)
 
     def with_head(self, head: nn.Module) -> "Encoder":
         """Return an encoder of the same network whose embeddings come from another head, which was meant.
@@ -280,6 +284,10 @@ class Encoder(Scaled, Prepared, Prompted, Placed, DrawnFiner):
         changed.head = head if self.scales is None else per_scale(head, len(self.scales.sides))
         changed.reading = self.reading.answered(self.description)
         return changed
+
+
+def _described(name: str, weights: str, inference: str) -> str:
+    return f"{name} ({weights})" if inference == EAGER else f"{name} ({weights}, {inference})"
 
 
 def expect_encoder(encoder: object, order: str) -> None:

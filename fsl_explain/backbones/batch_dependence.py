@@ -7,14 +7,19 @@ from torch import nn
 from fsl_explain.backbones.wrappers import on_one_device
 
 
-def warn_of_mixing(*networks: nn.Module, owner: str) -> None:
-    """Warn once, by name, of batch normalization without running statistics: it normalizes with those of the batch."""
-    mixing = [
+def mixing_parts(*networks: nn.Module) -> list[str]:
+    """Name the batch normalizations without running statistics, which normalize with those of the batch."""
+    return [
         name or type(module).__name__
         for network in networks
         for name, module in on_one_device(network).named_modules()
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None
     ]
+
+
+def warn_of_mixing(*networks: nn.Module, owner: str) -> None:
+    """Warn once, by name, of batch normalization without running statistics."""
+    mixing = mixing_parts(*networks)
     if mixing:
         others = f" and {len(mixing) - 1} more" if len(mixing) > 1 else ""
         warnings.warn(

@@ -1,4 +1,4 @@
-"""Faster forms of a network that only runs forward: batch normalization folded, bfloat16, and compiled.
+"""Faster forms of a network that only runs forward: batch normalization folded, half precision, and compiled.
 
 Folding multiplies each filter by the gain that batch normalization gives its channel in eval mode, so that one
 operation does what two did. Which normalization follows which convolution is read from a symbolic trace; what then
@@ -17,8 +17,11 @@ from episodes.errors import Mistake
 from episodes.naming import unknown_name
 from fsl_explain.backbones.compiled import COMPILED, expect_compiler
 from fsl_explain.devices import module_at_hand
+from fsl_explain.features import Features
 
-INFERENCE_MODES = ("eager", "folded", "bf16", COMPILED)
+AUTO, EAGER, FOLDED = "auto", "eager", "folded"
+HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+INFERENCE_MODES = (EAGER, FOLDED, *HALVES, COMPILED)
 Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
 Normalization = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
 
@@ -31,18 +34,18 @@ def for_inference(network: nn.Module, layer: nn.Module | None, inference: str) -
     change what ``layer`` returns. ``compiled`` is the form of ``folded``, of which whoever reads it compiles a pass.
 
     Raises: ``LookupError`` for an unknown form; ``ValueError`` for TorchScript, which runs as it is and lets nobody
-    read its layers, and for ``compiled`` where there is no compiler.
+    read its layers, for weights beyond the numbers of ``fp16``, and for ``compiled`` where there is no compiler.
     """
     if inference not in INFERENCE_MODES:
-        raise unknown_name("inference", inference, INFERENCE_MODES)
+        raise unknown_name("inference", inference, (AUTO, *INFERENCE_MODES))
     if layer is not None and _hides_its_output(layer):
         raise Mistake(
             "expected a layer of a network in Python, but got one inside of TorchScript, whose output cannot be read; "
             "wrap the network before torch.jit, or script the part up to its maps and use Encoder(part)."
         )
-    if inference != "eager" and any(isinstance(module, torch.jit.ScriptModule) for module in network.modules()):
+    if inference != EAGER and any(isinstance(module, torch.jit.ScriptModule) for module in network.modules()):
         raise Mistake(f"expected a network in Python for {inference!r}, but got TorchScript; use inference='eager'.")
-    if inference == "eager":
+    if inference == EAGER:
         return network, layer
     if inference == COMPILED:
         expect_compiler()
@@ -50,9 +53,30 @@ def for_inference(network: nn.Module, layer: nn.Module | None, inference: str) -
     folded = copy.deepcopy(network).eval().requires_grad_(False)
     _fold(folded, None if name is None else folded.get_submodule(name))
     folded.to(memory_format=torch.channels_last)
-    if inference == "bf16":
-        folded.to(torch.bfloat16)
+    if inference in HALVES:
+        folded.to(HALVES[inference])
+        _expect_in_range(folded, inference)
     return folded, None if name is None else folded.get_submodule(name)
+
+
+def _expect_in_range(network: nn.Module, inference: str) -> None:
+    for name, value in network.named_parameters():
+        if not bool(value.isfinite().all()):
+            largest = f"{torch.finfo(HALVES[inference]).max:,.0f}"
+            raise Mistake(
+                f"expected weights of at most {largest} for inference={inference!r}, but {name}, with batch "
+                "normalization folded in, has larger ones; use inference='bf16' or 'folded'."
+            )
+
+
+def in_range(found: Features, inference: str) -> Features:
+    """Return features of ``fp16`` if all are finite, and others as they are. Raises: ``ValueError``."""
+    if inference == "fp16" and not all(bool(one.isfinite().all()) for one in (found.maps, found.embedding)):
+        raise Mistake(
+            f"expected a network whose numbers stay below {torch.finfo(torch.float16).max:,.0f} for inference='fp16', "
+            "but it gave NaN or infinity; use inference='bf16' or 'folded'."
+        )
+    return found
 
 
 def _hides_its_output(layer: nn.Module) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from PIL import Image
@@ -15,6 +16,13 @@ from fsl_explain.image_batch import image_batch
 
 Preprocess = Callable[[Image.Image], Tensor]
 """From an upright RGB image to a tensor (color, height, width) that a network takes."""
+
+
+def pattern() -> Image.Image:
+    """Draw a picture of 64×64 pixels with edges of every size and many colors, the same everywhere."""
+    side = np.arange(64, dtype=np.uint8)
+    colors = np.stack([side[:, None] + 0 * side, side + 0 * side[:, None], side[:, None] ^ side], axis=-1) * 4
+    return Image.fromarray(colors)
 
 
 class Prepared:

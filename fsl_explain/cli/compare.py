@@ -39,7 +39,8 @@ def run(
     """Compare the explainers, print the tables and write the results."""
     compared_methods(settings.maps.methods)
     shared = functools.partial(_support_embeddings, settings.maps) if settings.maps.shots else None
-    made = opened(settings, center=settings.center, supports=shared, skip_broken=skip_broken)
+    methods = (*settings.maps.methods, *(() if settings.mosaics is None else settings.mosaics.methods))
+    made = opened(settings, methods, center=settings.center, supports=shared, skip_broken=skip_broken)
     rule = settings.maps.rule
     expect_fitting(compared_methods(methods_of(settings.maps, made.encoder, rule)), made.encoder, rule)
     maps = maps_folder(out, save_maps)

@@ -7,7 +7,7 @@ from typing import Any
 
 from fsl_explain.cli.evaluate import run_evaluation
 from fsl_explain.cli.from_settings import accuracy_of
-from fsl_explain.cli.measuring import Opened
+from fsl_explain.cli.measuring import Opened, encoder_for_methods
 from fsl_explain.cli.progress import note, say
 from fsl_explain.config import EvaluationConfig, read_config
 from fsl_explain.encoder import Encoder
@@ -22,7 +22,7 @@ def run(out: Path, limit: int | None) -> None:
     with as_file(files("fsl_explain") / "demo") as folder:
         settings = read_config(folder / "demo.toml", EvaluationConfig).limited(limit)
         dataset = settings.data.open()
-        encoder = Encoder.from_config(settings.encoder)
+        encoder = _encoder(settings)
         untrained = Encoder.from_config(settings.encoder.model_copy(update={"checkpoint": None}))
         note("Drawing scenes, then measuring the untrained encoder …")
         mean, half_width, _ = mean_interval(accuracy_of(settings, untrained, dataset))
@@ -33,7 +33,7 @@ def run(out: Path, limit: int | None) -> None:
         note("Measuring a small Vision Transformer, read out by its class token …")
         second = run_evaluation(
             of_tokens,
-            Opened.of(of_tokens, dataset, Encoder.from_config(of_tokens.encoder)),
+            Opened.of(of_tokens, dataset, _encoder(of_tokens)),
             out / TRANSFORMER,
             title="demo: a class token",
         )
@@ -42,6 +42,10 @@ def run(out: Path, limit: int | None) -> None:
         f"trained encoder {_percent(summary['accuracy'])}, Vision Transformer {_percent(second['accuracy'])}."
     )
     say(f"Pages: {out / 'index.html'}, {out / TRANSFORMER / 'index.html'}")
+
+
+def _encoder(settings: EvaluationConfig) -> Encoder:
+    return encoder_for_methods(settings.encoder, settings.explanation.methods)
 
 
 def _percent(found: Mapping[str, Any]) -> str:

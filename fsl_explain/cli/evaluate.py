@@ -25,7 +25,7 @@ def run(
     with_baselines(settings.explanation.methods)
     figures = chosen_figures(settings.explanation.metrics, OF_DECISIONS)
     find_figures(figures, NEEDS_OF_DECISIONS, "an evaluation of episodes")
-    made = opened(settings, center=settings.center, skip_broken=skip_broken)
+    made = opened(settings, settings.explanation.methods, center=settings.center, skip_broken=skip_broken)
     run_evaluation(settings, made, out, resume, title=title, save_maps=save_maps, figures=figures)
 
 

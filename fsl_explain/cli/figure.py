@@ -3,10 +3,9 @@
 from pathlib import Path
 
 from fsl_explain.cli.from_settings import grid_of
-from fsl_explain.cli.measuring import say_beforehand, set_threads
+from fsl_explain.cli.measuring import encoder_for_methods, say_beforehand, set_threads
 from fsl_explain.cli.progress import note
 from fsl_explain.config import FigureConfig
-from fsl_explain.encoder import Encoder
 from fsl_explain.report import draw_grid, write_figure
 
 
@@ -15,7 +14,8 @@ def run(settings: FigureConfig, out: Path) -> None:
     set_threads(settings.run.threads)
     dataset = settings.data.open()
     gallery = None if settings.gallery is None else settings.gallery.open("gallery")
-    encoders = [Encoder.from_config(model.encoder, device=settings.run.device) for model in settings.models]
+    methods, device = (settings.shown.method,), settings.run.device
+    encoders = [encoder_for_methods(model.encoder, methods, device) for model in settings.models]
     for encoder in encoders:
         say_beforehand(encoder)
     grid = grid_of(settings, encoders, dataset, gallery)

@@ -39,6 +39,8 @@ from fsl_explain.evaluation.results.written import (
 )
 from fsl_explain.evaluation.seen_classes import SeenClasses
 from fsl_explain.evaluation.table import Table
+from fsl_explain.explainers.methods.class_logit import CLASS_LOGIT
+from fsl_explain.explainers.methods.named import find_method
 from fsl_explain.progress import Report
 from fsl_explain.report import Page, render_page
 
@@ -129,13 +131,15 @@ class Opened:
 
 def opened(
     settings: Measured,
+    methods: Sequence[str],
     also: Callable[[], object] = lambda: None,
     center: CenterConfig | None = None,
     supports: Callable[[Encoder, LabeledImages], Tensor] | None = None,
     skip_broken: bool = False,
 ) -> Opened:
-    """Set the threads and open the images and the encoder that the settings name; ``also`` opens what lies between.
+    """Set the threads and open the images and the encoder that the settings name, for these methods.
 
+    ``also`` opens what lies between.
     With a ``center`` the encoder is centered; ``supports`` gives the embeddings of those that all decisions share.
     With ``skip_broken`` images that cannot be read are left out, which every table then says.
     """
@@ -143,12 +147,23 @@ def opened(
     whole = settings.data.open()
     dataset = without_broken(whole) if skip_broken else whole
     also()
-    encoder = Encoder.from_config(settings.encoder, device=settings.run.device)
+    encoder = encoder_for_methods(settings.encoder, methods, settings.run.device)
     say_beforehand(encoder)
     shared = None if supports is None else functools.partial(supports, encoder, dataset)
     made = Opened.of(settings, dataset, as_set(encoder, center, shared))
     made.recorded[LEFT_OUT] = {"data": [len(whole) - len(dataset), len(whole)]}
     return made
+
+
+def encoder_for_methods(config: EncoderConfig, methods: Sequence[str], device: str = "cpu") -> Encoder:
+    """Build the encoder of a configuration, of which ``auto`` is not folded where a method goes back to the pixels.
+
+    Such a method may read how the network is written: FullGrad has an addend for each bias, and folding makes one of
+    two. The others read maps and embeddings, or ask the network again, and those are equal.
+    """
+    known = (find_method(name) for name in methods if name != CLASS_LOGIT.name)
+    whole = any(method.differentiates for method in known)
+    return Encoder.from_config(config, device=device, frozen=not whole)
 
 
 def maps_folder(out: Path | None, save_maps: bool) -> Path | None:

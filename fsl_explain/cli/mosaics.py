@@ -36,7 +36,7 @@ def run(settings: MosaicsConfig, out: Path | None, resume: bool, skip_broken: bo
     """Draw and measure mosaics, print the tables and write the results."""
     measured_methods(settings.mosaics.methods)
     check_heads(settings.mosaics.heads)
-    made = opened(settings, skip_broken=skip_broken)
+    made = opened(settings, settings.mosaics.methods, skip_broken=skip_broken)
     with made.measuring(out, resume) as (partial, report):
         store, figures = mosaics_of(settings.mosaics, settings.run, made.encoder, made.dataset, report, partial=partial)
     summary = summarize_mosaics(figures) | {"provenance": made.recorded}

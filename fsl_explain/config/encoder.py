@@ -73,9 +73,10 @@ class EncoderConfig(Settings):
     readout: Readout | None = Field(
         None, description="How the embedding of a network of tokens comes about; None: as the network itself makes it."
     )
-    inference: Literal["eager", "folded", "bf16", "compiled"] = Field(
-        "eager",
-        description="eager; folded: batch normalization inside the convolutions; bf16: that in bfloat16; "
+    inference: Literal["auto", "eager", "folded", "bf16", "fp16", "compiled"] = Field(
+        "auto",
+        description="auto: folded where a run only measures and that gives the same, else eager; eager: the network as "
+        "it is written; folded: batch normalization inside the convolutions; bf16, fp16: that in half precision; "
         "compiled: folded and through torch.compile, which takes up to minutes with the first images.",
     )
     scales: tuple[Side, ...] | None = Field(
@@ -136,6 +137,11 @@ class EncoderConfig(Settings):
         """What is read of a network of a family, as options of it; empty where nothing is said."""
         said = {"layer": self.layer, "layout": self.layout}
         return {option: value for option, value in said.items() if value is not None}
+
+    @property
+    def as_written(self) -> "EncoderConfig":
+        """The encoder for what needs the network as it is written, such as training: auto becomes eager."""
+        return self.model_copy(update={"inference": "eager"}) if self.inference == "auto" else self
 
     def check_there(self) -> None:
         """Refuse a checkpoint that is not there. Raises: ``FileNotFoundError``, with where it comes from."""

@@ -2,7 +2,7 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from episodes.errors import Mistake
 from fsl_explain.config.data import DataConfig
@@ -163,7 +163,7 @@ class TrainingConfig(Settings):
     """
 
     data: DataConfig
-    encoder: EncoderConfig = EncoderConfig()
+    encoder: EncoderConfig = EncoderConfig().as_written
     objective: ObjectiveConfig = EpisodicObjective()
     augmentation: AugmentationConfig = AugmentationConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
@@ -171,6 +171,11 @@ class TrainingConfig(Settings):
     seed: int = Field(0, ge=0, le=LARGEST_SEED, description="Seed of weights, batches and augmentation.")
     output: LocalPath = Field(description="Where the weights go, as safetensors.")
     test: EvaluationConfig | None = Field(None, description="An evaluation of the trained encoder's accuracy.")
+
+    @field_validator("encoder")
+    @classmethod
+    def _as_it_is_written(cls, encoder: EncoderConfig) -> EncoderConfig:
+        return encoder.as_written
 
     @model_validator(mode="after")
     def _train_the_network_itself(self) -> "TrainingConfig":

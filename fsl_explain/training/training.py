@@ -12,6 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from episodes import LabeledImages
 from episodes.errors import Mistake
+from fsl_explain.backbones.inference_modes import EAGER
 from fsl_explain.config import TrainingConfig
 from fsl_explain.config.training import (
     EpisodicObjective,
@@ -103,6 +104,11 @@ def objective_of(encoder: Encoder, dataset: LabeledImages, config: TrainingConfi
         raise Mistake(
             "training sees images of one size, but this encoder sees them at several; drop scales from [encoder], and "
             "give them where its decisions are explained."
+        )
+    if encoder.inference != EAGER:
+        raise Mistake(
+            f"training needs the network itself, but this encoder runs a copy, {encoder.inference}; make it with "
+            "inference='eager'."
         )
     embedder = Embedder(encoder, PRECISIONS.get(config.run.precision))
     objective = _objective(embedder, dataset, config, encoder.image_size)

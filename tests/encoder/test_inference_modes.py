@@ -55,7 +55,7 @@ def test_networks_by_name_give_the_same_maps_without_batch_normalization(name, s
     batch = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
     expected = eager(batch)
     state = copy.deepcopy(eager.network.state_dict())
-    for mode, tolerance in {"folded": 1e-5, "bf16": 0.1}.items():
+    for mode, tolerance in {"folded": 1e-5, "bf16": 0.1, "fp16": 0.01}.items():
         network, chosen = for_inference(eager.network, eager.layer, mode)
         assert normalizations(network) == left < normalizations(eager.network)
         found = Encoder(network, layer=chosen, inference=mode)(batch)
@@ -67,7 +67,12 @@ def test_networks_by_name_give_the_same_maps_without_batch_normalization(name, s
 
 
 def test_the_networks_dtype_and_layout_are_those_of_the_mode():
-    for mode, dtype in {"eager": torch.float32, "folded": torch.float32, "bf16": torch.bfloat16}.items():
+    for mode, dtype in {
+        "eager": torch.float32,
+        "folded": torch.float32,
+        "bf16": torch.bfloat16,
+        "fp16": torch.float16,
+    }.items():
         encoder = Encoder.named("conv4net", channels=8, inference=mode)
         weight = encoder.network.blocks.block1.conv.weight
         assert weight.dtype == dtype
@@ -77,7 +82,7 @@ def test_the_networks_dtype_and_layout_are_those_of_the_mode():
         assert encoder.description == f"conv4net ({expected})"
 
 
-@pytest.mark.parametrize("mode", ["folded", "bf16"])
+@pytest.mark.parametrize("mode", ["folded", "bf16", "fp16"])
 def test_the_users_network_stays_as_it_is(mode):
     network = with_statistics(tiny_network()).train()
     network.conv.weight.grad = torch.ones_like(network.conv.weight)
@@ -115,13 +120,37 @@ def test_explanations_are_those_of_the_network(method, layer):
     assert normalizations(folded.network) == (1 if layer == "conv" else 0)
 
 
-@pytest.mark.parametrize("mode", ["folded", "bf16"])
+@pytest.mark.parametrize("mode", ["folded", "bf16", "fp16"])
 def test_class_logits_are_those_of_the_network(mode):
     network, batch = with_statistics(tiny_network()), images(3, seed=1, dtype=torch.float32)
     eager, other = Encoder.wrap(network, "norm"), Encoder.wrap(network, "norm", inference=mode)
     expected, found = (saliency(encoder, batch, method="grad-cam", target=1) for encoder in (eager, other))
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5 if mode == "folded" else 0.1)
     assert found.dtype == torch.float32
+
+
+def test_numbers_beyond_those_of_fp16_are_refused():
+    network = with_statistics(tiny_network())
+    with torch.no_grad():
+        network.conv.weight.mul_(4000)
+    network.norm.running_var.fill_(1.0)
+    encoder = Encoder.wrap(network, "activation", inference="fp16")
+    with pytest.raises(ValueError, match=r"numbers stay below 65,504 for inference='fp16', but it gave NaN or inf"):
+        encoder(100 * images(2, dtype=torch.float32))
+    assert Encoder.wrap(network, "activation", inference="bf16")(images(2, dtype=torch.float32)).maps.isfinite().all()
+    network.norm.running_var.fill_(1e-4)
+    with pytest.raises(
+        ValueError, match=r"weights of at most 65,504 for inference='fp16', but conv.weight, with batch"
+    ):
+        Encoder.wrap(network, "activation", inference="fp16")
+
+
+def test_tokens_beyond_the_numbers_of_fp16_are_refused():
+    encoder = Encoder.named("demo-vit", inference="fp16")
+    side = encoder.image_size
+    assert encoder(torch.zeros(1, 3, side, side)).embedding.isfinite().all()
+    with pytest.raises(ValueError, match=r"but it gave NaN or infinity; use inference='bf16' or 'folded'"):
+        encoder(torch.full((1, 3, side, side), 60000.0))
 
 
 def test_folding_twice_changes_nothing_more():
@@ -132,7 +161,6 @@ def test_folding_twice_changes_nothing_more():
 
 
 def test_a_configuration_chooses_the_mode():
-    assert EncoderConfig().inference == "eager"
     for mode in INFERENCE_MODES:
         config = EncoderConfig(inference=mode, architecture={"channels": 2})
         assert Encoder.from_config(config).inference == mode
@@ -146,5 +174,8 @@ def test_training_takes_the_network_itself():
     settings = {"data": {"kind": "digit-scenes"}, "output": "weights.safetensors"}
     with pytest.raises(ValueError, match=r"training needs encoder.inference 'eager', but got 'folded'; drop it"):
         TrainingConfig.model_validate(settings | {"encoder": {"inference": "folded"}})
-    assert TrainingConfig.model_validate(settings).encoder.inference == "eager"
-    assert set(INFERENCE_MODES) == {"eager", "folded", "bf16", "compiled"} == set(inference_modes.INFERENCE_MODES)
+    for said in ({}, {"encoder": {"inference": "auto"}}, {"encoder": {"inference": "eager"}}):
+        assert TrainingConfig.model_validate(settings | said).encoder.inference == "eager"
+    assert (
+        set(INFERENCE_MODES) == {"eager", "folded", "bf16", "fp16", "compiled"} == set(inference_modes.INFERENCE_MODES)
+    )

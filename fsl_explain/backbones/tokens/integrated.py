@@ -79,8 +79,8 @@ def patches_apart(
     """
     if inference == COMPILED:
         raise Mistake(
-            f"expected inference='eager', 'folded' or 'bf16' beside readout={INTEGRATED!r}, for which layers are heard "
-            f"anew in each forward pass, but got {inference!r}; use 'folded'."
+            f"expected inference='eager', 'folded', 'bf16' or 'fp16' beside readout={INTEGRATED!r}, for which layers "
+            f"are heard anew in each forward pass, but got {inference!r}; use 'folded'."
         )
     if layer is not None:
         raise Mistake(
