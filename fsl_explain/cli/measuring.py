@@ -21,7 +21,7 @@ from fsl_explain.cli.centering import as_set
 from fsl_explain.cli.progress import note, progress_bars, show_table
 from fsl_explain.cli.seen import check_evaluated
 from fsl_explain.config import EncoderConfig
-from fsl_explain.config.center import CenterConfig
+from fsl_explain.config.center import BANK, CenterConfig
 from fsl_explain.config.data import DataConfig
 from fsl_explain.config.settings import RunConfig
 from fsl_explain.config.strict import without_places
@@ -139,15 +139,17 @@ def opened(
 ) -> Opened:
     """Set the threads and open the images and the encoder that the settings name, for these methods.
 
-    ``also`` opens what lies between.
-    With a ``center`` the encoder is centered; ``supports`` gives the embeddings of those that all decisions share.
+    ``also`` opens what lies between. With a ``center`` the encoder is centered, of a stored bank that of the network
+    that filled it; ``supports`` gives the embeddings of those that all decisions share.
     With ``skip_broken`` images that cannot be read are left out, which every table then says.
     """
     set_threads(settings.run.threads)
     whole = settings.data.open()
     dataset = without_broken(whole) if skip_broken else whole
     also()
-    encoder = encoder_for_methods(settings.encoder, methods, settings.run.device)
+    of_a_bank = center is not None and center.kind == BANK
+    described = settings.encoder.as_written if of_a_bank else settings.encoder
+    encoder = encoder_for_methods(described, methods, settings.run.device)
     say_beforehand(encoder)
     shared = None if supports is None else functools.partial(supports, encoder, dataset)
     made = Opened.of(settings, dataset, as_set(encoder, center, shared))

@@ -91,7 +91,7 @@ class Judge:
         for piece in slices(len(rows), max(1, NUMBERS_IN_CACHE // shape.numel())):
             images = self.store.images(rows[piece])
             removed = metrics.removed_pixels(images, self.masking, black=self.black)
-            masked[piece] = metrics.masked_images(images, masks[piece], removed=removed)
+            metrics.masked_images(images, masks[piece], removed=removed, out=masked[piece])
         return masked
 
     def of_maps(

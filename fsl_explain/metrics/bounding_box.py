@@ -12,7 +12,7 @@ from torchvision.ops import box_area
 from episodes.errors import Mistake
 from fsl_explain.metrics.batching import check_one_each
 from fsl_explain.metrics.connected_components import boxes_of_largest_components
-from fsl_explain.metrics.positive_part import positive_part, says_something, undefined_unless
+from fsl_explain.metrics.positive_part import says_something, undefined_unless
 
 
 def intersection_over_union(
@@ -55,9 +55,9 @@ def largest_component_boxes(
             f"the threshold is a share of the map's maximum, above 0 and up to 1, but it is {threshold}. "
             "Choose one in between, such as 0.2."
         )
-    positive = positive_part(saliency)
-    drawn = says_something(saliency)
-    is_bright = (positive >= threshold * positive.amax(dim=(1, 2), keepdim=True)) & drawn[:, None, None]
+    # Nothing lies at NaN or above; where there is a positive pixel, nothing below 0 lies at a share of the maximum.
+    bound = undefined_unless(says_something(saliency), threshold * saliency.amax(dim=(1, 2)))
+    is_bright = saliency >= bound[:, None, None]
     boxes = torch.from_numpy(boxes_of_largest_components(is_bright.cpu().numpy()))
     # Half precision holds neither every pixel's place nor the area of a photograph.
     return boxes.to(saliency.device, torch.promote_types(saliency.dtype, torch.float32))

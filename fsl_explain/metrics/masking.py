@@ -56,16 +56,17 @@ def masked_images(
     masks: Float[Tensor, "batch height width"],
     *,
     removed: Float[Tensor, "batch color height width"] | Float[Tensor, "color 1 1"] | float = 0.0,
+    out: Float[Tensor, "batch color height width"] | None = None,
 ) -> Float[Tensor, "batch color height width"]:
     """Return the preprocessed images with ``masks`` of each pixel kept and the rest ``removed`` in its place.
 
-    A mask of ones returns the images, a mask of zeros what is removed.
+    A mask of ones returns the images, a mask of zeros what is removed. ``out`` is a tensor to write them to.
     """
-    kept = images * masks[:, None]
+    kept = torch.mul(images, masks[:, None], out=out)
     # A replacement of 0 adds nothing, and the sum would cost as much as the product.
     if not isinstance(removed, Tensor) and removed == 0:
         return kept
-    return kept + removed * (1 - masks[:, None])
+    return torch.add(kept, removed * (1 - masks[:, None]), out=out)
 
 
 def removed_pixels(
