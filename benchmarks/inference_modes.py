@@ -7,7 +7,9 @@ For ResNet-50 with random weights and EfficientNet-Lite0, batch of 16 at 224×22
 those of eager and of folded, the median over repeats of ratios measured side after side in turn, and the largest
 difference of its maps as a share of eager's largest value. ``contiguous`` is the network itself on images that are not
 channels last. Beside ``compiled`` stand the seconds, as a clock on the wall counts them, of its first batch, once
-without any files of PyTorch's compiler and once, in a copy of the encoder, with those that it has left.
+without any files of PyTorch's compiler and once, in a copy of the encoder, with those that it has left. Below stands
+how far the maps of eager and of folded are from those of the network in double precision, in parts of their length:
+what single precision loses in either.
 Then configs/live/cub10-efficientnet.toml with a few episodes: accuracy and every metric of every method in eager, and
 the other modes' differences from it. ``--root`` says where the photographs are, if not where the configuration says.
 """
@@ -80,6 +82,16 @@ def print_cost(name: str, repeats: int) -> None:
         if mode == "compiled":
             line += f", first batch {compiling[0]:.0f} s, with the compiler's files {compiling[1]:.0f} s"
         print(line, flush=True)
+    print_rounding(name, encoders, images[:4])
+
+
+def print_rounding(name: str, encoders: dict[str, Encoder], images: torch.Tensor) -> None:
+    exact = Encoder.named(name)
+    exact.network.double()
+    expected = exact(images.double()).maps
+    lost = {mode: float((encoders[mode](images).maps.double() - expected).norm()) for mode in ("eager", "folded")}
+    words = ", ".join(f"{mode} {gap / float(expected.norm()):.1e}" for mode, gap in lost.items())
+    print(f"  from the network in double precision: {words}", flush=True)
 
 
 def evaluated(mode: str, options: argparse.Namespace) -> dict[tuple[str, str], float]:
