@@ -99,7 +99,9 @@ class Encoder(Scaled, Prepared, Prompted, Placed, DrawnFiner):
         self.transform: Preprocess = preprocess or direct_resize(224, IMAGENET_MEAN, IMAGENET_STD)
         check_usable(network, self.description)
         formed = in_form(network, layer, inference, lambda: self.preprocess([pattern()]))
-        self.inference, self.network, self.layer = formed
+        self.inference: str = formed[0]
+        self.network: nn.Module = formed[1]
+        self.layer: nn.Module | None = formed[2]
         warn_of_mixing(self.network, self.head, owner=self.description)
         self.random: tuple[str, ...] = ()
         self.centered_on = ""
