@@ -90,6 +90,12 @@ def test_a_network_of_the_users_is_folded_and_left_as_it_is():
     torch.testing.assert_close(encoder(batch).maps, Encoder.wrap(network, "activation")(batch).maps)
 
 
+def test_a_network_in_double_precision_sees_the_picture_in_it():
+    encoder = wrapped(lively().double())
+    assert encoder.inference == "folded"
+    assert encoder(images(2)).maps.dtype == torch.float64
+
+
 def half():
     return lively().to(torch.bfloat16)
 
