@@ -12,7 +12,7 @@ from fsl_explain.backbones.inference_modes import AUTO, EAGER, FOLDED, for_infer
 from fsl_explain.backbones.placement import deciding_tensor
 
 EQUAL = 1e-5
-"""Of the length of what the network gives. Single precision itself loses up to 3e-6 of it in a deep network."""
+"""Of the length of what the network gives; single precision itself loses some millionths of it."""
 
 Form = tuple[str, nn.Module, nn.Module | None]
 
@@ -32,7 +32,7 @@ def in_form(network: nn.Module, layer: nn.Module | None, inference: str, seen: C
         found = _folded(network, layer, seen)
     except Exception:  # a network may fail in any way, and does so again where its user asks it
         found = None
-    return (EAGER, network, layer) if found is None else (FOLDED, *found)
+    return (EAGER, *for_inference(network, layer, EAGER)) if found is None else (FOLDED, *found)
 
 
 def _folded(

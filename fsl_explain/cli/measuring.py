@@ -136,18 +136,19 @@ def opened(
     center: CenterConfig | None = None,
     supports: Callable[[Encoder, LabeledImages], Tensor] | None = None,
     skip_broken: bool = False,
+    beside_a_bank: bool = False,
 ) -> Opened:
     """Set the threads and open the images and the encoder that the settings name, for these methods.
 
-    ``also`` opens what lies between. With a ``center`` the encoder is centered, of a stored bank that of the network
-    that filled it; ``supports`` gives the embeddings of those that all decisions share.
+    ``also`` opens what lies between. With a ``center`` the encoder is centered; ``supports`` gives the embeddings of
+    those that all decisions share. ``beside_a_bank``, or centered on one, the network runs as it is: it filled it.
     With ``skip_broken`` images that cannot be read are left out, which every table then says.
     """
     set_threads(settings.run.threads)
     whole = settings.data.open()
     dataset = without_broken(whole) if skip_broken else whole
     also()
-    of_a_bank = center is not None and center.kind == BANK
+    of_a_bank = beside_a_bank or (center is not None and center.kind == BANK)
     described = settings.encoder.as_written if of_a_bank else settings.encoder
     encoder = encoder_for_methods(described, methods, settings.run.device)
     say_beforehand(encoder)

@@ -40,10 +40,14 @@ def run(
     figures = chosen_figures(settings.explanation.metrics, OF_DECISIONS)
     shown = find_figures(figures, NEEDS_OF_DECISIONS, "an evaluation of a bank")
     gallery = functools.cache(lambda: _gallery(settings))
-    if isinstance(settings.gallery, BankData):  # whose embeddings are of the network itself
-        settings = settings.model_copy(update={"encoder": settings.encoder.as_written})
-    methods = settings.explanation.methods
-    made = opened(settings, methods, also=gallery, center=settings.center, skip_broken=skip_broken)
+    made = opened(
+        settings,
+        settings.explanation.methods,
+        also=gallery,
+        center=settings.center,
+        skip_broken=skip_broken,
+        beside_a_bank=isinstance(settings.gallery, BankData),
+    )
     found = gallery()
     if skip_broken and found is not None and not isinstance(settings.gallery, BankData):
         whole, found = found, without_broken(found)

@@ -122,6 +122,14 @@ def test_where_it_is_not_equal_the_network_itself_runs(network):
     torch.testing.assert_close(encoder(batch).maps, expected)
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit")
+def test_a_layer_of_torchscript_is_refused_as_in_every_form():
+    network = nn.Sequential(torch.jit.script(lively().eval()), nn.ReLU())
+    for mode in ("auto", "eager"):
+        with pytest.raises(ValueError, match="one inside of TorchScript, whose output cannot be read"):
+            Encoder.wrap(network, network[0], inference=mode)
+
+
 def test_a_network_that_mixes_the_images_of_a_batch_is_not_folded():
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 3))
     network.append(nn.BatchNorm2d(4, track_running_stats=False))
