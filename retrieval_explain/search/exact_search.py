@@ -12,6 +12,7 @@ Stability of Numerical Algorithms", section 3.1).
 from collections.abc import Iterator
 from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -21,7 +22,7 @@ from fsl_explain.similarities import InFloat32, Similarity, named_similarity, tr
 from retrieval_explain.ranking.neighbors import Neighbors, Rows, nearest, similarities_to
 from retrieval_explain.search.candidates import candidates_of, in_lines
 from retrieval_explain.search.coarse_rows import coarse_search
-from retrieval_explain.search.products import inner_products, rounding
+from retrieval_explain.search.products import can_pick, inner_products, inner_products_at, rounding
 
 QUERIES_TOGETHER = 256
 BLOCK_VALUES = 2**26
@@ -84,7 +85,13 @@ def _search(
         inside = None if allowed is None else allowed[start:stop]
         if inside is None or (len(queries) < FEW_QUERIES and inside.count_nonzero() > SPARSE * len(inside)):
             block = rows.read(start, stop)
-            values, error = _bounded(compared, block.to(device), _lengths(rows, start, block).to(device), similarity)
+            lengths = _lengths(rows, start, block)
+            if inside is not None and len(queries) == 1 and device == "cpu" and can_pick(block):
+                positions = torch.from_numpy(np.flatnonzero(inside.numpy()))
+                values, error = _bounded(compared, block, lengths[positions], similarity, positions)
+                candidates.add(start, positions, values, error)
+                continue
+            values, error = _bounded(compared, block.to(device), lengths.to(device), similarity)
             if inside is not None:
                 values.masked_fill_(~inside.to(device), -torch.inf)
             candidates.add(start, None, values, error)
@@ -186,13 +193,15 @@ def _in_float32(similarity: Similarity) -> InFloat32:
 
 def _bounded(
     queries: Float[Tensor, "*batch query channel"],
-    block: Float[Tensor, "*batch row channel"],
+    block: Float[Tensor, "*batch stored channel"],
     lengths: Float[Tensor, "*batch row"],
     similarity: Similarity,
+    positions: Int[Tensor, "row"] | None = None,
 ) -> tuple[Float[Tensor, "*batch query row"], Float[Tensor, "*batch query 1"]]:
-    """Return similarities up to a constant of each query, and a bound on their error.
+    """Return similarities up to a constant of each query, and a bound on their error; ``lengths`` are the rows' norms.
 
-    Where float32 overflows or loses bits, the same is computed in float64.
+    With ``positions`` there is one query, and only the rows of the block at these are compared. Where float32
+    overflows or loses bits, the same is computed in float64.
     """
     smallest, largest = (float(length) ** 2 for length in lengths.aminmax())
     weight = float(queries.square().sum(dim=-1).max())
@@ -200,8 +209,11 @@ def _bounded(
     divides = traits_of(similarity).divides_by_norm
     bounded = _in_float32(similarity).bounded
     if not (largest < most and weight < most and (not divides or smallest > least)):
-        wide, asked = block.double(), queries.double()
+        wide, asked = (block if positions is None else block[positions]).double(), queries.double()
         return bounded(asked @ wide.mT, asked, wide.norm(dim=-1), ROUNDED_IN_FLOAT64)
     unit = rounding(queries.shape[-1]) + ROUNDED[torch.get_float32_matmul_precision()]
-    products = inner_products(queries, block) if queries.ndim == 2 else queries @ block.mT
+    if positions is not None:
+        products = inner_products_at(queries[0], block, positions)
+    else:
+        products = inner_products(queries, block) if queries.ndim == 2 else queries @ block.mT
     return bounded(products, queries, lengths, unit)

@@ -49,6 +49,7 @@ def small_blocks(monkeypatch):
     monkeypatch.setattr(searched, "GROWTH", 2)
     monkeypatch.setattr(searched, "BLOCK_VALUES", 240)
     monkeypatch.setattr(candidates, "PRUNED_AT", 50)
+    monkeypatch.setattr(candidates, "SEGMENT", 2)
     monkeypatch.setattr(searched, "QUERIES_TOGETHER", 3)
 
 
@@ -96,9 +97,10 @@ def test_it_equals_every_pair_compared_in_float64(similarity, seed, blocks_and_q
 @pytest.mark.parametrize("similarity", METRICS)
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.95])
 @pytest.mark.parametrize("few", [0, 32])
-def test_with_a_filter_it_equals_the_allowed_pairs(similarity, share, few, blocks_and_queries, monkeypatch):
+@pytest.mark.parametrize("step", [1, 2], ids=["contiguous", "every other row"])
+def test_with_a_filter_it_equals_the_allowed_pairs(similarity, share, few, step, blocks_and_queries, monkeypatch):
     monkeypatch.setattr(searched, "FEW_QUERIES", few)
-    rows, queries = embeddings(150, 1, repeated=30), embeddings(5, 2)
+    rows, queries = embeddings(150, 1, repeated=30).repeat_interleave(step, dim=0)[::step], embeddings(5, 2)
     allowed = torch.rand(150, generator=torch.Generator().manual_seed(3)) < share
     scores = every_pair(queries, rows, similarity)
     scores[:, ~allowed.numpy()] = -np.inf
@@ -163,6 +165,9 @@ def test_embeddings_whose_squares_leave_float32_are_compared_as_well(similarity,
     scores = every_pair(queries, rows, similarity)
     scale = max(1.0, np.abs(scores).max())
     assert_exact(exact_search(RowsInMemory(rows), queries, similarity, 70), scores, 70, scale)
+    allowed = torch.arange(120) % 3 > 0
+    scores[:, ~allowed.numpy()] = -np.inf
+    assert_exact(exact_search(RowsInMemory(rows), queries, similarity, 70, allowed), scores, 70, scale)
 
 
 @pytest.mark.parametrize("precision", ["highest", "high", "medium"])
@@ -194,6 +199,23 @@ def test_rows_in_the_worst_order_do_not_pile_up(monkeypatch, queries):
     assert found.indices.tolist() == [[1999, 1998, 1997, 1996, 1995]] * queries
     assert max(most) <= 100
     assert len(most) > 20
+
+
+@pytest.mark.parametrize("count", [1, 5, 40, 63, 64, 200])
+@pytest.mark.parametrize("values", ["any", "few different", "rising", "nothing but -inf", "a few beside -inf"])
+def test_the_largest_values_are_all_among_the_best(count, values):
+    generator = torch.Generator().manual_seed(0)
+    given = torch.randn(64 * candidates.SEGMENT + 7, generator=generator)
+    if values == "few different":
+        given = given.round()
+    if values == "rising":
+        given = given.sort().values
+    if "-inf" in values:
+        given[3 * ("beside" in values) :] = -torch.inf
+    best, place = candidates._best(given, count)
+    assert torch.equal(best, given[place])
+    assert len(set(place.tolist())) == len(place) >= count
+    torch.testing.assert_close(best.sort(descending=True).values[:count], given.topk(count).values, rtol=0, atol=0)
 
 
 def test_no_queries_have_no_neighbors():

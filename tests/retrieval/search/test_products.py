@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from retrieval_explain.search.products import FEW_QUERIES, inner_products
+from retrieval_explain.search import products
+from retrieval_explain.search.products import FEW_QUERIES, can_pick, inner_products, inner_products_at
 
 
 @pytest.fixture(params=[1, 2], ids=["one thread", "two threads"])
@@ -31,3 +32,20 @@ def test_each_query_meets_each_row(count, rows, layout, threads):
 def test_rows_in_double_precision_stay_so():
     block = torch.randn(5, 3, dtype=torch.float64)
     torch.testing.assert_close(inner_products(block[:1], block), block[:1] @ block.T, atol=1e-14, rtol=0)
+
+
+@pytest.mark.parametrize("chosen", [[], [6], [0, 3, 4, 299], list(range(300))], ids=len)
+def test_one_query_meets_the_rows_that_are_chosen(chosen, threads, monkeypatch):
+    monkeypatch.setattr(products, "ROWS_A_THREAD", 3)
+    generator = torch.Generator().manual_seed(0)
+    queries, block = torch.randn(2, 19, generator=generator), torch.randn(300, 19, generator=generator)
+    assert can_pick(block)
+    for query in (queries[0], queries.T.contiguous().T[1]):
+        found = inner_products_at(query, block, torch.tensor(chosen, dtype=torch.int64))
+        expected = (block[chosen].double() @ query.double())[None]
+        torch.testing.assert_close(found.double(), expected, atol=1e-5, rtol=0)
+
+
+def test_rows_that_cannot_be_picked_where_they_are():
+    assert not can_pick(torch.randn(4, 3, dtype=torch.float64))
+    assert not can_pick(torch.randn(4, 3).T)
