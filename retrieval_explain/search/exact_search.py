@@ -78,30 +78,43 @@ def exact_search(
 def _search(
     rows: Rows, queries: Tensor, similarity: Similarity, k: int, allowed: Bool[Tensor, "row"] | None, device: str
 ) -> Neighbors:
-    quick = _in_float32(similarity)
-    compared = quick.prepared(queries).to(device)
+    compared = _in_float32(similarity).prepared(queries).to(device)
     candidates = candidates_of(len(queries), k, device)
     for start, stop in _spans(*rows.shape, len(queries), BLOCK_VALUES):
         inside = None if allowed is None else allowed[start:stop]
-        if inside is None or (len(queries) < FEW_QUERIES and inside.count_nonzero() > SPARSE * len(inside)):
-            block = rows.read(start, stop)
-            lengths = _lengths(rows, start, block)
-            if inside is not None and len(queries) == 1 and device == "cpu" and can_pick(block):
-                positions = torch.from_numpy(np.flatnonzero(inside.numpy()))
-                values, error = _bounded(compared, block, lengths[positions], similarity, positions)
-                candidates.add(start, positions, values, error)
-                continue
-            values, error = _bounded(compared, block.to(device), lengths.to(device), similarity)
-            if inside is not None:
-                values.masked_fill_(~inside.to(device), -torch.inf)
-            candidates.add(start, None, values, error)
-        elif len(positions := inside.nonzero().squeeze(1)):
-            block = _allowed_rows(rows, start, stop, inside, positions)
-            lengths = torch.linalg.vector_norm(block, dim=1).to(device)
-            values, error = _bounded(compared, block.to(device), lengths, similarity)
-            candidates.add(start, positions.to(device), values, error)
+        if inside is None or inside.any():
+            positions, values, error = _block(rows, start, stop, inside, compared, similarity)
+            if values.dtype == torch.float64:  # as all are that float32 does not hold
+                _check_finite(values, start, positions, inside)
+            candidates.add(start, positions, values, error)
     proposed = candidates.table()
     return nearest(proposed, similarities_to(queries, rows, proposed, similarity), k)
+
+
+def _block(
+    rows: Rows, start: int, stop: int, inside: Bool[Tensor, "row"] | None, compared: Tensor, similarity: Similarity
+) -> tuple[Tensor | None, Tensor, Tensor]:
+    """Compare the rows of a block that are ``inside`` by the quickest of ways.
+
+    Returned are their positions, where they are not all rows, their similarities, and what these may be off by. Rows
+    beside them that cost less to compare than to leave out are at -inf.
+    """
+    device = compared.device
+    if inside is None or (len(compared) < FEW_QUERIES and inside.count_nonzero() > SPARSE * len(inside)):
+        block = rows.read(start, stop)
+        lengths = _lengths(rows, start, block)
+        if inside is None:
+            return None, *_bounded(compared, block.to(device), lengths.to(device), similarity)
+        if len(compared) == 1 and device.type == "cpu" and can_pick(block):
+            positions = torch.from_numpy(np.flatnonzero(inside.numpy()))
+            return positions, *_bounded(compared, block, lengths[positions], similarity, positions)
+        if lengths.amax() < torch.inf:  # nor is NaN
+            values, error = _bounded(compared, block.to(device), lengths.to(device), similarity)
+            return None, values.masked_fill_(~inside.to(device), -torch.inf), error
+    positions = inside.nonzero().squeeze(1)
+    block = _allowed_rows(rows, start, stop, inside, positions)
+    lengths = torch.linalg.vector_norm(block, dim=1).to(device)
+    return positions.to(device), *_bounded(compared, block.to(device), lengths, similarity)
 
 
 def _search_in_float64(
@@ -116,16 +129,30 @@ def _search_in_float64(
             continue
         block = rows.read(start, stop) if allowed is None else _allowed_rows(rows, start, stop, inside, positions)
         values = similarity.pairwise(compared, block.double().to(device))
-        if not bool(values.isfinite().all()):
-            first = int(positions[(~values.isfinite()).any(dim=0).nonzero()[0, 0]]) + start
-            raise Mistake(
-                f"expected similarities that are finite, but that of row {first} to a query is not; "
-                "leave this row out or choose another similarity."
-            )
+        _check_finite(values, start, positions)
         error = ROUNDED_IN_FLOAT64 * values.abs().amax(dim=-1, keepdim=True)
         candidates.add(start, positions.to(device), values, error)
     proposed = candidates.table()
     return nearest(proposed, similarities_to(queries, rows, proposed, similarity), k)
+
+
+def _check_finite(
+    values: Float[Tensor, "query row"],
+    start: int,
+    positions: Int[Tensor, "chosen"] | None,
+    inside: Bool[Tensor, "block"] | None = None,
+) -> None:
+    """Refuse similarities without an order, of rows from ``start`` or of those at ``positions`` from it."""
+    wrong = ~values.isfinite().all(dim=0)
+    if inside is not None and positions is None:
+        wrong &= inside.to(wrong.device)
+    if bool(wrong.any()):
+        column = int(wrong.nonzero()[0, 0])
+        row = start + (column if positions is None else int(positions[column]))
+        raise Mistake(
+            f"expected similarities that are finite, but that of row {row} to a query is not; "
+            "leave this row out or choose another similarity."
+        )
 
 
 def _allowed_rows(
@@ -150,7 +177,7 @@ def _lengths(rows: Rows, start: int, block: Float[Tensor, "row channel"]) -> Flo
     if rows not in _KNOWN_LENGTHS:
         _KNOWN_LENGTHS[rows] = torch.full((rows.shape[0],), UNKNOWN)
     known = _KNOWN_LENGTHS[rows][start : start + len(block)]
-    if known.amin() == UNKNOWN:
+    if not known.amin() >= 0:  # nor is NaN, the norm of a row that is refused where it is compared
         known.copy_(torch.linalg.vector_norm(block, dim=1))
     return known
 

@@ -218,6 +218,28 @@ def test_the_largest_values_are_all_among_the_best(count, values):
     torch.testing.assert_close(best.sort(descending=True).values[:count], given.topk(count).values, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("similarity", METRICS)
+@pytest.mark.parametrize("wrong", [torch.nan, torch.inf])
+@pytest.mark.parametrize("few", [0, 32])
+def test_a_row_without_an_order_is_refused_by_its_number_where_it_counts(
+    similarity, wrong, few, blocks_and_queries, monkeypatch
+):
+    monkeypatch.setattr(searched, "FEW_QUERIES", few)
+    rows, queries = embeddings(150, 1), embeddings(5, 2)
+    rows[[70, 90], 3] = wrong
+    allowed = torch.arange(150) % 5 > 0
+    without, stored = allowed & rows.isfinite().all(dim=1), RowsInMemory(rows)
+    expected = exact_search(RowsInMemory(rows.nan_to_num(0, 0)), queries, similarity, 9, without)
+    for _ in range(2):  # norms are kept after the first
+        found = exact_search(stored, queries, similarity, 9, without)
+        assert torch.equal(found.indices, expected.indices)
+    for among in (None, torch.arange(150) % 7 == 0, torch.arange(150) % 7 < 6):
+        with pytest.raises(ValueError, match="finite, but that of row 70 to a query is not; leave this row out"):
+            exact_search(stored, queries, similarity, 9, among)
+    with pytest.raises(ValueError, match="expected similarities that are finite"):
+        exact_search(RowsInMemory(embeddings(150, 1)), rows[69:71], similarity, 9, allowed)
+
+
 def test_no_queries_have_no_neighbors():
     found = exact_search(RowsInMemory(embeddings(9, 0)), torch.empty(0, 6), "cosine", 2)
     assert found.indices.shape == found.similarities.shape == (0, 2)
