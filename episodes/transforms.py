@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -19,8 +21,15 @@ from episodes.resizing import check_resized
 CROP_PADDING = 8
 if TYPE_CHECKING:  # torchvision tells type checkers nothing of its classes
     _Transform = nn.Module
+
+    class _Normalize(nn.Module):
+        mean: Sequence[float]
+        std: Sequence[float]
+
+        def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None: ...
+        def transform(self, inpt: Any, params: dict[str, Any]) -> Any: ...
 else:
-    _Transform = v2.Transform
+    _Transform, _Normalize = v2.Transform, v2.Normalize
 
 
 @dataclass(frozen=True)
@@ -167,6 +176,25 @@ class BlueGreenRed(_Transform):
         return tv_tensors.wrap(inpt.flip(-3), like=inpt) if isinstance(inpt, tv_tensors.Image) else inpt
 
 
+class Normalize(_Normalize):
+    """The same numbers as torchvision's in a fraction of the time, for images whose channels lie beside each other.
+
+    Those of photographs do. A row of pixels is then a row of numbers, which a processor takes many at a time.
+    """
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        """Normalize an image, pass anything else by."""
+        if not isinstance(inpt, tv_tensors.Image) or inpt.ndim != 3 or not all(self.std):
+            return super().transform(inpt, params)
+        image = inpt.as_subclass(Tensor)
+        pixels = image.permute(1, 2, 0)
+        if not image.is_floating_point() or not pixels.is_contiguous() or len(self.mean) != len(image):
+            return super().transform(inpt, params)
+        mean, deviation = (_in_a_row(tuple(values), pixels.shape[1], image.dtype) for values in (self.mean, self.std))
+        rows = pixels.flatten(1).sub(mean.to(image.device)).div_(deviation.to(image.device))
+        return tv_tensors.wrap(rows.unflatten(1, pixels.shape[1:]).permute(2, 0, 1), like=inpt)
+
+
 class _PixelErasing(_Transform):
     """Random erasing of the image alone; torchvision's own warns when boxes or masks pass by."""
 
@@ -183,9 +211,14 @@ def _resize_to(size: list[int], interpolation: str = "bilinear") -> v2.Transform
     return v2.Resize(size, interpolation=v2.InterpolationMode(interpolation), antialias=True)
 
 
-def _normalized(mean: Sequence[float], std: Sequence[float], bgr: bool) -> list[v2.Transform]:
+def _normalized(mean: Sequence[float], std: Sequence[float], bgr: bool) -> list[nn.Module]:
     order = [BlueGreenRed()] if bgr else []
-    return [*order, v2.ToDtype(torch.float32, scale=True), v2.Normalize(list(mean), list(std))]
+    return [*order, v2.ToDtype(torch.float32, scale=True), Normalize(list(mean), list(std))]
+
+
+@lru_cache(maxsize=64)
+def _in_a_row(channels: tuple[float, ...], width: int, dtype: torch.dtype) -> Float[Tensor, "number"]:
+    return torch.tensor(channels, dtype=dtype).repeat(width)
 
 
 def _in_turn(*steps: nn.Module) -> nn.Module:
@@ -197,8 +230,7 @@ def _kept(boxes: Any) -> Float[Tensor, "box 4"] | None:
     if boxes is None:
         return None
     height, width = boxes.canvas_size
-    limits = torch.tensor([width, height, width, height])
-    clamped = torch.minimum(boxes.as_subclass(Tensor).float().clamp(min=0), limits)
-    kept = clamped[(clamped[:, 2:] > clamped[:, :2]).all(dim=1)]
+    clamped = np.clip(boxes.as_subclass(Tensor).float().numpy(), 0, np.array([width, height] * 2, np.float32))
+    kept = torch.from_numpy(clamped[(clamped[:, 2:] > clamped[:, :2]).all(axis=1)])
     found: Tensor = tv_tensors.BoundingBoxes(kept, format="XYXY", canvas_size=(height, width))
     return found

@@ -12,6 +12,7 @@ from torchvision.ops import box_area
 from episodes.errors import Mistake
 from fsl_explain.metrics.batching import check_one_each
 from fsl_explain.metrics.connected_components import boxes_of_largest_components
+from fsl_explain.metrics.pixelwise import reaches
 from fsl_explain.metrics.positive_part import says_something, undefined_unless
 
 
@@ -57,7 +58,7 @@ def largest_component_boxes(
         )
     # Nothing lies at NaN or above; where there is a positive pixel, nothing below 0 lies at a share of the maximum.
     bound = undefined_unless(says_something(saliency), threshold * saliency.amax(dim=(1, 2)))
-    is_bright = saliency >= bound[:, None, None]
+    is_bright = reaches(saliency, bound)
     boxes = torch.from_numpy(boxes_of_largest_components(is_bright.cpu().numpy()))
     # Half precision holds neither every pixel's place nor the area of a photograph.
     return boxes.to(saliency.device, torch.promote_types(saliency.dtype, torch.float32))

@@ -26,6 +26,7 @@ from fsl_explain.metrics.pixel_ranking import (
     share_of_largest_inside,
     values_of,
 )
+from fsl_explain.metrics.pixelwise import kept_inside, reaches
 from fsl_explain.metrics.positive_part import positive_part, says_something, undefined_unless
 
 TIED_WITHIN = 16
@@ -43,8 +44,7 @@ def pointing_game(
     picking one of them at random. Values within a few units of rounding of the maximum are tied: an enlarged map is
     flat at the border, and rounding must not choose a pixel there.
     """
-    lowest_tied = _lowest_tied(saliency.flatten(1).amax(dim=1), saliency.dtype)[:, None, None]
-    is_maximum = saliency >= lowest_tied
+    is_maximum = reaches(saliency, _lowest_tied(saliency.amax(dim=(1, 2)), saliency.dtype))
     share = _count(is_maximum & mask) / _count(is_maximum)
     return undefined_unless(can_be_judged(saliency, mask), share.to(saliency.dtype))
 
@@ -94,7 +94,7 @@ def relevance_mass_accuracy(
     On the same map it equals FAM's Proportion.
     """
     positive = positive_part(saliency)
-    inside, outside = _mass(positive * mask), _mass(positive * ~mask)
+    inside, outside = (_mass(kept_inside(positive, one)) for one in (mask, ~mask))
     share = inside / (inside + outside)
     return undefined_unless(can_be_judged(saliency, mask), share.to(saliency.dtype))
 
@@ -110,7 +110,7 @@ def proportion(
     for the paper's figure.
     """
     positive = positive_part(saliency)
-    share = _mass(positive * mask) / _mass(positive)  # a product takes the same time whatever the mask's shape
+    share = _mass(kept_inside(positive, mask)) / _mass(positive)
     return undefined_unless(can_be_judged(saliency, mask), share.to(saliency.dtype))
 
 

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -6,7 +7,7 @@ from torchvision.transforms import v2
 
 from episodes.annotation import box_mask
 from episodes.labeled_image import LabeledImage
-from episodes.transforms import direct_resize, prepare, training_transform
+from episodes.transforms import Normalize, direct_resize, prepare, training_transform
 
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 HEIGHT, WIDTH = 60, 90
@@ -142,3 +143,47 @@ def test_the_mask_goes_before_the_box():
 def test_a_transform_that_gives_no_float_image_is_refused(transform, got):
     with pytest.raises(ValueError, match=f"float tensor of shape .* but returns .*{got}"):
         prepare(scene([0, 0, 10, 10]), transform)
+
+
+@pytest.mark.parametrize("size", [(90, 60), (1, 1), (7, 3)])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last, "cut"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_normalizing_by_rows_gives_what_torchvision_gives_bit_by_bit(size, mode, layout, dtype):
+    colors = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    whole = v2.Compose([v2.ToImage(), v2.ToDtype(dtype, scale=True)])
+    image = whole(Image.fromarray(colors).convert(mode))
+    if layout == "cut":
+        image = tv_tensors.wrap(image[:, : size[1] // 2 + 1, : size[0] // 2 + 1], like=image)
+    else:
+        image = tv_tensors.wrap(image[None].contiguous(memory_format=layout)[0], like=image)
+    before = image.clone()
+    for mean, std in (([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]), ([0.5], [0.25])):
+        ours, theirs = (
+            Normalize(mean[: len(image)], std[: len(image)]),
+            v2.Normalize(mean[: len(image)], std[: len(image)]),
+        )
+        found, expected = ours(image), theirs(image)
+        assert type(found) is type(expected)
+        assert found.dtype == expected.dtype
+        assert torch.equal(found, expected)
+        assert torch.equal(image, before)
+        assert repr(ours) == repr(theirs)
+
+
+def test_normalizing_refuses_and_passes_by_what_torchvision_does():
+    image = v2.ToDtype(torch.float32)(v2.ToImage()(Image.new("RGB", (4, 3))))
+    with pytest.raises(ValueError, match="std evaluated to zero"):
+        Normalize([0.5] * 3, [0.5, 0.0, 0.5])(image)
+    with pytest.raises(TypeError, match="float tensor"):
+        Normalize([0.5] * 3, [0.5] * 3)(v2.ToImage()(Image.new("RGB", (4, 3))))
+    mask = tv_tensors.Mask(torch.ones(3, 4))
+    assert torch.equal(Normalize([0.5], [0.5])({"mask": mask})["mask"], mask)
+
+
+def test_boxes_of_what_was_cut_away_are_dropped_and_others_clamped():
+    boxes = scene([-5, 10, 30, 95], [95, 5, 99, 9], [10, 10, 10, 20], [80, 50, 90, 60])
+    kept = prepare(boxes, v2.Compose([v2.ToImage(), *FLOAT])).boxes
+    assert kept.tolist() == [[0, 10, 30, 60], [80, 50, 90, 60]]
+    assert kept.canvas_size == (HEIGHT, WIDTH)
+    assert prepare(boxes, v2.Compose([v2.ToImage(), v2.CenterCrop(10), *FLOAT])).boxes.shape == (0, 4)
