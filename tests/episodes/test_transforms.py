@@ -167,7 +167,11 @@ def test_normalizing_by_rows_gives_what_torchvision_gives_bit_by_bit(size, mode,
         assert type(found) is type(expected)
         assert found.dtype == expected.dtype
         assert torch.equal(found, expected)
+        assert layout == "cut" or 1 in size or found.stride() == expected.stride()
         assert torch.equal(image, before)
+        plain = ours(image.as_subclass(torch.Tensor))
+        assert type(plain) is torch.Tensor
+        assert torch.equal(plain, expected)
         assert repr(ours) == repr(theirs)
 
 
@@ -177,8 +181,8 @@ def test_normalizing_refuses_and_passes_by_what_torchvision_does():
         Normalize([0.5] * 3, [0.5, 0.0, 0.5])(image)
     with pytest.raises(TypeError, match="float tensor"):
         Normalize([0.5] * 3, [0.5] * 3)(v2.ToImage()(Image.new("RGB", (4, 3))))
-    mask = tv_tensors.Mask(torch.ones(3, 4))
-    assert torch.equal(Normalize([0.5], [0.5])({"mask": mask})["mask"], mask)
+    mask = tv_tensors.Mask(torch.rand(4, 5, 3).permute(2, 0, 1))
+    assert torch.equal(Normalize([0.5] * 3, [0.5] * 3)({"mask": mask})["mask"], mask)
 
 
 def test_boxes_of_what_was_cut_away_are_dropped_and_others_clamped():

@@ -240,6 +240,17 @@ def test_a_row_without_an_order_is_refused_by_its_number_where_it_counts(
         exact_search(RowsInMemory(embeddings(150, 1)), rows[69:71], similarity, 9, allowed)
 
 
+@pytest.mark.parametrize("similarity", METRICS)
+def test_norms_of_a_block_that_was_read_in_part_are_computed_beside_a_row_without_one(similarity, small_blocks):
+    rows, queries = embeddings(80, 1), embeddings(3, 2)
+    rows[3] = torch.nan
+    stored, place = RowsInMemory(rows), torch.arange(80)
+    exact_search(stored, queries, similarity, 2, (place < 8) & (place != 3))  # reads the first block alone
+    found = exact_search(stored, queries[:1], similarity, 9, place != 3)
+    expected = exact_search(RowsInMemory(rows.nan_to_num(0)), queries[:1], similarity, 9, place != 3)
+    assert torch.equal(found.indices, expected.indices)
+
+
 def test_no_queries_have_no_neighbors():
     found = exact_search(RowsInMemory(embeddings(9, 0)), torch.empty(0, 6), "cosine", 2)
     assert found.indices.shape == found.similarities.shape == (0, 2)
