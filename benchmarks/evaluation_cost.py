@@ -11,15 +11,18 @@ evaluation and of no floor, unless they are ``--in-memory`` on both sides. Both 
 line does; one more floor, measured before that is asked for, is the network in a program that gives it back to the
 system, as programs do by themselves. The steadiest ratio is that over the evaluation's own forward passes, which are
 timed inside it: a machine that grows slow for a while is slow for both. Beside it stands what the same costs by hand,
-with nothing explained, decided, checked or kept. Ratios are the figures; absolute times of a shared machine mean
+with nothing explained, decided, checked or kept. With ``--steps``, the steps of one more evaluation, in parts of its
+forward passes. Ratios are the figures; absolute times of a shared machine mean
 little. Prints one line per repeat and the medians.
 """
 
 import argparse
 import statistics
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
@@ -29,6 +32,8 @@ from fsl_explain import Encoder, metrics
 from fsl_explain.backbones.inference_modes import AUTO, EAGER, INFERENCE_MODES
 from fsl_explain.cli.from_settings import episodes_of
 from fsl_explain.config import EvaluationConfig
+from fsl_explain.evaluation import episodes as evaluated
+from fsl_explain.evaluation import image_store, masked_queries, measured_episodes
 from fsl_explain.explainers.normalization import min_max_map, upsample
 from fsl_explain.freed_memory import keep_freed_memory
 
@@ -48,6 +53,37 @@ class InMemory:
 
     def __getitem__(self, number: int) -> LabeledImage:
         return self.images[number]
+
+
+class Steps:
+    """Counts how long the steps of an evaluation take, in time of their thread, without the steps within them."""
+
+    def __init__(self) -> None:
+        self.seconds = dict.fromkeys(STEPS, 0.0)
+        self.within = threading.local()
+
+    def __enter__(self) -> "Steps":
+        self.patches = [patch.object(owner, name, self._timed(step, owner, name)) for step, owner, name in STEPS_AT]
+        for one in self.patches:
+            one.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for one in self.patches:
+            one.stop()
+
+    def _timed(self, step: str, owner: Any, name: str) -> Callable[..., Any]:
+        function = getattr(owner, name)
+
+        def called(*args: Any, **options: Any) -> Any:
+            outside, self.within.seconds, start = getattr(self.within, "seconds", 0.0), 0.0, time.thread_time()
+            result = function(*args, **options)
+            taken = time.thread_time() - start
+            self.seconds[step] += taken - self.within.seconds
+            self.within.seconds = outside + taken
+            return result
+
+        return called
 
 
 class Recorder:
@@ -77,6 +113,18 @@ class Recorder:
         self.seconds += OF_THE_NETWORK() - self.began
 
 
+WRAPPER = "the wrapper of the network"
+STEPS_AT = [
+    ("images read, by other threads", image_store, "_read"),
+    (WRAPPER, Encoder, "__call__"),
+    ("images kept", evaluated, "_embedded"),
+    ("masked images", masked_queries.Judge, "_masked"),
+    ("masks", masked_queries.Judge, "embed_masked"),
+    ("figures of maps", masked_queries.Judge, "of_maps"),
+    ("maps", measured_episodes, "judge"),
+    ("questions", measured_episodes, "_question"),
+]
+STEPS = [step for step, *_ in STEPS_AT]
 ALONE = torch.get_num_threads() == 1
 IMAGES_BY_HAND, BATCHES_TOGETHER = 200, 4
 CLOCK = time.process_time if ALONE else time.perf_counter
@@ -125,7 +173,15 @@ def bare(encoder: Encoder, images: list[Any], batches: list[int], size: int, mea
                 metrics.intersection_over_union(maps, boxes[together])
 
 
-def main() -> None:
+def print_steps(settings: EvaluationConfig, encoder: Encoder, dataset: LabeledImages) -> None:
+    with Steps() as steps, Recorder(encoder) as within:
+        whole = seconds(lambda: episodes_of(settings, encoder, dataset))
+    taken = steps.seconds | {WRAPPER: steps.seconds[WRAPPER] - within.seconds}
+    taken["the rest"] = whole - within.seconds - sum(taken.values())
+    print(", ".join(f"{step} {100 * part / within.seconds:.1f} %" for step, part in taken.items()))
+
+
+def asked() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--encoder", default="conv4net")
     parser.add_argument("--episodes", type=int, default=40)
@@ -133,7 +189,12 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--inference", choices=(AUTO, *INFERENCE_MODES), default=AUTO)
     parser.add_argument("--in-memory", action="store_true", help="draw the images before the clock runs")
-    options = parser.parse_args()
+    parser.add_argument("--steps", action="store_true", help="print what each step adds to the forward passes")
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = asked()
     itself, made = (Encoder.named(options.encoder, inference=mode) for mode in (EAGER, options.inference))
     encoder = itself if made.inference == EAGER else made
     size = encoder.image_size or 224
@@ -180,6 +241,8 @@ def main() -> None:
             floor = (before[name] + seconds(lambda one=one: forwards(one, pixels, batches))) / 2
             ratios[name].append(ours / floor)
             print(f"  run {repeat}: {sum(batches)} forwards, evaluation {ours:.1f} s, {name} {floor:.1f} s")
+    if options.steps:
+        print_steps(settings, encoder, dataset)
     for name, found in ratios.items():
         print(f"evaluation : {name} = {statistics.median(found):.3f} (median of {options.repeats})")
     name = "its own forward passes, timed inside it"
