@@ -1,4 +1,4 @@
-"""Two steps over every pixel that PyTorch takes many times as long for as a processor needs."""
+"""Two steps over every pixel, each in the form that a processor takes the least time for."""
 
 import torch
 from jaxtyping import Bool, Float
@@ -11,7 +11,7 @@ def kept_inside(
     values: Float[Tensor, "batch height width"], mask: Bool[Tensor, "batch height width"]
 ) -> Float[Tensor, "batch height width"]:
     """Return the values inside masks, and 0 for each finite value outside."""
-    # The mask as numbers, made of its bytes: a product with booleans takes seven times as long.
+    # The mask as numbers, made of its bytes: a product with booleans takes longer than both.
     return values * mask.view(torch.uint8).to(values.dtype)
 
 
@@ -20,6 +20,6 @@ def reaches(
 ) -> Bool[Tensor, "batch height width"]:
     """Return which pixels of each map are at least its bound; none of a map or a bound of NaN."""
     if values.device.type == "cpu" and values.dtype in KNOWN_TO_NUMPY:
-        # numpy compares fifteen times as fast
+        # numpy compares many numbers at a time, PyTorch one by one
         return torch.from_numpy(values.detach().numpy() >= bound.detach().numpy()[:, None, None])
     return values >= bound[:, None, None]

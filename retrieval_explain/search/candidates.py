@@ -111,15 +111,15 @@ class Candidates:
 def _best(values: Float[Tensor, "row"], count: int) -> tuple[Float[Tensor, "best"], Int[Tensor, "best"]]:
     """Return the largest values, ``count`` of them or a few more, in any order, and where they stand.
 
-    So many segments have a value that reaches the largest values of the best of them. Few others do, and to look for
-    them takes half as long as to sort.
+    The largest values of so many segments, the best of all, are reached by at least as many values and by few more.
+    Looking for these takes less time than choosing among all values.
     """
     segments = len(values) // SEGMENT
     if values.device.type == "cpu" and segments > count:
         largest = values[: segments * SEGMENT].view(segments, SEGMENT).amax(dim=1)
         low = float(largest.topk(count).values[-1])
         if low > -torch.inf:  # nor is NaN
-            place = torch.from_numpy(np.flatnonzero((values >= low).numpy()))
+            place = torch.from_numpy(np.flatnonzero(values.detach().numpy() >= low))
             return values[place], place
     best, place = values.topk(min(count, len(values)))
     return best, place
